@@ -1,0 +1,111 @@
+//! Time, as values. Every room below the driver is told the time; only [`Clock`] reads it.
+//!
+//! Three axes, because three questions differ:
+//! - [`Mono`]: how long has it been? Deadlines, windows, TTLs. Never steps back.
+//! - `run`: the same, less the time in which this core did not run. A container that throttles a
+//!   core must not make its processors look slow, so attempts are timed on this axis.
+//! - [`UnixMillis`]: what date is it? Only `requestedAt` and `Date` use it; a step back of wall
+//!   time breaks nothing.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::limits;
+
+/// Microseconds of the monotonic clock since the process began; the same axis on every core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// The moment `span` later; saturates instead of wrapping.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(micros(span)))
+    }
+
+    /// How long ago `earlier` was; zero when it lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z, as `requestedAt` carries them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub i64);
+
+/// One reading of every axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock.
+    pub mono: Mono,
+    /// The monotonic clock less the gaps in which this core did not run.
+    pub run: Mono,
+    /// The wall clock.
+    pub wall: UnixMillis,
+}
+
+/// The real clock of one core. Not `Sync`: each core notices its own gaps.
+#[derive(Debug)]
+pub struct Clock {
+    start: Instant,
+    stalled_us: Cell<u64>,
+}
+
+impl Clock {
+    /// A clock that counts from `start`, which all cores of a process share.
+    #[must_use]
+    pub fn new(start: Instant) -> Self {
+        Self { start, stalled_us: Cell::new(0) }
+    }
+
+    /// The present moment of the process: the `start` that every core's clock shares.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this file is where the clocks are read")]
+    pub fn process_start() -> Instant {
+        Instant::now()
+    }
+
+    /// Reads every axis.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this file is where the clocks are read")]
+    pub fn now(&self) -> Now {
+        let mono = Mono(micros(Instant::now().saturating_duration_since(self.start)));
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            mono,
+            run: Mono(mono.0.saturating_sub(self.stalled_us.get())),
+            wall: UnixMillis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// Tells the clock that a wake-up planned for `due` came at `woken`. A delay beyond
+    /// [`limits::STALL_MIN`] is time in which this core did not run; it is taken off the run axis
+    /// and returned.
+    pub fn note_wake(&self, due: Mono, woken: Mono) -> Duration {
+        let late = woken.since(due);
+        if late < limits::STALL_MIN {
+            return Duration::ZERO;
+        }
+        self.stalled_us.set(self.stalled_us.get().saturating_add(micros(late)));
+        late
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_wake_is_taken_off_the_run_axis_only() {
+        let clock = Clock::new(Clock::process_start());
+        assert_eq!(clock.note_wake(Mono(1_000), Mono(3_000)), Duration::ZERO);
+        assert_eq!(clock.note_wake(Mono(1_000), Mono(51_000)), Duration::from_millis(50));
+        let now = clock.now();
+        assert_eq!(now.run.0, now.mono.0.saturating_sub(50_000));
+    }
+}

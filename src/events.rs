@@ -1,0 +1,174 @@
+//! The grammar between the decision side and the kernel side: the driver tells an [`Owner`] what
+//! happened (its methods are the events) and performs the [`Action`]s that come back. The driver
+//! decides nothing; the owner touches no socket, file or clock.
+//!
+//! [`Owner`]: crate::owner::Owner
+
+use std::sync::Arc;
+
+use crate::clock::UnixMillis;
+use crate::journal::Record;
+use crate::payment::{Cents, CoreId, Found, Payment, Processor, Status, UpstreamId};
+
+/// Names one attempt of one payment on its owner core. A late word about an attempt that is gone
+/// carries an old generation and is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptRef {
+    /// The attempt's place in its owner's table.
+    pub slot: u32,
+    /// Counts how often the place was used.
+    pub generation: u32,
+}
+
+/// Where an answer goes: a reserved reply slot of the accepting core (I1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReplyTo {
+    /// The core whose connection waits.
+    pub core: CoreId,
+    /// The reply's place in that core's table.
+    pub slot: u32,
+    /// Counts how often the place was used.
+    pub generation: u32,
+}
+
+/// Headers that are taken over from the client, sent upstream and returned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// `X-Request-Id`, visible ASCII, bounded by the head's limit.
+    pub request_id: Option<String>,
+    /// `traceparent` (W3C Trace Context).
+    pub traceparent: Option<String>,
+}
+
+/// A payment that reached its owner core.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// What to charge.
+    pub payment: Payment,
+    /// Who waits for the answer.
+    pub reply_to: ReplyTo,
+    /// Present only when the client sent such headers, so that the usual payment allocates nothing.
+    pub trace: Option<Arc<Trace>>,
+    /// The balancer moved this request to another instance than the id's own.
+    pub is_redispatched: bool,
+}
+
+/// What I/O saw of one attempt. What it *means* is judged in `flow` (I3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// No connection could be had, or it was dead before the first byte was handed to the kernel.
+    NotSent,
+    /// One whole answer was read.
+    Answered {
+        /// The status code, 200 to 599.
+        status: u16,
+        /// `Retry-After` in seconds, when given as a number.
+        retry_after_secs: Option<u32>,
+    },
+    /// Bytes were handed to the kernel and no whole answer came: reset, EOF, or bytes that are no
+    /// HTTP answer. The connection is closed.
+    Cut,
+}
+
+/// What `GET {UPSTREAM_PAY_PATH}/{id}` showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// 200 with the stored `requestedAt`.
+    Stored {
+        /// As the processor stored it, to the millisecond.
+        requested_at: UnixMillis,
+    },
+    /// 404.
+    NotFound,
+    /// Anything else, or nothing.
+    NoAnswer,
+}
+
+/// What the driver shall do. Actions are performed in order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Get a connection to `processor`, then call `connected` or `exchanged(NotSent)`.
+    Connect {
+        /// For whom.
+        attempt: AttemptRef,
+        /// Where to.
+        processor: Processor,
+        /// Never a pooled one: a hedge must not queue behind a stuck connection.
+        fresh: bool,
+    },
+    /// The connected but unused connection of `attempt` goes back; a connect under way is ended.
+    Abandon {
+        /// Whose.
+        attempt: AttemptRef,
+    },
+    /// Write the payment on `attempt`'s connection, read one answer, then call `exchanged`.
+    Send {
+        /// On whose connection.
+        attempt: AttemptRef,
+        /// The id that goes upstream (I2).
+        id: UpstreamId,
+        /// How much.
+        amount: Cents,
+        /// As the Intent has it (I9).
+        requested_at: UnixMillis,
+        /// Sent along when present.
+        trace: Option<Arc<Trace>>,
+    },
+    /// Ask `processor` for `id` on any connection (the attempt's own when it is clean), then call
+    /// `looked_up`.
+    Lookup {
+        /// For whom.
+        attempt: AttemptRef,
+        /// Whom to ask.
+        processor: Processor,
+        /// About what.
+        id: UpstreamId,
+    },
+    /// Stop waiting for `attempt`'s late answer and close its connection. No event follows.
+    Close {
+        /// Whose.
+        attempt: AttemptRef,
+    },
+    /// Append `record` to the journal; `durable` follows when it and all before it are.
+    Append {
+        /// What to append.
+        record: Record,
+    },
+    /// Tell the waiting client.
+    Answer {
+        /// Where it waits.
+        to: ReplyTo,
+        /// What to say.
+        answer: Answer,
+    },
+}
+
+/// What the client is told about a `POST /payments`. The HTTP status is chosen in `server`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Charged: 200.
+    Charged,
+    /// Held and going to be settled: 202.
+    Accepted,
+    /// The id is known already: 409.
+    Duplicate(Status),
+    /// `ON_DUPLICATE=replay`: the first answer again; `Status::Processed` is 200, else 202.
+    Replayed(Status),
+    /// `ON_DUPLICATE=replay` with another amount than the first time: 422.
+    AmountDiffers,
+    /// A processor refused it for good: 422, not charged, the id is free.
+    RefusedForGood,
+    /// At least one processor refused and none is left to try: 502, not charged, the id is free.
+    RefusedByAll,
+    /// None could be tried within REQUEST_TIMEOUT_MS: 503, not charged, the id is free.
+    Unavailable,
+    /// A bound was reached before claiming: 503, not charged, the id is free.
+    Overloaded,
+    /// The journal failed: 503, the id was never claimed.
+    JournalDown,
+    /// Its fate is decided by replay: close without an answer.
+    Silence,
+}
+
+/// What an owner core says to `GET /payments/{id}`.
+pub type Finding = Option<Found>;

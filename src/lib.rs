@@ -1,0 +1,5 @@
+//! p99: a payments proxy that gets every payment charged exactly once.
+
+pub mod clock;
+pub mod limits;
+pub mod payment;

@@ -1,0 +1,18 @@
+//! Every bound of p99 in one place (I8): no queue, map, buffer or loop grows without one of these
+//! or a setting. Each constant says where its number comes from and what breaks if it moves.
+
+use std::time::Duration;
+
+// ---- clock ----
+
+/// A wake-up that comes this much late means that the core did not run (throttled or descheduled).
+/// Below it lies ordinary scheduling noise.
+pub const STALL_MIN: Duration = Duration::from_millis(5);
+
+// ---- payment ----
+
+/// Longest correlationId in octets.
+pub const CORRELATION_ID_BYTES_MAX: usize = 64;
+/// Largest amount of one payment: 9,999,999,999.99. 2^63 cents hold 9.2 million of the largest
+/// payments, and a ledger total is a u128, so no sum can overflow.
+pub const AMOUNT_CENTS_MAX: u64 = 999_999_999_999;

@@ -1,0 +1,2 @@
+//! The p99 command.
+fn main() {}
