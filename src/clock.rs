@@ -56,22 +56,33 @@ impl Clock {
     /// A clock that counts from `start`, which all cores of a process share.
     #[must_use]
     pub fn new(start: Instant) -> Self {
-        Self { start, stalled_us: Cell::new(0) }
+        Self {
+            start,
+            stalled_us: Cell::new(0),
+        }
     }
 
     /// The present moment of the process: the `start` that every core's clock shares.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "this file is where the clocks are read")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this file is where the clocks are read"
+    )]
     pub fn process_start() -> Instant {
         Instant::now()
     }
 
     /// Reads every axis.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "this file is where the clocks are read")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this file is where the clocks are read"
+    )]
     pub fn now(&self) -> Now {
         let mono = Mono(micros(Instant::now().saturating_duration_since(self.start)));
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Now {
             mono,
             run: Mono(mono.0.saturating_sub(self.stalled_us.get())),
@@ -87,7 +98,8 @@ impl Clock {
         if late < limits::STALL_MIN {
             return Duration::ZERO;
         }
-        self.stalled_us.set(self.stalled_us.get().saturating_add(micros(late)));
+        self.stalled_us
+            .set(self.stalled_us.get().saturating_add(micros(late)));
         late
     }
 }
@@ -104,7 +116,10 @@ mod tests {
     fn a_late_wake_is_taken_off_the_run_axis_only() {
         let clock = Clock::new(Clock::process_start());
         assert_eq!(clock.note_wake(Mono(1_000), Mono(3_000)), Duration::ZERO);
-        assert_eq!(clock.note_wake(Mono(1_000), Mono(51_000)), Duration::from_millis(50));
+        assert_eq!(
+            clock.note_wake(Mono(1_000), Mono(51_000)),
+            Duration::from_millis(50)
+        );
         let now = clock.now();
         assert_eq!(now.run.0, now.mono.0.saturating_sub(50_000));
     }

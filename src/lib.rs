@@ -1,5 +1,6 @@
 //! p99: a payments proxy that gets every payment charged exactly once.
 
 pub mod clock;
+pub mod journal;
 pub mod limits;
 pub mod payment;

@@ -61,7 +61,10 @@ impl CorrelationId {
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let octets = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        let octets = self
+            .bytes
+            .get(..usize::from(self.length))
+            .unwrap_or_default();
         std::str::from_utf8(octets).unwrap_or_default()
     }
 
@@ -72,7 +75,9 @@ impl CorrelationId {
         if self.length != 36 {
             return None;
         }
-        Uuid::try_parse(self.as_str()).ok().map(|uuid| UpstreamId(uuid.as_u128()))
+        Uuid::try_parse(self.as_str())
+            .ok()
+            .map(|uuid| UpstreamId(uuid.as_u128()))
     }
 
     /// The id that goes upstream on every attempt (I2): the UUID itself, else its UUIDv5.
@@ -105,7 +110,10 @@ impl UpstreamId {
     /// A well-mixed hash that is the same in every process and version: the journal outlives both.
     /// The finalizer is `MurmurHash3`'s fmix64 (Austin Appleby, public domain) over both halves.
     #[must_use]
-    #[allow(clippy::as_conversions, reason = "the halves of the u128 are wanted, no more")]
+    #[allow(
+        clippy::as_conversions,
+        reason = "the halves of the u128 are wanted, no more"
+    )]
     pub fn hash(self) -> u64 {
         let mix = |mut word: u64| {
             word ^= word >> 33;
@@ -200,7 +208,10 @@ impl Cents {
         }
         let mut cents: u64 = 0;
         let trailing_zeros = usize::try_from(scale.max(0)).unwrap_or(usize::MAX);
-        for digit in significant().take(kept).chain(std::iter::repeat_n(b'0', trailing_zeros)) {
+        for digit in significant()
+            .take(kept)
+            .chain(std::iter::repeat_n(b'0', trailing_zeros))
+        {
             cents = cents
                 .checked_mul(10)
                 .and_then(|cents| cents.checked_add(u64::from(digit.wrapping_sub(b'0'))))
@@ -254,7 +265,12 @@ impl<'a> JsonNumber<'a> {
         if whole.is_empty() || leading_zero || !digits(whole) || !digits(fraction) {
             return None;
         }
-        Some(Self { negative, whole, fraction, exponent })
+        Some(Self {
+            negative,
+            whole,
+            fraction,
+            exponent,
+        })
     }
 
     fn exponent(text: &str) -> Option<i64> {
@@ -267,7 +283,10 @@ impl<'a> JsonNumber<'a> {
             return None;
         }
         let value = digits.bytes().fold(0_i64, |value, digit| {
-            value.saturating_mul(10).saturating_add(i64::from(digit - b'0')).min(1_000_000_000)
+            value
+                .saturating_mul(10)
+                .saturating_add(i64::from(digit - b'0'))
+                .min(1_000_000_000)
         });
         Some(sign * value)
     }
@@ -471,7 +490,11 @@ mod tests {
             ("NaN", Err(AmountFault::NotANumber)),
         ];
         for (text, expected) in rows {
-            assert_eq!(Cents::from_json_number(text).map(|cents| cents.0), *expected, "{text}");
+            assert_eq!(
+                Cents::from_json_number(text).map(|cents| cents.0),
+                *expected,
+                "{text}"
+            );
         }
     }
 
@@ -495,18 +518,32 @@ mod tests {
     #[test]
     fn another_id_becomes_one_uuid_v5_for_ever() {
         let id = CorrelationId::try_new("test-123").unwrap().upstream_id();
-        assert_eq!(id.to_string().chars().nth(14), Some('5'), "the version of RFC 9562");
+        assert_eq!(
+            id.to_string().chars().nth(14),
+            Some('5'),
+            "the version of RFC 9562"
+        );
         assert_eq!(id.to_string(), "4556dc7c-5849-50d4-97a7-4e6805f4c065");
-        assert_ne!(id, CorrelationId::try_new("test-124").unwrap().upstream_id());
+        assert_ne!(
+            id,
+            CorrelationId::try_new("test-124").unwrap().upstream_id()
+        );
     }
 
     #[test]
     fn ids_outside_the_rule_are_refused() {
         assert_eq!(CorrelationId::try_new(""), Err(CorrelationIdFault::Length));
-        assert_eq!(CorrelationId::try_new(&"a".repeat(65)), Err(CorrelationIdFault::Length));
+        assert_eq!(
+            CorrelationId::try_new(&"a".repeat(65)),
+            Err(CorrelationIdFault::Length)
+        );
         assert!(CorrelationId::try_new(&"a".repeat(64)).is_ok());
         for text in ["a b", "a/b", "é", "a\0", "{a}", "'"] {
-            assert_eq!(CorrelationId::try_new(text), Err(CorrelationIdFault::Octet), "{text}");
+            assert_eq!(
+                CorrelationId::try_new(text),
+                Err(CorrelationIdFault::Octet),
+                "{text}"
+            );
         }
     }
 
@@ -519,6 +556,9 @@ mod tests {
                 *count += 1;
             }
         }
-        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (800..1_200).contains(count)),
+            "{counts:?}"
+        );
     }
 }

@@ -1,0 +1,131 @@
+//! The small alphabet of the journal's payloads: bytes, LEB128 numbers, zigzag dates and ids.
+//! `record` and `snapshot` spell their records with it. Reading takes hostile bytes: whatever
+//! they hold, the answer is a value or `None`, never a panic (I8: nothing here allocates by what
+//! a length claims).
+
+use crate::clock::UnixMillis;
+use crate::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
+
+/// Bytes that are read from the front.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (front, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(front)
+    }
+
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            let placed = bits << shift;
+            if placed >> shift != bits {
+                return None;
+            }
+            value |= placed;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn date(&mut self) -> Option<UnixMillis> {
+        let folded = self.number()?;
+        let magnitude = i64::try_from(folded >> 1).ok()?;
+        Some(UnixMillis(if folded & 1 == 0 {
+            magnitude
+        } else {
+            !magnitude
+        }))
+    }
+
+    pub(crate) fn amount(&mut self) -> Option<Cents> {
+        self.number().map(Cents)
+    }
+
+    pub(crate) fn id(&mut self) -> Option<UpstreamId> {
+        let bytes = self.bytes(16)?.try_into().ok()?;
+        Some(UpstreamId(u128::from_be_bytes(bytes)))
+    }
+
+    pub(crate) fn processor(&mut self) -> Option<Processor> {
+        match self.byte()? {
+            1 => Some(Processor::Default),
+            2 => Some(Processor::Fallback),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn payment(&mut self) -> Option<Payment> {
+        let id = self.id()?;
+        let amount = self.amount()?;
+        let length = usize::from(self.byte()?);
+        let correlation_id = if length == 0 {
+            CorrelationId::try_new(id.write(&mut [0; 36])).ok()?
+        } else {
+            CorrelationId::try_new(std::str::from_utf8(self.bytes(length)?).ok()?).ok()?
+        };
+        Some(Payment {
+            id,
+            correlation_id,
+            amount,
+        })
+    }
+}
+
+pub(crate) fn write_number(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+pub(crate) fn write_date(date: UnixMillis, out: &mut Vec<u8>) {
+    let folded = ((date.0 << 1) ^ (date.0 >> 63)).cast_unsigned();
+    write_number(folded, out);
+}
+
+pub(crate) fn write_id(id: UpstreamId, out: &mut Vec<u8>) {
+    out.extend_from_slice(&id.0.to_be_bytes());
+}
+
+pub(crate) fn write_processor(processor: Processor, out: &mut Vec<u8>) {
+    out.push(match processor {
+        Processor::Default => 1,
+        Processor::Fallback => 2,
+    });
+}
+
+/// The client's spelling is left out when it is the canonical text of the id, which saves 36 of
+/// about 90 bytes for nearly every payment.
+pub(crate) fn write_payment(payment: &Payment, out: &mut Vec<u8>) {
+    write_id(payment.id, out);
+    write_number(payment.amount.0, out);
+    let text = payment.correlation_id.as_str();
+    if text == payment.id.write(&mut [0; 36]) {
+        out.push(0);
+        return;
+    }
+    out.push(u8::try_from(text.len()).unwrap_or(0));
+    out.extend_from_slice(text.as_bytes());
+}
