@@ -4,3 +4,4 @@ pub mod clock;
 pub mod journal;
 pub mod limits;
 pub mod payment;
+pub mod wire;

@@ -16,3 +16,10 @@ pub const CORRELATION_ID_BYTES_MAX: usize = 64;
 /// Largest amount of one payment: 9,999,999,999.99. 2^63 cents hold 9.2 million of the largest
 /// payments, and a ledger total is a u128, so no sum can overflow.
 pub const AMOUNT_CENTS_MAX: u64 = 999_999_999_999;
+
+// ---- wire ----
+
+/// Deepest nesting of a JSON body, the number at which `serde_json` stops by itself. Members that
+/// nobody asks for are skipped with a loop, so this guards no stack of ours: it keeps bodies out
+/// that a balancer or log reader with a recursive parser would choke on.
+pub const JSON_DEPTH_MAX: usize = 128;

@@ -1,0 +1,197 @@
+//! The text of time: ISO-8601 as RFC 3339 profiles it.
+//!
+//! Written for every payment (`requestedAt`), so writing is plain arithmetic without a library or
+//! an allocation. Read for summaries and lookups only, so reading is jiff's.
+//!
+//! A text may name a moment between two milliseconds. The ledger knows whole milliseconds, so the
+//! edge of a window moves inward to the first or last one that the window holds; nothing is
+//! rounded into it.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+use crate::clock::UnixMillis;
+
+/// Length of what [`write_instant`] appends.
+pub const INSTANT_BYTES: usize = 24;
+
+/// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: what four digits of a year can say.
+const WRITABLE: [i64; 2] = [-62_167_219_200_000, 253_402_300_799_999];
+
+/// Which end of a window a text names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// The window holds this moment and later ones.
+    From,
+    /// The window holds this moment and earlier ones.
+    To,
+}
+
+/// Appends `2025-07-10T12:34:56.000Z`. Moments outside the years 0 to 9999, which no clock of
+/// ours shows, are written as the nearest one inside.
+pub fn write_instant(at: UnixMillis, out: &mut Vec<u8>) {
+    let [first, last] = WRITABLE;
+    let millis = at.0.clamp(first, last);
+    let (year, month, day) = civil_from_days(millis.div_euclid(86_400_000));
+    let in_day = millis.rem_euclid(86_400_000);
+    let (hour, minute) = (in_day / 3_600_000, in_day / 60_000 % 60);
+    let (second, milli) = (in_day / 1_000 % 60, in_day % 1_000);
+    let [y, o, d] = [year, month, day].map(digits);
+    let [h, m, s, f] = [hour, minute, second, milli].map(digits);
+    out.extend_from_slice(&[
+        y[0], y[1], y[2], y[3], b'-', o[2], o[3], b'-', d[2], d[3], b'T', h[2], h[3], b':', m[2],
+        m[3], b':', s[2], s[3], b'.', f[1], f[2], f[3], b'Z',
+    ]);
+}
+
+/// Reads one end of a window: date, time and `Z` or an offset, with up to nine digits of a second.
+/// The `+` of an offset may have become a space, as form encoding has it.
+#[must_use]
+pub fn read_edge(text: &str, edge: Edge) -> Option<UnixMillis> {
+    let text = match text.rsplit_once(' ') {
+        // A space further left stands between date and time (RFC 3339, section 5.6).
+        Some((moment, offset)) if moment.len() > "2025-07-10".len() => {
+            Cow::Owned(format!("{moment}+{offset}"))
+        }
+        Some(_) | None => Cow::Borrowed(text),
+    };
+    let nanos = text.parse::<Timestamp>().ok()?.as_nanosecond();
+    match edge {
+        Edge::From => millis(nanos.checked_add(999_999)?),
+        Edge::To => millis(nanos),
+    }
+}
+
+/// Reads a moment that a processor stored; without an offset it is UTC, as their contract says.
+pub(super) fn read_stored(text: &str) -> Option<UnixMillis> {
+    let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
+        let civil = text.parse::<DateTime>().ok()?;
+        Offset::UTC.to_timestamp(civil).ok()
+    })?;
+    millis(timestamp.as_nanosecond())
+}
+
+fn millis(nanos: i128) -> Option<UnixMillis> {
+    i64::try_from(nanos.div_euclid(1_000_000))
+        .ok()
+        .map(UnixMillis)
+}
+
+/// The last four decimal digits of a number that is not negative.
+fn digits(number: i64) -> [u8; 4] {
+    [1_000, 100, 10, 1].map(|place| b'0' + u8::try_from(number / place % 10).unwrap_or(0))
+}
+
+/// Year, month and day of a count of days since 1970-01-01. Counted from 0000-03-01, so that the
+/// leap day is the last of its year and months have a pattern of 153 days in five.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let year = era * 400 + year_of_era;
+    if month_from_march < 10 {
+        (year, month_from_march + 3, day)
+    } else {
+        (year + 1, month_from_march - 9, day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(at: i64) -> String {
+        let mut out = Vec::new();
+        write_instant(UnixMillis(at), &mut out);
+        assert_eq!(out.len(), INSTANT_BYTES);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn instants_are_written_in_one_form() {
+        let rows = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (1_752_150_896_007, "2025-07-10T12:34:56.007Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+            (i64::MIN, "0000-01-01T00:00:00.000Z"),
+        ];
+        for (at, text) in rows {
+            assert_eq!(written(at), text);
+        }
+    }
+
+    #[test]
+    fn edges_move_inward_to_whole_milliseconds() {
+        let base = 1_752_150_896_000;
+        let rows = [
+            ("2025-07-10T12:34:56Z", Some((base, base))),
+            ("2025-07-10T12:34:56.000Z", Some((base, base))),
+            ("2025-07-10t12:34:56.5z", Some((base + 500, base + 500))),
+            ("2025-07-10T12:34:56.0001Z", Some((base + 1, base))),
+            ("2025-07-10T12:34:56.000999999Z", Some((base + 1, base))),
+            ("2025-07-10T12:34:56.001000000Z", Some((base + 1, base + 1))),
+            ("2025-07-10T09:34:56-03:00", Some((base, base))),
+            ("2025-07-10T12:34:56+00:00", Some((base, base))),
+            ("2025-07-10T12:34:56 00:00", Some((base, base))),
+            ("2025-07-10 13:34:56 01:00", Some((base, base))),
+            ("2025-07-10 12:34:56Z", Some((base, base))),
+            ("1969-12-31T23:59:59.9999Z", Some((0, -1))),
+            ("2025-07-10T12:34:56", None),
+            ("2025-07-10", None),
+            ("2025-02-29T00:00:00Z", None),
+            ("2025-07-10T24:00:00Z", None),
+            ("2025-07-10T12:34:56.Z", None),
+            ("2025-07-10T12:34:56.0000000001Z", None),
+            ("1752150896", None),
+            ("notadate", None),
+            ("", None),
+            (" ", None),
+            ("\0", None),
+            ("2025-07-10T12:34:56Zé", None),
+        ];
+        for (text, expected) in rows {
+            let from = read_edge(text, Edge::From).map(|at| at.0);
+            let to = read_edge(text, Edge::To).map(|at| at.0);
+            assert_eq!(from.zip(to), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn stored_moments_need_no_offset() {
+        for text in ["2025-07-10T12:34:56.123", "2025-07-10T12:34:56.1230000Z"] {
+            assert_eq!(
+                read_stored(text),
+                Some(UnixMillis(1_752_150_896_123)),
+                "{text}"
+            );
+        }
+        assert_eq!(read_stored("yesterday"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(at in WRITABLE[0]..253_402_200_000_000) {
+            // jiff keeps the last day of the year 9999 free for offsets.
+            let text = written(at);
+            prop_assert_eq!(read_edge(&text, Edge::From), Some(UnixMillis(at)));
+            prop_assert_eq!(read_edge(&text, Edge::To), Some(UnixMillis(at)));
+        }
+
+        #[test]
+        fn no_text_is_too_odd_to_read(text in "\\PC{0,40}") {
+            let _ = (read_edge(&text, Edge::From), read_stored(&text));
+        }
+    }
+}

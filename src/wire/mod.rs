@@ -1,0 +1,28 @@
+//! Text on the wire: JSON both ways, ISO-8601 both ways, values of a query. Here bytes become
+//! nouns and nouns become bytes; nothing is decided but whether a text can be read.
+//!
+//! Callers: server (client side), upstream (processor side), peers, sim.
+//!
+//! Hostile bytes come in here, so every reader is total: it answers with a value or a fault, in
+//! time linear in the text, and never panics. It never touches a float (I7): an amount goes from
+//! digits to integer cents. The usual payment is read and written without an allocation.
+//!
+//! Inside: `object` picks members from one JSON object; `iso8601` is the text of time; `payment`,
+//! `answers` and `query` stand on these two and not on each other.
+
+mod answers;
+mod iso8601;
+mod object;
+mod payment;
+mod query;
+
+pub use answers::{
+    ACCEPTED, CHARGED, PURGED, duplicate, read_found, read_summary, write_found, write_problem,
+    write_summary,
+};
+pub use iso8601::{Edge, INSTANT_BYTES, read_edge, write_instant};
+pub use payment::{
+    Field, PaymentFault, UpstreamPayment, read_payment, read_stored_requested_at,
+    read_upstream_payment, upstream_payment_bytes, write_upstream_payment,
+};
+pub use query::{QueryFault, query_value};
