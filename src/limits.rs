@@ -23,3 +23,21 @@ pub const AMOUNT_CENTS_MAX: u64 = 999_999_999_999;
 /// nobody asks for are skipped with a loop, so this guards no stack of ours: it keeps bodies out
 /// that a balancer or log reader with a recursive parser would choke on.
 pub const JSON_DEPTH_MAX: usize = 128;
+
+// ---- config ----
+
+/// Most worker cores. Cores talk in pairs, so rings grow with the square: 64 cores have 4,032
+/// ordered pairs. More cores than that are better used by several instances.
+pub const CORES_MAX: usize = 64;
+/// Most entries of a setting that is a list. 32 peers already mean 32 calls for one summary.
+pub const SETTING_LIST_MAX: usize = 32;
+/// Longest path of a unix socket: `sun_path` has 108 octets and ends with a zero.
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+/// Longest host name (RFC 1035, section 2.3.4).
+pub const HOST_BYTES_MAX: usize = 253;
+/// Longest path of payments at a processor. With an id of 36 octets the request head stays small.
+pub const PAY_PATH_BYTES_MAX: usize = 256;
+/// Longest name of the header that carries the password.
+pub const AUTH_NAME_BYTES_MAX: usize = 64;
+/// Longest password in a header; it must fit in a request head beside everything else.
+pub const AUTH_VALUE_BYTES_MAX: usize = 1_024;

@@ -1,0 +1,161 @@
+//! From the environment's texts to one immutable, checked [`Config`].
+//!
+//! This room decides what each setting may be, which settings fit together and what holds when one
+//! is missing. `main` calls it once at the start; everybody else is handed the result by reference.
+//! It never reads the environment itself (the lookup is an argument, so a map tests it), never
+//! changes a value later and never shows a secret. A bad value stops the start, and all faults are
+//! told together.
+
+mod parse;
+mod reader;
+mod settings;
+mod spelling;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::limits;
+use crate::payment::{CoreCount, PerProcessor};
+
+pub use reader::{ConfigFault, InForce};
+pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
+pub use spelling::{NearMiss, near_misses};
+pub use values::{
+    Ack, AddressRange, AuthHeader, BreakerConfig, CorrelationIdRule, DriverChoice, HttpUrl,
+    JournalConfig, JournalSync, ListenAddress, OnDuplicate, PerMille, RateLimitConfig, Routing,
+    Secret,
+};
+
+use reader::Reader;
+
+/// Every setting, checked. The doc of each field names its variable; units and defaults stand in
+/// [`SETTINGS`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `LISTEN` or `PORT`: where clients connect; never empty.
+    pub listen: Vec<ListenAddress>,
+    /// `ADMIN_LISTEN`: where metrics, purge and peers' calls go instead; empty when off.
+    pub admin_listen: Vec<ListenAddress>,
+    /// `CORES`: worker cores.
+    pub cores: CoreCount,
+    /// `MONOIO_FORCE_LEGACY_DRIVER`: which event loop a core uses.
+    pub driver: DriverChoice,
+    /// `UPSTREAM_A_URL`, `UPSTREAM_B_URL`.
+    pub upstream: PerProcessor<HttpUrl>,
+    /// `UPSTREAM_PAY_PATH`: begins with a slash and does not end with one.
+    pub pay_path: String,
+    /// `AUTH_HEADER_NAME`, `AUTH_HEADER_VALUE`: what a POST must carry; `None` for no auth.
+    pub auth: Option<AuthHeader>,
+    /// `REQUEST_TIMEOUT_MS`: longest that a client waits for the outcome.
+    pub request_timeout: Duration,
+    /// `ATTEMPT_TIMEOUT_MS`: from an attempt's first byte to Unknown.
+    pub attempt_timeout: Duration,
+    /// `CONNECT_TIMEOUT_MS`: longest that connecting may take.
+    pub connect_timeout: Duration,
+    /// `SETTLE_TIMEOUT_MS`: how long a late answer is still read; at least `attempt_timeout`.
+    pub settle_timeout: Duration,
+    /// `HEDGE_DELAY_MS`: least silence before a hedge.
+    pub hedge_delay: Duration,
+    /// `CONCURRENCY_LIMIT`: clients that wait at once, over all cores.
+    pub concurrency_limit: usize,
+    /// `CB_*`: the breaker of each processor.
+    pub breaker: BreakerConfig,
+    /// `CACHE_CAPACITY`: settled claims kept, over all cores.
+    pub cache_capacity: usize,
+    /// `CACHE_TTL_SECONDS`: how long a settled claim is kept.
+    pub cache_ttl: Duration,
+    /// `ROUTING`.
+    pub routing: Routing,
+    /// `FALLBACK_AFTER_MS`: how long a payment may wait for A before B may take it.
+    pub fallback_after: Duration,
+    /// `ACK`.
+    pub ack: Ack,
+    /// `QUEUE_CAPACITY`: unsettled payments that nobody waits for, over all cores.
+    pub queue_capacity: usize,
+    /// `UPSTREAM_CONCURRENCY`: attempts in flight per processor, over all cores; at least one each.
+    pub upstream_concurrency: usize,
+    /// `POOL_MAX_IDLE`: idle connections kept per core and processor.
+    pub pool_idle_max: usize,
+    /// `POOL_IDLE_SECS`: how long an idle connection is kept.
+    pub pool_idle_timeout: Duration,
+    /// `JOURNAL_DIR`, `JOURNAL_SYNC`; `None` when off.
+    pub journal: Option<JournalConfig>,
+    /// `PEERS`: every other instance whose ledger counts.
+    pub peers: Vec<HttpUrl>,
+    /// `RATE_LIMIT_RPS`, `RATE_LIMIT_BURST`; `None` when off.
+    pub rate_limit: Option<RateLimitConfig>,
+    /// `TRUSTED_PROXIES`: whose X-Forwarded-For counts.
+    pub trusted_proxies: Vec<AddressRange>,
+    /// `HEADER_TIMEOUT_MS`: longest that one request may take to arrive.
+    pub header_timeout: Duration,
+    /// `IDLE_TIMEOUT_SECS`: how long an idle client connection stays open.
+    pub idle_timeout: Duration,
+    /// `MAX_BODY_BYTES`.
+    pub body_bytes_max: usize,
+    /// `DRAIN_DELAY_MS`: from SIGTERM to closed listeners.
+    pub drain_delay: Duration,
+    /// `SHUTDOWN_GRACE_SECS`: longest wait for payments in flight after that.
+    pub shutdown_grace: Duration,
+    /// `ALLOW_PURGE`: whether `POST /purge-payments` works.
+    pub allow_purge: bool,
+    /// `ON_DUPLICATE`.
+    pub on_duplicate: OnDuplicate,
+    /// `CORRELATION_ID`.
+    pub correlation_id: CorrelationIdRule,
+    /// `HEALTH_INTERVAL_MS`: how often the processors' health is asked; `None` when off.
+    pub health_interval: Option<Duration>,
+    /// `LEDGER_EXACT_HOURS`: how long the ledger keeps milliseconds.
+    pub ledger_exact: Duration,
+    /// `RUST_LOG`: what is logged.
+    pub log_filter: String,
+    /// Every setting as it holds, in the order of [`SETTINGS`], secrets masked.
+    pub in_force: Vec<InForce>,
+    /// What is legal but surely not meant, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads every setting through `lookup`, on this machine.
+    ///
+    /// # Errors
+    /// Every fault there is, not only the first.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigFault>> {
+        Self::from_lookup_on(lookup, allowed_cores())
+    }
+
+    /// Reads every setting through `lookup`, as if the machine allowed `cores`.
+    ///
+    /// # Errors
+    /// Every fault there is, not only the first.
+    pub fn from_lookup_on(
+        lookup: impl Fn(&str) -> Option<String>,
+        cores: CoreCount,
+    ) -> Result<Self, Vec<ConfigFault>> {
+        let mut reader = Reader {
+            lookup: &lookup,
+            faults: Vec::new(),
+            in_force: Vec::new(),
+        };
+        let mut config = Self::read(&mut reader, cores);
+        config.check_relations(&mut reader);
+        if !reader.faults.is_empty() {
+            return Err(reader.faults);
+        }
+        config.warnings = config.doubts(&reader);
+        config.in_force = reader.in_force;
+        let place = |value: &InForce| SETTINGS.iter().position(|s| s.name == value.name);
+        config.in_force.sort_by_key(place);
+        Ok(config)
+    }
+}
+
+/// What the affinity mask and the cgroup's quota (version 1 and 2) allow, at least 1. A quota of
+/// 1.5 allows one: two busy cores would be throttled together in every period.
+#[must_use]
+pub fn allowed_cores() -> CoreCount {
+    let allowed = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    CoreCount(u16::try_from(allowed.min(limits::CORES_MAX)).unwrap_or(1))
+}

@@ -1,0 +1,320 @@
+//! Reads every setting into [`Config`] and checks the rules about several settings at once. The
+//! texts' own rules stand here and in `values`; collecting faults is the reader's part.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits;
+use crate::payment::{CoreCount, PerProcessor};
+
+use super::Config;
+use super::reader::Reader;
+use super::values::{self, AddressRange, BreakerConfig, HttpUrl, JournalConfig, ListenAddress};
+use super::values::{Ack, AuthHeader, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
+use super::values::{PerMille, RateLimitConfig, Routing, Secret};
+
+impl Config {
+    pub(super) fn read(reader: &mut Reader<'_>, allowed_cores: CoreCount) -> Self {
+        let cores = reader.whole_or("CORES", Some(u64::from(allowed_cores.0)));
+        let cores = CoreCount(u16::try_from(cores).unwrap_or(1).max(1));
+        let ack = reader.word("ACK", &Ack::WORDS);
+        let request_timeout = reader.millis("REQUEST_TIMEOUT_MS");
+        let upstream_concurrency = reader.count("UPSTREAM_CONCURRENCY");
+        Self {
+            listen: read_listen(reader),
+            admin_listen: reader.read("ADMIN_LISTEN", |text| list_or("off", text, listen_item)),
+            cores,
+            driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
+            upstream: PerProcessor([
+                reader.read("UPSTREAM_A_URL", HttpUrl::parse),
+                reader.read("UPSTREAM_B_URL", HttpUrl::parse),
+            ]),
+            pay_path: reader.read("UPSTREAM_PAY_PATH", pay_path),
+            auth: read_auth(reader),
+            request_timeout,
+            attempt_timeout: read_attempt_timeout(reader, ack, request_timeout),
+            connect_timeout: reader.millis("CONNECT_TIMEOUT_MS"),
+            settle_timeout: reader.millis("SETTLE_TIMEOUT_MS"),
+            hedge_delay: reader.millis("HEDGE_DELAY_MS"),
+            concurrency_limit: reader.count("CONCURRENCY_LIMIT"),
+            breaker: read_breaker(reader),
+            cache_capacity: reader.count("CACHE_CAPACITY"),
+            cache_ttl: reader.seconds("CACHE_TTL_SECONDS"),
+            routing: reader.word("ROUTING", &Routing::WORDS),
+            fallback_after: reader.millis("FALLBACK_AFTER_MS"),
+            ack,
+            queue_capacity: reader.count("QUEUE_CAPACITY"),
+            upstream_concurrency,
+            pool_idle_max: read_pool_idle_max(reader, upstream_concurrency, cores),
+            pool_idle_timeout: reader.seconds("POOL_IDLE_SECS"),
+            journal: read_journal(reader),
+            peers: reader.read("PEERS", |text| list_or("none", text, peer_item)),
+            rate_limit: read_rate_limit(reader),
+            trusted_proxies: reader.read("TRUSTED_PROXIES", |text| {
+                list_or("none", text, AddressRange::parse)
+            }),
+            header_timeout: reader.millis("HEADER_TIMEOUT_MS"),
+            idle_timeout: reader.seconds("IDLE_TIMEOUT_SECS"),
+            body_bytes_max: reader.count("MAX_BODY_BYTES"),
+            drain_delay: reader.millis("DRAIN_DELAY_MS"),
+            shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECS"),
+            allow_purge: reader.word("ALLOW_PURGE", &[("false", false), ("true", true)]),
+            on_duplicate: reader.word("ON_DUPLICATE", &OnDuplicate::WORDS),
+            correlation_id: reader.word("CORRELATION_ID", &CorrelationIdRule::WORDS),
+            health_interval: reader.read("HEALTH_INTERVAL_MS", health_interval),
+            ledger_exact: reader.seconds("LEDGER_EXACT_HOURS") * 3_600,
+            log_filter: reader.read("RUST_LOG", log_filter),
+            in_force: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The rules about several settings at once. Each rule's first name is the one to change.
+    pub(super) fn check_relations(&self, reader: &mut Reader<'_>) {
+        reader.relation(
+            !(reader.is_set("PORT") && reader.is_set("LISTEN")),
+            &["PORT", "LISTEN"],
+            "unset while LISTEN is set: only one of both can say where to listen",
+        );
+        let PerProcessor([default, fallback]) = &self.upstream;
+        reader.relation(
+            default != fallback,
+            &["UPSTREAM_B_URL", "UPSTREAM_A_URL"],
+            "another processor than UPSTREAM_A_URL",
+        );
+        reader.relation(
+            self.settle_timeout >= self.attempt_timeout,
+            &[
+                "SETTLE_TIMEOUT_MS",
+                "ATTEMPT_TIMEOUT_MS",
+                "REQUEST_TIMEOUT_MS",
+            ],
+            "at least ATTEMPT_TIMEOUT_MS: a late answer is read after it",
+        );
+        reader.relation(
+            self.idle_timeout >= self.header_timeout,
+            &["IDLE_TIMEOUT_SECS", "HEADER_TIMEOUT_MS"],
+            "at least HEADER_TIMEOUT_MS",
+        );
+        // Shares of all cores: each core needs at least one.
+        let cores = usize::from(self.cores.0);
+        for (name, number) in [
+            ("UPSTREAM_CONCURRENCY", self.upstream_concurrency),
+            ("CONCURRENCY_LIMIT", self.concurrency_limit),
+            ("QUEUE_CAPACITY", self.queue_capacity),
+            ("CACHE_CAPACITY", self.cache_capacity),
+        ] {
+            let rule = "at least CORES: every core gets its share";
+            reader.relation(number >= cores, &[name, "CORES"], rule);
+        }
+        reader.relation(
+            self.pool_idle_max <= self.upstream_concurrency,
+            &["POOL_MAX_IDLE", "UPSTREAM_CONCURRENCY"],
+            "at most UPSTREAM_CONCURRENCY: more can never be idle",
+        );
+        reader.relation(
+            !self
+                .admin_listen
+                .iter()
+                .any(|address| self.listen.contains(address)),
+            &["ADMIN_LISTEN", "LISTEN", "PORT"],
+            "addresses that LISTEN does not have",
+        );
+    }
+
+    /// What is legal but surely not meant.
+    pub(super) fn doubts(&self, reader: &Reader<'_>) -> Vec<String> {
+        let waits_for_a = self.routing == Routing::Cheapest && self.ack == Ack::Accepted;
+        let rules = [
+            (
+                reader.is_set("AUTH_HEADER_NAME") && self.auth.is_none(),
+                "AUTH_HEADER_NAME is set but AUTH_HEADER_VALUE is not: nobody needs to authenticate",
+            ),
+            (
+                !self.fallback_after.is_zero() && !waits_for_a,
+                "FALLBACK_AFTER_MS has no effect without ROUTING=cheapest and ACK=accepted",
+            ),
+            (
+                reader.is_set("JOURNAL_SYNC") && self.journal.is_none(),
+                "JOURNAL_SYNC has no effect without JOURNAL_DIR",
+            ),
+            (
+                reader.is_set("RATE_LIMIT_BURST") && self.rate_limit.is_none(),
+                "RATE_LIMIT_BURST has no effect without RATE_LIMIT_RPS",
+            ),
+            (
+                self.ack == Ack::Accepted && self.journal.is_none(),
+                "ACK=accepted without JOURNAL_DIR: a restart loses payments that clients were \
+                 told are accepted",
+            ),
+        ];
+        rules
+            .iter()
+            .filter(|(doubt, _)| *doubt)
+            .map(|(_, text)| (*text).to_owned())
+            .collect()
+    }
+}
+
+fn read_listen(reader: &mut Reader<'_>) -> Vec<ListenAddress> {
+    let port = reader.whole("PORT");
+    if reader.is_set("LISTEN") {
+        reader.mark_unused("PORT");
+    }
+    let derived = format!("0.0.0.0:{port}");
+    reader.read_or("LISTEN", Some(derived), |text| list(text, listen_item))
+}
+
+fn read_auth(reader: &mut Reader<'_>) -> Option<AuthHeader> {
+    let name = reader.read("AUTH_HEADER_NAME", header_name);
+    let value = reader.read("AUTH_HEADER_VALUE", |text| header_value(text).map(Some));
+    value.map(|value| AuthHeader { name, value })
+}
+
+fn read_attempt_timeout(reader: &mut Reader<'_>, ack: Ack, request: Duration) -> Duration {
+    let derived = match ack {
+        Ack::Processed => u64::try_from(request.as_millis()).unwrap_or(u64::MAX),
+        Ack::Accepted => 5_000,
+    };
+    // A request timeout at fault has left zero; it shall not cause a second fault here.
+    Duration::from_millis(reader.whole_or("ATTEMPT_TIMEOUT_MS", Some(derived.max(1))))
+}
+
+fn read_breaker(reader: &mut Reader<'_>) -> BreakerConfig {
+    BreakerConfig {
+        failure_rate: reader.read("CB_FAIL_RATE", PerMille::parse),
+        samples_min: reader.small("CB_MIN_SAMPLES"),
+        open: reader.seconds("CB_OPEN_SECS"),
+        window: reader.seconds("CB_WINDOW_SECS"),
+        half_open_probes: reader.small("CB_HALF_OPEN_PROBES"),
+    }
+}
+
+fn read_pool_idle_max(reader: &mut Reader<'_>, concurrency: usize, cores: CoreCount) -> usize {
+    let share = concurrency.div_ceil(usize::from(cores.0.max(1)));
+    let number = reader.whole_or("POOL_MAX_IDLE", Some(u64::try_from(share).unwrap_or(0)));
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn read_journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {
+    let dir = reader.read("JOURNAL_DIR", |text| match text {
+        "" => None,
+        "off" => Some(None),
+        dir => (!dir.contains('\0')).then(|| Some(PathBuf::from(dir))),
+    });
+    let sync = reader.word("JOURNAL_SYNC", &JournalSync::WORDS);
+    dir.map(|dir| JournalConfig { dir, sync })
+}
+
+fn read_rate_limit(reader: &mut Reader<'_>) -> Option<RateLimitConfig> {
+    let per_second = reader.read("RATE_LIMIT_RPS", |text| match text {
+        "off" => Some(None),
+        number => number_within(number, 1, 1_000_000).map(Some),
+    });
+    let derived = per_second.map(u64::from);
+    let burst = u32::try_from(reader.whole_or("RATE_LIMIT_BURST", derived)).unwrap_or(u32::MAX);
+    per_second.map(|per_second| RateLimitConfig { per_second, burst })
+}
+
+fn number_within(text: &str, min: u32, max: u32) -> Option<u32> {
+    let number = u32::try_from(values::digits(text)?).ok()?;
+    (min..=max).contains(&number).then_some(number)
+}
+
+fn health_interval(text: &str) -> Option<Option<Duration>> {
+    match text {
+        "0" => Some(None),
+        // Below 5 s the processors' own permit (one per 5 s for all callers) would answer 429.
+        number => number_within(number, 5_000, 3_600_000)
+            .map(|millis| Some(Duration::from_millis(u64::from(millis)))),
+    }
+}
+
+/// A list without doubles and of bounded length; blanks around its commas are allowed.
+fn list<T: PartialEq>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut items = Vec::new();
+    for part in text.split(',') {
+        let item = item(part.trim())?;
+        if items.contains(&item) || items.len() >= limits::SETTING_LIST_MAX {
+            return None;
+        }
+        items.push(item);
+    }
+    Some(items)
+}
+
+fn list_or<T: PartialEq>(
+    nothing: &str,
+    text: &str,
+    item: impl Fn(&str) -> Option<T>,
+) -> Option<Vec<T>> {
+    if text == nothing {
+        Some(Vec::new())
+    } else {
+        list(text, item)
+    }
+}
+
+fn listen_item(text: &str) -> Option<ListenAddress> {
+    ListenAddress::parse(text)
+}
+
+fn peer_item(text: &str) -> Option<HttpUrl> {
+    HttpUrl::parse(text)
+}
+
+fn pay_path(text: &str) -> Option<String> {
+    let fits = text.len() <= limits::PAY_PATH_BYTES_MAX;
+    let ends = text.starts_with('/') && !text.ends_with('/');
+    // The path characters of RFC 3986, section 3.3; escapes are taken as they are.
+    let plain =
+        |octet: u8| octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&octet);
+    (fits && ends && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+fn header_name(text: &str) -> Option<String> {
+    // Headers that p99 reads itself: one of them as a password would break every request.
+    const TAKEN: [&str; 9] = [
+        "host",
+        "connection",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "expect",
+        "date",
+        "x-forwarded-for",
+        "x-request-id",
+    ];
+    let name = text.to_ascii_lowercase();
+    // A token of RFC 9110, section 5.6.2.
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
+    let fits = (1..=limits::AUTH_NAME_BYTES_MAX).contains(&name.len());
+    (fits && name.bytes().all(plain) && !TAKEN.contains(&name.as_str())).then_some(name)
+}
+
+fn header_value(text: &str) -> Option<Secret> {
+    let fits = (1..=limits::AUTH_VALUE_BYTES_MAX).contains(&text.len()) && text.trim() == text;
+    let plain = text.bytes().all(|octet| (b' '..=b'~').contains(&octet));
+    (fits && plain).then(|| Secret::new(text.to_owned()))
+}
+
+fn log_filter(text: &str) -> Option<String> {
+    let is_level = |word: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"]
+            .iter()
+            .any(|level| level.eq_ignore_ascii_case(word))
+    };
+    let is_target = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|octet| octet.is_ascii_alphanumeric() || b"_:-".contains(&octet))
+    };
+    let is_rule = |rule: &str| match rule.split_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(rule),
+    };
+    text.split(',')
+        .all(|rule| is_rule(rule.trim()))
+        .then(|| text.to_owned())
+}

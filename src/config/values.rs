@@ -1,0 +1,374 @@
+//! The types of settings that are more than a number, each with the rule that its text must keep.
+//! They are made once at the start and never change. Nothing here reads the environment.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An IP address and a port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// Reads `address:port` or `unix:/path`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let Some(path) = text.strip_prefix("unix:") else {
+            return text.parse().ok().map(Self::Tcp);
+        };
+        let fits = path.len() <= limits::UNIX_PATH_BYTES_MAX && !path.contains('\0');
+        (path.starts_with('/') && fits).then(|| Self::Unix(PathBuf::from(path)))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A processor's or a peer's place: `http://host:port` and nothing more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// A name in lower case or an IP address; an IPv6 one without its brackets.
+    pub host: String,
+    /// Never 0.
+    pub port: u16,
+}
+
+impl HttpUrl {
+    /// Reads `http://host:port`; a path, even `/`, a user or another scheme is refused.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let scheme = text
+            .get(..7)
+            .filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
+        let (host, port) = text.get(scheme.len()..)?.rsplit_once(':')?;
+        let port = digits(port)
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|port| *port > 0)?;
+        if let Some(inner) = host.strip_prefix('[') {
+            let host = inner.strip_suffix(']')?;
+            let address: std::net::Ipv6Addr = host.parse().ok()?;
+            return Some(Self {
+                host: address.to_string(),
+                port,
+            });
+        }
+        let is_label = |label: &str| {
+            let octets = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+            (1..=63).contains(&label.len()) && label.bytes().all(octets)
+        };
+        let is_name = host.len() <= limits::HOST_BYTES_MAX && host.split('.').all(is_label);
+        is_name.then(|| Self {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+
+    /// `host:port` as the `Host` header wants it.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        }
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.authority())
+    }
+}
+
+/// A text that no log, page or panic may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the compare and for peers.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// What stands where a secret would.
+pub(super) const MASK: &str = "******";
+
+/// The header that a POST must carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthHeader {
+    /// In lower case.
+    pub name: String,
+    /// Compared in constant time.
+    pub value: Secret,
+}
+
+/// A share in thousandths, so that no float decides when a breaker opens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PerMille(pub u16);
+
+impl PerMille {
+    /// Reads `0.3`, `0.300` or `1`: more than 0, at most 1, at most three decimals.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        if fraction.len() > 3 {
+            return None;
+        }
+        let thousandths = digits(&format!("{fraction:0<3}"))?;
+        digits(fraction)?;
+        let share = digits(whole)?
+            .checked_mul(1_000)?
+            .checked_add(thousandths)?;
+        u16::try_from(share)
+            .ok()
+            .filter(|share| (1..=1_000).contains(share))
+            .map(Self)
+    }
+}
+
+/// An address or a range of addresses, such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRange {
+    address: IpAddr,
+    prefix: u32,
+}
+
+impl AddressRange {
+    /// Reads an address, or an address, a slash and how many of its bits count.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(digits(prefix)?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => u32::try_from(prefix)
+                .ok()
+                .filter(|prefix| *prefix <= width)?,
+            None => width,
+        };
+        Some(Self { address, prefix })
+    }
+
+    /// Whether `address` lies in the range. An IPv4 address in IPv6 clothes counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let same = |ours: u128, theirs: u128, width: u32| {
+            let ignored = width.saturating_sub(self.prefix);
+            ours.checked_shr(ignored) == theirs.checked_shr(ignored)
+        };
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) if self.address.is_ipv4() => {
+                same(u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.to_bits(), theirs.to_bits(), 128),
+            (IpAddr::V4(_), IpAddr::V4(_) | IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                false
+            }
+        }
+    }
+}
+
+/// `ROUTING`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Routing {
+    /// Half and half by a bit of the id's hash.
+    #[default]
+    RoundRobin,
+    /// A while it works.
+    Cheapest,
+    /// The processor with the lower recent latency.
+    Fastest,
+}
+
+impl Routing {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 3] = [
+        ("round_robin", Self::RoundRobin),
+        ("cheapest", Self::Cheapest),
+        ("fastest", Self::Fastest),
+    ];
+}
+
+/// `ACK`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ack {
+    /// Answer when charged.
+    #[default]
+    Processed,
+    /// 202 as soon as the payment is held; settle behind.
+    Accepted,
+}
+
+impl Ack {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] =
+        [("processed", Self::Processed), ("accepted", Self::Accepted)];
+}
+
+/// `ON_DUPLICATE`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// 409.
+    #[default]
+    Conflict,
+    /// A settled duplicate with the same amount gets the first answer again.
+    Replay,
+}
+
+impl OnDuplicate {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] =
+        [("conflict", Self::Conflict), ("replay", Self::Replay)];
+}
+
+/// `CORRELATION_ID`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CorrelationIdRule {
+    /// 1 to 64 of the allowed characters.
+    #[default]
+    Any,
+    /// A UUID.
+    Uuid,
+}
+
+impl CorrelationIdRule {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] = [("any", Self::Any), ("uuid", Self::Uuid)];
+}
+
+/// `JOURNAL_SYNC`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JournalSync {
+    /// One fdatasync per group commit.
+    #[default]
+    Always,
+    /// Written, not synced: survives a killed process only.
+    Os,
+}
+
+impl JournalSync {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] = [("always", Self::Always), ("os", Self::Os)];
+
+    /// Its name in settings, logs and metric labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Os => "os",
+        }
+    }
+}
+
+/// `MONOIO_FORCE_LEGACY_DRIVER`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DriverChoice {
+    /// io_uring where the kernel allows it, else epoll.
+    #[default]
+    Best,
+    /// epoll.
+    Epoll,
+}
+
+impl DriverChoice {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] = [("0", Self::Best), ("1", Self::Epoll)];
+}
+
+/// The journal, when there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalConfig {
+    /// The directory of all its files.
+    pub dir: PathBuf,
+    /// When a record counts as durable.
+    pub sync: JournalSync,
+}
+
+/// The breaker of each processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// Share of failures that opens it.
+    pub failure_rate: PerMille,
+    /// Fewest attempts in the window that can open it.
+    pub samples_min: u32,
+    /// How long it stays Open.
+    pub open: Duration,
+    /// Over how long it counts.
+    pub window: Duration,
+    /// Attempts that HalfOpen lets through.
+    pub half_open_probes: u32,
+}
+
+/// The rate limit per client address, when there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimitConfig {
+    /// Requests per second.
+    pub per_second: u32,
+    /// Requests that an idle client may send at once.
+    pub burst: u32,
+}
+
+/// Decimal digits and nothing else: no sign, no blank, no underscore.
+pub(super) fn digits(text: &str) -> Option<u64> {
+    let is_plain = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_hold_their_addresses_and_no_others() {
+        let rows = [
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3", "10.1.2.4", false),
+            ("0.0.0.0/0", "255.1.2.3", true),
+            ("0.0.0.0/0", "::1", false),
+            ("10.0.0.0/8", "::ffff:10.9.9.9", true),
+            ("fd00::/8", "fdff::1", true),
+            ("fd00::/8", "fe80::1", false),
+            ("::/0", "2001:db8::1", true),
+        ];
+        for (range, address, holds) in rows {
+            let range = AddressRange::parse(range).unwrap();
+            assert_eq!(
+                range.contains(address.parse().unwrap()),
+                holds,
+                "{range:?} {address}"
+            );
+        }
+    }
+}
