@@ -1,5 +1,6 @@
 //! p99: a payments proxy that gets every payment charged exactly once.
 
+pub mod breaker;
 pub mod clock;
 pub mod config;
 pub mod journal;

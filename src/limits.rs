@@ -41,3 +41,15 @@ pub const PAY_PATH_BYTES_MAX: usize = 256;
 pub const AUTH_NAME_BYTES_MAX: usize = 64;
 /// Longest password in a header; it must fit in a request head beside everything else.
 pub const AUTH_VALUE_BYTES_MAX: usize = 1_024;
+
+// ---- breaker ----
+
+/// Most probe permits of one breaker: `CB_HALF_OPEN_PROBES` is at most this. Probes are real
+/// payments towards a processor in doubt, so few. Each costs one word beside the breaker's, and a
+/// ticket names its place in one octet.
+pub const BREAKER_PROBES_MAX: u32 = 100;
+/// Longest rest that a processor's Retry-After may ask for.
+pub const REST_MAX: Duration = Duration::from_secs(60);
+/// While HalfOpen, whoever got no permit asks again after this: any core's result may have moved
+/// the breaker. Shorter burns turns, longer lets payments wait although the processor works.
+pub const BREAKER_ASK_AGAIN: Duration = Duration::from_millis(20);
