@@ -3,6 +3,7 @@
 pub mod breaker;
 pub mod clock;
 pub mod config;
+pub mod http;
 pub mod journal;
 pub mod limits;
 pub mod payment;

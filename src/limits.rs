@@ -53,3 +53,44 @@ pub const REST_MAX: Duration = Duration::from_secs(60);
 /// While HalfOpen, whoever got no permit asks again after this: any core's result may have moved
 /// the breaker. Shorter burns turns, longer lets payments wait although the processor works.
 pub const BREAKER_ASK_AGAIN: Duration = Duration::from_millis(20);
+
+// ---- http ----
+
+/// Largest head of a request or an answer. Browsers and load balancers stay below 4 KiB; 2,048
+/// waiting clients hold at most 16 MiB of heads.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Most field lines of a head. A line has at least 4 octets, so the octet limit alone would allow
+/// 2,048 lines, and a table of 64 KiB on the stack.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// Field lines that a first, small table has room for: 16 x 32 B of stores instead of 3,200 B.
+pub const HTTP_HEADERS_USUAL: usize = 16;
+/// Longest request target: the longest that p99 serves (a summary window) has about 120 octets.
+pub const HTTP_TARGET_BYTES_MAX: usize = 2 * 1024;
+/// Longest method: the longest registered one (`UPDATEREDIRECTREF`) has 17 octets.
+pub const HTTP_METHOD_BYTES_MAX: usize = 32;
+/// X-Forwarded-For lines that are kept, the last ones: each proxy on the way adds at most one.
+pub const FORWARDED_FOR_LINES_MAX: usize = 4;
+/// Longest X-Request-Id that is taken over; a UUID has 36 octets.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Digits of a chunk size: 16 hexadecimal digits fill 64 bits, so no size can overflow.
+pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+/// Octets of all chunk extensions of one body: they carry nothing that p99 reads, and a body of
+/// one-octet chunks must not be a way to send megabytes.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
+/// Octets of a trailer section, which is checked and dropped.
+pub const TRAILER_BYTES_MAX: usize = 2 * 1024;
+/// Interim (1xx) answers before a final one: p99 never asks for any.
+pub const INTERIM_ANSWERS_MAX: usize = 4;
+
+const _: () = assert!(
+    HTTP_HEAD_BYTES_MAX + 2 <= 65_535,
+    "a span holds 16-bit positions"
+);
+const _: () = assert!(
+    HTTP_METHOD_BYTES_MAX + HTTP_TARGET_BYTES_MAX + 12 < HTTP_HEAD_BYTES_MAX,
+    "a request line of legal parts fits a head"
+);
+const _: () = assert!(
+    HTTP_HEADERS_USUAL < HTTP_HEADERS_MAX,
+    "the small table is the smaller"
+);

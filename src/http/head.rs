@@ -1,0 +1,248 @@
+//! One request head: what it asks for, how its body is framed and whether its connection lasts.
+//! The server and the simulator call [`parse_head`] on the octets that have arrived.
+//!
+//! What is decided here: which octets are a request and which are refused with which status. What
+//! is not: routes, limits on a body, authentication. A refusal always means that the connection
+//! closes, since the position of the next request is not known for certain.
+//!
+//! The answer depends on the octets up to the decision alone: an input cut into reads in any way
+//! gives the same head or the same refusal (tested as a property).
+
+use super::fields::{self, SectionFault};
+use super::{Span, octets, request_line};
+use crate::limits;
+
+mod gathered;
+
+use gathered::Gathered;
+
+/// What the settings say about heads.
+#[derive(Clone, Debug, Default)]
+pub struct HeadRules {
+    /// Name of the field with the credentials; none where no value is demanded.
+    pub auth_header: Option<Box<str>>,
+}
+
+/// Why a head is refused. The connection closes after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// 400, 413, 414, 417, 431, 501 or 505.
+    pub status: u16,
+    /// One short sentence for the client and the log; it quotes nothing that the client sent.
+    pub reason: &'static str,
+}
+
+impl Reject {
+    pub(super) const fn new(status: u16, reason: &'static str) -> Self {
+        Self { status, reason }
+    }
+}
+
+/// Request methods, compared with case (RFC 9110 section 9.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the methods")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Patch,
+    Options,
+    Trace,
+    /// Never in a [`RequestHead`]: refused with 501, since no tunnel is offered.
+    Connect,
+    /// A token that is none of these.
+    Other,
+}
+
+impl Method {
+    pub(super) fn of(text: &[u8]) -> Self {
+        match text {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"PATCH" => Self::Patch,
+            b"OPTIONS" => Self::Options,
+            b"TRACE" => Self::Trace,
+            b"CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The version to process a request as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 1.0: closes unless it asked to stay, knows no chunked coding and no 1xx answer.
+    Http10,
+    /// 1.1, or a higher minor version.
+    Http11,
+}
+
+/// How a request's body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// This many octets; `Content-Length: 0` gives zero here, not `None`.
+    Length(u64),
+    /// The chunked coding.
+    Chunked,
+}
+
+/// What becomes of the connection after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// It lasts.
+    KeepAlive,
+    /// It lasts, and the answer must say so: the client speaks HTTP/1.0.
+    KeepAliveTold,
+    /// It closes.
+    Close,
+}
+
+/// The media type of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentType {
+    /// No Content-Type.
+    Missing,
+    /// `application/json`, with or without parameters.
+    Json,
+    /// Any other.
+    Other,
+}
+
+/// The X-Forwarded-For lines, oldest first. Proxies add lines at the end, so when there are more
+/// than fit, the last ones are kept: they come from the proxies nearest to us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForwardedFor {
+    lines: [Span; limits::FORWARDED_FOR_LINES_MAX],
+}
+
+impl ForwardedFor {
+    fn push(&mut self, line: Span) {
+        self.lines.rotate_left(1);
+        if let Some(last) = self.lines.last_mut() {
+            *last = line;
+        }
+    }
+
+    /// The addresses named, the nearest hop first, as text that is not yet checked.
+    pub fn from_nearest<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
+        let lines = self.lines.iter().rev().filter(|line| !line.is_empty());
+        lines.flat_map(|line| {
+            line.of(bytes)
+                .rsplit(|octet| *octet == b',')
+                .map(octets::trim)
+        })
+    }
+}
+
+/// One request head. Its spans name octets of the buffer that it was parsed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHead {
+    /// The method; never [`Method::Connect`].
+    pub method: Method,
+    /// The version.
+    pub version: Version,
+    /// The path as it was sent, percent encoding and all; `*` for `OPTIONS *`.
+    path: Span,
+    /// What follows the first `?`, as it was sent.
+    query: Option<Span>,
+    /// How the body is framed.
+    pub framing: Framing,
+    /// What becomes of the connection.
+    pub persistence: Persistence,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub expect_continue: bool,
+    /// The body's media type.
+    pub content_type: ContentType,
+    /// The credentials, if the rules name their field and it was sent.
+    pub auth: Option<Span>,
+    /// Where the request came from, as proxies say.
+    pub forwarded_for: ForwardedFor,
+    /// X-Request-Id, if it is short and all visible ASCII: safe to log and to send on.
+    pub request_id: Option<Span>,
+    /// traceparent, if it is well-formed: safe to log and to send on.
+    pub trace_parent: Option<Span>,
+    /// The load balancer sent it here instead of to the instance that owns the id.
+    pub redispatched: bool,
+    /// Octets of the head, an empty line before it included: the body begins there.
+    pub head_bytes: usize,
+}
+
+impl RequestHead {
+    /// The path, all ASCII; `/` for an absolute target without one, and `*` there for OPTIONS.
+    #[must_use]
+    pub fn path<'b>(&self, bytes: &'b [u8]) -> &'b str {
+        match (self.path.text(bytes), self.method) {
+            ("", Method::Options) => "*",
+            ("", _) => "/",
+            (path, _) => path,
+        }
+    }
+
+    /// The query, without its question mark.
+    #[must_use]
+    pub fn query<'b>(&self, bytes: &'b [u8]) -> Option<&'b str> {
+        self.query.map(|span| span.text(bytes))
+    }
+
+    /// Whether octets of a body follow.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        !matches!(self.framing, Framing::None | Framing::Length(0))
+    }
+}
+
+/// Reads the head at the beginning of `bytes`; `None` means that more octets are needed.
+///
+/// # Errors
+/// The refusal, as soon as it is certain.
+pub fn parse_head(bytes: &[u8], rules: &HeadRules) -> Result<Option<RequestHead>, Reject> {
+    // RFC 9112 section 2.2: one empty line before a request is tolerated, no more.
+    let start = match bytes {
+        [] | [b'\r'] => return Ok(None),
+        [b'\r', b'\n', ..] => 2,
+        [..] => 0,
+    };
+    let Some(line) = request_line::read(bytes, start)? else {
+        return Ok(None);
+    };
+    let window_end = start
+        .saturating_add(limits::HTTP_HEAD_BYTES_MAX)
+        .min(bytes.len());
+    let window = bytes.get(start..window_end).unwrap_or_default();
+    let fields_start = line.end.saturating_sub(start);
+    let section = fields::read_section(window, fields_start, |headers| {
+        let mut gathered = Gathered::new(&line);
+        for header in headers {
+            gathered.note(bytes, header, rules)?;
+        }
+        gathered.finish()
+    });
+    match section {
+        Ok(None) => Ok(None),
+        Ok(Some((end, judged))) => {
+            let mut head = judged?;
+            head.head_bytes = start.saturating_add(end);
+            Ok(Some(head))
+        }
+        Err(fault) => Err(section_reject(fault)),
+    }
+}
+
+fn section_reject(fault: SectionFault) -> Reject {
+    match fault {
+        SectionFault::Malformed => Reject::new(400, "a header field is malformed"),
+        SectionFault::BareLineFeed => Reject::new(400, "a line ends without a carriage return"),
+        SectionFault::TooMany => Reject::new(431, "there are too many header fields"),
+        SectionFault::TooLong => Reject::new(431, "the head is too large"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! HTTP/1.1 as octets: reading a request head, a body and an answer, and writing the same.
+//!
+//! Everything here is pure. A function is given octets and says what they are; nothing reads a
+//! socket, the clock or a setting, and nothing allocates but the growth of an output buffer that
+//! the caller owns. The server, the client towards the processors and the simulator use it.
+//!
+//! It is strict on purpose: a message that two programs could frame differently is refused, since
+//! a payment hidden in another's body would be charged (request smuggling, RFC 9112 section 11.2).
+//! Every limit on what is read stands in `limits.rs` (I8).
+
+pub mod answer;
+pub mod body;
+pub mod chunked;
+pub mod date;
+pub mod head;
+pub mod request;
+pub mod response;
+
+mod authority;
+mod fields;
+mod octets;
+mod request_line;
+
+pub use answer::{Answer, AnswerFault, AnswerFraming, AnswerHead, AnswerReader, parse_answer};
+pub use body::{Body, BodyFault, BodyReader};
+pub use chunked::{ChunkFault, ChunkedDecoder, Decoded};
+pub use date::{DateCache, DateText};
+pub use head::{
+    ContentType, ForwardedFor, Framing, HeadRules, Method, Persistence, Reject, RequestHead,
+    Version, parse_head,
+};
+pub use request::{Target, write_get, write_post};
+pub use response::{CONTINUE, ConnectionField, ResponseHead, write_response};
+
+/// A piece of a message's octets, by position: a head outlives the borrow of its buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Span {
+    /// The span from `start` to before `end`; empty where that is no part of any head.
+    fn new(start: usize, end: usize) -> Self {
+        match (u16::try_from(start), u16::try_from(end)) {
+            (Ok(start), Ok(end)) if start <= end => Self { start, end },
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => Self::default(),
+        }
+    }
+
+    /// Where `part`, a slice of `whole`, lies in it; the empty span where it does not.
+    fn within(whole: &[u8], part: &[u8]) -> Self {
+        // The parser hands out a constant for an empty value, so its address says nothing.
+        let base = whole.as_ptr().addr();
+        match part.as_ptr().addr().checked_sub(base) {
+            Some(start) if !part.is_empty() && start <= whole.len() => {
+                Self::new(start, start.saturating_add(part.len()))
+            }
+            Some(_) | None => Self::default(),
+        }
+    }
+
+    /// The octets that it names in `bytes`, which must start where the parsed message started.
+    #[must_use]
+    pub fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes
+            .get(usize::from(self.start)..usize::from(self.end))
+            .unwrap_or_default()
+    }
+
+    /// The same as text; empty where the octets are no UTF-8.
+    #[must_use]
+    pub fn text(self, bytes: &[u8]) -> &str {
+        std::str::from_utf8(self.of(bytes)).unwrap_or_default()
+    }
+
+    /// Whether it names no octet.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
