@@ -1,6 +1,7 @@
 //! p99: a payments proxy that gets every payment charged exactly once.
 
 pub mod breaker;
+pub mod claims;
 pub mod clock;
 pub mod config;
 pub mod http;

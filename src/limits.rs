@@ -94,3 +94,11 @@ const _: () = assert!(
     HTTP_HEADERS_USUAL < HTTP_HEADERS_MAX,
     "the small table is the smaller"
 );
+
+// ---- claims ----
+
+/// Pending claims for which a core's map has room from the start, beside its settled ones. The
+/// index has a power of two of places and is at most two thirds full, so with this number the
+/// default of 500,000 settled claims leaves real room for 199,050 pending ones on one core and for
+/// 99,525 on each of two, about QUEUE_CAPACITY. More of them make the index double once.
+pub const CLAIMS_PENDING_ROOM: usize = 32_768;
