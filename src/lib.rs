@@ -8,4 +8,5 @@ pub mod http;
 pub mod journal;
 pub mod limits;
 pub mod payment;
+pub mod sim;
 pub mod wire;

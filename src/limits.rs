@@ -102,3 +102,32 @@ const _: () = assert!(
 /// default of 500,000 settled claims leaves real room for 199,050 pending ones on one core and for
 /// 99,525 on each of two, about QUEUE_CAPACITY. More of them make the index double once.
 pub const CLAIMS_PENDING_ROOM: usize = 32_768;
+
+// ---- sim (the payment-processor simulator) ----
+
+/// `POST /payments` at work at once; the 801st waits (the processor's contract).
+pub const SIM_RUNNING_MAX: usize = 800;
+/// `POST /payments` that wait for one of those places; the next one gets 429 (the processor's contract).
+pub const SIM_QUEUED_MAX: usize = 500;
+/// `Retry-After` of a 429, and the span in which service-health has one permit (the processor's contract).
+pub const SIM_HEALTH_WINDOW: Duration = Duration::from_secs(5);
+/// service-health calls that wait for the next permits; a third gets 429 (the processor's contract).
+pub const SIM_HEALTH_QUEUED_MAX: u32 = 2;
+/// Ids remembered: about 80 bytes each, so 320 MB, four times the largest soak test. Beyond it an
+/// insert answers 500, as a database without room does.
+pub const SIM_ROWS_MAX: usize = 4_000_000;
+/// Connections open at once: 1,300 requests of either processor's callers plus idle ones, several
+/// times over. Beyond it a connection is closed at once.
+pub const SIM_CONNECTIONS_MAX: usize = 8_192;
+/// Connections that the kernel holds before they are accepted; it caps this at `somaxconn`.
+pub const SIM_BACKLOG: i32 = 4_096;
+/// Longest request head; ours are under 400 bytes.
+pub const SIM_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Longest request body: a payment has 120 bytes, [`SIM_FAULTS_MAX`] faults have 150 each.
+pub const SIM_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Scripted faults at once; every request looks at each of them.
+pub const SIM_FAULTS_MAX: usize = 256;
+/// While refusing connections the accept loop looks this often whether it may listen again.
+pub const SIM_REFUSING_PAUSE: Duration = Duration::from_millis(1);
+/// Pause after a failed accept: at the descriptor limit accept fails at once, for ever.
+pub const SIM_ACCEPT_PAUSE: Duration = Duration::from_millis(10);

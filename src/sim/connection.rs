@@ -1,0 +1,287 @@
+//! One connection to the simulated processor: reads requests, meets the script's faults at each
+//! moment, writes answers. Pipelined requests are answered in their order.
+//!
+//! No I/O future is ever dropped: reads end by data, by the peer, or because the handle shuts the
+//! socket down. Decides nothing about payments; that is `processor`.
+
+use std::rc::Rc;
+
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+use monoio::net::TcpStream;
+
+use super::faults::{self, Act, Moment, Route};
+use super::processor::{self, Processor};
+use super::reply::Reply;
+use super::request::{Call, Head, Unreadable};
+use super::socket::{self, Connections};
+use super::wire;
+
+/// What one read takes in; a payment with its head has under 600 octets.
+const READ_BYTES: usize = 4 * 1024;
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// RST.
+    Reset,
+    /// FIN after all that was written.
+    Finish,
+}
+
+/// A connection.
+pub(super) struct Connection {
+    processor: Rc<Processor>,
+    connections: std::sync::Arc<Connections>,
+    stream: TcpStream,
+    /// What arrived and was not used yet.
+    input: Vec<u8>,
+    /// Lent to each read; empty between reads.
+    chunk: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        processor: Rc<Processor>,
+        connections: std::sync::Arc<Connections>,
+        stream: TcpStream,
+    ) -> Self {
+        connections.add(&stream);
+        let (input, chunk) = (Vec::new(), Vec::with_capacity(READ_BYTES));
+        Self {
+            processor,
+            connections,
+            stream,
+            input,
+            chunk,
+        }
+    }
+
+    /// Serves it to its end.
+    pub(super) async fn run(mut self) {
+        match self.exchanges().await {
+            End::Reset => socket::reset_on_close(&self.stream),
+            End::Finish => self.finish().await,
+        }
+        self.connections.remove(&self.stream);
+    }
+
+    async fn exchanges(&mut self) -> End {
+        if let Err(end) = self.meet(Moment::Connect, None).await {
+            return end;
+        }
+        loop {
+            match self.exchange().await {
+                Ok(true) => {}
+                Ok(false) => return End::Finish,
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// One request and its answer; whether another may follow.
+    async fn exchange(&mut self) -> Result<bool, End> {
+        let head = self.read_head().await?;
+        let route = head.call.route();
+        if let Some(reply) = self
+            .meet(Moment::Head, route)
+            .await?
+            .and_then(scripted_reply)
+        {
+            self.write(reply.bytes(false).0).await?;
+            return Err(End::Finish);
+        }
+        let body = self.read_body(&head).await?;
+        let order = match head.call {
+            Call::Pay => wire::read_order(&body),
+            Call::Lookup(_) | Call::Health | Call::Admin(_) | Call::WrongMethod | Call::Unknown => {
+                None
+            }
+        };
+        if let Some(order) = order {
+            self.processor.shared.lock().store.note_attempt(order.id);
+        }
+        let act = self.meet(Moment::Body, route).await?;
+        if let (Some(Act::ResetChargeLater(ms)), Some(order)) = (act, order) {
+            monoio::spawn(Rc::clone(&self.processor).pay(order, faults::span(ms)));
+            return Err(End::Reset);
+        }
+        let reply = match (act.and_then(scripted_reply), order) {
+            (Some(reply), _) => reply,
+            (None, Some(order)) => {
+                // A task of its own: it ends whatever becomes of this connection.
+                monoio::spawn(Rc::clone(&self.processor).pay(order, faults::span(0))).await
+            }
+            (None, None) => {
+                self.processor
+                    .work(head.call, head.token.as_deref(), &body)
+                    .await
+            }
+        };
+        let act = self.meet(Moment::Answer, route).await?;
+        self.answer(&reply, act, head.keeps_alive).await?;
+        Ok(head.keeps_alive)
+    }
+
+    /// Asks the script, does what can be done at any moment, and hands back what is particular
+    /// to this one.
+    async fn meet(&mut self, moment: Moment, route: Option<Route>) -> Result<Option<Act>, End> {
+        let Some(act) = self.processor.strike(moment, route) else {
+            return Ok(None);
+        };
+        match act {
+            Act::Reset => Err(End::Reset),
+            Act::Close => Err(End::Finish),
+            Act::Stall => {
+                self.read_to_end().await;
+                Err(End::Finish)
+            }
+            Act::Pause(ms) => {
+                monoio::time::sleep(faults::span(ms)).await;
+                Ok(None)
+            }
+            Act::Status(_)
+            | Act::StatusRetryAfter(..)
+            | Act::ResetChargeLater(_)
+            | Act::CutHead
+            | Act::CutBody
+            | Act::ResetBody
+            | Act::Drip(_)
+            | Act::Double
+            | Act::Garbage => Ok(Some(act)),
+        }
+    }
+
+    /// Writes `reply`, or what the script makes of it.
+    async fn answer(&mut self, reply: &Reply, act: Option<Act>, alive: bool) -> Result<(), End> {
+        let (mut bytes, head_bytes) = reply.bytes(alive);
+        let Some(act) = act else {
+            return self.write(bytes).await;
+        };
+        let (keep, then) = match act {
+            Act::CutHead => (head_bytes / 2, Err(End::Finish)),
+            Act::CutBody => (usize::midpoint(head_bytes, bytes.len()), Err(End::Finish)),
+            Act::ResetBody => (usize::midpoint(head_bytes, bytes.len()), Err(End::Reset)),
+            Act::Double => {
+                bytes.extend_from_within(..);
+                (bytes.len(), Ok(()))
+            }
+            Act::Garbage => {
+                bytes = b"\x16\x03\x01 this is no HTTP\r\n\r\n".to_vec();
+                (bytes.len(), Err(End::Finish))
+            }
+            Act::Drip(ms) => {
+                for octet in bytes {
+                    self.write(vec![octet]).await?;
+                    monoio::time::sleep(faults::span(ms)).await;
+                }
+                return Ok(());
+            }
+            Act::Status(_) | Act::StatusRetryAfter(..) => {
+                bytes = scripted_reply(act).map_or(bytes, |reply| reply.bytes(alive).0);
+                (bytes.len(), Ok(()))
+            }
+            // `meet` has dealt with these, or they fit no answer.
+            Act::Reset | Act::Close | Act::Stall | Act::Pause(_) | Act::ResetChargeLater(_) => {
+                (bytes.len(), Ok(()))
+            }
+        };
+        bytes.truncate(keep);
+        self.write(bytes).await?;
+        then
+    }
+
+    async fn read_head(&mut self) -> Result<Head, End> {
+        loop {
+            match Head::read(&self.input) {
+                Ok(Some(head)) => {
+                    self.input.drain(..head.head_bytes);
+                    return Ok(head);
+                }
+                Ok(None) => self.read_more().await?,
+                Err(unreadable) => return Err(self.refuse(unreadable).await),
+            }
+        }
+    }
+
+    async fn read_body(&mut self, head: &Head) -> Result<Vec<u8>, End> {
+        let mut awaits_continue = head.awaits_continue;
+        loop {
+            match head.body(&self.input) {
+                Ok(Some((body, used))) => {
+                    let body = body.into_owned();
+                    self.input.drain(..used);
+                    return Ok(body);
+                }
+                Ok(None) => {
+                    if std::mem::take(&mut awaits_continue) {
+                        self.write(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec())
+                            .await?;
+                    }
+                    self.read_more().await?;
+                }
+                Err(unreadable) => return Err(self.refuse(unreadable).await),
+            }
+        }
+    }
+
+    async fn refuse(&mut self, _: Unreadable) -> End {
+        match self.write(processor::bad_request().bytes(false).0).await {
+            Ok(()) => End::Finish,
+            Err(end) => end,
+        }
+    }
+
+    /// Reads once. A peer that has finished or gone ends the connection.
+    async fn read_more(&mut self) -> Result<(), End> {
+        let chunk = std::mem::take(&mut self.chunk);
+        let (result, chunk) = self.stream.read(chunk).await;
+        self.chunk = chunk;
+        match result {
+            Ok(0) | Err(_) => Err(End::Finish),
+            Ok(_) => {
+                self.input.extend_from_slice(&self.chunk);
+                self.chunk.clear();
+                Ok(())
+            }
+        }
+    }
+
+    async fn read_to_end(&mut self) {
+        while self.read_more().await.is_ok() {
+            self.input.clear();
+        }
+    }
+
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), End> {
+        let (result, _) = self.stream.write_all(bytes).await;
+        result.map(|_| ()).map_err(|_| End::Reset)
+    }
+
+    /// Says that nothing more comes and waits for the peer to close: a socket closed with unread
+    /// bytes in it would send RST, which can destroy the answer.
+    async fn finish(&mut self) {
+        if self.stream.shutdown().await.is_ok() {
+            self.read_to_end().await;
+        }
+    }
+}
+
+/// The answer that the script puts in the true one's place.
+fn scripted_reply(act: Act) -> Option<Reply> {
+    let reply = |status| Reply::new(status, wire::message("scripted"));
+    match act {
+        Act::Status(status) => Some(reply(status)),
+        Act::StatusRetryAfter(status, seconds) => Some(reply(status).after(seconds)),
+        Act::Reset
+        | Act::Close
+        | Act::Stall
+        | Act::Pause(_)
+        | Act::ResetChargeLater(_)
+        | Act::CutHead
+        | Act::CutBody
+        | Act::ResetBody
+        | Act::Drip(_)
+        | Act::Double
+        | Act::Garbage => None,
+    }
+}

@@ -1,0 +1,327 @@
+//! A payment processor to test and show p99 with: the same API, the same order of work and the
+//! same odd habits as the real one (docs of the challenge), plus faults on demand.
+//!
+//! A wing outside the tower: it imports floors 0 to 2 only, and `main` and the tests alone import
+//! it. It has readers and writers of its own, so that a mistake of p99's cannot hide in both ends.
+//!
+//! - `store` what is charged; `permits` how much work is taken on; `wire` JSON and money;
+//!   `request`, `reply` HTTP; `faults` the liar's script: all pure.
+//! - `processor` the work; `connection`, `socket` the kernel side, on one thread with an event
+//!   loop of its own (epoll everywhere: its futures may be dropped at the stop, and a dozen
+//!   simulators in one test use up no locked memory).
+
+mod connection;
+pub mod faults;
+pub mod permits;
+mod processor;
+pub mod reply;
+pub mod request;
+mod socket;
+pub mod store;
+pub mod wire;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use monoio::net::TcpListener;
+use monoio::{LegacyDriver, RuntimeBuilder};
+
+pub use self::faults::{Act, Fault, FaultId, Misfit, Moment, Route};
+pub use self::store::{Row, Window};
+pub use self::wire::Fee;
+
+use self::connection::Connection;
+use self::processor::{Processor, Shared, State};
+use self::socket::{Connections, Gate};
+use crate::limits;
+use crate::payment::{Totals, UpstreamId};
+
+/// How a processor starts.
+#[derive(Clone, Debug)]
+pub struct SimulatorOptions {
+    /// Where it listens; port 0 takes any free port.
+    pub listen: SocketAddr,
+    /// What it keeps of each payment.
+    pub fee: Fee,
+    /// The first value of `X-Rinha-Token`.
+    pub token: String,
+    /// The span in which service-health has one permit.
+    pub health_window: Duration,
+    /// Whom it charges.
+    pub deciding: Deciding,
+}
+
+/// Whom a processor charges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deciding {
+    /// Everybody, as the real one does.
+    #[default]
+    Everybody,
+    /// Ids that are even as a number; odd ones get 400. Then each answer shows whose it is.
+    ByParity,
+}
+
+impl Default for SimulatorOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            fee: Fee(50_000),
+            token: "123".to_owned(),
+            health_window: limits::SIM_HEALTH_WINDOW,
+            deciding: Deciding::Everybody,
+        }
+    }
+}
+
+/// The simulator; see [`Simulator::start`].
+#[derive(Debug)]
+pub struct Simulator;
+
+impl Simulator {
+    /// Starts a processor on a thread of its own. It listens when this returns.
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or the thread or its event loop cannot be had.
+    pub fn start(options: SimulatorOptions) -> io::Result<SimulatorHandle> {
+        let gate = Arc::new(Gate::open(options.listen)?);
+        let shared = Shared::new(State::new(&options));
+        let connections = Arc::new(Connections::default());
+        let mode = Arc::new(AtomicU8::new(LISTENING));
+        let door = Door {
+            acceptor: gate.acceptor()?,
+            connections: Arc::clone(&connections),
+            mode: Arc::clone(&mode),
+        };
+        let (started, is_started) = mpsc::channel();
+        let state = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("sim-{}", gate.address().port()))
+            .spawn(move || door.run(state, &started))?;
+        is_started.recv().map_err(io::Error::other)??;
+        Ok(SimulatorHandle {
+            shared,
+            gate,
+            connections,
+            mode,
+            thread: Some(thread),
+        })
+    }
+}
+
+// The gate's modes.
+const LISTENING: u8 = 0;
+const REFUSING: u8 = 1;
+const STOPPING: u8 = 2;
+
+/// A running processor. Dropping it stops it.
+#[derive(Debug)]
+pub struct SimulatorHandle {
+    shared: Shared,
+    gate: Arc<Gate>,
+    connections: Arc<Connections>,
+    mode: Arc<AtomicU8>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SimulatorHandle {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.gate.address()
+    }
+
+    /// The same as a URL for `UPSTREAM_A_URL`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Every payment from now on waits this long before its work.
+    pub fn set_delay(&self, delay: Duration) {
+        self.shared.lock().delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// Whether payments whose delay is over from now on get 500.
+    pub fn set_failing(&self, failing: bool) {
+        self.shared.lock().failing = failing;
+    }
+
+    /// `true`: connects are refused from now on, as if no process listened, until `false`. Open
+    /// connections live on; see [`Self::reset_connections`].
+    ///
+    /// # Errors
+    /// The port cannot be listened on again.
+    pub fn set_refusing(&self, refusing: bool) -> io::Result<()> {
+        if refusing {
+            self.mode.store(REFUSING, Ordering::SeqCst);
+            self.gate.shut();
+            return Ok(());
+        }
+        self.gate.reopen()?;
+        self.mode.store(LISTENING, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Resets every open connection. Work that they brought goes on.
+    pub fn reset_connections(&self) {
+        self.connections.reset_all();
+    }
+
+    /// Open connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.count()
+    }
+
+    /// Adds a fault behind those that are set.
+    ///
+    /// # Errors
+    /// The fault's act cannot happen at its moment, or there are too many.
+    pub fn inject(&self, fault: Fault) -> Result<FaultId, Misfit> {
+        self.shared.lock().script.add(fault)
+    }
+
+    /// How many requests a fault struck; 0 when it is set no more.
+    #[must_use]
+    pub fn struck(&self, fault: FaultId) -> u64 {
+        self.shared.lock().script.struck(fault)
+    }
+
+    /// Drops all faults.
+    pub fn clear_faults(&self) {
+        self.shared.lock().script.clear();
+    }
+
+    /// Every charged payment, ordered by id.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = self.shared.lock().store.rows().collect();
+        rows.sort_unstable_by_key(|row| row.id);
+        rows
+    }
+
+    /// The row of one payment, if it was charged.
+    #[must_use]
+    pub fn find(&self, id: UpstreamId) -> Option<Row> {
+        self.shared.lock().store.find(id)
+    }
+
+    /// Count and sum of the charged payments in `window`.
+    #[must_use]
+    pub fn totals(&self, window: Window) -> Totals {
+        self.shared.lock().store.totals(window)
+    }
+
+    /// Requests for `id` that were read in full, whatever they were answered.
+    #[must_use]
+    pub fn attempts(&self, id: UpstreamId) -> u32 {
+        self.shared.lock().store.attempts(id)
+    }
+
+    /// Every id that was asked for, charged or not, with its attempts, ordered by id.
+    #[must_use]
+    pub fn all_attempts(&self) -> Vec<(UpstreamId, u32)> {
+        let mut all: Vec<_> = self.shared.lock().store.all_attempts().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Payments at work and waiting for a place.
+    #[must_use]
+    pub fn in_flight(&self) -> (usize, usize) {
+        let state = self.shared.lock();
+        (state.places.running(), state.places.queued())
+    }
+
+    /// Forgets all rows and attempts.
+    pub fn purge(&self) {
+        self.shared.lock().store.purge();
+    }
+
+    /// Stops it at once, as a kill does: connections are reset, and payments still in their delay
+    /// are never charged.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        self.mode.store(STOPPING, Ordering::SeqCst);
+        self.gate.shut();
+        self.connections.reset_all();
+        // A thread that panicked has nothing left to stop.
+        let _ = thread.join();
+    }
+}
+
+impl Drop for SimulatorHandle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the processor's thread takes along.
+struct Door {
+    acceptor: std::net::TcpListener,
+    connections: Arc<Connections>,
+    mode: Arc<AtomicU8>,
+}
+
+impl Door {
+    fn run(self, shared: Shared, started: &Sender<io::Result<()>>) {
+        let mut runtime = match RuntimeBuilder::<LegacyDriver>::new().enable_timer().build() {
+            Ok(runtime) => runtime,
+            Err(fault) => {
+                let _ = started.send(Err(fault));
+                return;
+            }
+        };
+        runtime.block_on(async move {
+            let listener = match TcpListener::from_std(self.acceptor) {
+                Ok(listener) => listener,
+                Err(fault) => {
+                    let _ = started.send(Err(fault));
+                    return;
+                }
+            };
+            let _ = started.send(Ok(()));
+            let processor = Rc::new(Processor::new(shared));
+            accept(&listener, &processor, &self.connections, &self.mode).await;
+        });
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    processor: &Rc<Processor>,
+    connections: &Arc<Connections>,
+    mode: &AtomicU8,
+) {
+    loop {
+        let accepted = listener.accept().await;
+        let pause = match mode.load(Ordering::SeqCst) {
+            STOPPING => break,
+            REFUSING => limits::SIM_REFUSING_PAUSE,
+            _ => limits::SIM_ACCEPT_PAUSE,
+        };
+        let Ok((stream, _)) = accepted else {
+            monoio::time::sleep(pause).await;
+            continue;
+        };
+        if connections.count() >= limits::SIM_CONNECTIONS_MAX {
+            continue;
+        }
+        // Without it answers still arrive, only later.
+        let _ = stream.set_nodelay(true);
+        let connection = Connection::new(Rc::clone(processor), Arc::clone(connections), stream);
+        monoio::spawn(connection.run());
+    }
+}

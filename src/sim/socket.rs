@@ -1,0 +1,123 @@
+//! What the simulated processor does to sockets that a well-behaved server never does: close with
+//! a reset, stop listening for a while, and end connections from another thread.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use crate::limits;
+
+/// A listener that can refuse connections and listen again on the same port.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// The socket that listens; a shutdown ends that, and wakes its accept, without closing it.
+    listener: Socket,
+    /// Bound and never listening: keeps the port ours while `listener` is shut down, because the
+    /// kernel takes an unbound port back as soon as a listener stops.
+    _port: Socket,
+    address: SocketAddr,
+}
+
+impl Gate {
+    /// Listens on `address`; port 0 takes any free port.
+    pub(super) fn open(address: SocketAddr) -> io::Result<Self> {
+        let bound = |address: SocketAddr| {
+            let socket = Socket::new(
+                Domain::for_address(address),
+                Type::STREAM,
+                Some(Protocol::TCP),
+            )?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&SockAddr::from(address))?;
+            io::Result::Ok(socket)
+        };
+        let port = bound(address)?;
+        let address = port
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let listener = bound(address)?;
+        listener.set_nonblocking(true)?;
+        listener.listen(limits::SIM_BACKLOG)?;
+        Ok(Self {
+            listener,
+            _port: port,
+            address,
+        })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A second descriptor of the same socket, to accept on.
+    pub(super) fn acceptor(&self) -> io::Result<std::net::TcpListener> {
+        Ok(self.listener.try_clone()?.into())
+    }
+
+    /// From now on connects are refused, and those not yet accepted are reset.
+    pub(super) fn shut(&self) {
+        // It fails only when the socket does not listen, which is what is wanted.
+        let _ = self.listener.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Listens again.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        self.listener.listen(limits::SIM_BACKLOG)
+    }
+}
+
+/// The open connections, so that another thread can end them. A descriptor is taken out before it
+/// is closed and under the same lock, so none is touched that the kernel gave to somebody else.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    open: Mutex<HashSet<RawFd>>,
+}
+
+impl Connections {
+    pub(super) fn add(&self, socket: &impl AsRawFd) {
+        self.lock().insert(socket.as_raw_fd());
+    }
+
+    /// Must come before the socket is closed.
+    pub(super) fn remove(&self, socket: &impl AsRawFd) {
+        self.lock().remove(&socket.as_raw_fd());
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Ends all: their reads and writes return, and closing them sends RST.
+    pub(super) fn reset_all(&self) {
+        for fd in self.lock().iter() {
+            // SAFETY: the descriptor is open, since it is in the table and the lock is held; see
+            // `remove`.
+            let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
+            set_reset_on_close(&fd);
+            // It fails when the peer has gone already.
+            let _ = SockRef::from(&fd).shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<RawFd>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closing this socket sends RST and drops what was not sent yet.
+pub(super) fn reset_on_close(socket: &impl AsRawFd) {
+    // SAFETY: `socket` owns the descriptor and outlives this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    set_reset_on_close(&fd);
+}
+
+fn set_reset_on_close(fd: &BorrowedFd<'_>) {
+    // A dead socket may refuse; then there is nothing to reset.
+    let _ = SockRef::from(fd).set_linger(Some(Duration::ZERO));
+}
