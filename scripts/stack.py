@@ -1,0 +1,210 @@
+"""Processes that a script needs around it, on free ports of 127.0.0.1: processors (the simulator),
+p99 instances and HAProxy.
+
+Used by run-k6 and test-haproxy. Every process is started from an explicit command and ended by its
+own id; nothing here looks for processes by name. Standard library only.
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+TOKEN = "123"
+START_SECONDS = 15
+
+
+def free_port():
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def p99_binary(given=None):
+    """The binary to test: the given one, $P99_BIN, or what cargo built last."""
+    names = [given] if given else [
+        os.environ.get("P99_BIN"), ROOT / "target/release/p99", ROOT / "target/debug/p99"]
+    for name in names:
+        if name and pathlib.Path(name).is_file():
+            return str(name)
+    raise SystemExit("no p99 binary; build it with: cargo build --release")
+
+
+def haproxy_binary():
+    """$HAPROXY_BIN, or the installed one (Debian keeps it out of a user's PATH)."""
+    found = os.environ.get("HAPROXY_BIN") or shutil.which(
+        "haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    return found or sys.exit("no haproxy; install it with: apt-get install haproxy")
+
+
+class Client:
+    """One kept-alive connection to one server; connects again when it was closed."""
+
+    def __init__(self, url, timeout=5.0):
+        parts = urllib.parse.urlsplit(url)
+        self.url = url
+        self._connection = http.client.HTTPConnection(
+            parts.hostname, parts.port or 80, timeout=timeout)
+
+    def call(self, method, path, body=None, headers=None):
+        """Status, headers and body. An idempotent call on a stale connection is made once more."""
+        tries = 2 if method in ("GET", "PUT") else 1
+        for left in range(tries, 0, -1):
+            try:
+                self._connection.request(method, path, body, headers or {})
+                answer = self._connection.getresponse()
+                return answer.status, dict(answer.getheaders()), answer.read()
+            except (OSError, http.client.HTTPException):
+                self._connection.close()
+                if left == 1:
+                    raise
+
+    def json(self, method, path, value=None, headers=None):
+        """The JSON of a 2xx answer; anything else is an error."""
+        body = None if value is None else json.dumps(value)
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        status, _, text = self.call(method, path, body, headers)
+        if status // 100 != 2:
+            raise RuntimeError(f"{method} {self.url}{path}: {status} {text[:200]!r}")
+        return json.loads(text, parse_float=str) if text else None
+
+
+class Process:
+    """One child process whose output goes to a file."""
+
+    def __init__(self, name, command, folder, environment=None):
+        self.name = name
+        self.command = [str(part) for part in command]
+        self.log = pathlib.Path(folder) / f"{name}.log"
+        self.environment = environment
+        self.child = None
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.child = subprocess.Popen(
+                self.command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                env=self.environment)
+        return self
+
+    def is_running(self):
+        return self.child is not None and self.child.poll() is None
+
+    def kill(self):
+        """kill -9, as a crash would."""
+        self.child.kill()
+        self.child.wait()
+
+    def stop(self, seconds=20):
+        """SIGTERM, and the exit status; kill -9 when it does not end in time."""
+        if not self.is_running():
+            return self.child.returncode if self.child else None
+        self.child.send_signal(signal.SIGTERM)
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "killed"
+
+    def await_ready(self, url, path="/readyz"):
+        """Waits until the server at `url` answers 200."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if not self.is_running():
+                break
+            try:
+                if Client(url, timeout=1).call("GET", path)[0] == 200:
+                    return self
+            except (OSError, http.client.HTTPException):
+                pass
+            time.sleep(0.05)
+        text = self.log.read_text(errors="replace")[-2000:]
+        raise SystemExit(f"{self.name} did not get ready at {url}{path}:\n{text}")
+
+
+def clean_environment(**values):
+    """This process's environment without p99's own settings, plus `values`."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | {name: str(value) for name, value in values.items() if value is not None}
+
+
+class Processor(Process):
+    """One simulated payment processor and its admin calls."""
+
+    def __init__(self, name, binary, fee, folder):
+        self.port = free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        super().__init__(name, [binary, "processor", "--port", self.port, "--fee", fee], folder,
+                         clean_environment(RUST_LOG="warn"))
+        self.admin = ProcessorAdmin(name, self.url)
+
+    def start(self):
+        super().start()
+        return self.await_ready(self.url, "/payments/service-health")
+
+
+class ProcessorAdmin:
+    """The calls that belong to tests: switch, audit, purge."""
+
+    def __init__(self, name, url, token=TOKEN):
+        self.name = name
+        self._client = Client(url, timeout=30)
+        self._headers = {"X-Rinha-Token": token}
+
+    def configure(self, delay_ms, failing):
+        put = lambda what, value: self._client.json(
+            "PUT", f"/admin/configurations/{what}", value, self._headers)
+        put("delay", {"delay": delay_ms})
+        put("failure", {"failure": failing})
+
+    def summary(self, window=""):
+        return self._client.json("GET", f"/admin/payments-summary{window}", None, self._headers)
+
+    def payments(self):
+        """Every charged payment with the number of attempts received for it."""
+        return self._client.json("GET", "/admin/payments", None, self._headers)
+
+    def purge(self):
+        self._client.json("POST", "/admin/purge-payments", None, self._headers)
+
+
+class Instance(Process):
+    """One p99."""
+
+    def __init__(self, name, binary, folder, port=None, **settings):
+        self.port = port or free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        super().__init__(name, [binary], folder, clean_environment(
+            LISTEN=f"{HOST}:{self.port}", **settings))
+
+    def start(self):
+        super().start()
+        return self.await_ready(self.url)
+
+
+class Balancer(Process):
+    """HAProxy with the repository's haproxy.cfg."""
+
+    def __init__(self, folder, a, b, **settings):
+        self.port, self.stats_port, self.tls_port = free_port(), free_port(), free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        binary = haproxy_binary()
+        super().__init__("haproxy", [binary, "-db", "-f", ROOT / "haproxy.cfg"], folder,
+                         clean_environment(
+                             P99_A=a, P99_B=b, P99_BIND=f"{HOST}:{self.port}",
+                             P99_STATS=f"{HOST}:{self.stats_port}",
+                             P99_TLS_BIND=f"{HOST}:{self.tls_port}",
+                             P99_MOVED=f"abns@p99-moved-{self.port}", P99_THREADS=1, **settings))
+
+    def start(self, path="/readyz"):
+        super().start()
+        return self.await_ready(self.url, path)
