@@ -7,6 +7,7 @@ pub mod config;
 pub mod http;
 pub mod journal;
 pub mod limits;
+pub mod metrics;
 pub mod payment;
 pub mod sim;
 pub mod wire;

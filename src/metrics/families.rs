@@ -1,0 +1,344 @@
+//! The `p99_` set: base units, `_total` on counters, every label value there from the start, so
+//! that `promtool check metrics` finds nothing to say.
+
+use crate::clock::Mono;
+use crate::payment::{Outcome, PerProcessor, Processor};
+
+use super::cells::{Cell, Histogram, Label};
+use super::page::{Kind, Page};
+use super::sums::{PROCESSOR, pairs};
+use super::{BreakerReading, Driver, JournalMode, Metrics, Route, StatusCode, Transition};
+
+impl Metrics {
+    pub(super) fn render_families(
+        &self,
+        now: Mono,
+        breakers: &PerProcessor<BreakerReading>,
+        page: &mut Page<'_>,
+    ) {
+        self.render_requests(page);
+        self.render_payments(now, page);
+        self.render_ledger(page);
+        self.render_attempts(page);
+        render_breakers(breakers, page);
+        self.render_upstream(page);
+        self.render_cores(page);
+        self.render_journal(page);
+        self.render_instance(page);
+    }
+
+    fn render_requests(&self, page: &mut Page<'_>) {
+        let help = "Requests answered, by route and status code.";
+        page.begin(Kind::Counter, "p99_requests_total", help);
+        for (route, status) in pairs::<Route, StatusCode>() {
+            let labels = [("route", route.name()), ("status", status.name())];
+            page.sample(
+                &labels,
+                self.sum(|core| core.requests.get(route).get(status)),
+            );
+        }
+        let help = "Time from a request's first byte to its answer, by route.";
+        page.begin(Kind::Histogram, "p99_request_duration_seconds", help);
+        for route in Route::ALL {
+            let histograms = self.cores().map(|core| core.request_duration.get(*route));
+            page.histogram(Some(("route", route.name())), histograms);
+        }
+        let unanswered = "Requests that were read and got no answer, by reason.";
+        let shed = "Payments answered 503 before they were claimed, by reason.";
+        let limited = "Requests beyond a client's rate.";
+        self.totals(
+            page,
+            ("p99_requests_unanswered_total", unanswered, "reason"),
+            |core| &core.unanswered,
+        );
+        self.totals(page, ("p99_shed_total", shed, "reason"), |core| &core.sheds);
+        self.total(page, ("p99_rate_limited_total", limited), |core| {
+            &core.rate_limited
+        });
+        let open = "Open client connections.";
+        let accepted = "Client connections accepted.";
+        let failures = "Accepts that failed.";
+        self.gauge(page, ("p99_connections_open", open), |core| {
+            &core.connections_open
+        });
+        self.total(page, ("p99_connections_accepted_total", accepted), |core| {
+            &core.connections_accepted
+        });
+        self.total(page, ("p99_accept_failures_total", failures), |core| {
+            &core.accept_failures
+        });
+    }
+
+    fn render_payments(&self, now: Mono, page: &mut Page<'_>) {
+        let pending = "Payments not settled yet.";
+        let queue = "Unsettled payments that nobody waits for.";
+        let waiting = "Clients that wait for an outcome.";
+        let settled = "Settled ids that are remembered.";
+        self.gauge(page, ("p99_payments_pending", pending), |core| {
+            &core.payments_pending
+        });
+        self.gauge(page, ("p99_queue_length", queue), |core| &core.queue_length);
+        self.gauge(page, ("p99_clients_waiting", waiting), |core| {
+            &core.clients_waiting
+        });
+        self.gauge(page, ("p99_claims_settled", settled), |core| {
+            &core.claims_settled
+        });
+        let arrived = self
+            .cores()
+            .map(|core| core.oldest_pending.get())
+            .filter(|time| *time > 0);
+        let age = arrived
+            .min()
+            .map_or(0, |time| now.0.saturating_sub(time - 1));
+        let help = "Age of the oldest payment that is not settled yet.";
+        page.begin(Kind::Gauge, "p99_payments_pending_oldest_age_seconds", help);
+        page.seconds(&[], age);
+        let abandoned = "Payments unsettled at exit without a journal.";
+        let duplicates = "Payments whose id was known, by its status.";
+        let dropped = "Settled ids that were forgotten, by reason.";
+        self.total(page, ("p99_payments_abandoned_total", abandoned), |core| {
+            &core.payments_abandoned
+        });
+        self.totals(
+            page,
+            ("p99_duplicates_total", duplicates, "status"),
+            |core| &core.duplicates,
+        );
+        self.totals(
+            page,
+            ("p99_claims_dropped_total", dropped, "reason"),
+            |core| &core.claims_dropped,
+        );
+    }
+
+    fn render_ledger(&self, page: &mut Page<'_>) {
+        page.begin(
+            Kind::Gauge,
+            "p99_ledger_payments",
+            "Payments in the ledger, by processor.",
+        );
+        for processor in Processor::ALL {
+            let count = self.sum(|core| &core.ledger.get(processor).payments);
+            page.sample(&[(PROCESSOR, processor.name())], count);
+        }
+        page.begin(
+            Kind::Gauge,
+            "p99_ledger_amount",
+            "Money in the ledger, by processor.",
+        );
+        for processor in Processor::ALL {
+            let cents = self.sum(|core| &core.ledger.get(processor).cents);
+            page.money(&[(PROCESSOR, processor.name())], cents);
+        }
+    }
+
+    fn render_attempts(&self, page: &mut Page<'_>) {
+        let help = "Ended attempts, by processor and outcome.";
+        page.begin(Kind::Counter, "p99_attempts_total", help);
+        for (processor, outcome) in pairs::<Processor, Outcome>() {
+            let labels = [(PROCESSOR, processor.name()), ("outcome", outcome.name())];
+            page.sample(
+                &labels,
+                self.sum(|core| core.attempts.get(processor).get(outcome)),
+            );
+        }
+        let help = "Time from an attempt's first byte to its end, by processor.";
+        page.begin(Kind::Histogram, "p99_attempt_duration_seconds", help);
+        for processor in Processor::ALL {
+            let histograms = self
+                .cores()
+                .map(|core| core.attempt_duration.get(processor));
+            page.histogram(Some((PROCESSOR, processor.name())), histograms);
+        }
+        let in_flight = "Attempts in flight, by processor.";
+        let late = "Answers read after their attempt had become Unknown, by processor.";
+        let resends = "Attempts that repeat one with unknown outcome, by processor.";
+        let hedges = "Hedges, by what became of them.";
+        let reads = "Connections on which a late answer is awaited.";
+        let dropped = "Late answers given up because too many were awaited.";
+        self.gauges(
+            page,
+            ("p99_attempts_in_flight", in_flight, PROCESSOR),
+            |core| &core.attempts_in_flight,
+        );
+        self.totals(page, ("p99_late_answers_total", late, PROCESSOR), |core| {
+            &core.late_answers
+        });
+        self.gauge(page, ("p99_late_reads", reads), |core| &core.late_reads);
+        self.total(page, ("p99_late_reads_dropped_total", dropped), |core| {
+            &core.late_reads_dropped
+        });
+        self.totals(page, ("p99_resends_total", resends, PROCESSOR), |core| {
+            &core.resends
+        });
+        self.totals(page, ("p99_hedges_total", hedges, "event"), |core| {
+            &core.hedges
+        });
+        let lookups = "Lookups of an id at a processor, by answer.";
+        self.totals2(page, ("p99_lookups_total", lookups, "answer"), |core| {
+            &core.lookups
+        });
+    }
+
+    fn render_upstream(&self, page: &mut Page<'_>) {
+        let connects = "Connections to processors that were tried, by result.";
+        let open = "Open connections to processors, idle ones included.";
+        let idle = "Idle connections to processors.";
+        let name = "p99_upstream_connects_total";
+        self.totals2(page, (name, connects, "result"), |core| &core.connects);
+        self.gauges(
+            page,
+            ("p99_upstream_connections_open", open, PROCESSOR),
+            |core| &core.upstream_open,
+        );
+        self.gauges(
+            page,
+            ("p99_upstream_connections_idle", idle, PROCESSOR),
+            |core| &core.upstream_idle,
+        );
+        let help = "Name resolutions that failed, by processor.";
+        page.begin(Kind::Counter, "p99_resolution_failures_total", help);
+        for processor in Processor::ALL {
+            let failures = self.resolution_failures.get(processor).get();
+            page.sample(&[(PROCESSOR, processor.name())], failures);
+        }
+        let help = "Calls to peers, by result.";
+        self.totals(page, ("p99_peer_calls_total", help, "result"), |core| {
+            &core.peer_calls
+        });
+    }
+
+    fn render_cores(&self, page: &mut Page<'_>) {
+        let hand_overs = "Payments handed to their owner core.";
+        let failures = "Hand-overs that came to nothing, by reason.";
+        self.total(page, ("p99_hand_overs_total", hand_overs), |core| {
+            &core.hand_overs
+        });
+        self.totals(
+            page,
+            ("p99_hand_over_failures_total", failures, "reason"),
+            |core| &core.hand_over_failures,
+        );
+        let help = "Turns of each core's event loop; one that does not turn is stuck.";
+        page.begin(Kind::Counter, "p99_core_turns_total", help);
+        self.each_core(|number, core| page.sample(&[("core", number)], core.turns.get()));
+        let help = "Gaps in which a core wanted to run and could not.";
+        page.begin(Kind::Counter, "p99_core_stalls_total", help);
+        self.each_core(|number, core| page.sample(&[("core", number)], core.stalls.get()));
+        let help = "The length of these gaps.";
+        page.begin(Kind::Counter, "p99_core_stalled_seconds_total", help);
+        self.each_core(|number, core| page.seconds(&[("core", number)], core.stalled_us.get()));
+        page.begin(
+            Kind::Gauge,
+            "p99_driver_info",
+            "1 for the event loop that the cores run on.",
+        );
+        for driver in Driver::ALL {
+            let cores = self.sum(|core| core.driver.get(*driver));
+            page.sample(&[("driver", driver.name())], cores.min(1));
+        }
+    }
+
+    fn render_journal(&self, page: &mut Page<'_>) {
+        let help = "1 for when a journal record counts as durable.";
+        page.begin(Kind::Gauge, "p99_journal_info", help);
+        for mode in JournalMode::ALL {
+            page.sample(
+                &[("sync", mode.name())],
+                u64::from(*mode == self.setup.journal),
+            );
+        }
+        let records = "Records appended to the journal.";
+        let bytes = "Octets appended to the journal.";
+        let failures = "Journal writes and syncs that failed.";
+        let lag = "Journal records appended and not durable yet.";
+        let disk = "Size of the journal on disk.";
+        self.total(page, ("p99_journal_records_total", records), |core| {
+            &core.journal_records
+        });
+        self.total(page, ("p99_journal_bytes_total", bytes), |core| {
+            &core.journal_bytes
+        });
+        self.total(page, ("p99_journal_failures_total", failures), |core| {
+            &core.journal_failures
+        });
+        self.gauge(page, ("p99_journal_lag_records", lag), |core| {
+            &core.journal_lag
+        });
+        self.gauge(page, ("p99_journal_disk_bytes", disk), |core| {
+            &core.journal_disk_bytes
+        });
+        let help = "How long each sync of the journal took.";
+        page.begin(Kind::Histogram, "p99_journal_sync_duration_seconds", help);
+        let histograms: Vec<&Histogram> = self
+            .cores()
+            .map(|core| &core.journal_sync_duration)
+            .collect();
+        page.histogram(None, histograms.into_iter());
+    }
+
+    fn render_instance(&self, page: &mut Page<'_>) {
+        let setup = &self.setup;
+        for (name, help, limit) in [
+            (
+                "p99_queue_capacity",
+                "QUEUE_CAPACITY.",
+                setup.queue_capacity,
+            ),
+            (
+                "p99_cache_capacity",
+                "CACHE_CAPACITY.",
+                setup.cache_capacity,
+            ),
+            (
+                "p99_concurrency_limit",
+                "CONCURRENCY_LIMIT.",
+                setup.concurrency_limit,
+            ),
+            (
+                "p99_upstream_concurrency",
+                "UPSTREAM_CONCURRENCY.",
+                setup.upstream_concurrency,
+            ),
+            ("p99_cores", "Worker cores.", self.cores.len()),
+        ] {
+            page.begin(Kind::Gauge, name, help);
+            page.sample(&[], u64::try_from(limit).unwrap_or(u64::MAX));
+        }
+        page.begin(Kind::Gauge, "p99_ready", "1 while /readyz answers 200.");
+        page.sample(&[], self.ready.get());
+        let help = "Log lines dropped because their writer was behind.";
+        page.begin(Kind::Counter, "p99_log_lines_dropped_total", help);
+        page.sample(&[], self.log_lines_dropped.get());
+        page.begin(
+            Kind::Gauge,
+            "p99_build_info",
+            "1, with the version of this build.",
+        );
+        page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    }
+}
+
+fn render_breakers(breakers: &PerProcessor<BreakerReading>, page: &mut Page<'_>) {
+    let help = "0 Closed, 1 Open, 2 HalfOpen, by processor.";
+    page.begin(Kind::Gauge, "p99_breaker_state", help);
+    for processor in Processor::ALL {
+        page.sample(
+            &[(PROCESSOR, processor.name())],
+            breakers.get(processor).state,
+        );
+    }
+    let help = "Transitions of the breakers.";
+    page.begin(Kind::Counter, "p99_breaker_transitions_total", help);
+    for processor in Processor::ALL {
+        let counts = breakers.get(processor).transitions;
+        for (transition, count) in Transition::ALL.iter().zip(counts) {
+            let (from, to) = transition.ends();
+            page.sample(
+                &[(PROCESSOR, processor.name()), ("from", from), ("to", to)],
+                count,
+            );
+        }
+    }
+}

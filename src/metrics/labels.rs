@@ -1,0 +1,328 @@
+//! The values of every label. Ids and addresses are never labels: each value has its series from
+//! the start, so there can only be as many as stand here.
+
+use crate::payment::{Outcome, Processor, Status};
+
+use super::cells::Label;
+
+/// Declares a label: an enum with the text of each value.
+macro_rules! label {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $value:ident = $text:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$doc])* $value,)+ }
+
+        impl $name {
+            /// How many values there are.
+            pub const COUNT: usize = [$(Self::$value),+].len();
+        }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$(Self::$value),+];
+
+            #[allow(clippy::as_conversions, reason = "the enum's own number, from 0")]
+            fn index(self) -> usize {
+                self as usize
+            }
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+        }
+    };
+}
+
+label! {
+    /// What a request asked for.
+    Route {
+        /// `POST /payments`.
+        Payments = "payments",
+        /// `GET /payments/{id}`.
+        Payment = "payment",
+        /// `GET /payments-summary`.
+        Summary = "summary",
+        /// `POST /purge-payments`.
+        Purge = "purge",
+        /// `GET /metrics`.
+        Metrics = "metrics",
+        /// `GET /healthz`.
+        Healthz = "healthz",
+        /// `GET /readyz`.
+        Readyz = "readyz",
+        /// Any other path, and heads that could not be read.
+        Other = "other",
+    }
+}
+
+label! {
+    /// What became of the wish to hedge.
+    HedgeEvent {
+        /// A second attempt was sent.
+        Fired = "fired",
+        /// Its answer came first.
+        Won = "won",
+        /// The first attempt's answer came first.
+        Lost = "lost",
+        /// The budget was used up or the breaker was not Closed.
+        Denied = "denied",
+    }
+}
+
+label! {
+    /// Why a payment got 503 before it was claimed.
+    ShedReason {
+        /// `CONCURRENCY_LIMIT` clients wait already.
+        ConcurrencyLimit = "concurrency_limit",
+        /// `QUEUE_CAPACITY` payments are unsettled.
+        QueueFull = "queue_full",
+        /// The owner core's mailbox had no room.
+        MailboxFull = "mailbox_full",
+        /// The journal failed.
+        JournalDown = "journal_down",
+        /// Peers that may know the id cannot be asked.
+        Suspect = "suspect",
+        /// The instance is stopping.
+        Draining = "draining",
+    }
+}
+
+label! {
+    /// Why a hand-over to the owner core came to nothing.
+    HandOverFailure {
+        /// No room in its mailbox: 503.
+        MailboxFull = "mailbox_full",
+        /// No word from it in time: closed without an answer.
+        NoReply = "no_reply",
+    }
+}
+
+label! {
+    /// Why a request that had been read got no answer.
+    Unanswered {
+        /// The client was gone before the answer.
+        ClientGone = "client_gone",
+        /// The owner core gave no word in time.
+        OwnerSilent = "owner_silent",
+        /// Its record was in a batch that the journal failed to write; replay decides.
+        JournalFailed = "journal_failed",
+        /// The grace of the shutdown was over.
+        Shutdown = "shutdown",
+    }
+}
+
+label! {
+    /// What a processor said when asked for an id.
+    LookupAnswer {
+        /// 200.
+        Stored = "stored",
+        /// 404.
+        NotFound = "not_found",
+        /// Anything else, or nothing.
+        NoAnswer = "no_answer",
+    }
+}
+
+label! {
+    /// How connecting to a processor ended.
+    ConnectResult {
+        /// Connected.
+        Connected = "connected",
+        /// Refused, unreachable or no address.
+        Failed = "failed",
+        /// `CONNECT_TIMEOUT_MS` was over.
+        TimedOut = "timed_out",
+    }
+}
+
+label! {
+    /// Why a settled claim was forgotten.
+    ClaimDropped {
+        /// `CACHE_TTL_SECONDS` was over.
+        Expired = "expired",
+        /// `CACHE_CAPACITY` was full.
+        Evicted = "evicted",
+        /// `POST /purge-payments`.
+        Purged = "purged",
+    }
+}
+
+label! {
+    /// How a call to a peer ended.
+    PeerResult {
+        /// It answered.
+        Answered = "answered",
+        /// It did not.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// The event loop under a core.
+    Driver {
+        /// io_uring.
+        IoUring = "io_uring",
+        /// epoll.
+        Epoll = "epoll",
+    }
+}
+
+label! {
+    /// When a journal record counts as durable.
+    JournalMode {
+        /// There is no journal.
+        Off = "off",
+        /// Written.
+        Os = "os",
+        /// Written and synced.
+        Always = "always",
+    }
+}
+
+label! {
+    /// Where a breaker went from and to.
+    Transition {
+        /// Too many failures, or a 429's rest.
+        ClosedToOpen = "closed_open",
+        /// Its time is over: probes go through.
+        OpenToHalfOpen = "open_half_open",
+        /// The probes succeeded.
+        HalfOpenToClosed = "half_open_closed",
+        /// A probe failed.
+        HalfOpenToOpen = "half_open_open",
+    }
+}
+
+impl Transition {
+    /// The `from` and `to` labels.
+    pub(super) const fn ends(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ClosedToOpen => ("closed", "open"),
+            Self::OpenToHalfOpen => ("open", "half_open"),
+            Self::HalfOpenToClosed => ("half_open", "closed"),
+            Self::HalfOpenToOpen => ("half_open", "open"),
+        }
+    }
+}
+
+impl Label for Processor {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn index(self) -> usize {
+        Self::index(self)
+    }
+
+    fn name(self) -> &'static str {
+        Self::name(self)
+    }
+}
+
+impl Label for Outcome {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn index(self) -> usize {
+        match self {
+            Self::NotSent => 0,
+            Self::Refused => 1,
+            Self::Applied => 2,
+            Self::Unknown => 3,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        Self::name(self)
+    }
+}
+
+impl Label for Status {
+    const ALL: &'static [Self] = &[Self::Pending, Self::Processed, Self::Refused];
+
+    fn index(self) -> usize {
+        match self {
+            Self::Pending => 0,
+            Self::Processed => 1,
+            Self::Refused => 2,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        Self::name(self)
+    }
+}
+
+/// The status codes that p99 answers with. Another one is counted as `other`.
+const STATUSES: [(u16, &str); 21] = [
+    (200, "200"),
+    (202, "202"),
+    (400, "400"),
+    (401, "401"),
+    (403, "403"),
+    (404, "404"),
+    (405, "405"),
+    (408, "408"),
+    (409, "409"),
+    (413, "413"),
+    (414, "414"),
+    (415, "415"),
+    (417, "417"),
+    (422, "422"),
+    (429, "429"),
+    (431, "431"),
+    (500, "500"),
+    (501, "501"),
+    (502, "502"),
+    (503, "503"),
+    (505, "505"),
+];
+
+/// A status code as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusCode(u8);
+
+impl StatusCode {
+    /// How many values there are: the listed ones and `other`.
+    pub const COUNT: usize = STATUSES.len() + 1;
+
+    /// The label of `status`.
+    #[must_use]
+    pub fn new(status: u16) -> Self {
+        let place = STATUSES.iter().position(|(listed, _)| *listed == status);
+        Self(
+            place
+                .and_then(|place| u8::try_from(place).ok())
+                .unwrap_or(OTHER),
+        )
+    }
+
+    /// 2xx.
+    pub(super) fn is_success(self) -> bool {
+        STATUSES
+            .get(self.index())
+            .is_some_and(|(status, _)| *status < 300)
+    }
+}
+
+#[allow(
+    clippy::as_conversions,
+    reason = "21 fits in a u8; there is no const try_from"
+)]
+const OTHER: u8 = STATUSES.len() as u8;
+
+impl Label for StatusCode {
+    const ALL: &'static [Self] = &{
+        let mut all = [Self(0); Self::COUNT];
+        let mut place = 0;
+        while place < OTHER {
+            place += 1;
+            all[place as usize] = Self(place);
+        }
+        all
+    };
+
+    fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    fn name(self) -> &'static str {
+        STATUSES.get(self.index()).map_or("other", |(_, text)| text)
+    }
+}

@@ -1,0 +1,283 @@
+//! What p99 counts, and the page that shows it.
+//!
+//! Each core has its own [`CoreMetrics`], padded so that no two cores write one cache line. The
+//! core alone writes it, with plain loads and stores; whoever renders the page reads all cores and
+//! adds up. Nothing is locked, so a scrape never stops a core, and it opens no file: what the
+//! kernel knows of the process is refreshed by a helper thread.
+//!
+//! This room knows names, labels and types of the metrics (`families`, `legacy`), and nothing of
+//! when something is counted: the driver and the server do that. It imports no other room's
+//! decisions: breaker states come in as numbers. Ids are never labels (I8: the number of series is
+//! fixed at the start), and money stays in cents until its digits are written (I7).
+
+mod cells;
+mod families;
+mod labels;
+mod legacy;
+mod page;
+mod process;
+mod rolling;
+mod sums;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+use crate::clock::{Mono, UnixMillis};
+use crate::payment::{CoreCount, CoreId, Outcome, PerProcessor, Processor, Status, Totals};
+
+pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
+pub use labels::{
+    ClaimDropped, ConnectResult, Driver, HandOverFailure, HedgeEvent, JournalMode, LookupAnswer,
+    PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
+};
+pub use process::ProcessMetrics;
+pub use rolling::Rolling;
+
+/// One cell for each processor.
+pub type ByProcessor<T> = By<Processor, T, 2>;
+
+/// What one core counts. Only this core may write; anybody may read.
+#[derive(Debug, Default)]
+pub struct CoreMetrics {
+    /// Answers by route and status code; see [`CoreMetrics::answered`].
+    requests: By<Route, By<StatusCode, Counter, { StatusCode::COUNT }>, { Route::COUNT }>,
+    request_duration: By<Route, Histogram, { Route::COUNT }>,
+    payment_latency: Rolling,
+    /// Ended attempts by outcome; see [`CoreMetrics::attempt_ended`].
+    attempts: ByProcessor<By<Outcome, Counter, 4>>,
+    attempt_duration: ByProcessor<Histogram>,
+    /// When the oldest pending payment arrived, in microseconds plus 1; 0 without any.
+    oldest_pending: Gauge,
+    ledger: ByProcessor<LedgerCells>,
+    driver: By<Driver, Gauge, { Driver::COUNT }>,
+
+    /// Attempts in flight.
+    pub attempts_in_flight: ByProcessor<Gauge>,
+    /// Answers that were read after their attempt had become Unknown.
+    pub late_answers: ByProcessor<Counter>,
+    /// Connections on which a late answer is still awaited.
+    pub late_reads: Gauge,
+    /// Late reads given up because there were too many.
+    pub late_reads_dropped: Counter,
+    /// Attempts that repeat one with unknown outcome.
+    pub resends: ByProcessor<Counter>,
+    /// `GET {UPSTREAM_PAY_PATH}/{id}` by what it showed.
+    pub lookups: ByProcessor<By<LookupAnswer, Counter, { LookupAnswer::COUNT }>>,
+    /// Hedges.
+    pub hedges: By<HedgeEvent, Counter, { HedgeEvent::COUNT }>,
+    /// Connections to processors that were tried.
+    pub connects: ByProcessor<By<ConnectResult, Counter, { ConnectResult::COUNT }>>,
+    /// Open connections to processors, idle ones included.
+    pub upstream_open: ByProcessor<Gauge>,
+    /// Idle connections to processors.
+    pub upstream_idle: ByProcessor<Gauge>,
+
+    /// Clients that wait for an outcome.
+    pub clients_waiting: Gauge,
+    /// Payments that are not settled, waited for or not.
+    pub payments_pending: Gauge,
+    /// Unsettled payments that nobody waits for.
+    pub queue_length: Gauge,
+    /// Payments still unsettled at exit without a journal.
+    pub payments_abandoned: Counter,
+    /// Payments whose id was known already, by its status.
+    pub duplicates: By<Status, Counter, 3>,
+    /// Settled claims that are kept.
+    pub claims_settled: Gauge,
+    /// Settled claims that were forgotten.
+    pub claims_dropped: By<ClaimDropped, Counter, { ClaimDropped::COUNT }>,
+    /// Payments that were turned away before claiming.
+    pub sheds: By<ShedReason, Counter, { ShedReason::COUNT }>,
+    /// Requests beyond a client's rate.
+    pub rate_limited: Counter,
+
+    /// Client connections that are open.
+    pub connections_open: Gauge,
+    /// Client connections that were accepted.
+    pub connections_accepted: Counter,
+    /// Accepts that failed, mostly for want of file descriptors.
+    pub accept_failures: Counter,
+    /// Requests that were read and got no answer.
+    pub unanswered: By<Unanswered, Counter, { Unanswered::COUNT }>,
+    /// Payments handed to their owner core.
+    pub hand_overs: Counter,
+    /// Hand-overs that came to nothing.
+    pub hand_over_failures: By<HandOverFailure, Counter, { HandOverFailure::COUNT }>,
+    /// Calls to peers.
+    pub peer_calls: By<PeerResult, Counter, { PeerResult::COUNT }>,
+
+    /// Octets appended to the journal.
+    pub journal_bytes: Counter,
+    /// Records appended to the journal.
+    pub journal_records: Counter,
+    /// How long each sync took.
+    pub journal_sync_duration: Histogram,
+    /// Writes and syncs that failed.
+    pub journal_failures: Counter,
+    /// Records appended and not durable yet.
+    pub journal_lag: Gauge,
+    /// Size of this core's journal on disk.
+    pub journal_disk_bytes: Gauge,
+
+    /// Turns of the event loop: a core that does not turn is stuck. The watchdog reads it.
+    pub turns: Counter,
+    /// Gaps in which this core did not run although it wanted to.
+    pub stalls: Counter,
+    /// Their sum in microseconds.
+    pub stalled_us: Counter,
+}
+
+/// An answer to a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// What the request asked for.
+    pub route: Route,
+    /// The status code of the answer.
+    pub status: u16,
+    /// From the request's first byte to the answer.
+    pub took: Duration,
+}
+
+/// The ledger of one processor on one core. A sum of cents beyond 64 bits stays at the end.
+#[derive(Debug, Default)]
+struct LedgerCells {
+    payments: Gauge,
+    cents: Gauge,
+}
+
+impl CoreMetrics {
+    /// A request was answered.
+    pub fn answered(&self, answer: Answered, now: Mono) {
+        let Answered {
+            route,
+            status,
+            took,
+        } = answer;
+        self.requests
+            .get(route)
+            .get(StatusCode::new(status))
+            .increment();
+        self.request_duration.get(route).record(took);
+        if route == Route::Payments {
+            self.payment_latency.record(took, now);
+        }
+    }
+
+    /// An attempt ended, `took` after its first byte; zero when nothing was sent.
+    pub fn attempt_ended(&self, processor: Processor, outcome: Outcome, took: Duration) {
+        self.attempts.get(processor).get(outcome).increment();
+        if outcome != Outcome::NotSent {
+            self.attempt_duration.get(processor).record(took);
+        }
+    }
+
+    /// When the oldest pending payment arrived; `None` without any.
+    pub fn set_oldest_pending(&self, arrived: Option<Mono>) {
+        self.oldest_pending
+            .set(arrived.map_or(0, |arrived| arrived.0.saturating_add(1)));
+    }
+
+    /// What this core's ledger holds for `processor`.
+    pub fn set_ledger(&self, processor: Processor, totals: Totals) {
+        let cells = self.ledger.get(processor);
+        cells.payments.set(totals.count);
+        cells
+            .cents
+            .set(u64::try_from(totals.cents).unwrap_or(u64::MAX));
+    }
+
+    /// The event loop that this core runs on.
+    pub fn set_driver(&self, driver: Driver) {
+        Driver::ALL.iter().for_each(|known| {
+            self.driver.get(*known).set(u64::from(*known == driver));
+        });
+    }
+
+    /// A gap of `span` in which this core did not run.
+    pub fn stalled(&self, span: Duration) {
+        self.stalls.increment();
+        self.stalled_us.add(cells::micros(span));
+    }
+}
+
+/// What the page shows that never changes.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricsSetup {
+    /// How many cores there are.
+    pub cores: CoreCount,
+    /// When the process started.
+    pub started: UnixMillis,
+    /// When a journal record counts as durable.
+    pub journal: JournalMode,
+    /// `QUEUE_CAPACITY`.
+    pub queue_capacity: usize,
+    /// `CACHE_CAPACITY`.
+    pub cache_capacity: usize,
+    /// `CONCURRENCY_LIMIT`.
+    pub concurrency_limit: usize,
+    /// `UPSTREAM_CONCURRENCY`.
+    pub upstream_concurrency: usize,
+}
+
+/// A breaker as numbers, so that this room need not know it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BreakerReading {
+    /// 0 Closed, 1 Open, 2 HalfOpen.
+    pub state: u64,
+    /// How often each transition happened, in the order of [`Transition`].
+    pub transitions: [u64; Transition::COUNT],
+}
+
+/// Everything that the page shows.
+#[derive(Debug)]
+pub struct Metrics {
+    cores: Box<[Arc<CachePadded<CoreMetrics>>]>,
+    setup: MetricsSetup,
+    /// What the kernel knows of this process.
+    pub process: ProcessMetrics,
+    /// 1 while `/readyz` answers 200. Written by whoever decides that, one thread.
+    pub ready: Gauge,
+    /// Log lines that were dropped because the writer was behind.
+    pub log_lines_dropped: Arc<SharedCounter>,
+    /// Name resolutions that failed.
+    pub resolution_failures: ByProcessor<SharedCounter>,
+}
+
+impl Metrics {
+    /// Empty metrics of a process that starts.
+    #[must_use]
+    pub fn new(setup: MetricsSetup, log_lines_dropped: Arc<SharedCounter>) -> Self {
+        let core = |_| Arc::new(CachePadded::new(CoreMetrics::default()));
+        Self {
+            cores: (0..setup.cores.0.max(1)).map(core).collect(),
+            setup,
+            process: ProcessMetrics::default(),
+            ready: Gauge::default(),
+            log_lines_dropped,
+            resolution_failures: By::default(),
+        }
+    }
+
+    /// The metrics of one core, for it to write. `None` when there is no such core.
+    #[must_use]
+    pub fn core(&self, core: CoreId) -> Option<Arc<CachePadded<CoreMetrics>>> {
+        self.cores.get(core.index()).map(Arc::clone)
+    }
+
+    /// Appends the whole page in the text format 0.0.4.
+    pub fn render(&self, now: Mono, breakers: &PerProcessor<BreakerReading>, out: &mut Vec<u8>) {
+        let mut page = page::Page::new(out);
+        self.render_legacy(now, breakers, &mut page);
+        self.render_families(now, breakers, &mut page);
+        self.process.render(self.setup.started, &mut page);
+    }
+
+    fn cores(&self) -> impl Iterator<Item = &CoreMetrics> + Clone {
+        self.cores.iter().map(|core| &***core)
+    }
+}
