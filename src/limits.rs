@@ -131,3 +131,22 @@ pub const SIM_FAULTS_MAX: usize = 256;
 pub const SIM_REFUSING_PAUSE: Duration = Duration::from_millis(1);
 /// Pause after a failed accept: at the descriptor limit accept fails at once, for ever.
 pub const SIM_ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+// ---- logging ----
+
+/// Lines that wait for stderr. A busy second logs tens of lines; 1,024 outlast a pause of the
+/// reader of many seconds. With the next constant at most 2 MiB.
+pub const LOG_LINES_MAX: usize = 1_024;
+/// Longest line; the rest is cut. A line with two ids and a header value takes under 400 octets.
+pub const LOG_LINE_BYTES_MAX: usize = 2_048;
+/// Longest wait at the end of the process for lines to be written.
+pub const LOG_FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
+/// Access lines per second and core. Ten show what happens; ten thousand would cost more than the
+/// payments that they tell of.
+pub const ACCESS_LINES_PER_SECOND_MAX: u32 = 10;
+
+// ---- probe ----
+
+/// Longest that each step of `p99 health` may take: connect, write, and each of few reads. The
+/// usual health check gives it 3 s in all.
+pub const PROBE_STEP_TIME_MAX: Duration = Duration::from_secs(1);

@@ -205,7 +205,7 @@ pub const SETTINGS: &[Setting] = &[
         .from(1, 300)
         .help("over how long a breaker counts"),
     Setting::whole("CB_HALF_OPEN_PROBES", "attempts", "3")
-        .from(1, 100)
+        .from(1, limits::BREAKER_PROBES_MAX as u64)
         .help("attempts that a HalfOpen breaker lets through"),
     Setting::whole("CACHE_CAPACITY", "payments", "500000")
         .from(1, 100_000_000)

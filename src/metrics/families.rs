@@ -2,6 +2,7 @@
 //! that `promtool check metrics` finds nothing to say.
 
 use crate::clock::Mono;
+use crate::logging;
 use crate::payment::{Outcome, PerProcessor, Processor};
 
 use super::cells::{Cell, Histogram, Label};
@@ -310,7 +311,7 @@ impl Metrics {
         page.sample(&[], self.ready.get());
         let help = "Log lines dropped because their writer was behind.";
         page.begin(Kind::Counter, "p99_log_lines_dropped_total", help);
-        page.sample(&[], self.log_lines_dropped.get());
+        page.sample(&[], logging::lines_dropped());
         page.begin(
             Kind::Gauge,
             "p99_build_info",

@@ -242,8 +242,6 @@ pub struct Metrics {
     pub process: ProcessMetrics,
     /// 1 while `/readyz` answers 200. Written by whoever decides that, one thread.
     pub ready: Gauge,
-    /// Log lines that were dropped because the writer was behind.
-    pub log_lines_dropped: Arc<SharedCounter>,
     /// Name resolutions that failed.
     pub resolution_failures: ByProcessor<SharedCounter>,
 }
@@ -251,14 +249,13 @@ pub struct Metrics {
 impl Metrics {
     /// Empty metrics of a process that starts.
     #[must_use]
-    pub fn new(setup: MetricsSetup, log_lines_dropped: Arc<SharedCounter>) -> Self {
+    pub fn new(setup: MetricsSetup) -> Self {
         let core = |_| Arc::new(CachePadded::new(CoreMetrics::default()));
         Self {
             cores: (0..setup.cores.0.max(1)).map(core).collect(),
             setup,
             process: ProcessMetrics::default(),
             ready: Gauge::default(),
-            log_lines_dropped,
             resolution_failures: By::default(),
         }
     }

@@ -16,7 +16,7 @@ fn metrics(cores: u16) -> Metrics {
         concurrency_limit: 2_048,
         upstream_concurrency: 256,
     };
-    Metrics::new(setup, Arc::default())
+    Metrics::new(setup)
 }
 
 fn page(metrics: &Metrics) -> String {

@@ -1,0 +1,152 @@
+//! `p99 health`: asks a running instance for `/readyz`, for a container's health check. Plain
+//! blocking sockets with a timeout on each step: it must also work when no core does.
+//!
+//! `main` calls it; it reads no environment and prints nothing.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::{HttpUrl, ListenAddress};
+use crate::limits;
+
+/// Whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Over TCP.
+    Http(HttpUrl),
+    /// Over a unix socket, or where this machine's instance listens.
+    Listener(ListenAddress),
+}
+
+impl Target {
+    /// Reads `http://host:port` or `unix:/path`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.starts_with("unix:") {
+            return ListenAddress::parse(text).map(Self::Listener);
+        }
+        HttpUrl::parse(text).map(Self::Http)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => url.fmt(f),
+            Self::Listener(address) => address.fmt(f),
+        }
+    }
+}
+
+/// The status code with which `target` answers `/readyz`; 200 is ready.
+///
+/// # Errors
+/// Nobody answers, or not in HTTP.
+pub fn ask_ready(target: &Target) -> io::Result<u16> {
+    let socket = connect(target)?;
+    socket.set_read_timeout(Some(limits::PROBE_STEP_TIME_MAX))?;
+    socket.set_write_timeout(Some(limits::PROBE_STEP_TIME_MAX))?;
+    (&socket).write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    // "HTTP/1.1 200" is all that is wanted, and at most that many reads are needed for it.
+    let mut start = [0; 12];
+    (&socket).read_exact(&mut start)?;
+    let text = std::str::from_utf8(&start).unwrap_or_default();
+    let status = text
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|status| status.parse().ok());
+    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1"))
+}
+
+fn connect(target: &Target) -> io::Result<Socket> {
+    let address = match target {
+        Target::Http(url) => first_address(url)?.into(),
+        Target::Listener(ListenAddress::Tcp(address)) => reachable(*address).into(),
+        Target::Listener(ListenAddress::Unix(path)) => SockAddr::unix(path)?,
+    };
+    let domain = if address.is_unix() {
+        Domain::UNIX
+    } else {
+        Domain::from(i32::from(address.family()))
+    };
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    socket.connect_timeout(&address, limits::PROBE_STEP_TIME_MAX)?;
+    Ok(socket)
+}
+
+fn first_address(url: &HttpUrl) -> io::Result<SocketAddr> {
+    let found = (url.host.as_str(), url.port).to_socket_addrs()?.next();
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+}
+
+/// Who listens on every address answers on the loopback one.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Answers one connection with `text` once its request was read.
+    fn answer_one(mut stream: impl Read + Write, text: &str) {
+        let mut request = [0; 512];
+        let _ = stream.read(&mut request).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn asked(text: &'static str) -> io::Result<u16> {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let target = Target::Listener(ListenAddress::Tcp(listener.local_addr().unwrap()));
+        let server = thread::spawn(move || answer_one(listener.accept().unwrap().0, text));
+        let status = ask_ready(&target);
+        server.join().unwrap();
+        status
+    }
+
+    #[test]
+    fn the_status_of_readyz_is_told() {
+        assert_eq!(
+            asked("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap(),
+            200
+        );
+        assert_eq!(
+            asked("HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap(),
+            503
+        );
+        assert!(asked("SSH-2.0-OpenSSH").is_err());
+        assert!(asked("HTTP/1.1").is_err());
+    }
+
+    #[test]
+    fn nobody_there_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        drop(listener);
+        assert!(ask_ready(&target).is_err());
+        assert!(ask_ready(&Target::parse("unix:/nowhere/p99.sock").unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_unix_socket_answers_too() {
+        let path = std::env::temp_dir().join(format!("p99-probe-{}.sock", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let target = Target::parse(&format!("unix:{}", path.display())).unwrap();
+        let server =
+            thread::spawn(move || answer_one(listener.accept().unwrap().0, "HTTP/1.1 200 OK\r\n"));
+        assert_eq!(ask_ready(&target).unwrap(), 200);
+        server.join().unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+}
