@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod journal;
+pub mod ledger;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

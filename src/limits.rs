@@ -150,3 +150,15 @@ pub const ACCESS_LINES_PER_SECOND_MAX: u32 = 10;
 /// Longest that each step of `p99 health` may take: connect, write, and each of few reads. The
 /// usual health check gives it 3 s in all.
 pub const PROBE_STEP_TIME_MAX: Duration = Duration::from_secs(1);
+
+// ---- ledger ----
+
+/// Seconds that payments may arrive for at the same time without any list being written anew. A
+/// processor that answers after 5 s settles payments of the last 5 s; later ones cost a few
+/// microseconds each. Each open second takes 64 KB.
+pub const LEDGER_OPEN_SECONDS: usize = 8;
+/// A piece of a ledger's snapshot takes no further list from this size on.
+pub const LEDGER_CHUNK_BYTES_FULL: usize = 64 * 1024;
+/// Largest piece of a ledger's snapshot: a piece that is almost full and the largest list (7,200
+/// entries of 31 octets), which only sums beyond any real money would fill.
+pub const LEDGER_CHUNK_BYTES_MAX: usize = 320 * 1024;
