@@ -1,2 +1,330 @@
-//! The p99 command.
-fn main() {}
+//! The p99 command: reads the arguments and the environment, calls the room that does the work,
+//! and turns what it says into an exit status. Nothing else prints, and nothing is decided here.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | done, or stopped cleanly |
+//! | 1 | failed, or not healthy |
+//! | 2 | bad arguments or settings |
+//! | 3 | stopped, but payments were given up that nothing remembers |
+
+mod demo;
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use p99::config::{self, Config, NearMiss};
+use p99::logging;
+use p99::probe::{self, Target};
+use p99::sim::{Fee, Simulator, SimulatorOptions};
+
+// Small buffers come and go on every core; this allocator keeps them apart by thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const FAILED: u8 = 1;
+const BAD_SETTINGS: u8 = 2;
+
+/// A payments proxy that gets every payment charged exactly once.
+///
+/// Without a command it serves, as the environment says.
+#[derive(Debug, Parser)]
+#[command(name = "p99", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts two processors and p99 in one process, ready for curl.
+    Demo {
+        /// Port of the processor `default`.
+        #[arg(long, default_value_t = 8001)]
+        default_port: u16,
+        /// Port of the processor `fallback`.
+        #[arg(long, default_value_t = 8002)]
+        fallback_port: u16,
+    },
+    /// Runs a simulated payment processor alone.
+    Processor {
+        /// The port to listen on; 0 takes a free one.
+        #[arg(long, default_value_t = 8001)]
+        port: u16,
+        /// The address to listen on.
+        #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+        address: IpAddr,
+        /// What it keeps of each payment, as a part of 1.
+        #[arg(long, default_value = "0.05")]
+        fee: Fee,
+        /// What admin calls must send as X-Rinha-Token at first.
+        #[arg(long, default_value = "123")]
+        token: String,
+    },
+    /// Checks the settings and prints them as they hold, secrets masked.
+    Check,
+    /// Asks a running instance whether it is ready; status 0 when it is.
+    Health {
+        /// `http://host:port` or `unix:/path`; without it, where LISTEN or PORT says.
+        #[arg(long)]
+        url: Option<String>,
+    },
+    /// Lists the pending payments in JOURNAL_DIR of a stopped instance.
+    Pending,
+    /// Settles by hand a pending payment that no processor will ever answer (instance stopped).
+    Resolve {
+        /// The payment's correlationId.
+        id: String,
+        /// What is known to have happened.
+        verdict: HandVerdict,
+    },
+    /// Looks into JOURNAL_DIR of a stopped instance.
+    Journal {
+        #[command(subcommand)]
+        task: JournalTask,
+    },
+}
+
+/// What an operator knows of a payment.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum HandVerdict {
+    /// The processor charged it.
+    Applied,
+    /// The processor did not charge it and never will.
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum JournalTask {
+    /// Reads every record and says what is wrong.
+    Verify,
+    /// Prints every record.
+    Dump,
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::command().after_help(config::help());
+    let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
+        Ok(arguments) => arguments,
+        Err(fault) => fault.exit(),
+    };
+    let code = match arguments.command {
+        None => serve(),
+        Some(Command::Demo {
+            default_port,
+            fallback_port,
+        }) => run_demo(default_port, fallback_port),
+        Some(Command::Processor {
+            port,
+            address,
+            fee,
+            token,
+        }) => {
+            let listen = SocketAddr::new(address, port);
+            processor(SimulatorOptions {
+                listen,
+                fee,
+                token,
+                ..SimulatorOptions::default()
+            })
+        }
+        Some(Command::Check) => check(),
+        Some(Command::Health { url }) => health(url.as_deref()),
+        Some(Command::Pending) => journal_missing("pending"),
+        Some(Command::Resolve { id, verdict }) => journal_missing(&format!("{id} {verdict:?}")),
+        Some(Command::Journal { task }) => journal_missing(&format!("{task:?}")),
+    };
+    logging::flush();
+    ExitCode::from(code)
+}
+
+/// `p99`
+fn serve() -> u8 {
+    let Ok(config) = settings(environment) else {
+        return BAD_SETTINGS;
+    };
+    if let Err(code) = start_logging(&config) {
+        return code;
+    }
+    run(config, |_| ())
+}
+
+/// `p99 demo`
+fn run_demo(default_port: u16, fallback_port: u16) -> u8 {
+    let demo = match demo::Demo::start([default_port, fallback_port]) {
+        Ok(demo) => demo,
+        Err(fault) => return fail(&format!("the demo cannot start: {fault}")),
+    };
+    let Ok(config) = settings(|name| demo.lookup(name).or_else(|| environment(name))) else {
+        return BAD_SETTINGS;
+    };
+    if let Err(code) = start_logging(&config) {
+        return code;
+    }
+    run(config, |config| say(&demo.welcome(config)))
+}
+
+/// Serves until a signal asks to stop. `on_ready` is called once clients are served.
+fn run(config: Config, on_ready: impl FnOnce(&Config)) -> u8 {
+    // The cores are not built in yet; nothing may say that it is ready.
+    let _ = (config, on_ready);
+    fail("this build has no cores to serve with")
+}
+
+/// `p99 processor`
+fn processor(options: SimulatorOptions) -> u8 {
+    let filter = environment("RUST_LOG").unwrap_or_else(|| "info".to_owned());
+    if let Err(fault) = logging::start(&filter) {
+        return fail(&format!("cannot log: {fault}"));
+    }
+    let wanted = options.listen;
+    let running = match Simulator::start(options) {
+        Ok(running) => running,
+        Err(fault) => return fail(&format!("cannot listen on {wanted}: {fault}")),
+    };
+    say(&format!("processor listens on {}\n", running.address()));
+    let heard = wait_for_signal();
+    running.stop();
+    match heard {
+        Ok(()) => 0,
+        Err(fault) => fail(&format!("cannot hear signals: {fault}")),
+    }
+}
+
+/// `p99 check`
+fn check() -> u8 {
+    let Ok(config) = settings(environment) else {
+        return BAD_SETTINGS;
+    };
+    say(&config::report(&config, &misspelt()));
+    0
+}
+
+/// `p99 health`
+fn health(url: Option<&str>) -> u8 {
+    let target = match url {
+        Some(text) => match Target::parse(text) {
+            Some(target) => target,
+            None => {
+                complain(&format!(
+                    "--url {text:?}: allowed is http://host:port or unix:/path\n"
+                ));
+                return BAD_SETTINGS;
+            }
+        },
+        None => match config::listen_from_lookup(environment) {
+            Ok(listen) => match listen.into_iter().next() {
+                Some(address) => Target::Listener(address),
+                None => return fail("LISTEN names no address"),
+            },
+            Err(faults) => {
+                complain(&config::tell_faults(&faults));
+                return BAD_SETTINGS;
+            }
+        },
+    };
+    match probe::ask_ready(&target) {
+        Ok(200) => {
+            say("ready\n");
+            0
+        }
+        Ok(status) => fail(&format!("{target} is not ready: {status}")),
+        Err(fault) => fail(&format!("{target} does not answer: {fault}")),
+    }
+}
+
+/// The commands that look into a journal.
+fn journal_missing(what: &str) -> u8 {
+    fail(&format!("this build cannot look into journals ({what})"))
+}
+
+/// The settings, or their faults on stderr.
+fn settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, ()> {
+    Config::from_lookup(lookup).map_err(|faults| complain(&config::tell_faults(&faults)))
+}
+
+fn start_logging(config: &Config) -> Result<(), u8> {
+    logging::start(&config.log_filter).map_err(|fault| fail(&format!("cannot log: {fault}")))?;
+    for warning in config::warnings(config, &misspelt()) {
+        log::warn!("{warning}");
+    }
+    Ok(())
+}
+
+/// A variable of the environment. Octets that are no UTF-8 become U+FFFD, which no setting allows.
+fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
+}
+
+fn misspelt() -> Vec<NearMiss> {
+    config::near_misses(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+}
+
+/// Blocks until SIGINT or SIGTERM.
+fn wait_for_signal() -> io::Result<()> {
+    let (mut heard, told) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, told.try_clone()?)?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, told)?;
+    heard.read_exact(&mut [0])
+}
+
+/// Prints to stdout. Whoever closed it does not want to read.
+fn say(text: &str) {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .unwrap_or_default();
+}
+
+/// Prints to stderr.
+fn complain(text: &str) {
+    io::stderr().write_all(text.as_bytes()).unwrap_or_default();
+}
+
+/// Says why it failed.
+fn fail(text: &str) -> u8 {
+    complain(&format!("p99: {text}\n"));
+    FAILED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        for line in [
+            "p99",
+            "p99 demo",
+            "p99 processor --port 8001 --fee 0.15",
+            "p99 check",
+            "p99 health --url http://127.0.0.1:9999",
+            "p99 pending",
+            "p99 resolve test-123 applied",
+            "p99 journal verify",
+            "p99 journal dump",
+        ] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in [
+            "p99 serve",
+            "p99 resolve test-123",
+            "p99 resolve x maybe",
+            "p99 journal",
+        ] {
+            assert!(
+                Arguments::try_parse_from(line.split(' ')).is_err(),
+                "{line}"
+            );
+        }
+    }
+}

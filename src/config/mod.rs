@@ -6,6 +6,7 @@
 //! changes a value later and never shows a secret. A bad value stops the start, and all faults are
 //! told together.
 
+mod help;
 mod parse;
 mod reader;
 mod settings;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use crate::limits;
 use crate::payment::{CoreCount, PerProcessor};
 
+pub use help::{help, report, tell_faults, warnings};
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use spelling::{NearMiss, near_misses};
@@ -149,6 +151,26 @@ impl Config {
         let place = |value: &InForce| SETTINGS.iter().position(|s| s.name == value.name);
         config.in_force.sort_by_key(place);
         Ok(config)
+    }
+}
+
+/// `LISTEN` or `PORT` alone: all that `p99 health` needs to find the instance beside it.
+///
+/// # Errors
+/// What is wrong with these two.
+pub fn listen_from_lookup(
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<ListenAddress>, Vec<ConfigFault>> {
+    let mut reader = Reader {
+        lookup: &lookup,
+        faults: Vec::new(),
+        in_force: Vec::new(),
+    };
+    let listen = parse::read_listen(&mut reader);
+    if reader.faults.is_empty() {
+        Ok(listen)
+    } else {
+        Err(reader.faults)
     }
 }
 

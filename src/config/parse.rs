@@ -156,7 +156,7 @@ impl Config {
     }
 }
 
-fn read_listen(reader: &mut Reader<'_>) -> Vec<ListenAddress> {
+pub(super) fn read_listen(reader: &mut Reader<'_>) -> Vec<ListenAddress> {
     let port = reader.whole("PORT");
     if reader.is_set("LISTEN") {
         reader.mark_unused("PORT");
@@ -203,6 +203,9 @@ fn read_journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {
         dir => (!dir.contains('\0')).then(|| Some(PathBuf::from(dir))),
     });
     let sync = reader.word("JOURNAL_SYNC", &JournalSync::WORDS);
+    if dir.is_none() {
+        reader.mark_unused("JOURNAL_SYNC");
+    }
     dir.map(|dir| JournalConfig { dir, sync })
 }
 
@@ -213,6 +216,9 @@ fn read_rate_limit(reader: &mut Reader<'_>) -> Option<RateLimitConfig> {
     });
     let derived = per_second.map(u64::from);
     let burst = u32::try_from(reader.whole_or("RATE_LIMIT_BURST", derived)).unwrap_or(u32::MAX);
+    if per_second.is_none() {
+        reader.mark_unused("RATE_LIMIT_BURST");
+    }
     per_second.map(|per_second| RateLimitConfig { per_second, burst })
 }
 

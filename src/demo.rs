@@ -1,0 +1,115 @@
+//! `p99 demo`: two simulated processors beside p99 in one process, and what to type next.
+//!
+//! Part of the command, not of the library: only `main` may know the simulator. It prints nothing
+//! itself and decides nothing about payments.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use p99::config::{Config, ListenAddress};
+use p99::sim::{Fee, Simulator, SimulatorHandle, SimulatorOptions};
+
+/// The fees of the official test, in millionths: 5 % and 15 %.
+const FEES: [Fee; 2] = [Fee(50_000), Fee(150_000)];
+
+/// The running processors; they stop when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Demo {
+    default: SimulatorHandle,
+    fallback: SimulatorHandle,
+}
+
+impl Demo {
+    /// Starts both on the loopback address.
+    pub(crate) fn start(ports: [u16; 2]) -> io::Result<Self> {
+        let start = |port, fee| {
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            Simulator::start(SimulatorOptions {
+                listen,
+                fee,
+                ..SimulatorOptions::default()
+            })
+            .map_err(|fault| io::Error::new(fault.kind(), format!("port {port}: {fault}")))
+        };
+        let ([default_port, fallback_port], [cheap, dear]) = (ports, FEES);
+        Ok(Self {
+            default: start(default_port, cheap)?,
+            fallback: start(fallback_port, dear)?,
+        })
+    }
+
+    /// The settings that the demo makes by itself.
+    pub(crate) fn lookup(&self, name: &str) -> Option<String> {
+        match name {
+            "UPSTREAM_A_URL" => Some(self.default.url()),
+            "UPSTREAM_B_URL" => Some(self.fallback.url()),
+            _ => None,
+        }
+    }
+
+    /// What to type: to pay, to look, and to break a processor.
+    pub(crate) fn welcome(&self, config: &Config) -> String {
+        let p99 = curl(config);
+        let (a, b) = (self.default.url(), self.fallback.url());
+        // The password is known to who set it; it is not shown.
+        let auth = config.auth.as_ref().map_or_else(String::new, |auth| {
+            format!(" -H \"{}: $AUTH_HEADER_VALUE\"", auth.name)
+        });
+        let json = "-H 'Content-Type: application/json'";
+        let admin = format!("-H 'X-Rinha-Token: 123' {json}");
+        format!(
+            "\np99 is ready; default charges at {a}, fallback at {b}. Ctrl-C stops all.\n\n\
+             Pay, see what was charged, see the metrics:\n\
+             {p99}/payments -X POST {json}{auth} -d '{{\"correlationId\":\"test-123\",\"amount\":20}}'\n\
+             {p99}/payments-summary\n\
+             {p99}/metrics\n\n\
+             Break default (fallback's calls are the same at {b}): let it fail, let it be slow:\n\
+             curl -X PUT {a}/admin/configurations/failure {admin} -d '{{\"failure\":true}}'\n\
+             curl -X PUT {a}/admin/configurations/delay {admin} -d '{{\"delay\":2000}}'\n\
+             Mend it with {{\"failure\":false}} and {{\"delay\":0}}.\n\n"
+        )
+    }
+}
+
+/// `curl` with p99's address, up to the path.
+fn curl(config: &Config) -> String {
+    match config.listen.first() {
+        Some(ListenAddress::Tcp(address)) if address.ip().is_unspecified() => {
+            format!("curl http://localhost:{}", address.port())
+        }
+        Some(ListenAddress::Tcp(address)) => format!("curl http://{address}"),
+        Some(ListenAddress::Unix(path)) => {
+            format!("curl --unix-socket {} http://localhost", path.display())
+        }
+        None => "curl http://localhost".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_welcome_names_every_call() {
+        let demo = Demo::start([0, 0]).unwrap();
+        let config = Config::from_lookup(|name| match name {
+            "AUTH_HEADER_VALUE" => Some("hunter2".to_owned()),
+            name => demo.lookup(name),
+        })
+        .unwrap();
+        let text = demo.welcome(&config);
+        let admin = format!("curl -X PUT {}/admin/configurations/", demo.default.url());
+        for part in [
+            "curl http://localhost:9999/payments -X POST -H 'Content-Type: application/json'",
+            "-d '{\"correlationId\":\"test-123\",\"amount\":20}'",
+            "curl http://localhost:9999/payments-summary\n",
+            "curl http://localhost:9999/metrics\n",
+            "-H \"authorization: $AUTH_HEADER_VALUE\"",
+            &format!("{admin}failure"),
+            &format!("{admin}delay"),
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("hunter2"));
+    }
+}
