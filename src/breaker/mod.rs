@@ -144,17 +144,14 @@ impl Breaker {
             return None;
         }
         let span = span.min(limits::REST_MAX);
-        let mut transition = None;
-        // A lost race means that somebody else moved it; then rest from where it is now.
-        while transition.is_none() {
+        // A lost race means that somebody else moved it; then it rests from where it is now.
+        loop {
             let word = self.load();
             let next = word.after(Event::Rest(span), now, &self.settings)?;
             if self.swap(word, next) {
-                transition = self.note(word, next);
-                break;
+                return self.note(word, next);
             }
         }
-        transition
     }
 
     /// The state as it governs the next question: an Open whose time is over reads HalfOpen.
