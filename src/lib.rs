@@ -13,4 +13,5 @@ pub mod metrics;
 pub mod payment;
 pub mod probe;
 pub mod sim;
+pub mod wheel;
 pub mod wire;
