@@ -162,6 +162,7 @@ pub const LEDGER_CHUNK_BYTES_FULL: usize = 64 * 1024;
 /// Largest piece of a ledger's snapshot: a piece that is almost full and the largest list (7,200
 /// entries of 31 octets), which only sums beyond any real money would fill.
 pub const LEDGER_CHUNK_BYTES_MAX: usize = 320 * 1024;
+
 // ---- wheel ----
 
 /// Slots of a core's timer wheel, one for each millisecond of 16 s: longer than every attempt's
