@@ -169,3 +169,43 @@ pub const LEDGER_CHUNK_BYTES_MAX: usize = 320 * 1024;
 /// wait, so only long pauses stay for another round. Four octets a slot are 64 KiB, the bitmap 2
 /// KiB. A multiple of 4,096, because one word of the upper bitmap stands for 64 x 64 slots.
 pub const WHEEL_SLOTS: usize = 16_384;
+
+// ---- journal ----
+
+/// Longest payload of one journal frame. A snapshot cuts its ledger into parts of
+/// [`JOURNAL_PART_BYTES`], an owner's record has at most 110 octets; a reader never buffers more.
+pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;
+/// Octets of the ledger in one snapshot frame.
+pub const JOURNAL_PART_BYTES: usize = 1 << 20;
+/// Settled claims in one snapshot frame: 256 of at most 37 octets are 9.3 KiB.
+pub const JOURNAL_CLAIMS_PER_FRAME: usize = 256;
+/// Sends of a pending payment that replay remembers besides the open one, as the owner does: a
+/// processor's stored `requestedAt` is compared with them.
+pub const JOURNAL_EARLIER_MAX: usize = 4;
+/// Files of one journal. 1,024 cores with a snapshot and 16 segments each, old and new epoch, are
+/// 34,816; with more, compaction has failed for so long that a start is refused.
+pub const JOURNAL_FILES_MAX: usize = 65_536;
+/// Size of a segment: 12 minutes at 1,000 payments/s, of 103 octets each.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
+/// Sealed segments of a core are merged into its snapshot once they hold this much and a quarter
+/// of the snapshot: a start replays at most so much, and merging writes at most four octets for
+/// each that was appended. With 500,000 claims and 1,000 payments/s for a week, a snapshot holds
+/// 86.4 million payments of the last 24 hours at 5 octets (432 MB), six days of whole seconds for
+/// two processors at 16 octets (17 MB) and the claims at 27 (14 MB): 463 MB over all cores. Disk,
+/// at most: old and new snapshot, a quarter, and per core this much, the segment in use and the
+/// one prepared: 1.3 GB with two cores.
+pub const JOURNAL_COMPACT_BYTES_MIN: u64 = 128 << 20;
+/// Records that wait for the disk, per core. QUEUE_CAPACITY and CONCURRENCY_LIMIT bound them by
+/// about 100,000 payments with three records of at most 135 octets (41 MB); beyond this the disk
+/// has stopped. One batch must fit a segment.
+pub const JOURNAL_BUFFER_BYTES_MAX: usize = 48 << 20;
+/// A buffer that a burst made larger than this is given back.
+pub const JOURNAL_BUFFER_BYTES_KEPT: usize = 1 << 20;
+/// How often the writer looks for a segment that is not prepared yet. Rare: 64 MiB were appended
+/// faster than the next ones could be reserved.
+pub const JOURNAL_PREPARE_PAUSE: Duration = Duration::from_millis(2);
+
+const _: () = assert!(
+    (JOURNAL_BUFFER_BYTES_MAX as u64) + 4096 < JOURNAL_SEGMENT_BYTES,
+    "one batch fits one segment"
+);

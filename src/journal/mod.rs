@@ -1,7 +1,35 @@
-//! The journal: what survives a crash. One append-only file chain per core holds every payment's
-//! Accept, Intent, Verdict and every Purge (I5, I6).
+//! The journal: what survives a crash. One chain of append-only files per core holds every
+//! payment's Accept, Intent and Verdict and every Purge (I5, I6).
+//!
+//! In street order: [`record`] is what an owner writes down, `codec` and `frame` spell it,
+//! `segment` and `snapshot` are the files, `directory` says which of them count, [`replay`] gives
+//! them their meaning, [`start`] brings an instance up, `writer` appends, `keeper` and
+//! `compaction` keep the disk bounded, and [`operator`] serves those who look from outside.
+//! Nothing here decides about a payment; a failure is reported, never repaired in silence.
 
 mod codec;
+mod compaction;
+mod directory;
+mod fault;
+mod frame;
+mod keeper;
+mod line;
+mod load;
+pub mod operator;
 pub mod record;
+pub mod replay;
+mod segment;
+mod snapshot;
+mod start;
+mod writer;
 
+pub use fault::{Damage, JournalFault};
+pub use keeper::{Keeper, KeeperStats};
+pub use load::Tear;
 pub use record::{Fate, Record, Verdict};
+pub use replay::{Pending, Sent};
+pub use start::{JournalSettings, Restored, StartReport, Started, start};
+pub use writer::{Progress, Writer, WriterSeed, WriterTask};
+
+#[cfg(test)]
+mod tests;

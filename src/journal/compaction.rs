@@ -1,0 +1,100 @@
+//! Compaction: the snapshot of one core and its sealed segments become a new snapshot. It is a
+//! replay from files to a file (I6); the core's owner is not asked and nothing is locked. Only the
+//! keeper's thread calls it.
+//!
+//! The ledger is the large part (5 octets for each payment of the last day), so its old chunks go
+//! from file to file one at a time; in memory are the claims, the pending payments and what the
+//! segments add to the ledger (I8).
+
+use super::directory::{CoreFiles, Directory, Manifest};
+use super::fault::JournalFault;
+use super::frame::{Identity, Kind};
+use super::load::{self, IntoState};
+use super::replay::State;
+use super::snapshot::{self, Line, SnapshotWriter};
+use super::start::JournalSettings;
+use crate::clock::UnixMillis;
+use crate::ledger::Ledger;
+use crate::payment::CoreId;
+
+/// Merges all segments of `core` before number `until`, which must be sealed. Returns the new
+/// snapshot's size. On an error the old files still count.
+pub(crate) fn compact(
+    dir: &Directory,
+    manifest: &mut Manifest,
+    (core, until): (CoreId, u32),
+    (settings, wall): (&JournalSettings, UnixMillis),
+) -> Result<u64, JournalFault> {
+    let all = dir.files(manifest)?;
+    let Some(found) = all.into_iter().nth(core.index()) else {
+        return Ok(0);
+    };
+    let sealed = found
+        .segments
+        .iter()
+        .filter(|segment| segment.index < until);
+    let files = CoreFiles {
+        snapshot: found.snapshot,
+        segments: sealed.copied().collect(),
+    };
+    let mut state = State::new(settings.claims_max, settings.ledger_exact);
+    let chunk = |_: &mut State, _: &[u8]| Ok(());
+    let loaded = load::load(
+        dir,
+        &files,
+        &mut IntoState {
+            state: &mut state,
+            chunk,
+        },
+    )?;
+    if let Some(tear) = loaded.tear {
+        let what = super::fault::Damage::Record;
+        return Err(JournalFault::Damaged {
+            path: tear.path,
+            offset: tear.offset,
+            what,
+        });
+    }
+    let epoch = manifest.epoch;
+    let identity = Identity {
+        kind: Kind::Snapshot,
+        epoch,
+        core,
+        index: until,
+    };
+    let mut writer = SnapshotWriter::create(&dir.path_of(&identity), &identity)?;
+    writer.state(&state)?;
+    if !state.is_purged() {
+        let old = dir.path_of(&files.snapshot);
+        snapshot::read(&old, &files.snapshot, |line| match line {
+            Line::Ledger(chunk) => {
+                let mut part = Ledger::new(settings.ledger_exact);
+                load::absorb(&mut part, chunk, &old)?;
+                write_ledger(&mut writer, &mut part, wall)
+            }
+            Line::Record(_) | Line::Settled(_, _) => Ok(()),
+        })?;
+    }
+    write_ledger(&mut writer, &mut state.ledger, wall)?;
+    let bytes = writer.finish(loaded.next - 1)?;
+    let mut next = manifest.clone();
+    if let Some(first) = next.firsts.get_mut(core.index()) {
+        *first = until;
+    }
+    dir.switch(&next)?;
+    *manifest = next;
+    dir.tidy(manifest)?;
+    Ok(bytes)
+}
+
+fn write_ledger(
+    writer: &mut SnapshotWriter,
+    ledger: &mut Ledger,
+    wall: UnixMillis,
+) -> Result<(), JournalFault> {
+    ledger.age(wall, usize::MAX);
+    for chunk in ledger.chunks() {
+        writer.ledger(&chunk)?;
+    }
+    Ok(())
+}

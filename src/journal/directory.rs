@@ -1,0 +1,257 @@
+//! The journal's directory: who may use it (one process, by the lock), which files count (by the
+//! manifest) and how a change of both is made durable.
+//!
+//! ```text
+//! LOCK                        flock; holds the pid of its holder
+//! MANIFEST                    epoch, and per core the number of its snapshot
+//! 00000003-001-000002.snapshot   epoch 3, core 1: all before segment 2
+//! 00000003-001-000002.segment    the records since
+//! ```
+//!
+//! A manifest is replaced by rename after all that it names was synced. Whatever it does not name
+//! is left over from a step that did not finish, or that did and did not tidy up: never read.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::fault::{Damage, JournalFault};
+use super::frame::{Identity, Kind};
+use crate::limits;
+use crate::payment::CoreId;
+
+const MANIFEST: &str = "MANIFEST";
+
+/// The directory, held by this process until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// The lock lasts as long as the open file; absent for those who only look.
+    _lock: Option<File>,
+}
+
+/// Which snapshot of each core counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// Counts the starts.
+    pub(crate) epoch: u32,
+    /// Per core, the number of its snapshot, which is that of the first segment behind it.
+    pub(crate) firsts: Vec<u32>,
+}
+
+impl Manifest {
+    /// Every core with its number.
+    pub(crate) fn cores(&self) -> impl Iterator<Item = (CoreId, u32)> + '_ {
+        (0..).map(CoreId).zip(self.firsts.iter().copied())
+    }
+
+    fn write(&self) -> String {
+        let mut text = format!("p99 journal 1\nepoch {}\n", self.epoch);
+        for (core, first) in self.cores() {
+            text.push_str(&format!("core {} from {first}\n", core.0));
+        }
+        let checksum = crc32fast::hash(text.as_bytes());
+        text.push_str(&format!("checksum {checksum:08x}\n"));
+        text
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        (lines.next()? == "p99 journal 1").then_some(())?;
+        let epoch = lines.next()?.strip_prefix("epoch ")?.parse().ok()?;
+        let mut firsts = Vec::new();
+        for line in lines {
+            let Some(core) = line.strip_prefix("core ") else {
+                break;
+            };
+            let (_, first) = core.split_once(" from ")?;
+            firsts.push(first.parse().ok()?);
+        }
+        let manifest = Self { epoch, firsts };
+        // One spelling only: whatever reads differently was not written by us.
+        (manifest.write() == text).then_some(manifest)
+    }
+}
+
+/// The files of one core that count, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct CoreFiles {
+    pub(crate) snapshot: Identity,
+    pub(crate) segments: Vec<Identity>,
+}
+
+impl Directory {
+    /// Takes the directory for this process, creating it when it is not there.
+    pub(crate) fn lock(path: &Path) -> Result<Self, JournalFault> {
+        let io = |error| JournalFault::io(path, error);
+        if !path.is_dir() {
+            fs::create_dir_all(path).map_err(io)?;
+            if let Some(parent) = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+            {
+                sync(parent)?;
+            }
+        }
+        let lock_path = path.join("LOCK");
+        let io = |error| JournalFault::io(&lock_path, error);
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut lock = options.open(&lock_path).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let is_read = lock.take(32).read_to_string(&mut text).is_ok();
+                let holder = text.trim().parse().ok().filter(|_| is_read);
+                return Err(JournalFault::Locked {
+                    dir: path.to_owned(),
+                    holder,
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        lock.set_len(0).map_err(io)?;
+        writeln!(lock, "{}", std::process::id()).map_err(io)?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: Some(lock),
+        })
+    }
+
+    /// Looks at a directory that may be in use. Files may vanish while they are read.
+    pub(crate) fn peek(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            _lock: None,
+        }
+    }
+
+    pub(crate) fn path_of(&self, identity: &Identity) -> PathBuf {
+        self.path.join(identity.name())
+    }
+
+    pub(crate) fn manifest_path(&self) -> PathBuf {
+        self.path.join(MANIFEST)
+    }
+
+    /// The manifest, or `None` in a directory that no start has finished with. Segments without a
+    /// manifest are refused: it was lost, and starting anew would forget what they hold.
+    pub(crate) fn manifest(&self) -> Result<Option<Manifest>, JournalFault> {
+        let path = self.manifest_path();
+        match fs::read_to_string(&path) {
+            Ok(text) => Manifest::read(&text)
+                .map(Some)
+                .ok_or(JournalFault::Damaged {
+                    path,
+                    offset: 0,
+                    what: Damage::Manifest,
+                }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let segments = self
+                    .identities()?
+                    .into_iter()
+                    .any(|id| id.kind == Kind::Segment);
+                if segments {
+                    Err(JournalFault::Missing { path })
+                } else {
+                    Ok(None)
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(JournalFault::Damaged {
+                    path,
+                    offset: 0,
+                    what: Damage::Manifest,
+                })
+            }
+            Err(error) => Err(JournalFault::io(&path, error)),
+        }
+    }
+
+    /// Replaces the manifest. All that it names must have been synced.
+    pub(crate) fn switch(&self, manifest: &Manifest) -> Result<(), JournalFault> {
+        self.sync()?;
+        let fresh = self.path.join("MANIFEST.new");
+        let io = |error| JournalFault::io(&fresh, error);
+        let mut file = File::create(&fresh).map_err(io)?;
+        file.write_all(manifest.write().as_bytes()).map_err(io)?;
+        file.sync_all().map_err(io)?;
+        fs::rename(&fresh, self.manifest_path()).map_err(io)?;
+        self.sync()
+    }
+
+    /// The files that count, core by core; a hole among the segments is refused.
+    pub(crate) fn files(&self, manifest: &Manifest) -> Result<Vec<CoreFiles>, JournalFault> {
+        let mut all = self.identities()?;
+        all.retain(|id| id.kind == Kind::Segment && id.epoch == manifest.epoch);
+        all.sort_unstable();
+        let mut cores = Vec::new();
+        for (core, first) in manifest.cores() {
+            let epoch = manifest.epoch;
+            let snapshot = Identity {
+                kind: Kind::Snapshot,
+                epoch,
+                core,
+                index: first,
+            };
+            let ours = all
+                .iter()
+                .filter(|id| id.core == core && id.index >= first)
+                .copied();
+            let segments: Vec<Identity> = ours.collect();
+            for (expected, found) in (first..).zip(&segments) {
+                if found.index != expected {
+                    let missing = Identity {
+                        index: expected,
+                        ..*found
+                    };
+                    return Err(JournalFault::Missing {
+                        path: self.path_of(&missing),
+                    });
+                }
+            }
+            cores.push(CoreFiles { snapshot, segments });
+        }
+        Ok(cores)
+    }
+
+    /// Deletes every journal file that `manifest` does not count. Others are left alone.
+    pub(crate) fn tidy(&self, manifest: &Manifest) -> Result<(), JournalFault> {
+        for identity in self.identities()? {
+            let first = manifest.firsts.get(identity.core.index());
+            let counts = identity.epoch == manifest.epoch
+                && first.is_some_and(|first| match identity.kind {
+                    Kind::Segment => identity.index >= *first,
+                    Kind::Snapshot => identity.index == *first,
+                });
+            if !counts {
+                let path = self.path_of(&identity);
+                fs::remove_file(&path).map_err(|error| JournalFault::io(&path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), JournalFault> {
+        sync(&self.path)
+    }
+
+    fn identities(&self) -> Result<Vec<Identity>, JournalFault> {
+        let io = |error| JournalFault::io(&self.path, error);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            found.extend(name.to_str().and_then(Identity::from_name));
+            if found.len() > limits::JOURNAL_FILES_MAX {
+                return Err(io(io::Error::other("too many journal files")));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn sync(path: &Path) -> Result<(), JournalFault> {
+    let synced = File::open(path).and_then(|dir| dir.sync_all());
+    synced.map_err(|error| JournalFault::io(path, error))
+}

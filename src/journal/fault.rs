@@ -1,0 +1,132 @@
+//! What can be wrong with a journal. A fault stops a start, or stops acceptance while running;
+//! none is ever retried: after one failed sync nobody knows what of the file is on the disk, and
+//! the next sync would say "ok" (I5).
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A fault of the journal, with the file it lies in.
+#[derive(Debug)]
+pub enum JournalFault {
+    /// The operating system refused: disk full, failed sync, no permission.
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+    /// Another process holds the directory.
+    Locked {
+        /// Which directory.
+        dir: PathBuf,
+        /// The process that wrote itself into the lock file, as far as it is readable.
+        holder: Option<u32>,
+    },
+    /// A file does not hold what was written to it.
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Where reading stopped.
+        offset: u64,
+        /// In what way.
+        what: Damage,
+    },
+    /// A file that the manifest or a later file needs is not there.
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// More records wait for the disk than memory is reserved for.
+    Overrun,
+    /// The payment is not pending, so it cannot be resolved by hand.
+    NotPending,
+    /// The background thread is gone.
+    KeeperGone,
+}
+
+/// In what way a file is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The file's own header is wrong.
+    FileHead,
+    /// A record is broken and it is not the torn end of the last batch.
+    Record,
+    /// A record is whole, yet not the one that should follow.
+    Order,
+    /// A record is whole, yet says nothing that this version understands.
+    Content,
+    /// A snapshot ends early or is broken.
+    NoFooter,
+    /// Something follows the end of a snapshot.
+    BehindFooter,
+    /// The manifest is not what was written.
+    Manifest,
+}
+
+impl JournalFault {
+    pub(crate) fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            error,
+        }
+    }
+}
+
+impl fmt::Display for JournalFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, error } => write!(f, "journal file {}: {error}", path.display()),
+            Self::Locked { dir, holder } => {
+                write!(
+                    f,
+                    "journal directory {} is in use by another process",
+                    dir.display()
+                )?;
+                match holder {
+                    Some(pid) => write!(f, " (pid {pid})"),
+                    None => Ok(()),
+                }
+            }
+            Self::Damaged { path, offset, what } => {
+                write!(
+                    f,
+                    "journal file {} is damaged at offset {offset}: {what}",
+                    path.display()
+                )
+            }
+            Self::Missing { path } => write!(f, "journal file {} is missing", path.display()),
+            Self::Overrun => f.write_str("the journal's buffer is full: the disk does not keep up"),
+            Self::NotPending => f.write_str("the payment is not pending"),
+            Self::KeeperGone => f.write_str("the journal's background thread has ended"),
+        }
+    }
+}
+
+impl std::error::Error for JournalFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(error),
+            Self::Locked { .. }
+            | Self::Damaged { .. }
+            | Self::Missing { .. }
+            | Self::Overrun
+            | Self::NotPending
+            | Self::KeeperGone => None,
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FileHead => "the file's header is wrong",
+            Self::Record => "a record is broken",
+            Self::Order => "a record is missing or repeated",
+            Self::Content => "a record of an unknown kind",
+            Self::NoFooter => "the snapshot is broken or ends early",
+            Self::BehindFooter => "something follows the end of the snapshot",
+            Self::Manifest => "the manifest is broken",
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Reads the files of one core into its [`State`]. Start, compaction and the operator's commands
+//! come here; it writes nothing.
+//!
+//! A torn batch may end the last segment that holds anything, no other: segments behind a tear
+//! must be empty, because a batch is written only after the one before it was synced (I5).
+
+use std::path::{Path, PathBuf};
+
+use super::directory::{CoreFiles, Directory};
+use super::fault::{Damage, JournalFault};
+use super::frame;
+use super::record::Record;
+use super::replay::State;
+use super::segment;
+use super::snapshot::{self, Line};
+use crate::ledger::Ledger;
+
+/// A torn batch that was cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tear {
+    /// In which file.
+    pub path: PathBuf,
+    /// From where on.
+    pub offset: u64,
+}
+
+/// What reading found besides the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Loaded {
+    /// The sequence that the next record would have.
+    pub(crate) next: u64,
+    pub(crate) tear: Option<Tear>,
+    /// Records in segments.
+    pub(crate) records: u64,
+}
+
+/// Who is told of each thing that the files hold, in order.
+pub(crate) trait Sink {
+    /// A line of the snapshot.
+    fn line(&mut self, line: Line<'_>) -> Result<(), JournalFault>;
+    /// A record of a segment.
+    fn record(&mut self, sequence: u64, record: &Record);
+}
+
+/// Fills a state, and leaves what the ledger of the snapshot holds to `chunk`.
+#[derive(Debug)]
+pub(crate) struct IntoState<'a, F> {
+    pub(crate) state: &'a mut State,
+    pub(crate) chunk: F,
+}
+
+impl<F: FnMut(&mut State, &[u8]) -> Result<(), JournalFault>> Sink for IntoState<'_, F> {
+    fn line(&mut self, line: Line<'_>) -> Result<(), JournalFault> {
+        match line {
+            Line::Record(record) => self.state.apply(&record),
+            Line::Settled(id, claim) => self.state.settle(id, claim),
+            Line::Ledger(chunk) => return (self.chunk)(self.state, chunk),
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, _sequence: u64, record: &Record) {
+        self.state.apply(record);
+    }
+}
+
+/// Reads snapshot and segments of one core.
+pub(crate) fn load(
+    dir: &Directory,
+    files: &CoreFiles,
+    sink: &mut impl Sink,
+) -> Result<Loaded, JournalFault> {
+    let footer = snapshot::read(&dir.path_of(&files.snapshot), &files.snapshot, |line| {
+        sink.line(line)
+    })?;
+    let first = footer.covers + 1;
+    let mut next = first;
+    let mut tear: Option<Tear> = None;
+    for identity in &files.segments {
+        let path = dir.path_of(identity);
+        let end = segment::read(&path, identity, next, |sequence, record| {
+            // Behind a tear nothing counts; what is there makes the whole journal refused.
+            if tear.is_none() {
+                sink.record(sequence, &record);
+            }
+        });
+        if let Some(Tear { path, offset }) = tear {
+            let is_empty = end
+                .as_ref()
+                .is_ok_and(|end| end.next == next && end.offset <= frame::FILE_HEAD_BYTES as u64);
+            if !is_empty {
+                return Err(JournalFault::Damaged {
+                    path,
+                    offset,
+                    what: Damage::Record,
+                });
+            }
+            tear = Some(Tear { path, offset });
+            continue;
+        }
+        let end = end?;
+        next = end.next;
+        if end.is_torn {
+            tear = Some(Tear {
+                path,
+                offset: end.offset,
+            });
+        }
+    }
+    Ok(Loaded {
+        next,
+        tear,
+        records: next - first,
+    })
+}
+
+/// Reads everything of one core into a state, the ledger included.
+pub(crate) fn load_whole(
+    dir: &Directory,
+    files: &CoreFiles,
+    state: &mut State,
+) -> Result<Loaded, JournalFault> {
+    let path = dir.path_of(&files.snapshot);
+    let chunk = |state: &mut State, chunk: &[u8]| absorb(&mut state.ledger, chunk, &path);
+    load(dir, files, &mut IntoState { state, chunk })
+}
+
+/// Adds a chunk that came from `path`.
+pub(crate) fn absorb(ledger: &mut Ledger, chunk: &[u8], path: &Path) -> Result<(), JournalFault> {
+    let damaged = || JournalFault::Damaged {
+        path: path.to_owned(),
+        offset: 0,
+        what: Damage::Content,
+    };
+    ledger.absorb(chunk).map_err(|_| damaged())
+}

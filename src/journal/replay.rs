@@ -1,0 +1,367 @@
+//! The meaning of the records: one pure fold from a core's records to what its owner knew. Start,
+//! compaction, the operator's commands and the tests all use it, so that there is one answer to
+//! "what does this journal say" (I6). It opens no file and never fails: a record that fits
+//! nothing is counted as odd and does what it says by itself.
+//!
+//! - Accept opens a payment that is never freed; it may also follow an Intent.
+//! - Intent opens an attempt. An Intent for the other processor closes the one before it; the same
+//!   processor and `requestedAt` is a re-send. Only an id's last Intent can be open (I5).
+//! - A Verdict closes the attempt and says what becomes of the payment.
+//! - Purge forgets ledger and settled claims; pending payments stay.
+//!
+//! An id that is settled and gets an Accept or Intent again had been forgotten by its owner.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::record::{Fate, Record, Verdict};
+use crate::claims::{FirstAnswer, SettledClaim};
+use crate::clock::UnixMillis;
+use crate::ledger::Ledger;
+use crate::limits;
+use crate::payment::{Payment, Processor, Status, UpstreamId};
+
+/// One send of a payment, as its Intent has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Where to.
+    pub processor: Processor,
+    /// With which `requestedAt`.
+    pub requested_at: UnixMillis,
+}
+
+/// A payment that is not settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// What to charge.
+    pub payment: Payment,
+    /// When the client was promised it. `None` with an open Intent means that a 202 may have gone
+    /// out all the same: its Accept need not be durable before it, so treat it as promised.
+    pub accepted_at: Option<UnixMillis>,
+    /// The open Intent: the payment is pinned to that processor (I3).
+    pub open: Option<Sent>,
+    /// What went out before `open` and ended without a charge, oldest first, at most
+    /// [`limits::JOURNAL_EARLIER_MAX`].
+    pub earlier: Vec<Sent>,
+    /// Counts the payments of one journal in the order in which they began.
+    order: u64,
+}
+
+impl Pending {
+    /// Whether the payment outlives a restart. One that was promised to nobody and is open at no
+    /// processor ends with its process: nothing was charged and its client got no answer.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.accepted_at.is_some() || self.open.is_some()
+    }
+
+    /// When it began, for its age: the promise, else the first send.
+    #[must_use]
+    pub fn began_at(&self) -> Option<UnixMillis> {
+        let first_sent = self
+            .earlier
+            .first()
+            .or(self.open.as_ref())
+            .map(|sent| sent.requested_at);
+        self.accepted_at.or(first_sent)
+    }
+
+    /// The shortest story that replays to this payment.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let accept = self.accepted_at.map(|accepted_at| Record::Accept {
+            payment: self.payment,
+            accepted_at,
+        });
+        let intent = |sent: &Sent| Record::Intent {
+            payment: self.payment,
+            processor: sent.processor,
+            requested_at: sent.requested_at,
+            accepted_at: None,
+        };
+        let close = match (self.open, self.earlier.last()) {
+            (None, Some(sent)) => Some(Record::Verdict {
+                id: self.payment.id,
+                verdict: Verdict::Refused {
+                    processor: sent.processor,
+                    fate: Fate::Held,
+                },
+            }),
+            (Some(_), _) | (None, None) => None,
+        };
+        let sends = self.earlier.iter().chain(&self.open).map(intent);
+        accept.into_iter().chain(sends).chain(close)
+    }
+
+    fn close(&mut self) {
+        let Some(sent) = self.open.take() else { return };
+        self.earlier.retain(|other| *other != sent);
+        self.earlier.push(sent);
+        if self.earlier.len() > limits::JOURNAL_EARLIER_MAX {
+            self.earlier.remove(0);
+        }
+    }
+}
+
+/// What the records of one core lead to.
+#[derive(Debug)]
+pub struct State {
+    /// Settled payments by processor and time.
+    pub ledger: Ledger,
+    pending: HashMap<UpstreamId, Pending>,
+    settled: Settled,
+    begun: u64,
+    is_purged: bool,
+    oddities: u64,
+}
+
+impl State {
+    /// An empty state that keeps at most `claims_max` settled claims and the ledger's milliseconds
+    /// for `exact`.
+    #[must_use]
+    pub fn new(claims_max: usize, exact: Duration) -> Self {
+        Self {
+            ledger: Ledger::new(exact),
+            pending: HashMap::new(),
+            settled: Settled::new(claims_max),
+            begun: 0,
+            is_purged: false,
+            oddities: 0,
+        }
+    }
+
+    /// Takes the next record of the core.
+    pub fn apply(&mut self, record: &Record) {
+        match *record {
+            Record::Accept {
+                payment,
+                accepted_at,
+            } => self.promise(payment, accepted_at),
+            Record::Intent {
+                payment,
+                processor,
+                requested_at,
+                accepted_at,
+            } => {
+                let pending = self.open(payment);
+                pending.accepted_at = pending.accepted_at.or(accepted_at);
+                let sent = Sent {
+                    processor,
+                    requested_at,
+                };
+                if pending.open != Some(sent) {
+                    pending.close();
+                    pending.open = Some(sent);
+                }
+            }
+            Record::Verdict { id, verdict } => self.close(id, verdict),
+            Record::Purge { at: _ } => {
+                self.ledger.clear();
+                self.settled.clear();
+                self.is_purged = true;
+            }
+        }
+    }
+
+    /// Payments that are not settled, in the order in which they began.
+    #[must_use]
+    pub fn pending(&self) -> Vec<&Pending> {
+        let mut all: Vec<&Pending> = self.pending.values().collect();
+        all.sort_unstable_by_key(|pending| pending.order);
+        all
+    }
+
+    /// The payment, if it is not settled.
+    #[must_use]
+    pub fn find_pending(&self, id: UpstreamId) -> Option<&Pending> {
+        self.pending.get(&id)
+    }
+
+    /// Settled claims, oldest first.
+    pub fn settled(&self) -> impl Iterator<Item = (UpstreamId, SettledClaim)> + '_ {
+        self.settled.iter()
+    }
+
+    /// Records that fitted nothing: a verdict about an unknown payment, a promised one freed.
+    #[must_use]
+    pub fn oddities(&self) -> u64 {
+        self.oddities
+    }
+
+    /// Whether a Purge was among the records: what a ledger held before them is forgotten.
+    pub(crate) fn is_purged(&self) -> bool {
+        self.is_purged
+    }
+
+    /// Adds a settled claim of a snapshot, in the snapshot's order.
+    pub(crate) fn settle(&mut self, id: UpstreamId, claim: SettledClaim) {
+        self.settled.insert(id, claim);
+    }
+
+    /// Adds a pending payment of another state, behind those that are here.
+    pub(crate) fn adopt(&mut self, pending: &Pending) {
+        for record in pending.records() {
+            self.apply(&record);
+        }
+    }
+
+    fn promise(&mut self, payment: Payment, accepted_at: UnixMillis) {
+        let pending = self.open(payment);
+        pending.accepted_at = pending.accepted_at.or(Some(accepted_at));
+    }
+
+    fn open(&mut self, payment: Payment) -> &mut Pending {
+        self.settled.remove(payment.id);
+        let order = self.begun;
+        self.begun = self.begun.saturating_add(1);
+        self.pending.entry(payment.id).or_insert(Pending {
+            payment,
+            accepted_at: None,
+            open: None,
+            earlier: Vec::new(),
+            order,
+        })
+    }
+
+    fn close(&mut self, id: UpstreamId, verdict: Verdict) {
+        let promised = self
+            .pending
+            .get(&id)
+            .map(|pending| pending.accepted_at.is_some());
+        let first_answer = match promised {
+            Some(true) => FirstAnswer::Accepted202,
+            Some(false) | None => FirstAnswer::Answered200,
+        };
+        let is_odd = match verdict {
+            Verdict::Applied {
+                processor,
+                amount,
+                requested_at,
+            }
+            | Verdict::Foreign {
+                processor,
+                amount,
+                requested_at,
+            } => {
+                let counted = matches!(verdict, Verdict::Applied { .. });
+                if counted {
+                    self.ledger.add(processor, requested_at, amount);
+                }
+                let claim = SettledClaim {
+                    status: Status::Processed,
+                    amount,
+                    processor: Some(processor),
+                    requested_at: Some(requested_at),
+                    first_answer,
+                    counted,
+                };
+                self.settled.insert(id, claim);
+                self.pending.remove(&id).is_none()
+            }
+            Verdict::Refused { processor, fate } => self.end(id, Some(processor), fate),
+            Verdict::NotSent { processor: _, fate } => self.end(id, None, fate),
+            Verdict::Withdrawn => self.end(id, None, Fate::Freed),
+        };
+        self.oddities += u64::from(is_odd);
+    }
+
+    /// Ends the attempt of a payment that was not charged. `true` when that is odd.
+    fn end(&mut self, id: UpstreamId, refused_by: Option<Processor>, fate: Fate) -> bool {
+        match fate {
+            Fate::Held => match self.pending.get_mut(&id) {
+                None => true,
+                Some(pending) => {
+                    let is_elsewhere = refused_by.is_some_and(|processor| {
+                        pending.open.is_some_and(|sent| sent.processor != processor)
+                    });
+                    match refused_by {
+                        Some(_) => pending.close(),
+                        None => pending.open = None,
+                    }
+                    is_elsewhere
+                }
+            },
+            Fate::Freed => self
+                .pending
+                .remove(&id)
+                .is_none_or(|was| was.accepted_at.is_some()),
+            Fate::Ended => {
+                let Some(was) = self.pending.remove(&id) else {
+                    return true;
+                };
+                let claim = SettledClaim {
+                    status: Status::Refused,
+                    amount: was.payment.amount,
+                    processor: refused_by,
+                    requested_at: was.open.map(|sent| sent.requested_at),
+                    first_answer: FirstAnswer::Accepted202,
+                    counted: false,
+                };
+                self.settled.insert(id, claim);
+                false
+            }
+        }
+    }
+}
+
+/// Settled claims in the order in which they settled, the newest `most` of them.
+#[derive(Debug)]
+struct Settled {
+    most: usize,
+    claims: HashMap<UpstreamId, (u64, SettledClaim)>,
+    /// May hold places that are no longer true; those are skipped.
+    order: VecDeque<(u64, UpstreamId)>,
+    next: u64,
+}
+
+impl Settled {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            claims: HashMap::new(),
+            order: VecDeque::new(),
+            next: 0,
+        }
+    }
+
+    fn insert(&mut self, id: UpstreamId, claim: SettledClaim) {
+        self.claims.insert(id, (self.next, claim));
+        self.order.push_back((self.next, id));
+        self.next = self.next.saturating_add(1);
+        while self.claims.len() > self.most {
+            let Some((place, id)) = self.order.pop_front() else {
+                return;
+            };
+            if self
+                .claims
+                .get(&id)
+                .is_some_and(|(current, _)| *current == place)
+            {
+                self.claims.remove(&id);
+            }
+        }
+        if self.order.len() > self.most.saturating_mul(2) {
+            let claims = &self.claims;
+            self.order
+                .retain(|(place, id)| claims.get(id).is_some_and(|(current, _)| current == place));
+        }
+    }
+
+    fn remove(&mut self, id: UpstreamId) {
+        self.claims.remove(&id);
+    }
+
+    fn clear(&mut self) {
+        self.claims.clear();
+        self.order.clear();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (UpstreamId, SettledClaim)> + '_ {
+        self.order.iter().filter_map(|(place, id)| {
+            let (current, claim) = self.claims.get(id)?;
+            (current == place).then_some((*id, *claim))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

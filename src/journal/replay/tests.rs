@@ -1,0 +1,285 @@
+use super::*;
+use crate::payment::{Cents, CorrelationId};
+
+const EXACT: Duration = Duration::from_secs(24 * 3600);
+const A: Processor = Processor::Default;
+const B: Processor = Processor::Fallback;
+
+fn payment(number: u128) -> Payment {
+    let id = UpstreamId(number);
+    let correlation_id = CorrelationId::try_new(&id.to_string()).unwrap();
+    Payment {
+        id,
+        correlation_id,
+        amount: Cents(1990),
+    }
+}
+
+fn accept(at: i64) -> Record {
+    Record::Accept {
+        payment: payment(1),
+        accepted_at: UnixMillis(at),
+    }
+}
+
+fn intent(processor: Processor, at: i64) -> Record {
+    let requested_at = UnixMillis(at);
+    Record::Intent {
+        payment: payment(1),
+        processor,
+        requested_at,
+        accepted_at: None,
+    }
+}
+
+fn verdict(verdict: Verdict) -> Record {
+    Record::Verdict {
+        id: UpstreamId(1),
+        verdict,
+    }
+}
+
+fn applied(processor: Processor, at: i64) -> Record {
+    let requested_at = UnixMillis(at);
+    verdict(Verdict::Applied {
+        processor,
+        amount: Cents(1990),
+        requested_at,
+    })
+}
+
+fn refused(processor: Processor, fate: Fate) -> Record {
+    verdict(Verdict::Refused { processor, fate })
+}
+
+fn not_sent(processor: Processor, fate: Fate) -> Record {
+    verdict(Verdict::NotSent { processor, fate })
+}
+
+fn replay(records: &[Record]) -> State {
+    let mut state = State::new(100, EXACT);
+    records.iter().for_each(|record| state.apply(record));
+    state
+}
+
+/// What the story of one payment leads to, in a line.
+fn outcome(records: &[Record]) -> String {
+    let state = replay(records);
+    let sent = |sent: &Sent| format!("{}@{}", sent.processor.name(), sent.requested_at.0);
+    let pending = state.find_pending(UpstreamId(1)).map(|pending| {
+        let promised = pending
+            .accepted_at
+            .map_or_else(|| "nobody".into(), |at| at.0.to_string());
+        let open = pending.open.as_ref().map_or_else(|| "-".into(), sent);
+        let earlier: Vec<String> = pending.earlier.iter().map(sent).collect();
+        format!(
+            "pending promised:{promised} open:{open} earlier:{}",
+            earlier.join(",")
+        )
+    });
+    let settled = state.settled().next().map(|(_, claim)| {
+        format!(
+            "settled {} {:?} counted:{}",
+            claim.status.name(),
+            claim.first_answer,
+            claim.counted
+        )
+    });
+    let odd = if state.oddities() > 0 { " odd" } else { "" };
+    pending.or(settled).unwrap_or_else(|| "free".to_owned()) + odd
+}
+
+type Row<'a> = (&'a [Record], &'a str);
+
+fn check(rows: &[Row<'_>]) {
+    for (records, expected) in rows {
+        assert_eq!(outcome(records), *expected, "{records:?}");
+    }
+}
+
+#[test]
+fn a_payment_is_pending_until_a_verdict_ends_it() {
+    check(&[
+        (&[], "free"),
+        (&[accept(5)], "pending promised:5 open:- earlier:"),
+        (
+            &[intent(A, 7)],
+            "pending promised:nobody open:default@7 earlier:",
+        ),
+        (
+            &[accept(5), intent(A, 7)],
+            "pending promised:5 open:default@7 earlier:",
+        ),
+        (
+            &[intent(A, 7), accept(9)],
+            "pending promised:9 open:default@7 earlier:",
+        ),
+        (
+            &[intent(A, 7), intent(A, 7)],
+            "pending promised:nobody open:default@7 earlier:",
+        ),
+        (
+            &[intent(A, 7), intent(B, 8)],
+            "pending promised:nobody open:fallback@8 earlier:default@7",
+        ),
+        (
+            &[accept(5), intent(A, 7), refused(A, Fate::Held)],
+            "pending promised:5 open:- earlier:default@7",
+        ),
+        (
+            &[accept(5), intent(A, 7), not_sent(A, Fate::Held)],
+            "pending promised:5 open:- earlier:",
+        ),
+        (
+            &[
+                accept(5),
+                intent(A, 7),
+                refused(A, Fate::Held),
+                intent(B, 8),
+            ],
+            "pending promised:5 open:fallback@8 earlier:default@7",
+        ),
+    ]);
+}
+
+#[test]
+fn a_verdict_says_what_becomes_of_the_payment() {
+    let foreign = verdict(Verdict::Foreign {
+        processor: A,
+        amount: Cents(1990),
+        requested_at: UnixMillis(1),
+    });
+    let withdrawn = verdict(Verdict::Withdrawn);
+    check(&[
+        (&[intent(A, 7), refused(A, Fate::Freed)], "free"),
+        (&[intent(A, 7), not_sent(A, Fate::Freed)], "free"),
+        (&[intent(A, 7), withdrawn], "free"),
+        (
+            &[intent(A, 7), applied(A, 7)],
+            "settled processed Answered200 counted:true",
+        ),
+        (
+            &[accept(5), intent(A, 7), applied(A, 7)],
+            "settled processed Accepted202 counted:true",
+        ),
+        (
+            &[intent(A, 7), accept(9), applied(A, 7)],
+            "settled processed Accepted202 counted:true",
+        ),
+        (
+            &[intent(A, 7), foreign],
+            "settled processed Answered200 counted:false",
+        ),
+        (
+            &[accept(5), intent(A, 7), refused(A, Fate::Ended)],
+            "settled refused Accepted202 counted:false",
+        ),
+    ]);
+}
+
+#[test]
+fn what_cannot_be_is_obeyed_and_counted() {
+    let withdrawn = verdict(Verdict::Withdrawn);
+    check(&[
+        // An id that its owner had forgotten begins anew.
+        (
+            &[intent(A, 7), applied(A, 7), intent(A, 9)],
+            "pending promised:nobody open:default@9 earlier:",
+        ),
+        // What cannot be is obeyed and counted.
+        (
+            &[applied(A, 7)],
+            "settled processed Answered200 counted:true odd",
+        ),
+        (&[refused(A, Fate::Held)], "free odd"),
+        (&[refused(A, Fate::Ended)], "free odd"),
+        (&[accept(5), withdrawn], "free odd"),
+    ]);
+}
+
+#[test]
+fn a_purge_forgets_what_is_settled_and_keeps_what_is_pending() {
+    let open = Record::Intent {
+        payment: payment(2),
+        processor: B,
+        requested_at: UnixMillis(8),
+        accepted_at: None,
+    };
+    let purge = Record::Purge { at: UnixMillis(10) };
+    let state = replay(&[intent(A, 7), applied(A, 7), open, purge]);
+    assert_eq!(state.settled().count(), 0);
+    assert_eq!(state.pending().len(), 1);
+    assert_eq!(state.ledger, Ledger::new(EXACT));
+    assert!(state.is_purged());
+}
+
+#[test]
+fn a_pending_payment_is_written_as_records_that_lead_back_to_it() {
+    let stories: &[&[Record]] = &[
+        &[accept(5)],
+        &[intent(A, 7)],
+        &[accept(5), intent(A, 7), refused(A, Fate::Held)],
+        &[intent(A, 7), refused(A, Fate::Held), intent(B, 8)],
+        &[
+            accept(5),
+            intent(A, 7),
+            intent(B, 8),
+            intent(A, 9),
+            not_sent(A, Fate::Held),
+        ],
+        &[
+            intent(A, 7),
+            intent(B, 8),
+            intent(A, 9),
+            intent(A, 10),
+            intent(B, 11),
+            intent(A, 12),
+        ],
+    ];
+    for story in stories {
+        let state = replay(story);
+        let was = state.find_pending(UpstreamId(1)).unwrap();
+        let again = replay(&was.records().collect::<Vec<_>>());
+        let again = again.find_pending(UpstreamId(1)).unwrap();
+        let order = was.order;
+        assert_eq!(
+            Pending {
+                order,
+                ..again.clone()
+            },
+            *was,
+            "{story:?}"
+        );
+    }
+}
+
+#[test]
+fn the_oldest_settled_claims_go_first() {
+    let mut state = State::new(2, EXACT);
+    let settle = |state: &mut State, number: u128| {
+        let (processor, requested_at) = (A, UnixMillis(7));
+        let payment = payment(number);
+        state.apply(&Record::Intent {
+            payment,
+            processor,
+            requested_at,
+            accepted_at: None,
+        });
+        let amount = payment.amount;
+        let verdict = Verdict::Applied {
+            processor,
+            amount,
+            requested_at,
+        };
+        state.apply(&Record::Verdict {
+            id: payment.id,
+            verdict,
+        });
+    };
+    for number in [1, 2, 1, 3, 3, 3, 3] {
+        settle(&mut state, number);
+    }
+    let ids: Vec<u128> = state.settled().map(|(id, _)| id.0).collect();
+    assert_eq!(ids, [1, 3], "2 settled before 1 settled again");
+    assert!(state.settled.order.len() <= 4, "I8");
+}

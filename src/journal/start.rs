@@ -1,0 +1,248 @@
+//! A start: takes the directory, reads all cores' files whatever CORES was then, hands each
+//! payment to the core that owns its id now (I1), writes one fresh snapshot per core, switches the
+//! manifest and deletes what it no longer names. A crash at any step leaves either the old epoch
+//! whole or the new one; a start that fails changes nothing that counts.
+//!
+//! `cores` calls it once, before any core runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::directory::{Directory, Manifest};
+use super::fault::JournalFault;
+use super::frame::{Identity, Kind};
+use super::keeper::Keeper;
+use super::load::{self, Tear};
+use super::replay::{Pending, State};
+use super::segment;
+use super::snapshot::SnapshotWriter;
+use super::writer::WriterSeed;
+use crate::claims::SettledClaim;
+use crate::clock::UnixMillis;
+use crate::config::JournalSync;
+use crate::ledger::Ledger;
+use crate::limits;
+use crate::payment::{CoreCount, CoreId, UpstreamId};
+
+/// How a journal is kept.
+#[derive(Clone, Debug)]
+pub struct JournalSettings {
+    /// `JOURNAL_DIR`.
+    pub dir: PathBuf,
+    /// `JOURNAL_SYNC`.
+    pub sync: JournalSync,
+    /// How many cores there are now.
+    pub cores: CoreCount,
+    /// Settled claims that each core keeps.
+    pub claims_max: usize,
+    /// `LEDGER_EXACT_HOURS`.
+    pub ledger_exact: Duration,
+    /// Size of a segment; [`limits::JOURNAL_SEGMENT_BYTES`] but in tests.
+    pub segment_bytes: u64,
+    /// See [`limits::JOURNAL_COMPACT_BYTES_MIN`]; smaller in tests.
+    pub compact_bytes_min: u64,
+}
+
+impl JournalSettings {
+    /// The usual sizes for a journal in `dir`.
+    #[must_use]
+    pub fn new(dir: PathBuf, sync: JournalSync, cores: CoreCount) -> Self {
+        Self {
+            dir,
+            sync,
+            cores,
+            claims_max: 500_000,
+            ledger_exact: Duration::from_secs(24 * 3600),
+            segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
+            compact_bytes_min: limits::JOURNAL_COMPACT_BYTES_MIN,
+        }
+    }
+}
+
+/// A journal that is open for writing.
+#[derive(Debug)]
+pub struct Started {
+    /// What each core starts from, by its number.
+    pub cores: Vec<Restored>,
+    /// The background thread; keep it as long as cores write.
+    pub keeper: Keeper,
+    /// What was found.
+    pub report: StartReport,
+}
+
+/// What one core starts from.
+#[derive(Debug)]
+pub struct Restored {
+    /// Settled payments.
+    pub ledger: Ledger,
+    /// Settled claims, oldest first.
+    pub settled: Vec<(UpstreamId, SettledClaim)>,
+    /// Payments to go on with, in the order in which they began.
+    pub pending: Vec<Pending>,
+    /// To be opened on the core's own thread.
+    pub writer: WriterSeed,
+}
+
+/// What a start found, for the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartReport {
+    /// Counts the starts.
+    pub epoch: u32,
+    /// Records that were replayed besides the snapshots.
+    pub records: u64,
+    /// Payments that are pending.
+    pub pending: u64,
+    /// Settled claims that are known.
+    pub settled: u64,
+    /// Payments that were promised to nobody and sent to nobody: they ended with their process.
+    pub ended: u64,
+    /// Torn batches that were cut; nobody had been told that they were durable.
+    pub tears: Vec<Tear>,
+    /// Records that fitted nothing; more than none is a fault of p99.
+    pub oddities: u64,
+}
+
+/// Opens the journal. `wall` ages the ledger.
+///
+/// # Errors
+/// The directory is in use, cannot be written, or holds damage: see [`JournalFault`].
+pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, JournalFault> {
+    let dir = Directory::lock(&settings.dir)?;
+    let mut report = StartReport::default();
+    let old = dir.manifest()?;
+    let olds = match &old {
+        Some(manifest) => read_all(&dir, manifest, settings, &mut report)?,
+        None => Vec::new(),
+    };
+    let mut states = distribute(olds, settings)?;
+    let epoch = old.map_or(0, |manifest| manifest.epoch) + 1;
+    report.epoch = epoch;
+    let mut snapshot_bytes = Vec::new();
+    for (core, state) in (0..).map(CoreId).zip(&mut states) {
+        state.ledger.age(wall, usize::MAX);
+        let identity = Identity {
+            kind: Kind::Snapshot,
+            epoch,
+            core,
+            index: 0,
+        };
+        snapshot_bytes.push(write_snapshot(&dir, &identity, state)?);
+    }
+    let manifest = Manifest {
+        epoch,
+        firsts: vec![0; states.len()],
+    };
+    dir.switch(&manifest)?;
+    dir.tidy(&manifest)?;
+    let mut firsts = Vec::new();
+    for core in (0..settings.cores.0.max(1)).map(CoreId) {
+        let identity = Identity {
+            kind: Kind::Segment,
+            epoch,
+            core,
+            index: 0,
+        };
+        let file = segment::create(&dir.path_of(&identity), &identity, settings.segment_bytes)?;
+        firsts.push((identity, file));
+    }
+    dir.sync()?;
+    let (keeper, writers) = Keeper::spawn(dir, manifest, settings, (firsts, snapshot_bytes))?;
+    let cores = states.into_iter().zip(writers);
+    let cores = cores
+        .map(|(state, writer)| restore(state, writer, &mut report))
+        .collect();
+    Ok(Started {
+        cores,
+        keeper,
+        report,
+    })
+}
+
+/// Reads every core of the old epoch.
+pub(crate) fn read_all(
+    dir: &Directory,
+    manifest: &Manifest,
+    settings: &JournalSettings,
+    report: &mut StartReport,
+) -> Result<Vec<State>, JournalFault> {
+    let mut states = Vec::new();
+    for files in dir.files(manifest)? {
+        let mut state = State::new(settings.claims_max, settings.ledger_exact);
+        let loaded = load::load_whole(dir, &files, &mut state)?;
+        report.records += loaded.records;
+        report.oddities += state.oddities();
+        report.tears.extend(loaded.tear);
+        states.push(state);
+    }
+    Ok(states)
+}
+
+/// Gives each payment to the core that owns it now. The ledger knows no ids: any core may hold any
+/// part of it, as a summary adds all of them.
+fn distribute(olds: Vec<State>, settings: &JournalSettings) -> Result<Vec<State>, JournalFault> {
+    let count = usize::from(settings.cores.0.max(1));
+    if olds.len() == count {
+        return Ok(olds);
+    }
+    let empty = || State::new(settings.claims_max, settings.ledger_exact);
+    let mut states: Vec<State> = std::iter::repeat_with(empty).take(count).collect();
+    let mut begun = Vec::new();
+    for (index, old) in olds.into_iter().enumerate() {
+        begun.extend(old.pending().into_iter().cloned());
+        for (id, claim) in old.settled() {
+            if let Some(state) = states.get_mut(id.owner(settings.cores).index()) {
+                state.settle(id, claim);
+            }
+        }
+        let Some(state) = states.get_mut(index % count) else {
+            continue;
+        };
+        if index < count {
+            state.ledger = old.ledger;
+            continue;
+        }
+        for chunk in old.ledger.chunks() {
+            load::absorb(&mut state.ledger, &chunk, &settings.dir)?;
+        }
+    }
+    begun.sort_by_key(Pending::began_at);
+    for pending in &begun {
+        if let Some(state) = states.get_mut(pending.payment.id.owner(settings.cores).index()) {
+            state.adopt(pending);
+        }
+    }
+    Ok(states)
+}
+
+fn write_snapshot(
+    dir: &Directory,
+    identity: &Identity,
+    state: &State,
+) -> Result<u64, JournalFault> {
+    let mut writer = SnapshotWriter::create(&dir.path_of(identity), identity)?;
+    writer.state(state)?;
+    for chunk in state.ledger.chunks() {
+        writer.ledger(&chunk)?;
+    }
+    writer.finish(0)
+}
+
+fn restore(state: State, writer: WriterSeed, report: &mut StartReport) -> Restored {
+    let settled: Vec<_> = state.settled().collect();
+    let all = state.pending();
+    let count = all.len();
+    let pending: Vec<Pending> = all
+        .into_iter()
+        .filter(|one| one.is_kept())
+        .cloned()
+        .collect();
+    report.pending += pending.len() as u64;
+    report.ended += (count - pending.len()) as u64;
+    report.settled += settled.len() as u64;
+    Restored {
+        ledger: state.ledger,
+        settled,
+        pending,
+        writer,
+    }
+}

@@ -1,0 +1,187 @@
+//! A journal that is written to: group commit, rotation, compaction, and disks that fail.
+
+use std::fs::File;
+
+use super::super::frame::{Identity, Kind};
+use super::*;
+use crate::payment::CoreId;
+
+#[test]
+fn records_appended_together_share_one_batch() {
+    let scratch = Scratch::new();
+    let mut settings = scratch.settings(1);
+    settings.sync = JournalSync::Always;
+    let mut started = start(&settings, WALL).unwrap();
+    let core = started.cores.remove(0);
+    let reports: Rc<RefCell<Vec<(u64, bool)>>> = Rc::default();
+    block_on(async {
+        let (writer, task) = core.writer.open().unwrap();
+        let told = Rc::clone(&reports);
+        monoio::spawn(task.run(
+            || Mono(0),
+            move |progress| match progress {
+                Progress::Durable { up_to, sync, .. } => {
+                    told.borrow_mut().push((up_to, sync.is_some()))
+                }
+                Progress::Failed(fault) => panic!("{fault}"),
+            },
+        ));
+        let records = stories(0..8).concat();
+        let last = records.iter().fold(0, |_, record| writer.append(record));
+        assert_eq!(last, records.len() as u64);
+        assert_eq!(
+            writer.durable(),
+            0,
+            "nothing is durable before the task ran"
+        );
+        while writer.durable() < last {
+            monoio::time::sleep(Duration::from_micros(50)).await;
+        }
+        assert_eq!(writer.syncing_since(), None);
+    });
+    let all = stories(0..8).concat().len() as u64;
+    assert_eq!(*reports.borrow(), [(all, true)], "one write, one sync");
+}
+
+#[test]
+fn rotation_and_compaction_lose_nothing_and_bound_the_files() {
+    for cores in [1, 2] {
+        let scratch = Scratch::new();
+        let settings = JournalSettings {
+            segment_bytes: 2048,
+            compact_bytes_min: 4096,
+            ..scratch.settings(cores)
+        };
+        let mut batches = stories(0..300);
+        batches.push(vec![Record::Purge { at: WALL }]);
+        batches.extend(stories(300..600));
+        let started = start(&settings, WALL).unwrap();
+        let stats = started.keeper.stats();
+        feed(started, &batches);
+        assert!(stats.compactions() > 2, "{stats:?}");
+        assert_eq!(stats.compaction_failures(), 0);
+        let expected = Facts::of_records(&batches.concat());
+        assert_eq!(Facts::of_dir(&scratch.0).unwrap(), expected);
+        // All sealed segments but those since the last compaction are gone.
+        let files = fs::read_dir(&scratch.0).unwrap().count();
+        assert!(files < 40, "{files} files");
+        let started = start(&settings, WALL).unwrap();
+        assert_eq!(Facts::of_start(&started), expected);
+    }
+}
+
+#[test]
+fn a_record_longer_than_a_segment_still_gets_its_place() {
+    let scratch = Scratch::new();
+    let settings = JournalSettings {
+        segment_bytes: 64,
+        ..scratch.settings(1)
+    };
+    feed(start(&settings, WALL).unwrap(), &stories(0..16));
+    let expected = Facts::of_records(&stories(0..16).concat());
+    assert_eq!(Facts::of_dir(&scratch.0).unwrap(), expected);
+}
+
+/// A writer whose segment is the device at `path`.
+fn fail(path: &str, sync: JournalSync) -> (JournalFault, u64) {
+    let (_ring, prepared) = rtrb::RingBuffer::new(1);
+    let (orders, _inbox) = std::sync::mpsc::channel();
+    let seed = WriterSeed {
+        identity: Identity {
+            kind: Kind::Segment,
+            epoch: 1,
+            core: CoreId(0),
+            index: 0,
+        },
+        file: File::options().read(true).write(true).open(path).unwrap(),
+        path: PathBuf::from(path),
+        prepared,
+        orders,
+        sync,
+        segment_bytes: 8192,
+    };
+    let failed: Rc<RefCell<Option<JournalFault>>> = Rc::default();
+    let durable = block_on(async {
+        let (writer, task) = seed.open().unwrap();
+        writer.append(&story(0)[0]);
+        let told = Rc::clone(&failed);
+        task.run(
+            || Mono(0),
+            move |progress| match progress {
+                Progress::Durable { .. } => panic!("{progress:?}"),
+                Progress::Failed(fault) => *told.borrow_mut() = Some(fault),
+            },
+        )
+        .await;
+        writer.append(&story(1)[0]);
+        writer.durable()
+    });
+    (failed.take().unwrap(), durable)
+}
+
+#[test]
+fn a_full_disk_or_a_failed_sync_ends_the_journal() {
+    // The kernel's own devices: one is always full, the other takes writes and cannot sync.
+    for (path, sync, code) in [
+        ("/dev/full", JournalSync::Os, libc::ENOSPC),
+        ("/dev/full", JournalSync::Always, libc::ENOSPC),
+        ("/dev/null", JournalSync::Always, libc::EINVAL),
+    ] {
+        let (fault, durable) = fail(path, sync);
+        assert_eq!(durable, 0, "{path}");
+        let JournalFault::Io { path: named, error } = fault else {
+            panic!("{fault}")
+        };
+        assert_eq!(named, Path::new(path));
+        assert_eq!(error.raw_os_error(), Some(code));
+    }
+}
+
+#[test]
+fn a_disk_too_full_for_the_next_segment_ends_the_journal_when_it_is_needed() {
+    let scratch = Scratch::new();
+    let settings = JournalSettings {
+        segment_bytes: 512,
+        ..scratch.settings(1)
+    };
+    // The next segment's name is taken by a directory, so it cannot be created.
+    fs::create_dir(scratch.0.join("00000001-000-000001.segment")).unwrap();
+    let fault = start(&settings, WALL).unwrap_err();
+    assert!(
+        matches!(fault, JournalFault::Missing { .. }),
+        "segments without a manifest: {fault}"
+    );
+    fs::remove_dir(scratch.0.join("00000001-000-000001.segment")).unwrap();
+    let mut started = start(&settings, WALL).unwrap();
+    let core = started.cores.remove(0);
+    drop(started);
+    // The keeper is gone after it prepared one segment: the second rotation finds none.
+    let failed: Rc<RefCell<Option<JournalFault>>> = Rc::default();
+    let told = Rc::clone(&failed);
+    let durable = block_on(async {
+        let (writer, task) = core.writer.open().unwrap();
+        let task = monoio::spawn(task.run(
+            || Mono(0),
+            move |progress| match progress {
+                Progress::Durable { .. } => {}
+                Progress::Failed(fault) => *told.borrow_mut() = Some(fault),
+            },
+        ));
+        for record in stories(0..40).concat() {
+            let sequence = writer.append(&record);
+            while failed.borrow().is_none() && writer.durable() < sequence {
+                monoio::time::sleep(Duration::from_micros(50)).await;
+            }
+        }
+        task.await;
+        writer.durable()
+    });
+    assert!(matches!(failed.take(), Some(JournalFault::KeeperGone)));
+    let records = stories(0..40).concat();
+    let kept = Facts::of_records(&records[..usize::try_from(durable).unwrap()]);
+    assert_eq!(
+        Facts::of_dir(&scratch.0).unwrap(),
+        kept,
+        "what was durable is there, no more"
+    );
+}

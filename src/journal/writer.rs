@@ -1,0 +1,280 @@
+//! Appends one core's records. `append` frames a record into a buffer and returns at once; the
+//! task `run` takes the whole buffer, writes it with one write, syncs it (JOURNAL_SYNC=always)
+//! and reports up to which sequence all is durable. Records that come meanwhile are the next
+//! batch, so concurrent payments share a sync (group commit).
+//!
+//! The write is a plain pwrite in the turn, for both settings: ext4 punts a buffered io_uring
+//! write to a worker thread. Measured (2026-11, Linux 6.18, ext4, batches of 300, 3,000 and
+//! 30,000 octets): plain 0.9, 2.5 and 13.9 us of CPU, io_uring 7.7, 9.5 and 18.8. The sync, which
+//! takes milliseconds, goes through the ring and never blocks the core; on the epoll driver
+//! monoio can only call it, so there it stops the core's turn.
+//!
+//! Any error is final (I5): nothing is tried again, because a second fdatasync says "ok" for data
+//! that the first one lost. After [`Progress::Failed`] nothing more becomes durable.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::future::poll_fn;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc::Sender;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::fault::JournalFault;
+use super::frame::{self, Identity, Place};
+use super::keeper::{Order, Prepared};
+use super::record::Record;
+use crate::clock::Mono;
+use crate::config::JournalSync;
+use crate::limits;
+
+/// A core's writer before it reached the core's thread.
+#[derive(Debug)]
+pub struct WriterSeed {
+    pub(crate) identity: Identity,
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+    pub(crate) prepared: rtrb::Consumer<Prepared>,
+    pub(crate) orders: Sender<Order>,
+    pub(crate) sync: JournalSync,
+    pub(crate) segment_bytes: u64,
+}
+
+/// The owner's side: takes records. Clones are the same writer.
+#[derive(Clone, Debug)]
+pub struct Writer(Rc<Shared>);
+
+/// The task's side: brings them to the disk.
+#[derive(Debug)]
+pub struct WriterTask {
+    shared: Rc<Shared>,
+    segment: Segment,
+    prepared: rtrb::Consumer<Prepared>,
+    orders: Sender<Order>,
+    sync: JournalSync,
+    segment_bytes: u64,
+}
+
+/// What the task reports.
+#[derive(Debug)]
+pub enum Progress {
+    /// Every record up to this sequence is durable, in the sense of JOURNAL_SYNC.
+    Durable {
+        /// The last of them.
+        up_to: u64,
+        /// How many octets the batch had.
+        bytes: usize,
+        /// How long the sync took; `None` with JOURNAL_SYNC=os.
+        sync: Option<Duration>,
+    },
+    /// Nothing more becomes durable. The task has ended.
+    Failed(JournalFault),
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    seed: u32,
+    buffer: RefCell<Vec<u8>>,
+    /// The sequence of the last record appended.
+    last: Cell<u64>,
+    /// How many records the buffer holds.
+    waiting: Cell<u32>,
+    has_overrun: Cell<bool>,
+    syncing_since: Cell<Option<Mono>>,
+    durable: Cell<u64>,
+    task: RefCell<Option<Waker>>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    identity: Identity,
+    path: PathBuf,
+    /// For writes in the turn.
+    plain: File,
+    /// The same open file, for syncs through the ring.
+    ring: monoio::fs::File,
+    /// Where the next batch goes.
+    offset: u64,
+}
+
+impl Segment {
+    fn open(identity: Identity, path: PathBuf, plain: File) -> Result<Self, JournalFault> {
+        let ring = plain.try_clone().and_then(monoio::fs::File::from_std);
+        let ring = ring.map_err(|error| JournalFault::io(&path, error))?;
+        Ok(Self {
+            identity,
+            path,
+            plain,
+            ring,
+            offset: frame::FILE_HEAD_BYTES as u64,
+        })
+    }
+}
+
+impl WriterSeed {
+    /// Writes and syncs the first record of a segment that no task will write to.
+    pub(crate) fn append_first(&self, frame: &[u8]) -> Result<(), JournalFault> {
+        let written = self.file.write_all_at(frame, frame::FILE_HEAD_BYTES as u64);
+        let synced = written.and_then(|()| self.file.sync_data());
+        synced.map_err(|error| JournalFault::io(&self.path, error))
+    }
+
+    /// Opens the writer on the thread of its core, inside the core's runtime.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub fn open(self) -> Result<(Writer, WriterTask), JournalFault> {
+        let shared = Rc::new(Shared {
+            seed: self.identity.seed(),
+            ..Shared::default()
+        });
+        let task = WriterTask {
+            shared: Rc::clone(&shared),
+            segment: Segment::open(self.identity, self.path, self.file)?,
+            prepared: self.prepared,
+            orders: self.orders,
+            sync: self.sync,
+            segment_bytes: self.segment_bytes,
+        };
+        Ok((Writer(shared), task))
+    }
+}
+
+impl Writer {
+    /// Takes a record and returns its sequence, from 1 on. It is durable once the task has
+    /// reported that sequence or a later one.
+    pub fn append(&self, record: &Record) -> u64 {
+        let shared = &*self.0;
+        let sequence = shared.last.get() + 1;
+        shared.last.set(sequence);
+        let position = shared.waiting.get();
+        shared.waiting.set(position.saturating_add(1));
+        let mut buffer = shared.buffer.borrow_mut();
+        let place = Place { sequence, position };
+        let fits = buffer.len() < limits::JOURNAL_BUFFER_BYTES_MAX
+            && frame::write(shared.seed, place, &mut buffer, |out| record.encode(out));
+        if !fits {
+            shared.has_overrun.set(true);
+        }
+        drop(buffer);
+        let task = shared.task.borrow_mut().take();
+        if let Some(task) = task {
+            task.wake();
+        }
+        sequence
+    }
+
+    /// The sequence of the last record appended.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.0.last.get()
+    }
+
+    /// Up to which sequence all is durable.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.0.durable.get()
+    }
+
+    /// Since when the sync under way has been running; `None` while none is. One of more than
+    /// five seconds turns readyz to 503.
+    #[must_use]
+    pub fn syncing_since(&self) -> Option<Mono> {
+        self.0.syncing_since.get()
+    }
+}
+
+impl WriterTask {
+    /// Writes until the journal fails, and tells `report` of every batch. `clock` times the syncs.
+    /// `report` may append.
+    pub async fn run(mut self, clock: impl Fn() -> Mono, mut report: impl FnMut(Progress)) {
+        let mut batch = Vec::new();
+        loop {
+            let up_to = self.next_batch(&mut batch).await;
+            match self.store(&batch, &clock).await {
+                Ok(sync) => {
+                    self.shared.durable.set(up_to);
+                    report(Progress::Durable {
+                        up_to,
+                        bytes: batch.len(),
+                        sync,
+                    });
+                }
+                Err(fault) => {
+                    report(Progress::Failed(fault));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for records and takes all of them.
+    async fn next_batch(&self, batch: &mut Vec<u8>) -> u64 {
+        let shared = &*self.shared;
+        poll_fn(|context| {
+            if shared.waiting.get() > 0 {
+                return Poll::Ready(());
+            }
+            *shared.task.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        batch.clear();
+        batch.shrink_to(limits::JOURNAL_BUFFER_BYTES_KEPT);
+        shared.waiting.set(0);
+        std::mem::swap(batch, &mut *shared.buffer.borrow_mut());
+        shared.last.get()
+    }
+
+    async fn store(
+        &mut self,
+        batch: &[u8],
+        clock: &impl Fn() -> Mono,
+    ) -> Result<Option<Duration>, JournalFault> {
+        if self.shared.has_overrun.get() {
+            return Err(JournalFault::Overrun);
+        }
+        let end = self.segment.offset + batch.len() as u64;
+        if end > self.segment_bytes && self.segment.offset > frame::FILE_HEAD_BYTES as u64 {
+            self.rotate().await?;
+        }
+        let segment = &mut self.segment;
+        let written = segment.plain.write_all_at(batch, segment.offset);
+        written.map_err(|error| JournalFault::io(&segment.path, error))?;
+        segment.offset += batch.len() as u64;
+        match self.sync {
+            JournalSync::Os => Ok(None),
+            JournalSync::Always => {
+                let since = clock();
+                self.shared.syncing_since.set(Some(since));
+                let synced = segment.ring.sync_data().await;
+                self.shared.syncing_since.set(None);
+                synced.map_err(|error| JournalFault::io(&segment.path, error))?;
+                Ok(Some(clock().since(since)))
+            }
+        }
+    }
+
+    /// Goes on in the prepared segment. The batch before was stored, so the old one is complete.
+    async fn rotate(&mut self) -> Result<(), JournalFault> {
+        let (identity, file) = loop {
+            match self.prepared.pop() {
+                Ok(prepared) => break prepared?,
+                Err(_) if self.prepared.is_abandoned() => return Err(JournalFault::KeeperGone),
+                Err(_) => monoio::time::sleep(limits::JOURNAL_PREPARE_PAUSE).await,
+            }
+        };
+        let path = self.segment.path.with_file_name(identity.name());
+        let next = Segment::open(identity, path, file)?;
+        let old = std::mem::replace(&mut self.segment, next);
+        let sealed = Order::Sealed {
+            identity: old.identity,
+            bytes: old.offset,
+        };
+        self.orders
+            .send(sealed)
+            .map_err(|_| JournalFault::KeeperGone)
+    }
+}
