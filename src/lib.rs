@@ -12,6 +12,7 @@ pub mod logging;
 pub mod metrics;
 pub mod payment;
 pub mod probe;
+pub mod reactor;
 pub mod sim;
 pub mod wheel;
 pub mod wire;

@@ -209,3 +209,11 @@ const _: () = assert!(
     (JOURNAL_BUFFER_BYTES_MAX as u64) + 4096 < JOURNAL_SEGMENT_BYTES,
     "one batch fits one segment"
 );
+// ---- reactor ----
+
+/// Entries of a core's submission queue. One wait submits all that was queued since the last, so a
+/// queue of 1,024 holds what 1,024 connections want in one turn; a full queue is flushed early,
+/// not refused. 1,024 entries fit in 512 KiB of locked memory (Linux 6.18).
+pub const RING_ENTRIES_MAX: u32 = 1_024;
+/// The smallest ring that is tried under a tight RLIMIT_MEMLOCK; monoio takes no smaller one.
+pub const RING_ENTRIES_MIN: u32 = 256;
