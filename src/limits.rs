@@ -217,3 +217,58 @@ const _: () = assert!(
 pub const RING_ENTRIES_MAX: u32 = 1_024;
 /// The smallest ring that is tried under a tight RLIMIT_MEMLOCK; monoio takes no smaller one.
 pub const RING_ENTRIES_MIN: u32 = 256;
+
+// ---- server and cores ----
+
+/// Connections that wait in a listening socket's queue; the kernel cuts it to net.core.somaxconn
+/// (4,096 since Linux 5.4). At 20,000 connections a second it bridges 200 ms without an accept.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Most open client connections of a process, whatever the descriptor limit allows. At the 6 KiB
+/// that an idle one costs, 65,536 of them are 384 MiB.
+pub const CONNECTIONS_MAX: usize = 65_536;
+/// Descriptors that connections leave for rings, listeners, pools, journal and log.
+pub const DESCRIPTORS_RESERVED: usize = 1_024;
+/// How often a core looks for late connections, changes of phase, and says that it runs. Client
+/// deadlines are whole seconds, so a quarter of one is precise enough, and 65,536 connections are
+/// swept in about 0.1 ms.
+pub const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// A core that was not seen for this long makes the process unready. Eight sweeps: a throttled
+/// container loses at most one period of 100 ms at a time.
+pub const CORE_SILENCE_MAX: Duration = Duration::from_secs(2);
+/// After this many looks of the main thread without a beat the core is given up and the process
+/// ends, so that a supervisor can start it anew: 300 x 100 ms = 30 s in which this thread ran and
+/// that core did not, which no disk or quota explains.
+pub const CORE_LOOKS_MAX: u32 = 300;
+/// How often the main thread looks at signals and cores.
+pub const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// Every so many looks it reads what the kernel knows of the process, for the metrics: once in 2 s.
+pub const PROCFS_LOOKS: u32 = 20;
+/// Pause after an accept that failed for want of descriptors: it fails at once again and again,
+/// and without a pause it would take the whole core.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// The longest that a closing listener's queue is emptied; the balancer was told long before.
+pub const ACCEPT_DRAIN_MAX: Duration = Duration::from_secs(1);
+/// What a connection's read buffer holds while it waits for a next request. The usual payment has
+/// 250 octets of head and 75 of body.
+pub const INPUT_BYTES_IDLE: usize = 2 * 1024;
+/// A read buffer that grew beyond this is given back when its connection turns idle. With 512 B of
+/// output and about 1 KiB of task an idle connection stays below 6 KiB.
+pub const INPUT_BYTES_KEPT: usize = 4 * 1024;
+/// The same for what is written: any answer but a metrics page fits in half of it.
+pub const OUTPUT_BYTES_KEPT: usize = 1024;
+/// What a read buffer may hold beyond the largest head and body: pipelined requests, and the
+/// framing of a chunk.
+pub const INPUT_BYTES_SPARE: usize = 4 * 1024;
+/// Unwritten answers to pipelined requests beyond which they are written before the next request
+/// is looked at.
+pub const OUTPUT_BYTES_PIPELINED: usize = 16 * 1024;
+/// How long a closed connection waits for its client to close too (RFC 9112, section 9.6).
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
+/// Octets that are read and dropped meanwhile.
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// Where a payment can be asked for.
+pub const PAYMENTS_PATH_PREFIX: &str = "/payments/";
+/// One of this many answered requests is logged.
+pub const ACCESS_LOG_EVERY: u32 = 1_000;
+/// How often a closing core looks whether anything is left to do.
+pub const CLOSING_INTERVAL: Duration = Duration::from_millis(10);

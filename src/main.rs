@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use p99::config::{self, Config, NearMiss};
+use p99::cores;
 use p99::logging;
+use p99::pay::Setup;
 use p99::probe::{self, Target};
 use p99::sim::{Fee, Simulator, SimulatorOptions};
 
@@ -169,9 +171,11 @@ fn run_demo(default_port: u16, fallback_port: u16) -> u8 {
 
 /// Serves until a signal asks to stop. `on_ready` is called once clients are served.
 fn run(config: Config, on_ready: impl FnOnce(&Config)) -> u8 {
-    // The cores are not built in yet; nothing may say that it is ready.
-    let _ = (config, on_ready);
-    fail("this build has no cores to serve with")
+    let setup = Setup::new(config);
+    match cores::serve(&setup, || on_ready(&setup.config)) {
+        Ok(exit) => exit.code(),
+        Err(fault) => fail(&fault.to_string()),
+    }
 }
 
 /// `p99 processor`

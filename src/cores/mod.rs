@@ -1,0 +1,349 @@
+//! The process: prepares every core's room, starts one pinned thread per core, watches them, and
+//! stops them in order.
+//!
+//! Called by `main` ([`serve`]), by the demo and by tests ([`Running::start`]). What can fail at a
+//! start fails before the first client is served: the journal's replay, an address in use, a
+//! reactor. The calling thread watches signals and heartbeats; it does no work of the cores.
+//!
+//! Half a server never stays up: a panic ends the process (`panic = "abort"` in release, the hook
+//! of [`end_process_on_panic`] elsewhere), and so does a core that stands still for
+//! [`limits::CORE_LOOKS_MAX`] looks. The journal makes that safe.
+//!
+//! A stop: `/readyz` turns 503 with the signal itself, listeners stay open for DRAIN_DELAY_MS,
+//! then close once their queues are empty, and payments finish within SHUTDOWN_GRACE_SECS.
+
+mod threads;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::clock::{Clock, Mono};
+use crate::config::ListenAddress;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::pay::{self, Seat, Setup};
+use crate::payment::CoreId;
+use crate::reactor::Driver;
+use crate::server::CoreEnd;
+use crate::server::lifecycle::{Lifecycle, Phase, Readiness};
+use crate::server::listen::{self, Door, ListenFault};
+
+use threads::start_threads;
+
+/// Why there is no server.
+#[derive(Debug)]
+pub enum StartFault {
+    /// An address cannot be had.
+    Listen(ListenFault),
+    /// The payment engine cannot start, in its own words.
+    Engine(String),
+    /// A thread or a reactor cannot be had.
+    Kernel(io::Error),
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(fault) => fault.fmt(f),
+            Self::Engine(fault) => f.write_str(fault),
+            Self::Kernel(fault) => write!(f, "cannot start a core: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for StartFault {}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was acknowledged is settled, or in the journal.
+    Clean,
+    /// Pending payments were given up that nothing remembers; each was logged.
+    Forgotten(usize),
+    /// A core, a thread or the journal failed.
+    Failed,
+}
+
+impl Exit {
+    /// The status for the shell.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Clean => 0,
+            Self::Failed => 1,
+            Self::Forgotten(_) => 3,
+        }
+    }
+}
+
+/// Serves until a signal asks to stop: what `p99` does. `on_ready` is called once clients are
+/// served.
+///
+/// # Errors
+/// Why it did not start.
+pub fn serve(setup: &Setup, on_ready: impl FnOnce()) -> Result<Exit, StartFault> {
+    end_process_on_panic();
+    let running = Running::start(setup)?;
+    let flag = running.lifecycle.stop_flag();
+    // A second Ctrl-C does not wait for the grace; the journal makes that safe.
+    let registered = signal_hook::flag::register_conditional_shutdown(
+        signal_hook::consts::SIGINT,
+        130,
+        Arc::clone(flag),
+    )
+    .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(flag)))
+    .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(flag)));
+    if let Err(fault) = registered {
+        log::error!("signals cannot be heard: {fault}");
+        return Err(StartFault::Kernel(fault));
+    }
+    on_ready();
+    Ok(running.wait())
+}
+
+/// Makes a panic on any thread the end of the process: half a server would go on answering for
+/// ids whose owner is gone.
+pub fn end_process_on_panic() {
+    let earlier = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        earlier(panic);
+        std::process::abort();
+    }));
+}
+
+/// A server that runs in threads of this process.
+#[derive(Debug)]
+pub struct Running {
+    lifecycle: Arc<Lifecycle>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    drain_delay: Duration,
+    addresses: Vec<(Door, ListenAddress)>,
+    driver: Driver,
+    threads: Vec<(CoreId, JoinHandle<CoreEnd>)>,
+}
+
+impl Running {
+    /// Starts every core; returns once all of them serve.
+    ///
+    /// # Errors
+    /// What could not be had. Nothing is left running.
+    pub fn start(setup: &Setup) -> Result<Self, StartFault> {
+        let seats = pay::prepare(setup).map_err(StartFault::Engine)?;
+        Self::start_seats(setup, seats)
+    }
+
+    /// Starts every core on seats that were prepared elsewhere.
+    ///
+    /// # Errors
+    /// What could not be had. Nothing is left running.
+    pub fn start_seats(setup: &Setup, seats: Vec<Seat>) -> Result<Self, StartFault> {
+        let config = &setup.config;
+        let public = config
+            .listen
+            .iter()
+            .map(|address| (Door::Public, address.clone()));
+        let admin = config
+            .admin_listen
+            .iter()
+            .map(|address| (Door::Admin, address.clone()));
+        let wanted: Vec<_> = public.chain(admin).collect();
+        let bound = listen::bind(&wanted, seats.len()).map_err(StartFault::Listen)?;
+        let lifecycle = Arc::new(Lifecycle::new(seats.len(), connections_max()));
+        let addresses = bound.addresses.clone();
+        let started = start_threads(setup, seats, bound, &lifecycle);
+        let (threads, driver) = match started {
+            Ok(started) => started,
+            Err(fault) => {
+                listen::remove_files(&addresses);
+                return Err(fault);
+            }
+        };
+        log::info!("{} cores on {driver}", threads.len());
+        for (door, address) in &addresses {
+            log::info!("listening on {address} ({door:?})");
+        }
+        let clock = Clock::new(setup.start);
+        let metrics = Arc::clone(&setup.metrics);
+        let drain_delay = config.drain_delay;
+        Ok(Self {
+            lifecycle,
+            clock,
+            metrics,
+            drain_delay,
+            addresses,
+            driver,
+            threads,
+        })
+    }
+
+    /// Where clients connect, as bound.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.addresses_of(Door::Public)
+    }
+
+    /// Where administrators connect, as bound.
+    #[must_use]
+    pub fn admin_addresses(&self) -> Vec<ListenAddress> {
+        self.addresses_of(Door::Admin)
+    }
+
+    fn addresses_of(&self, wanted: Door) -> Vec<ListenAddress> {
+        let matching = self.addresses.iter().filter(|(door, _)| *door == wanted);
+        matching.map(|(_, address)| address.clone()).collect()
+    }
+
+    /// What the cores run on.
+    #[must_use]
+    pub const fn driver(&self) -> Driver {
+        self.driver
+    }
+
+    /// What the process knows of itself.
+    #[must_use]
+    pub const fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
+    }
+
+    /// Asks for a stop and waits for its end.
+    #[must_use]
+    pub fn stop(self) -> Exit {
+        self.lifecycle.ask_to_stop();
+        self.wait()
+    }
+
+    /// Watches the cores until a stop was asked for and is done, or until one of them fails.
+    #[must_use]
+    pub fn wait(self) -> Exit {
+        let mut watch = Watchdog::new(&self.lifecycle);
+        let mut drained_at: Option<Mono> = None;
+        let mut looks = 0_u32;
+        while !self.threads.iter().all(|(_, thread)| thread.is_finished()) {
+            if let Some(core) = watch.stuck(&self.lifecycle) {
+                log::error!("core {} stands still; the process ends", core.0);
+                return Exit::Failed;
+            }
+            let is_early = self.lifecycle.phase() < Phase::Closing;
+            if is_early && self.threads.iter().any(|(_, thread)| thread.is_finished()) {
+                log::error!("a core ended by itself; the process ends");
+                return Exit::Failed;
+            }
+            if self.lifecycle.is_asked_to_stop() {
+                let now = self.clock.now().mono;
+                let due = *drained_at.get_or_insert_with(|| {
+                    log::info!(
+                        "stopping: not ready any more, listening for {:?}",
+                        self.drain_delay
+                    );
+                    self.lifecycle.advance(Phase::Draining);
+                    now.after(self.drain_delay)
+                });
+                if now >= due {
+                    self.lifecycle.advance(Phase::Closing);
+                }
+            }
+            self.refresh_metrics(&mut looks);
+            thread::sleep(limits::WATCH_INTERVAL);
+        }
+        self.gather()
+    }
+
+    /// What only this thread may write: readiness at each look, procfs (which blocks) at some.
+    fn refresh_metrics(&self, looks: &mut u32) {
+        let is_ready = self.lifecycle.readiness(self.clock.now().mono) == Readiness::Ready;
+        self.metrics.ready.set(u64::from(is_ready));
+        if looks.is_multiple_of(limits::PROCFS_LOOKS) {
+            self.metrics.process.refresh();
+        }
+        *looks = looks.wrapping_add(1);
+    }
+
+    fn gather(self) -> Exit {
+        let mut forgotten = 0_usize;
+        let mut has_failed = self.lifecycle.has_failed();
+        for (core, thread) in self.threads {
+            match thread.join() {
+                Ok(end) => {
+                    forgotten = forgotten.saturating_add(end.forgotten);
+                    has_failed |= end.has_failed;
+                }
+                Err(_) => {
+                    log::error!("core {} panicked", core.0);
+                    has_failed = true;
+                }
+            }
+        }
+        listen::remove_files(&self.addresses);
+        match (has_failed, forgotten) {
+            (true, _) => Exit::Failed,
+            (false, 0) => Exit::Clean,
+            (false, count) => Exit::Forgotten(count),
+        }
+    }
+}
+
+/// Counts how often each core was looked at without a sign of life since the last look. Looks and
+/// not seconds, so that a process which was stopped or throttled as a whole is not given up.
+struct Watchdog {
+    seen: Vec<(CoreId, Option<Mono>, u32)>,
+}
+
+impl Watchdog {
+    fn new(lifecycle: &Lifecycle) -> Self {
+        Self {
+            seen: lifecycle.core_ids().map(|core| (core, None, 0)).collect(),
+        }
+    }
+
+    /// A core that was silent for too many looks.
+    fn stuck(&mut self, lifecycle: &Lifecycle) -> Option<CoreId> {
+        for (core, seen, looks) in &mut self.seen {
+            let beat = lifecycle.last_beat(*core);
+            if beat != *seen || lifecycle.has_ended(*core) {
+                *seen = beat;
+                *looks = 0;
+                continue;
+            }
+            *looks = looks.saturating_add(1);
+            if *looks >= limits::CORE_LOOKS_MAX {
+                return Some(*core);
+            }
+        }
+        None
+    }
+}
+
+/// How many connections the descriptor limit allows, after raising it as far as one may.
+fn connections_max() -> usize {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid rlimit that outlives both calls.
+    let descriptors = unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            let wanted = libc::rlimit {
+                rlim_cur: limit.rlim_max,
+                rlim_max: limit.rlim_max,
+            };
+            let is_raised = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) == 0;
+            if is_raised {
+                limit.rlim_max
+            } else {
+                limit.rlim_cur
+            }
+        } else {
+            libc::rlim_t::try_from(limits::DESCRIPTORS_RESERVED).unwrap_or(0)
+        }
+    };
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    // A tiny limit is shared in half, so that the server can serve at all.
+    let left = descriptors
+        .saturating_sub(limits::DESCRIPTORS_RESERVED)
+        .max(descriptors / 2);
+    left.clamp(1, limits::CONNECTIONS_MAX)
+}

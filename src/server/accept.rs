@@ -1,0 +1,197 @@
+//! Taking connections: one task per listening socket and core.
+//!
+//! An accept is never dropped (on io_uring that would leak the connection it was about to get); a
+//! listener is closed by shutting it down, upon which the pending accept fails and its task ends.
+//! At the descriptor limit `accept` fails at once, for ever, so a failure pauses, and a spare
+//! descriptor is given up for a moment to turn one client away instead of leaving it in the queue.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+
+use monoio::net::{TcpListener, UnixListener};
+
+use super::Core;
+use super::connection::{self, Peer, Stream};
+use super::deadlines::shut_down;
+use super::lifecycle::Phase;
+use super::listen::{Door, ListenSocket, Listener};
+use crate::limits;
+
+/// Begins to accept on `listener`.
+///
+/// # Errors
+/// When the reactor cannot take the socket.
+pub(super) fn open(core: &Rc<Core>, listener: Listener) -> io::Result<()> {
+    let door = listener.door;
+    match listener.socket {
+        ListenSocket::Tcp(socket) => {
+            socket.set_nonblocking(core.is_on_epoll)?;
+            let listener = TcpListener::from_std(socket)?;
+            core.doors.borrow_mut().push(listener.as_raw_fd());
+            let _task = monoio::spawn(accept_tcp(Rc::clone(core), listener, door));
+        }
+        ListenSocket::Unix(socket) => {
+            socket.set_nonblocking(core.is_on_epoll)?;
+            let listener = UnixListener::from_std(socket)?;
+            core.doors.borrow_mut().push(listener.as_raw_fd());
+            let _task = monoio::spawn(accept_unix(Rc::clone(core), listener, door));
+        }
+    }
+    Ok(())
+}
+
+/// Empties each listener's queue and closes it: what had connected before is still served.
+pub(super) async fn close_all(core: &Core) {
+    let over = core.now().mono.after(limits::ACCEPT_DRAIN_MAX);
+    let doors = core.doors.borrow().clone();
+    for door in doors {
+        while has_waiting(door) && core.turn() < over {
+            // The accept task takes them meanwhile.
+            monoio::time::sleep(limits::CLOSING_INTERVAL).await;
+        }
+        // The task may have ended by itself; its descriptor is then no longer ours.
+        if core.doors.borrow().contains(&door) {
+            shut_down(door, libc::SHUT_RDWR);
+        }
+    }
+}
+
+/// Whether a connection waits in the queue of the listening socket `fd`.
+fn has_waiting(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: `poll` is one valid pollfd that outlives the call, which does not wait.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    ready == 1 && poll.revents & libc::POLLIN != 0
+}
+
+async fn accept_tcp(core: Rc<Core>, listener: TcpListener, door: Door) {
+    let mut spare = Spare::new();
+    loop {
+        make_way(&core).await;
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let address = Some(SocketAddr::ip(&address));
+                take(&core, &mut spare, stream, Peer { address, door });
+            }
+            Err(fault) if recover(&core, &mut spare, &fault).await => {}
+            Err(_) => break,
+        }
+    }
+    leave(&core, listener.as_raw_fd());
+}
+
+async fn accept_unix(core: Rc<Core>, listener: UnixListener, door: Door) {
+    let mut spare = Spare::new();
+    loop {
+        make_way(&core).await;
+        match listener.accept().await {
+            Ok((stream, _)) => take(
+                &core,
+                &mut spare,
+                stream,
+                Peer {
+                    address: None,
+                    door,
+                },
+            ),
+            Err(fault) if recover(&core, &mut spare, &fault).await => {}
+            Err(_) => break,
+        }
+    }
+    leave(&core, listener.as_raw_fd());
+}
+
+/// Waits until the process has room for one more connection; those that come meanwhile queue in
+/// the kernel.
+async fn make_way(core: &Core) {
+    while !core.lifecycle.has_room() && core.lifecycle.phase() < Phase::Closing {
+        core.accept_faults
+            .set(core.accept_faults.get().saturating_add(1));
+        monoio::time::sleep(limits::ACCEPT_PAUSE).await;
+    }
+}
+
+fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
+    // Taken on the spare descriptor, and there is still no other: this client is turned away.
+    if !spare.is_held() && !spare.take_back() {
+        drop(stream);
+        spare.take_back();
+        return;
+    }
+    let core = Rc::clone(core);
+    core.lifecycle.admit(core.room.core);
+    core.metrics().connections_accepted.increment();
+    let _task = monoio::spawn(async move {
+        let seat = Seat(Rc::clone(&core));
+        connection::serve(stream, core, peer).await;
+        drop(seat);
+    });
+}
+
+/// One connection's place in the count of all.
+struct Seat(Rc<Core>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.lifecycle.release(self.0.room.core);
+    }
+}
+
+/// After a failed accept: whether to go on.
+async fn recover(core: &Core, spare: &mut Spare, fault: &io::Error) -> bool {
+    if core.lifecycle.phase() >= Phase::Closing {
+        return false;
+    }
+    match fault.raw_os_error() {
+        // The client gave up before it was taken.
+        Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => return true,
+        Some(libc::EMFILE | libc::ENFILE) => spare.give_up(),
+        _ => {}
+    }
+    let count = core.accept_faults.get().saturating_add(1);
+    core.accept_faults.set(count);
+    core.metrics().accept_failures.increment();
+    // The first, then every thousandth: at 50 a second one line in 20 s.
+    if count % 1_000 == 1 {
+        log::warn!(
+            "core {}: accept failed ({count} times): {fault}",
+            core.room.core.0
+        );
+    }
+    monoio::time::sleep(limits::ACCEPT_PAUSE).await;
+    true
+}
+
+fn leave(core: &Core, fd: RawFd) {
+    core.doors.borrow_mut().retain(|door| *door != fd);
+}
+
+/// A descriptor held for bad times.
+struct Spare(Option<File>);
+
+impl Spare {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    fn give_up(&mut self) {
+        self.0 = None;
+    }
+
+    const fn is_held(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether there is a descriptor to hold.
+    fn take_back(&mut self) -> bool {
+        self.0 = File::open("/dev/null").ok();
+        self.is_held()
+    }
+}

@@ -1,0 +1,201 @@
+//! What each call does: reads its body, waits for the engine, puts the answer behind what is to be
+//! written. The other half of a connection; `connection` reads requests and writes octets.
+//!
+//! An answer that is ready never waits for one that takes time: what was answered is written before
+//! the engine is asked. While it is asked the connection reads nothing, so the request's octets
+//! stay where they are. The rare calls are boxed, to keep the frame of every connection small.
+
+use std::sync::Arc;
+
+use super::connection::{After, Connection, Request, Stream};
+use super::reply::{Envelope, Page, Reply, write_page, write_reply};
+use super::routes::{self, Call};
+use crate::config::CorrelationIdRule;
+use crate::events::Trace;
+use crate::http::{ConnectionField, Span};
+use crate::metrics::Answered;
+use crate::pay::AskFault;
+use crate::payment::CorrelationId;
+use crate::wire;
+
+impl<S: Stream> Connection<S> {
+    pub(super) async fn answer(&mut self, request: &Request) -> After {
+        match request.call {
+            Call::Refuse(reply) => self.say(request, &reply, None),
+            Call::Pay => self.pay(request).await,
+            // Rare and large: kept out of the frame that every connection holds.
+            Call::Find => Box::pin(self.find(request)).await,
+            Call::Summary => Box::pin(self.summary(request)).await,
+            Call::Purge => Box::pin(self.purge(request)).await,
+            Call::Metrics => {
+                let page = self.core.metrics_page();
+                self.show(request, &page)
+            }
+            Call::Alive => self.say(request, &Reply::ALIVE, None),
+            Call::Ready => {
+                let reply = self.core.readiness();
+                self.say(request, &reply, None)
+            }
+        }
+    }
+
+    async fn pay(&mut self, request: &Request) -> After {
+        let body = self
+            .input
+            .get(request.body_start..request.body_end)
+            .unwrap_or_default();
+        let demand_uuid = self.core.room.config.correlation_id == CorrelationIdRule::Uuid;
+        let payment = match wire::read_payment(body, demand_uuid) {
+            Ok(payment) => payment,
+            Err(fault) => {
+                let status = if fault.is_unreadable() { 400 } else { 422 };
+                return self.say(request, &Reply::problem(status, fault.detail()), None);
+            }
+        };
+        // An answer that is ready does not wait for one that takes time.
+        if self.flush().await.is_err() {
+            return After::Cut;
+        }
+        self.watch.rest();
+        let trace = self.trace(request);
+        let answer = self
+            .core
+            .room
+            .pay(payment, trace, request.head.redispatched)
+            .await;
+        match Reply::to_payment(answer) {
+            Some(reply) => self.say(request, &reply, Some(&payment.correlation_id)),
+            None => After::Cut,
+        }
+    }
+
+    /// What the client sent to be sent on; allocates only when it sent something.
+    fn trace(&self, request: &Request) -> Option<Arc<Trace>> {
+        let (request_id, trace_parent) = (request.head.request_id, request.head.trace_parent);
+        if request_id.is_none() && trace_parent.is_none() {
+            return None;
+        }
+        let octets = self.octets_of(request);
+        let text = |span: Span| String::from_utf8_lossy(span.of(octets)).into_owned();
+        let (request_id, traceparent) = (request_id.map(text), trace_parent.map(text));
+        Some(Arc::new(Trace {
+            request_id,
+            traceparent,
+        }))
+    }
+
+    async fn find(&mut self, request: &Request) -> After {
+        const UNKNOWN: Reply = Reply::problem(404, "no payment with this id is known");
+        let octets = self.octets_of(request);
+        let Some(id) = routes::id_in_path(request.head.path(octets)) else {
+            return self.say(request, &UNKNOWN, None);
+        };
+        if self.flush().await.is_err() {
+            return After::Cut;
+        }
+        self.watch.rest();
+        match self.core.room.find(id.upstream_id()).await {
+            Ok(Some(found)) => {
+                let mut body = Vec::new();
+                wire::write_found(&id, &found, &mut body);
+                self.show(request, &Page::json(body))
+            }
+            Ok(None) => self.say(request, &UNKNOWN, None),
+            Err(fault) => self.say(request, &Reply::to_question(fault), None),
+        }
+    }
+
+    async fn summary(&mut self, request: &Request) -> After {
+        let octets = self.octets_of(request);
+        let query = request.head.query(octets).unwrap_or_default();
+        let asked = routes::window(query)
+            .and_then(|window| routes::scope(query).map(|scope| (window, scope)));
+        let (window, scope) = match asked {
+            Ok(asked) => asked,
+            Err(reply) => return self.say(request, &reply, None),
+        };
+        if self.flush().await.is_err() {
+            return After::Cut;
+        }
+        self.watch.rest();
+        match self.core.room.summary(window.from, window.to, scope).await {
+            Ok(totals) => {
+                let mut body = Vec::new();
+                wire::write_summary(&totals, &mut body);
+                self.show(request, &Page::json(body))
+            }
+            Err(AskFault::CutsOldSecond { boundary }) => {
+                let page = Page::cut_second(boundary);
+                self.show(request, &page)
+            }
+            Err(fault) => self.say(request, &Reply::to_question(fault), None),
+        }
+    }
+
+    async fn purge(&mut self, request: &Request) -> After {
+        if !self.core.room.config.allow_purge {
+            let reply = Reply::problem(403, "ALLOW_PURGE is not true here");
+            return self.say(request, &reply, None);
+        }
+        let octets = self.octets_of(request);
+        let scope = match routes::scope(request.head.query(octets).unwrap_or_default()) {
+            Ok(scope) => scope,
+            Err(reply) => return self.say(request, &reply, None),
+        };
+        if self.flush().await.is_err() {
+            return After::Cut;
+        }
+        self.watch.rest();
+        match self.core.room.purge(scope).await {
+            Ok(()) => self.say(request, &Reply::PURGED, None),
+            Err(fault) => self.say(request, &Reply::to_question(fault), None),
+        }
+    }
+
+    /// The octets that `request` was parsed from; nothing is read while it is answered.
+    fn octets_of(&self, request: &Request) -> &[u8] {
+        self.input.get(request.start..).unwrap_or_default()
+    }
+
+    /// Puts `reply` behind what is to be written.
+    fn say(&mut self, request: &Request, reply: &Reply, location: Option<&CorrelationId>) -> After {
+        self.now = self.core.now();
+        let octets = self.input.get(request.start..).unwrap_or_default();
+        let envelope = Envelope::new(&request.head, octets, self.core.lifecycle.is_leaving());
+        let envelope = Envelope {
+            location,
+            ..envelope
+        };
+        self.core.with_ink(self.now, |ink| {
+            write_reply(reply, &envelope, ink, &mut self.output);
+        });
+        self.told(request, reply.status, envelope.connection)
+    }
+
+    /// Puts `page` behind what is to be written.
+    fn show(&mut self, request: &Request, page: &Page) -> After {
+        self.now = self.core.now();
+        let octets = self.input.get(request.start..).unwrap_or_default();
+        let envelope = Envelope::new(&request.head, octets, self.core.lifecycle.is_leaving());
+        self.core.with_ink(self.now, |ink| {
+            write_page(page, &envelope, &ink, &mut self.output);
+        });
+        self.told(request, page.status, envelope.connection)
+    }
+
+    fn told(&self, request: &Request, status: u16, connection: ConnectionField) -> After {
+        let (route, took) = (request.call.route(), self.now.mono.since(request.since));
+        self.core.note(
+            Answered {
+                route,
+                status,
+                took,
+            },
+            self.now.mono,
+        );
+        match connection {
+            ConnectionField::Close => After::Closes,
+            ConnectionField::Silent | ConnectionField::KeepAlive => After::Stays,
+        }
+    }
+}

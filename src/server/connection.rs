@@ -1,0 +1,371 @@
+//! One client connection: reads requests, has each answered in order, writes the answers.
+//!
+//! One task per connection. Buffers live with it: it reads into one growing vector, parses in
+//! place, and an answer (or several, when pipelined requests need no waiting) is one write. While
+//! it waits for a next request it holds 2 KiB and its own frame; nothing is allocated per request.
+//!
+//! No I/O future is ever dropped: a deadline shuts the socket down (`deadlines`) and the pending
+//! operation ends by itself. What a request asks for is decided in `routes`, what is said in
+//! `reply`; here is only the order of reading and writing, and who closes when:
+//! - an idle connection is closed by the idle timeout or at the end of a drain, never earlier;
+//! - after a refusal, and after an announced close, the closing is lingering, since an immediate
+//!   one would send RST and could destroy the answer on its way.
+
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use monoio::buf::IoBufMut;
+use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
+
+use super::Core;
+use super::deadlines::{Wait, Watch, shut_down};
+use super::listen::Door;
+use super::reply::{Envelope, Reply, write_reply};
+use super::routes::{self, Call};
+use crate::clock::{Mono, Now};
+use crate::http::{self, Body, BodyReader, Framing, RequestHead};
+use crate::limits;
+use crate::metrics::{Answered, Route, Unanswered};
+
+/// What a connection needs of its socket.
+pub(super) trait Stream: AsyncReadRent + AsyncWriteRent + AsRawFd + 'static {}
+
+impl<S: AsyncReadRent + AsyncWriteRent + AsRawFd + 'static> Stream for S {}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// Its address; none on a unix socket.
+    pub(super) address: Option<IpAddr>,
+    /// Where it came in.
+    pub(super) door: Door,
+}
+
+/// One request, whole in the connection's buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) head: RequestHead,
+    pub(super) call: Call,
+    /// Where the request begins in the input.
+    pub(super) start: usize,
+    /// Where its body begins and ends in the input.
+    pub(super) body_start: usize,
+    pub(super) body_end: usize,
+    /// When its first octet was read.
+    pub(super) since: Mono,
+}
+
+/// What reading led to.
+enum Next {
+    Request(Request),
+    /// Answer this, then close.
+    Refuse(Reply, Option<RequestHead>),
+    /// The client is gone, or was cut.
+    Over,
+}
+
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    Stays,
+    Closes,
+    /// At once, without another byte.
+    Cut,
+}
+
+/// The client is gone: there is nobody to tell.
+pub(super) struct Gone;
+
+pub(super) struct Connection<S> {
+    // Dropped in this order: the watch must go before the socket that it watches.
+    pub(super) watch: Watch,
+    stream: S,
+    pub(super) core: Rc<Core>,
+    peer: Peer,
+    /// Octets from the client; the next request begins at `start`.
+    pub(super) input: Vec<u8>,
+    start: usize,
+    /// Octets for the client.
+    pub(super) output: Vec<u8>,
+    /// The last reading of the clocks: after each wait, not more often.
+    pub(super) now: Now,
+    /// When the first octet of the request that is being read came.
+    since: Mono,
+    is_first: bool,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S: Stream>(stream: S, core: Rc<Core>, peer: Peer) {
+    let watch = core.deadlines.watch(stream.as_raw_fd());
+    let now = core.now();
+    let mut connection = Connection {
+        watch,
+        stream,
+        core,
+        peer,
+        input: Vec::with_capacity(limits::INPUT_BYTES_IDLE),
+        start: 0,
+        output: Vec::new(),
+        now,
+        since: now.mono,
+        is_first: true,
+    };
+    connection.run().await;
+}
+
+impl<S: Stream> Connection<S> {
+    async fn run(&mut self) {
+        loop {
+            let after = match self.next_request().await {
+                Next::Request(request) => self.answer(&request).await,
+                Next::Refuse(reply, head) => {
+                    self.refuse(&reply, head.as_ref());
+                    After::Closes
+                }
+                Next::Over => After::Cut,
+            };
+            let is_gone = match after {
+                After::Stays if self.output.len() < limits::OUTPUT_BYTES_PIPELINED => false,
+                After::Stays => self.flush().await.is_err(),
+                After::Closes => {
+                    self.close().await;
+                    true
+                }
+                After::Cut => true,
+            };
+            if is_gone {
+                return;
+            }
+        }
+    }
+
+    /// Reads on until a whole request lies in the buffer.
+    async fn next_request(&mut self) -> Next {
+        let head = loop {
+            let octets = self.input.get(self.start..).unwrap_or_default();
+            match http::parse_head(octets, &self.core.rules) {
+                Ok(Some(head)) => break head,
+                Ok(None) => {}
+                Err(reject) => {
+                    return Next::Refuse(Reply::problem(reject.status, reject.reason), None);
+                }
+            }
+            if self.read().await.is_err() {
+                return self.unfinished();
+            }
+        };
+        let call = routes::judge(&self.core, &head, self.octets(), self.peer);
+        if let (Call::Refuse(reply), true) = (call, head.expect_continue) {
+            // The body was not sent yet and need not be: without it the position of the next
+            // request is unknown, so this is the last answer.
+            return Next::Refuse(reply, Some(head));
+        }
+        match self.read_body(&head).await {
+            Ok(body) => {
+                self.is_first = false;
+                let start = std::mem::replace(&mut self.start, body.end);
+                // Octets behind it belong to the next request and are here by now.
+                let since = std::mem::replace(&mut self.since, self.now.mono);
+                let (body_start, body_end) = (body.start, body.end);
+                Next::Request(Request {
+                    head,
+                    call,
+                    start,
+                    body_start,
+                    body_end,
+                    since,
+                })
+            }
+            Err(Some(reply)) => Next::Refuse(reply, Some(head)),
+            Err(None) => self.unfinished(),
+        }
+    }
+
+    async fn read_body(&mut self, head: &RequestHead) -> Result<Body, Option<Reply>> {
+        let refuse = |fault: http::BodyFault| Some(Reply::problem(fault.status(), fault.reason()));
+        self.make_room_for_body(head);
+        let body_start = self.start.saturating_add(head.head_bytes);
+        let max = self.core.room.config.body_bytes_max;
+        let mut reader = BodyReader::request(head.framing, body_start, max).map_err(refuse)?;
+        let mut is_continue_due = head.expect_continue;
+        loop {
+            if let Some(body) = reader.advance(&mut self.input).map_err(refuse)? {
+                return Ok(body);
+            }
+            if std::mem::take(&mut is_continue_due) {
+                self.output.extend_from_slice(http::CONTINUE);
+            }
+            self.read().await.map_err(|Gone| None)?;
+        }
+    }
+
+    /// Positions must not move while a body is read, so earlier requests leave the buffer first.
+    fn make_room_for_body(&mut self, head: &RequestHead) {
+        let length = match head.framing {
+            Framing::None => return,
+            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Framing::Chunked => limits::INPUT_BYTES_IDLE,
+        };
+        if length > self.core.room.config.body_bytes_max && head.framing != Framing::Chunked {
+            return;
+        }
+        let needed = head.head_bytes.saturating_add(length);
+        if self.octets().len() >= needed && head.framing != Framing::Chunked {
+            return;
+        }
+        self.compact();
+        self.input.reserve(needed.saturating_sub(self.input.len()));
+    }
+
+    /// What to do when the input ended before a request was whole.
+    fn unfinished(&self) -> Next {
+        if self.watch.is_expired() && !self.octets().is_empty() {
+            return Next::Refuse(
+                Reply::problem(408, "the request took too long to arrive"),
+                None,
+            );
+        }
+        Next::Over
+    }
+
+    /// The octets that no request has taken yet.
+    fn octets(&self) -> &[u8] {
+        self.input.get(self.start..).unwrap_or_default()
+    }
+
+    /// Drops what requests before this one have taken.
+    fn compact(&mut self) {
+        if self.start > 0 {
+            self.input.drain(..self.start.min(self.input.len()));
+            self.start = 0;
+        }
+    }
+
+    /// Reads once, after everything that was answered has been written.
+    async fn read(&mut self) -> Result<(), Gone> {
+        self.flush().await?;
+        let is_idle = self.octets().is_empty();
+        self.arm_read(is_idle);
+        self.make_room(is_idle);
+        let begin = self.input.len();
+        let lent = std::mem::take(&mut self.input);
+        let end = lent.capacity();
+        let (result, lent) = self.stream.read(lent.slice_mut(begin..end)).await;
+        self.input = lent.into_inner();
+        self.now = self.core.now();
+        if is_idle {
+            self.since = self.now.mono;
+        }
+        match result {
+            Ok(0) | Err(_) => Err(Gone),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    fn arm_read(&self, is_idle: bool) {
+        let config = &self.core.room.config;
+        if !is_idle {
+            // The whole request has this long, however slowly it drips.
+            self.watch
+                .arm(Wait::Rest, self.since.after(config.header_timeout));
+        } else if self.is_first {
+            // A connection that has asked for nothing yet is given less time than one that has.
+            self.watch
+                .arm(Wait::Request, self.now.mono.after(config.header_timeout));
+        } else {
+            self.watch
+                .arm(Wait::Request, self.now.mono.after(config.idle_timeout));
+        }
+    }
+
+    /// Makes sure that a read has room: none would look like the end of the input.
+    fn make_room(&mut self, is_idle: bool) {
+        if is_idle {
+            self.input.clear();
+            self.start = 0;
+            if self.input.capacity() > limits::INPUT_BYTES_KEPT {
+                self.input = Vec::with_capacity(limits::INPUT_BYTES_IDLE);
+            }
+        }
+        if self.input.len() < self.input.capacity() {
+            return;
+        }
+        let bytes_max = self.core.input_bytes_max;
+        let room = self.input.len().max(limits::INPUT_BYTES_IDLE);
+        let room = room.min(bytes_max.saturating_sub(self.input.len()));
+        // I8: what is larger than any head and body was refused before it filled the buffer.
+        assert!(room > 0, "I8: a full buffer holds a whole request");
+        self.input.reserve_exact(room);
+    }
+
+    /// Writes what has been answered so far.
+    pub(super) async fn flush(&mut self) -> Result<(), Gone> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let due = self.now.mono.after(self.core.room.config.header_timeout);
+        self.watch.arm(Wait::Write, due);
+        let lent = std::mem::take(&mut self.output);
+        let (result, mut lent) = self.stream.write_all(lent).await;
+        lent.clear();
+        if lent.capacity() > limits::OUTPUT_BYTES_KEPT {
+            lent = Vec::new();
+        }
+        self.output = lent;
+        result.map(|_| ()).map_err(|_| {
+            self.core
+                .metrics()
+                .unanswered
+                .get(Unanswered::ClientGone)
+                .increment();
+            Gone
+        })
+    }
+
+    /// Says the last words on this connection.
+    fn refuse(&mut self, reply: &Reply, head: Option<&RequestHead>) {
+        let octets = self.input.get(self.start..).unwrap_or_default();
+        let envelope = match head {
+            Some(head) => Envelope::new(head, octets, true),
+            None => Envelope::closing(),
+        };
+        self.now = self.core.now();
+        self.core.with_ink(self.now, |ink| {
+            write_reply(reply, &envelope, ink, &mut self.output);
+        });
+        log::debug!(target: "p99::access", "{:?} is refused: {:?}", self.peer.address, reply.text);
+        let (route, status) = (Route::Other, reply.status);
+        let took = self.now.mono.since(self.since);
+        self.core.note(
+            Answered {
+                route,
+                status,
+                took,
+            },
+            self.now.mono,
+        );
+    }
+
+    /// Closes so that the last answer arrives: says that no more follows, then reads what the
+    /// client still sends and drops it until the client closes, for a short while.
+    async fn close(&mut self) {
+        if self.flush().await.is_err() {
+            return;
+        }
+        shut_down(self.stream.as_raw_fd(), libc::SHUT_WR);
+        self.watch
+            .arm(Wait::Linger, self.core.now().mono.after(limits::LINGER_MAX));
+        let mut dropped = 0_usize;
+        let mut lent = std::mem::take(&mut self.input);
+        while dropped < limits::LINGER_BYTES_MAX {
+            lent.clear();
+            let (result, returned) = self.stream.read(lent).await;
+            lent = returned;
+            match result {
+                Ok(0) | Err(_) => break,
+                Ok(count) => dropped = dropped.saturating_add(count),
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The downstream side of one core: accepts connections, reads requests, writes answers, and lets
+//! go in order when the process stops.
+//!
+//! [`Core::run`] is one core's whole life as a server; `cores` calls it on the core's own thread.
+//! Inside: `listen` binds, `accept` takes connections, `connection` reads and writes octets, `calls`
+//! does what is asked, `routes` judges a request, `reply` chooses the status, `deadlines` ends what takes too long, `lifecycle`
+//! is what the process knows of itself. Payments are the engine's matter (`pay`): the server hands
+//! one over, waits, and writes what it is told. It never drops an I/O future.
+
+mod accept;
+mod calls;
+mod connection;
+mod deadlines;
+pub mod lifecycle;
+pub mod listen;
+mod reply;
+mod routes;
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock::{Mono, Now};
+use crate::http::{DateCache, HeadRules};
+use crate::limits;
+use crate::metrics::{self, Answered, CoreMetrics, Label, Unanswered};
+use crate::pay::Room;
+use crate::reactor::Driver;
+
+use deadlines::Deadlines;
+use lifecycle::{Lifecycle, Phase};
+use listen::Listener;
+use reply::{Ink, Page, Reply};
+
+/// One core as a server.
+pub struct Core {
+    room: Rc<Room>,
+    lifecycle: Arc<Lifecycle>,
+    deadlines: Rc<Deadlines>,
+    rules: HeadRules,
+    /// Largest head and body, and some.
+    input_bytes_max: usize,
+    /// Listening sockets must be non-blocking there, and blocking on io_uring.
+    is_on_epoll: bool,
+    ink_well: RefCell<InkWell>,
+    /// Listening sockets that still accept.
+    doors: RefCell<Vec<RawFd>>,
+    /// Requests until the next one is logged.
+    until_logged: Cell<u32>,
+    /// Accepts that failed.
+    accept_faults: Cell<u64>,
+}
+
+/// What answers are written with.
+#[derive(Debug, Default)]
+struct InkWell {
+    date: DateCache,
+    scratch: Vec<u8>,
+}
+
+/// How one core ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreEnd {
+    /// Payments that were pending and that nothing remembers.
+    pub forgotten: usize,
+    /// The journal failed, or the core could not start.
+    pub has_failed: bool,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("core", &self.room.core)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// A core that serves from `room`.
+    #[must_use]
+    pub fn new(room: Rc<Room>, lifecycle: Arc<Lifecycle>, driver: Driver) -> Self {
+        let config = &room.config;
+        room.metrics.set_driver(match driver {
+            Driver::IoUring { .. } => metrics::Driver::IoUring,
+            Driver::Epoll => metrics::Driver::Epoll,
+        });
+        let auth_header = config.auth.as_ref().map(|auth| auth.name.as_str().into());
+        let input_bytes_max = config
+            .body_bytes_max
+            .saturating_add(limits::HTTP_HEAD_BYTES_MAX)
+            .saturating_add(limits::INPUT_BYTES_SPARE);
+        Self {
+            lifecycle,
+            deadlines: Rc::default(),
+            rules: HeadRules { auth_header },
+            input_bytes_max,
+            is_on_epoll: driver == Driver::Epoll,
+            ink_well: RefCell::default(),
+            doors: RefCell::default(),
+            until_logged: Cell::new(0),
+            accept_faults: Cell::new(0),
+            room,
+        }
+    }
+
+    /// Serves on `listeners` until the process stops and this core's work is done or given up.
+    pub async fn run(self, listeners: Vec<Listener>) -> CoreEnd {
+        let core = Rc::new(self);
+        for listener in listeners {
+            if let Err(fault) = accept::open(&core, listener) {
+                log::error!("core {} cannot accept: {fault}", core.room.core.0);
+                core.lifecycle.ask_to_stop();
+            }
+        }
+        let mut has_failed = false;
+        while core.lifecycle.phase() < Phase::Closing {
+            core.turn();
+            if core.room.has_failed() && !has_failed {
+                has_failed = true;
+                log::error!("core {}: the journal failed; stopping", core.room.core.0);
+                core.lifecycle.fail();
+            }
+            monoio::time::sleep(limits::SWEEP_INTERVAL).await;
+        }
+        core.let_go().await;
+        let forgotten = core.room.close().await;
+        CoreEnd {
+            forgotten,
+            has_failed: has_failed || core.room.has_failed(),
+        }
+    }
+
+    /// One look at deadlines, and a sign of life.
+    fn turn(&self) -> Mono {
+        let now = self.now().mono;
+        self.lifecycle.beat(self.room.core, now);
+        self.deadlines.sweep(now);
+        self.metrics().turns.increment();
+        self.metrics()
+            .connections_open
+            .set_len(self.deadlines.len());
+        now
+    }
+
+    /// Closes the listeners once their queues are empty, then idle connections, then waits until
+    /// no core has anything left to do, at most for the grace.
+    async fn let_go(&self) {
+        let over = self.turn().after(self.room.config.shutdown_grace);
+        accept::close_all(self).await;
+        while self.turn() < over {
+            self.deadlines.end_idle();
+            let is_quiet = self.room.pending_payments() == 0;
+            self.lifecycle.tell_quiet(self.room.core, is_quiet);
+            // Another core may still hand payments over to this one.
+            if self.lifecycle.is_all_quiet() {
+                return;
+            }
+            monoio::time::sleep(limits::CLOSING_INTERVAL).await;
+        }
+        if !self.deadlines.is_empty() {
+            log::warn!(
+                "core {}: {} connections are cut, the grace is over",
+                self.room.core.0,
+                self.deadlines.len()
+            );
+            self.deadlines.cut_all();
+            let count = u64::try_from(self.deadlines.len()).unwrap_or(u64::MAX);
+            self.metrics()
+                .unanswered
+                .get(Unanswered::Shutdown)
+                .add(count);
+            // Their tasks unwind in the turns that this gives them.
+            monoio::time::sleep(limits::CLOSING_INTERVAL).await;
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.room.now()
+    }
+
+    fn metrics(&self) -> &CoreMetrics {
+        &self.room.metrics
+    }
+
+    /// Lends the date and a scratch buffer to one answer.
+    fn with_ink<T>(&self, now: Now, write: impl FnOnce(Ink<'_>) -> T) -> T {
+        let InkWell { date, scratch } = &mut *self.ink_well.borrow_mut();
+        write(Ink {
+            date: date.at(now.wall),
+            scratch,
+        })
+    }
+
+    fn readiness(&self) -> Reply {
+        let readiness = self.lifecycle.readiness(self.now().mono);
+        Reply::to_probe(readiness, self.room.is_fit())
+    }
+
+    fn metrics_page(&self) -> Page {
+        let mut body = Vec::new();
+        self.room.render_metrics(&mut body);
+        Page {
+            status: 200,
+            content_type: "text/plain; version=0.0.4; charset=utf-8",
+            body,
+        }
+    }
+
+    /// Counts one answer, and logs one of many.
+    fn note(&self, answer: Answered, now: Mono) {
+        self.metrics().answered(answer, now);
+        let left = self.until_logged.get();
+        if left > 0 {
+            self.until_logged.set(left - 1);
+            return;
+        }
+        self.until_logged.set(limits::ACCESS_LOG_EVERY - 1);
+        let Answered {
+            route,
+            status,
+            took,
+        } = answer;
+        log::info!(target: "p99::access", "{} {status} {} us", route.name(), took.as_micros());
+    }
+}

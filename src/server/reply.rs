@@ -1,0 +1,420 @@
+//! What a client is told: the one place that chooses HTTP statuses and the words beside them.
+//!
+//! `routes` and `connection` pick a [`Reply`]; it is plain data, so the table of every answer of
+//! the engine is tested without a socket. Writing it out allocates nothing in steady state.
+//! Never says anything about a payment that the engine did not say.
+
+use crate::clock::UnixMillis;
+use crate::events::Answer;
+use crate::http::{
+    ConnectionField, DateText, Method, Persistence, RequestHead, ResponseHead, write_response,
+};
+use crate::limits;
+use crate::pay::AskFault;
+use crate::payment::{CorrelationId, Status};
+use crate::server::lifecycle::Readiness;
+use crate::wire;
+
+const JSON: &str = "application/json";
+const PROBLEM: &str = "application/problem+json";
+
+/// The body of a reply whose text is known beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    /// JSON as it stands.
+    Json(&'static [u8]),
+    /// The detail of a problem (RFC 9457); its title is the status's own phrase.
+    Problem(&'static str),
+}
+
+/// One answer without its connection's part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) text: Text,
+    /// Seconds.
+    pub(super) retry_after: Option<u32>,
+    /// For 405.
+    pub(super) allow: &'static str,
+    /// The first answer to a payment, once more.
+    pub(super) is_replayed: bool,
+}
+
+impl Reply {
+    const fn json(status: u16, body: &'static [u8]) -> Self {
+        Self {
+            status,
+            text: Text::Json(body),
+            retry_after: None,
+            allow: "",
+            is_replayed: false,
+        }
+    }
+
+    /// A problem with this detail.
+    pub(super) const fn problem(status: u16, detail: &'static str) -> Self {
+        let text = Text::Problem(detail);
+        Self {
+            status,
+            text,
+            retry_after: None,
+            allow: "",
+            is_replayed: false,
+        }
+    }
+
+    pub(super) const fn after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    pub(super) const fn allowing(mut self, allow: &'static str) -> Self {
+        self.allow = allow;
+        self
+    }
+
+    const fn replayed(mut self) -> Self {
+        self.is_replayed = true;
+        self
+    }
+
+    /// What the client is told about its payment; none where it must hear nothing.
+    pub(super) const fn to_payment(answer: Answer) -> Option<Self> {
+        let reply = match answer {
+            Answer::Charged => Self::json(200, wire::CHARGED),
+            Answer::Accepted => Self::json(202, wire::ACCEPTED),
+            Answer::Duplicate(Status::Pending) => {
+                Self::json(409, wire::duplicate(Status::Pending)).after(1)
+            }
+            Answer::Duplicate(status) => Self::json(409, wire::duplicate(status)),
+            Answer::Replayed(Status::Processed) => Self::json(200, wire::CHARGED).replayed(),
+            Answer::Replayed(Status::Pending | Status::Refused) => {
+                Self::json(202, wire::ACCEPTED).replayed()
+            }
+            Answer::AmountDiffers => {
+                Self::problem(422, "the correlationId was first used with another amount")
+            }
+            Answer::RefusedForGood => {
+                Self::problem(422, "the processor refused the payment; it is not charged")
+            }
+            Answer::RefusedByAll => {
+                Self::problem(502, "no processor took the payment; it is not charged")
+            }
+            Answer::Unavailable => Self::problem(
+                503,
+                "no processor could be tried; the payment is not charged",
+            )
+            .after(1),
+            Answer::Overloaded => {
+                Self::problem(503, "too many payments at once; this one is not charged").after(1)
+            }
+            Answer::JournalDown => {
+                Self::problem(503, "the journal failed; the payment is not charged").after(1)
+            }
+            Answer::Silence => return None,
+        };
+        Some(reply)
+    }
+
+    /// Why a question has no answer.
+    pub(super) const fn to_question(fault: AskFault) -> Self {
+        match fault {
+            // [`Page::cut_second`] names the boundary.
+            AskFault::CutsOldSecond { .. } => Self::problem(422, "the window cuts an old second"),
+            AskFault::PeerSilent => Self::problem(503, "a peer did not answer").after(1),
+            AskFault::Overloaded => Self::problem(503, "too many questions at once").after(1),
+            AskFault::JournalDown => Self::problem(503, "the journal failed").after(1),
+        }
+    }
+
+    /// What `/readyz` says.
+    pub(super) const fn to_probe(readiness: Readiness, is_fit: bool) -> Self {
+        match readiness {
+            Readiness::Ready if is_fit => Self::json(200, br#"{"status":"ready"}"#),
+            Readiness::Ready => Self::problem(503, "the journal does not keep up"),
+            Readiness::Starting => Self::problem(503, "starting"),
+            Readiness::Draining => Self::problem(503, "draining"),
+            Readiness::CoreStuck(_) => Self::problem(503, "a core does not run"),
+        }
+    }
+
+    /// What `/healthz` says.
+    pub(super) const ALIVE: Self = Self::json(200, br#"{"status":"alive"}"#);
+    /// The answer to a purge.
+    pub(super) const PURGED: Self = Self::json(200, wire::PURGED);
+}
+
+/// A body that was made for this one answer.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    pub(super) body: Vec<u8>,
+}
+
+impl Page {
+    pub(super) const fn json(body: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            content_type: JSON,
+            body,
+        }
+    }
+
+    /// 422: an edge of the window cuts a second older than `boundary`; never rounded in silence.
+    pub(super) fn cut_second(boundary: UnixMillis) -> Self {
+        let mut detail = b"before ".to_vec();
+        wire::write_instant(boundary, &mut detail);
+        detail.extend_from_slice(b" from and to must name whole seconds: from .000, to .999");
+        let detail = String::from_utf8_lossy(&detail);
+        let mut body = Vec::new();
+        wire::write_problem(422, title(422), &detail, &mut body);
+        Self {
+            status: 422,
+            content_type: PROBLEM,
+            body,
+        }
+    }
+}
+
+/// The connection's part of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Envelope<'a> {
+    pub(super) connection: ConnectionField,
+    /// The request was HEAD.
+    pub(super) is_head: bool,
+    /// X-Request-Id and traceparent as the client sent them, empty where it did not.
+    pub(super) request_id: &'a [u8],
+    pub(super) trace_parent: &'a [u8],
+    /// Whose place Location names; 202 only.
+    pub(super) location: Option<&'a CorrelationId>,
+}
+
+impl<'a> Envelope<'a> {
+    /// For the answer to `head`, whose octets begin `octets`.
+    pub(super) fn new(head: &RequestHead, octets: &'a [u8], is_leaving: bool) -> Self {
+        let connection = match head.persistence {
+            Persistence::Close => ConnectionField::Close,
+            Persistence::KeepAlive | Persistence::KeepAliveTold if is_leaving => {
+                ConnectionField::Close
+            }
+            Persistence::KeepAlive => ConnectionField::Silent,
+            Persistence::KeepAliveTold => ConnectionField::KeepAlive,
+        };
+        Self {
+            connection,
+            is_head: head.method == Method::Head,
+            request_id: head
+                .request_id
+                .map(|span| span.of(octets))
+                .unwrap_or_default(),
+            trace_parent: head
+                .trace_parent
+                .map(|span| span.of(octets))
+                .unwrap_or_default(),
+            location: None,
+        }
+    }
+
+    /// For the last words to a client whose request could not be read.
+    pub(super) const fn closing() -> Self {
+        Self {
+            connection: ConnectionField::Close,
+            is_head: false,
+            request_id: b"",
+            trace_parent: b"",
+            location: None,
+        }
+    }
+}
+
+/// What every answer is written with.
+#[derive(Debug)]
+pub(super) struct Ink<'a> {
+    pub(super) date: &'a DateText,
+    /// Lent for the text of a problem.
+    pub(super) scratch: &'a mut Vec<u8>,
+}
+
+/// Appends `reply` to `out`.
+pub(super) fn write_reply(reply: &Reply, envelope: &Envelope<'_>, ink: Ink<'_>, out: &mut Vec<u8>) {
+    let Ink { date, scratch } = ink;
+    let (content_type, body) = match reply.text {
+        Text::Json(body) => (JSON, body),
+        Text::Problem(detail) => {
+            scratch.clear();
+            wire::write_problem(reply.status, title(reply.status), detail, scratch);
+            (PROBLEM, scratch.as_slice())
+        }
+    };
+    let location = envelope.location.filter(|_| reply.status == 202);
+    let head = ResponseHead {
+        content_type,
+        connection: envelope.connection,
+        retry_after: reply.retry_after,
+        location: location.map_or(["", ""], |id| [limits::PAYMENTS_PATH_PREFIX, id.as_str()]),
+        allow: reply.allow,
+        extra: &[
+            ("X-Request-Id", envelope.request_id),
+            ("traceparent", envelope.trace_parent),
+            (
+                "Idempotent-Replayed",
+                if reply.is_replayed { b"true" } else { b"" },
+            ),
+        ],
+        ..ResponseHead::new(reply.status, date)
+    };
+    write_response(out, &head, body, envelope.is_head);
+}
+
+/// Appends `page` to `out`.
+pub(super) fn write_page(page: &Page, envelope: &Envelope<'_>, ink: &Ink<'_>, out: &mut Vec<u8>) {
+    let head = ResponseHead {
+        content_type: page.content_type,
+        connection: envelope.connection,
+        extra: &[
+            ("X-Request-Id", envelope.request_id),
+            ("traceparent", envelope.trace_parent),
+        ],
+        ..ResponseHead::new(page.status, ink.date)
+    };
+    write_response(out, &head, &page.body, envelope.is_head);
+}
+
+/// A status's own phrase (RFC 9110, section 15).
+const fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::DateCache;
+
+    fn written(reply: &Reply, location: Option<&CorrelationId>) -> String {
+        let (mut out, mut scratch, mut date) = (Vec::new(), Vec::new(), DateCache::default());
+        let envelope = Envelope {
+            connection: ConnectionField::Silent,
+            is_head: false,
+            request_id: b"r-1",
+            trace_parent: b"",
+            location,
+        };
+        let ink = Ink {
+            date: date.at(UnixMillis(0)),
+            scratch: &mut scratch,
+        };
+        write_reply(reply, &envelope, ink, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_answer_of_the_engine_has_its_status() {
+        let rows = [
+            (Answer::Charged, Some(200), None, false),
+            (Answer::Accepted, Some(202), None, false),
+            (
+                Answer::Duplicate(Status::Pending),
+                Some(409),
+                Some(1),
+                false,
+            ),
+            (Answer::Duplicate(Status::Processed), Some(409), None, false),
+            (Answer::Duplicate(Status::Refused), Some(409), None, false),
+            (Answer::Replayed(Status::Processed), Some(200), None, true),
+            (Answer::Replayed(Status::Pending), Some(202), None, true),
+            (Answer::Replayed(Status::Refused), Some(202), None, true),
+            (Answer::AmountDiffers, Some(422), None, false),
+            (Answer::RefusedForGood, Some(422), None, false),
+            (Answer::RefusedByAll, Some(502), None, false),
+            (Answer::Unavailable, Some(503), Some(1), false),
+            (Answer::Overloaded, Some(503), Some(1), false),
+            (Answer::JournalDown, Some(503), Some(1), false),
+            (Answer::Silence, None, None, false),
+        ];
+        for (answer, status, retry_after, is_replayed) in rows {
+            let reply = Reply::to_payment(answer);
+            assert_eq!(reply.map(|reply| reply.status), status, "{answer:?}");
+            assert_eq!(
+                reply.and_then(|reply| reply.retry_after),
+                retry_after,
+                "{answer:?}"
+            );
+            assert_eq!(
+                reply.is_some_and(|reply| reply.is_replayed),
+                is_replayed,
+                "{answer:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_accepted_payment_is_told_where_to_look() {
+        let id = CorrelationId::try_new("test-123").unwrap();
+        let text = written(&Reply::to_payment(Answer::Accepted).unwrap(), Some(&id));
+        assert!(text.starts_with("HTTP/1.1 202 Accepted\r\n"), "{text}");
+        assert!(
+            text.contains("\r\nLocation: /payments/test-123\r\n"),
+            "{text}"
+        );
+        assert!(text.contains("\r\nX-Request-Id: r-1\r\n"), "{text}");
+        assert!(!text.contains("traceparent"), "{text}");
+        let text = written(&Reply::to_payment(Answer::Charged).unwrap(), Some(&id));
+        assert!(!text.contains("Location"), "{text}");
+    }
+
+    #[test]
+    fn a_fault_is_a_problem_and_a_replay_says_that_it_is_one() {
+        let text = written(
+            &Reply::problem(405, "no").allowing("GET, HEAD").after(3),
+            None,
+        );
+        assert!(
+            text.contains("\r\nContent-Type: application/problem+json\r\n"),
+            "{text}"
+        );
+        assert!(text.contains("\r\nAllow: GET, HEAD\r\n"), "{text}");
+        assert!(text.contains("\r\nRetry-After: 3\r\n"), "{text}");
+        assert!(text.ends_with(r#"{"title":"Method Not Allowed","status":405,"detail":"no"}"#));
+        let replay = Reply::to_payment(Answer::Replayed(Status::Processed)).unwrap();
+        assert!(written(&replay, None).contains("\r\nIdempotent-Replayed: true\r\n"));
+    }
+
+    #[test]
+    fn readiness_is_200_only_when_the_process_and_its_journal_are_well() {
+        let rows = [
+            (Readiness::Ready, true, 200),
+            (Readiness::Ready, false, 503),
+            (Readiness::Starting, true, 503),
+            (Readiness::Draining, true, 503),
+            (Readiness::CoreStuck(crate::payment::CoreId(1)), true, 503),
+        ];
+        for (readiness, is_fit, status) in rows {
+            assert_eq!(
+                Reply::to_probe(readiness, is_fit).status,
+                status,
+                "{readiness:?}"
+            );
+        }
+    }
+}
