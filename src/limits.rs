@@ -127,6 +127,8 @@ pub const SIM_HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const SIM_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Scripted faults at once; every request looks at each of them.
 pub const SIM_FAULTS_MAX: usize = 256;
+/// Payments kept in the order of their arrival, for tests of orders and re-sends: 48 bytes each.
+pub const SIM_LOG_MAX: usize = 100_000;
 /// While refusing connections the accept loop looks this often whether it may listen again.
 pub const SIM_REFUSING_PAUSE: Duration = Duration::from_millis(1);
 /// Pause after a failed accept: at the descriptor limit accept fails at once, for ever.

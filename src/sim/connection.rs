@@ -98,7 +98,7 @@ impl Connection {
             }
         };
         if let Some(order) = order {
-            self.processor.shared.lock().store.note_attempt(order.id);
+            self.processor.shared.lock().note(order);
         }
         let act = self.meet(Moment::Body, route).await?;
         if let (Some(Act::ResetChargeLater(ms)), Some(order)) = (act, order) {
@@ -147,47 +147,55 @@ impl Connection {
             | Act::ResetBody
             | Act::Drip(_)
             | Act::Double
-            | Act::Garbage => Ok(Some(act)),
+            | Act::Garbage
+            | Act::Chunked
+            | Act::Interim
+            | Act::LastAnswer
+            | Act::CloseAfter
+            | Act::ResetAfter => Ok(Some(act)),
         }
     }
 
     /// Writes `reply`, or what the script makes of it.
     async fn answer(&mut self, reply: &Reply, act: Option<Act>, alive: bool) -> Result<(), End> {
-        let (mut bytes, head_bytes) = reply.bytes(alive);
-        let Some(act) = act else {
-            return self.write(bytes).await;
-        };
-        let (keep, then) = match act {
-            Act::CutHead => (head_bytes / 2, Err(End::Finish)),
-            Act::CutBody => (usize::midpoint(head_bytes, bytes.len()), Err(End::Finish)),
-            Act::ResetBody => (usize::midpoint(head_bytes, bytes.len()), Err(End::Reset)),
-            Act::Double => {
-                bytes.extend_from_within(..);
-                (bytes.len(), Ok(()))
+        let (bytes, head_bytes) = reply.bytes(alive);
+        let middle = usize::midpoint(head_bytes, bytes.len());
+        let cut = |keep: usize| bytes.get(..keep).unwrap_or_default().to_vec();
+        let (written, then) = match act {
+            None => (bytes, Ok(())),
+            Some(Act::CutHead) => (cut(head_bytes / 2), Err(End::Finish)),
+            Some(Act::CutBody) => (cut(middle), Err(End::Finish)),
+            Some(Act::ResetBody) => (cut(middle), Err(End::Reset)),
+            Some(Act::Double) => (bytes.repeat(2), Ok(())),
+            Some(Act::Garbage) => (b"\x16\x03\x01 no HTTP\r\n\r\n".to_vec(), Err(End::Finish)),
+            Some(Act::Drip(ms)) => return self.drip(bytes, ms).await,
+            Some(Act::Status(_) | Act::StatusRetryAfter(..)) => {
+                let reply = act.and_then(scripted_reply);
+                (reply.map_or(bytes, |reply| reply.bytes(alive).0), Ok(()))
             }
-            Act::Garbage => {
-                bytes = b"\x16\x03\x01 this is no HTTP\r\n\r\n".to_vec();
-                (bytes.len(), Err(End::Finish))
-            }
-            Act::Drip(ms) => {
-                for octet in bytes {
-                    self.write(vec![octet]).await?;
-                    monoio::time::sleep(faults::span(ms)).await;
-                }
-                return Ok(());
-            }
-            Act::Status(_) | Act::StatusRetryAfter(..) => {
-                bytes = scripted_reply(act).map_or(bytes, |reply| reply.bytes(alive).0);
-                (bytes.len(), Ok(()))
-            }
+            Some(Act::Chunked) => (reply.chunked(alive), Ok(())),
+            Some(Act::Interim) => (
+                [b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", &*bytes].concat(),
+                Ok(()),
+            ),
+            Some(Act::LastAnswer) => (reply.bytes(false).0, Err(End::Finish)),
+            Some(Act::CloseAfter) => (bytes, Err(End::Finish)),
+            Some(Act::ResetAfter) => (bytes, Err(End::Reset)),
             // `meet` has dealt with these, or they fit no answer.
-            Act::Reset | Act::Close | Act::Stall | Act::Pause(_) | Act::ResetChargeLater(_) => {
-                (bytes.len(), Ok(()))
-            }
+            Some(
+                Act::Reset | Act::Close | Act::Stall | Act::Pause(_) | Act::ResetChargeLater(_),
+            ) => (bytes, Ok(())),
         };
-        bytes.truncate(keep);
-        self.write(bytes).await?;
+        self.write(written).await?;
         then
+    }
+
+    async fn drip(&mut self, bytes: Vec<u8>, pause_ms: u64) -> Result<(), End> {
+        for octet in bytes {
+            self.write(vec![octet]).await?;
+            monoio::time::sleep(faults::span(pause_ms)).await;
+        }
+        Ok(())
     }
 
     async fn read_head(&mut self) -> Result<Head, End> {
@@ -282,6 +290,11 @@ fn scripted_reply(act: Act) -> Option<Reply> {
         | Act::ResetBody
         | Act::Drip(_)
         | Act::Double
-        | Act::Garbage => None,
+        | Act::Garbage
+        | Act::Chunked
+        | Act::Interim
+        | Act::LastAnswer
+        | Act::CloseAfter
+        | Act::ResetAfter => None,
     }
 }

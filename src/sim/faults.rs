@@ -75,6 +75,16 @@ pub enum Act {
     Double,
     /// At the answer: bytes that are no HTTP.
     Garbage,
+    /// At the answer, and legal: its body in two chunks, as the real one writes all of its JSON.
+    Chunked,
+    /// At the answer, and legal: a 103 before it.
+    Interim,
+    /// At the answer, and legal: with `Connection: close`, then FIN.
+    LastAnswer,
+    /// At the answer, and legal: FIN behind it unannounced, so that a pooled connection is dead.
+    CloseAfter,
+    /// At the answer: RST behind it.
+    ResetAfter,
 }
 
 impl Act {
@@ -92,7 +102,12 @@ impl Act {
             | Self::ResetBody
             | Self::Drip(_)
             | Self::Double
-            | Self::Garbage => matches!(moment, Moment::Answer),
+            | Self::Garbage
+            | Self::Chunked
+            | Self::Interim
+            | Self::LastAnswer
+            | Self::CloseAfter
+            | Self::ResetAfter => matches!(moment, Moment::Answer),
         }
     }
 }

@@ -24,7 +24,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,11 +33,11 @@ use monoio::{LegacyDriver, RuntimeBuilder};
 
 pub use self::faults::{Act, Fault, FaultId, Misfit, Moment, Route};
 pub use self::store::{Row, Window};
-pub use self::wire::Fee;
+pub use self::wire::{Fee, Order};
 
 use self::connection::Connection;
 use self::processor::{Processor, Shared, State};
-use self::socket::{Connections, Gate};
+use self::socket::{Connections, Gate, Mode};
 use crate::limits;
 use crate::payment::{Totals, UpstreamId};
 
@@ -92,11 +91,10 @@ impl Simulator {
         let gate = Arc::new(Gate::open(options.listen)?);
         let shared = Shared::new(State::new(&options));
         let connections = Arc::new(Connections::default());
-        let mode = Arc::new(AtomicU8::new(LISTENING));
         let door = Door {
             acceptor: gate.acceptor()?,
+            gate: Arc::clone(&gate),
             connections: Arc::clone(&connections),
-            mode: Arc::clone(&mode),
         };
         let (started, is_started) = mpsc::channel();
         let state = shared.clone();
@@ -108,16 +106,10 @@ impl Simulator {
             shared,
             gate,
             connections,
-            mode,
             thread: Some(thread),
         })
     }
 }
-
-// The gate's modes.
-const LISTENING: u8 = 0;
-const REFUSING: u8 = 1;
-const STOPPING: u8 = 2;
 
 /// A running processor. Dropping it stops it.
 #[derive(Debug)]
@@ -125,7 +117,6 @@ pub struct SimulatorHandle {
     shared: Shared,
     gate: Arc<Gate>,
     connections: Arc<Connections>,
-    mode: Arc<AtomicU8>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -159,13 +150,10 @@ impl SimulatorHandle {
     /// The port cannot be listened on again.
     pub fn set_refusing(&self, refusing: bool) -> io::Result<()> {
         if refusing {
-            self.mode.store(REFUSING, Ordering::SeqCst);
-            self.gate.shut();
+            self.gate.refuse();
             return Ok(());
         }
-        self.gate.reopen()?;
-        self.mode.store(LISTENING, Ordering::SeqCst);
-        Ok(())
+        self.gate.reopen()
     }
 
     /// Resets every open connection. Work that they brought goes on.
@@ -232,6 +220,13 @@ impl SimulatorHandle {
         all
     }
 
+    /// The payments that were read in full, in their order, duplicates included; at most the first
+    /// [`limits::SIM_LOG_MAX`] since the last purge.
+    #[must_use]
+    pub fn log(&self) -> Vec<Order> {
+        self.shared.lock().log.clone()
+    }
+
     /// Payments at work and waiting for a place.
     #[must_use]
     pub fn in_flight(&self) -> (usize, usize) {
@@ -241,7 +236,7 @@ impl SimulatorHandle {
 
     /// Forgets all rows and attempts.
     pub fn purge(&self) {
-        self.shared.lock().store.purge();
+        self.shared.lock().purge();
     }
 
     /// Stops it at once, as a kill does: connections are reset, and payments still in their delay
@@ -254,8 +249,7 @@ impl SimulatorHandle {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        self.mode.store(STOPPING, Ordering::SeqCst);
-        self.gate.shut();
+        self.gate.stop();
         self.connections.reset_all();
         // A thread that panicked has nothing left to stop.
         let _ = thread.join();
@@ -271,8 +265,8 @@ impl Drop for SimulatorHandle {
 /// What the processor's thread takes along.
 struct Door {
     acceptor: std::net::TcpListener,
+    gate: Arc<Gate>,
     connections: Arc<Connections>,
-    mode: Arc<AtomicU8>,
 }
 
 impl Door {
@@ -293,24 +287,19 @@ impl Door {
                 }
             };
             let _ = started.send(Ok(()));
-            let processor = Rc::new(Processor::new(shared));
-            accept(&listener, &processor, &self.connections, &self.mode).await;
+            let processor = Rc::new(Processor::new(shared, Arc::clone(&self.gate)));
+            accept(&listener, &processor, &self.connections).await;
         });
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    processor: &Rc<Processor>,
-    connections: &Arc<Connections>,
-    mode: &AtomicU8,
-) {
+async fn accept(listener: &TcpListener, processor: &Rc<Processor>, connections: &Arc<Connections>) {
     loop {
         let accepted = listener.accept().await;
-        let pause = match mode.load(Ordering::SeqCst) {
-            STOPPING => break,
-            REFUSING => limits::SIM_REFUSING_PAUSE,
-            _ => limits::SIM_ACCEPT_PAUSE,
+        let pause = match processor.gate.mode() {
+            Mode::Stopped => break,
+            Mode::Refusing => limits::SIM_REFUSING_PAUSE,
+            Mode::Listening => limits::SIM_ACCEPT_PAUSE,
         };
         let Ok((stream, _)) = accepted else {
             monoio::time::sleep(pause).await;

@@ -18,6 +18,7 @@ use super::faults::{self, Act, Fault, Misfit, Moment, Route, Script};
 use super::permits::{Admission, HealthPermits, Places};
 use super::reply::Reply;
 use super::request::{Admin, Call};
+use super::socket::Gate;
 use super::store::{Inserted, Store};
 use super::wire::{self, Fee, Order};
 use super::{Deciding, SimulatorOptions};
@@ -30,6 +31,8 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) places: Places,
     pub(super) script: Script,
+    /// What was read in full, in its order; bounded.
+    pub(super) log: Vec<Order>,
     pub(super) delay_ms: u64,
     pub(super) failing: bool,
     health: HealthPermits,
@@ -44,6 +47,7 @@ impl State {
             store: Store::default(),
             places: Places::default(),
             script: Script::default(),
+            log: Vec::new(),
             delay_ms: 0,
             failing: false,
             health: HealthPermits::new(options.health_window),
@@ -51,6 +55,20 @@ impl State {
             fee: options.fee,
             deciding: options.deciding,
         }
+    }
+
+    /// A payment was read in full.
+    pub(super) fn note(&mut self, order: Order) {
+        self.store.note_attempt(order.id);
+        if self.log.len() < limits::SIM_LOG_MAX {
+            self.log.push(order);
+        }
+    }
+
+    /// Forgets all payments.
+    pub(super) fn purge(&mut self) {
+        self.store.purge();
+        self.log.clear();
     }
 
     /// Replaces the script, or leaves it as it was when one of the faults does not fit.
@@ -103,16 +121,18 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Processor {
     pub(super) shared: Shared,
+    pub(super) gate: Arc<Gate>,
     clock: Clock,
     /// Payments that wait for a place, the one that came first in front.
     turns: RefCell<VecDeque<Rc<Turn>>>,
 }
 
 impl Processor {
-    pub(super) fn new(shared: Shared) -> Self {
+    pub(super) fn new(shared: Shared, gate: Arc<Gate>) -> Self {
         let clock = Clock::new(Clock::process_start());
         Self {
             shared,
+            gate,
             clock,
             turns: RefCell::default(),
         }
@@ -133,17 +153,30 @@ impl Processor {
                 None => Reply::empty(404),
             },
             Call::Health => self.health().await,
-            Call::Admin(admin) => {
-                let mut state = self.shared.lock();
-                if token == Some(state.token.as_str()) {
-                    state.administer(admin, body).unwrap_or_else(bad_request)
-                } else {
-                    Reply::empty(401)
-                }
-            }
+            Call::Admin(admin) => self.admin(admin, token, body),
             Call::WrongMethod => Reply::empty(405),
             Call::Unknown => Reply::empty(404),
         }
+    }
+
+    fn admin(&self, admin: Admin, token: Option<&str>, body: &[u8]) -> Reply {
+        let mut state = self.shared.lock();
+        if token != Some(state.token.as_str()) {
+            return Reply::empty(401);
+        }
+        let reply = state.administer(admin, body);
+        if let (Admin::Refusing, Some(_)) = (admin, &reply)
+            && let Some(ms) = wire::read_field("ms", body)
+        {
+            let gate = Arc::clone(&self.gate);
+            gate.refuse();
+            monoio::spawn(async move {
+                monoio::time::sleep(faults::span(ms)).await;
+                // It fails when somebody else took the port, which its reserve rules out.
+                let _ = gate.reopen();
+            });
+        }
+        reply.unwrap_or_else(bad_request)
     }
 
     async fn health(&self) -> Reply {
@@ -208,7 +241,7 @@ impl State {
             )),
             Admin::Rows => Some(Reply::new(200, wire::rows(self.store.rows()))),
             Admin::Purge => {
-                self.store.purge();
+                self.purge();
                 Some(Reply::new(200, wire::message("All payments purged.")))
             }
             Admin::Token => {
@@ -238,6 +271,10 @@ impl State {
                     200,
                     wire::changed("faults", was, self.script.len()),
                 ))
+            }
+            Admin::Refusing => {
+                let ms: u64 = wire::read_field("ms", body)?;
+                Some(Reply::new(200, wire::changed("refusing", 0, ms)))
             }
             Admin::ListFaults => {
                 let list: Vec<_> = self.script.list().collect();

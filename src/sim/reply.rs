@@ -42,7 +42,44 @@ impl Reply {
     /// Its bytes, and how many of them are the head with its empty line.
     #[must_use]
     pub fn bytes(&self, keeps_alive: bool) -> (Vec<u8>, usize) {
-        let mut out = Vec::with_capacity(160 + self.body.len());
+        let mut out = self.head(keeps_alive);
+        // A 204 has no body and so no length (RFC 9110, section 8.6).
+        if self.status == 204 {
+            out.extend_from_slice(b"\r\n");
+            let head_bytes = out.len();
+            return (out, head_bytes);
+        }
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "Content-Length: {}\r\n\r\n", self.body.len());
+        let head_bytes = out.len();
+        out.extend_from_slice(&self.body);
+        (out, head_bytes)
+    }
+
+    /// The same with its body in two chunks; as it is when it has none.
+    #[must_use]
+    pub fn chunked(&self, keeps_alive: bool) -> Vec<u8> {
+        if self.body.is_empty() {
+            return self.bytes(keeps_alive).0;
+        }
+        let mut out = self.head(keeps_alive);
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+        let (first, second) = self.body.split_at(self.body.len() / 2);
+        for chunk in [first, second]
+            .into_iter()
+            .filter(|chunk| !chunk.is_empty())
+        {
+            let _ = write!(out, "{:x}\r\n", chunk.len());
+            out.extend_from_slice(chunk);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"0\r\n\r\n");
+        out
+    }
+
+    /// The head without what tells the body's end.
+    fn head(&self, keeps_alive: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(192 + self.body.len());
         // Writing to a Vec cannot fail.
         let _ = write!(
             out,
@@ -59,16 +96,7 @@ impl Reply {
         if !self.body.is_empty() {
             out.extend_from_slice(b"Content-Type: application/json; charset=utf-8\r\n");
         }
-        // A 204 has no body and so no length (RFC 9110, section 8.6).
-        if self.status != 204 {
-            let _ = write!(out, "Content-Length: {}\r\n", self.body.len());
-        }
-        out.extend_from_slice(b"\r\n");
-        let head_bytes = out.len();
-        if self.status != 204 {
-            out.extend_from_slice(&self.body);
-        }
-        (out, head_bytes)
+        out
     }
 }
 
@@ -106,6 +134,13 @@ mod tests {
              Content-Length: 2\r\n\r\n{}"
         );
         assert_eq!(text.get(head_bytes..), Some("{}"));
+        assert_eq!(
+            Reply::empty(404).chunked(true),
+            Reply::empty(404).bytes(true).0
+        );
+        let text = String::from_utf8(Reply::new(200, b"[1]".to_vec()).chunked(true)).unwrap();
+        let end = "Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n2\r\n1]\r\n0\r\n\r\n";
+        assert!(text.ends_with(end), "{text}");
         let (bytes, head_bytes) = Reply::empty(204).bytes(true);
         assert_eq!(bytes, b"HTTP/1.1 204 No Content\r\nServer: sim\r\n\r\n");
         assert_eq!(head_bytes, bytes.len());

@@ -51,6 +51,8 @@ pub enum Admin {
     Failure,
     /// `PUT /admin/configurations/faults`.
     Faults,
+    /// `PUT /admin/configurations/refusing`.
+    Refusing,
     /// `GET /admin/configurations/faults`.
     ListFaults,
 }
@@ -78,6 +80,7 @@ impl Call {
             "/admin/configurations/token" => ("PUT", Self::Admin(Admin::Token)),
             "/admin/configurations/delay" => ("PUT", Self::Admin(Admin::Delay)),
             "/admin/configurations/failure" => ("PUT", Self::Admin(Admin::Failure)),
+            "/admin/configurations/refusing" => ("PUT", Self::Admin(Admin::Refusing)),
             "/admin/configurations/faults" if method == "GET" => {
                 ("GET", Self::Admin(Admin::ListFaults))
             }

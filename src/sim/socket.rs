@@ -5,12 +5,22 @@ use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::limits;
+
+/// What the listener does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Listening,
+    /// Connects are refused as if no process listened.
+    Refusing,
+    /// For good.
+    Stopped,
+}
 
 /// A listener that can refuse connections and listen again on the same port.
 #[derive(Debug)]
@@ -21,21 +31,14 @@ pub(super) struct Gate {
     /// kernel takes an unbound port back as soon as a listener stops.
     _port: Socket,
     address: SocketAddr,
+    /// Changed only together with the socket, under this lock: a socket that listened again after
+    /// the stop would let the accept loop sleep for ever.
+    mode: Mutex<Mode>,
 }
 
 impl Gate {
     /// Listens on `address`; port 0 takes any free port.
     pub(super) fn open(address: SocketAddr) -> io::Result<Self> {
-        let bound = |address: SocketAddr| {
-            let socket = Socket::new(
-                Domain::for_address(address),
-                Type::STREAM,
-                Some(Protocol::TCP),
-            )?;
-            socket.set_reuse_address(true)?;
-            socket.bind(&SockAddr::from(address))?;
-            io::Result::Ok(socket)
-        };
         let port = bound(address)?;
         let address = port
             .local_addr()?
@@ -48,11 +51,16 @@ impl Gate {
             listener,
             _port: port,
             address,
+            mode: Mutex::new(Mode::Listening),
         })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        *self.lock()
     }
 
     /// A second descriptor of the same socket, to accept on.
@@ -61,15 +69,51 @@ impl Gate {
     }
 
     /// From now on connects are refused, and those not yet accepted are reset.
-    pub(super) fn shut(&self) {
+    pub(super) fn refuse(&self) {
+        self.shut(Mode::Refusing);
+    }
+
+    /// The same for good.
+    pub(super) fn stop(&self) {
+        self.shut(Mode::Stopped);
+    }
+
+    /// Listens again, unless stopped.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        let mut mode = self.lock();
+        match *mode {
+            Mode::Listening | Mode::Stopped => Ok(()),
+            Mode::Refusing => {
+                self.listener.listen(limits::SIM_BACKLOG)?;
+                *mode = Mode::Listening;
+                Ok(())
+            }
+        }
+    }
+
+    fn shut(&self, to: Mode) {
+        let mut mode = self.lock();
+        if *mode != Mode::Stopped {
+            *mode = to;
+        }
         // It fails only when the socket does not listen, which is what is wanted.
         let _ = self.listener.shutdown(std::net::Shutdown::Both);
     }
 
-    /// Listens again.
-    pub(super) fn reopen(&self) -> io::Result<()> {
-        self.listener.listen(limits::SIM_BACKLOG)
+    fn lock(&self) -> MutexGuard<'_, Mode> {
+        self.mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
 }
 
 /// The open connections, so that another thread can end them. A descriptor is taken out before it
@@ -105,7 +149,7 @@ impl Connections {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<RawFd>> {
+    fn lock(&self) -> MutexGuard<'_, HashSet<RawFd>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -144,11 +144,24 @@ impl Client {
         else {
             return Err(Broken::NoHttp);
         };
+        let begin = end + 4;
+        if head.contains("Transfer-Encoding: chunked") {
+            let Some(coded) = self.input[begin..]
+                .windows(5)
+                .position(|five| five == b"0\r\n\r\n")
+            else {
+                return Ok(None);
+            };
+            let text = String::from_utf8(self.input[begin..begin + coded].to_vec()).unwrap();
+            self.input.drain(..begin + coded + 5);
+            // Lines of size and data take turns; no body here holds a line's end.
+            let body = text.split("\r\n").skip(1).step_by(2).collect();
+            return Ok(Some(Answer { status, head, body }));
+        }
         let length = head
             .lines()
             .find_map(|line| line.strip_prefix("Content-Length: "))
             .map_or(0, |digits| digits.parse::<usize>().unwrap());
-        let begin = end + 4;
         let Some(body) = self.input.get(begin..begin + length) else {
             return Ok(None);
         };

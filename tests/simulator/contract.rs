@@ -230,6 +230,7 @@ fn admin_calls_need_the_token() {
         "PUT /admin/configurations/failure",
         "PUT /admin/configurations/faults",
         "GET /admin/configurations/faults",
+        "PUT /admin/configurations/refusing",
     ] {
         for headers in ["", "X-Rinha-Token: 124\r\n"] {
             client.send(

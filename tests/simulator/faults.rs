@@ -59,6 +59,11 @@ fn each_fault_at_each_moment() {
         (Moment::Answer, Act::Drip(0), Sees::Status(200), true),
         (Moment::Answer, Act::Double, Sees::Status(200), true),
         (Moment::Answer, Act::Garbage, Sees::NoHttp, true),
+        (Moment::Answer, Act::Chunked, Sees::Status(200), true),
+        (Moment::Answer, Act::Interim, Sees::Status(103), true),
+        (Moment::Answer, Act::LastAnswer, Sees::Status(200), true),
+        (Moment::Answer, Act::CloseAfter, Sees::Status(200), true),
+        (Moment::Answer, Act::ResetAfter, Sees::Status(200), true),
     ];
     let sim = start();
     for (number, (moment, act, expected, charged)) in (0..).zip(rows) {
@@ -94,6 +99,39 @@ fn an_answer_that_comes_twice_comes_twice() {
     let first = client.read().unwrap();
     assert_eq!(client.read().unwrap(), first);
     assert_eq!(client.pay(2), 200, "the connection lives on");
+}
+
+#[test]
+fn legal_oddities_are_followed_by_what_they_promise() {
+    let sim = start();
+    let body = r#"{"message":"payment processed successfully"}"#;
+    let rows = [
+        (Act::Chunked, Ok(200)),
+        (Act::Interim, Ok(200)),
+        (Act::LastAnswer, Err(Broken::Closed { octets: 0 })),
+        (Act::CloseAfter, Err(Broken::Closed { octets: 0 })),
+        (Act::ResetAfter, Err(Broken::Reset)),
+    ];
+    for (number, (act, then)) in (0..).step_by(2).zip(rows) {
+        sim.inject(Fault::new(Moment::Answer, act).next(1)).unwrap();
+        let mut client = Client::connect(sim.address());
+        client.send_payment(number);
+        let mut answer = client.read().unwrap();
+        if act == Act::Interim {
+            answer = client.read().unwrap();
+        }
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (200, body),
+            "{act:?}"
+        );
+        let says_close = answer.head.contains("Connection: close");
+        assert_eq!(says_close, act == Act::LastAnswer, "{act:?}");
+        if then.is_ok() {
+            client.send_payment(number + 1);
+        }
+        assert_eq!(client.read().map(|answer| answer.status), then, "{act:?}");
+    }
 }
 
 #[test]
@@ -165,6 +203,33 @@ fn a_processor_that_refuses_is_there_again_on_the_same_port() {
         sim.set_refusing(false).unwrap();
         assert_eq!(Client::connect(sim.address()).pay(2 * round + 1), 200);
     }
+}
+
+#[test]
+fn it_refuses_for_a_while_when_told_over_http() {
+    let sim = start();
+    let mut open = Client::connect(sim.address());
+    let body = r#"{"ms":300}"#;
+    let answer = open.call("PUT /admin/configurations/refusing", body);
+    assert_eq!(answer.body, r#"{"config":"refusing","was":0,"is":300}"#);
+    wait_until("it listens again", || {
+        Client::try_connect(sim.address()).is_ok_and(|mut client| client.look_up(1) == 404)
+    });
+    sim.stop();
+}
+
+#[test]
+fn what_was_read_is_kept_in_its_order() {
+    let sim = start();
+    let mut client = Client::connect(sim.address());
+    assert_eq!(
+        (client.pay(2), client.pay(1), client.pay(2)),
+        (200, 200, 422)
+    );
+    let ids: Vec<_> = sim.log().iter().map(|order| order.id).collect();
+    assert_eq!(ids, [id(2), id(1), id(2)]);
+    sim.purge();
+    assert_eq!(sim.log(), []);
 }
 
 #[test]

@@ -80,6 +80,11 @@ fn an_act_that_cannot_happen_at_its_moment_is_refused() {
         (Act::Drip(1), &[Answer]),
         (Act::Double, &[Answer]),
         (Act::Garbage, &[Answer]),
+        (Act::Chunked, &[Answer]),
+        (Act::Interim, &[Answer]),
+        (Act::LastAnswer, &[Answer]),
+        (Act::CloseAfter, &[Answer]),
+        (Act::ResetAfter, &[Answer]),
     ];
     for (act, moments) in rows {
         for moment in everywhere {

@@ -50,6 +50,10 @@ fn calls_are_told_by_method_and_path() {
             "GET /admin/configurations/faults",
             Call::Admin(Admin::ListFaults),
         ),
+        (
+            "PUT /admin/configurations/refusing",
+            Call::Admin(Admin::Refusing),
+        ),
         ("GET /", Call::Unknown),
     ];
     for (line, expected) in rows {
