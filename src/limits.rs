@@ -131,6 +131,9 @@ pub const SIM_FAULTS_MAX: usize = 256;
 pub const SIM_LOG_MAX: usize = 100_000;
 /// While refusing connections the accept loop looks this often whether it may listen again.
 pub const SIM_REFUSING_PAUSE: Duration = Duration::from_millis(1);
+/// A stop looks this often, a millisecond apart, whether every task has ended; they need one turn
+/// of the loop each. Beyond it their descriptors stay open until the process ends.
+pub const SIM_STOP_LOOKS_MAX: u32 = 2_000;
 /// Pause after a failed accept: at the descriptor limit accept fails at once, for ever.
 pub const SIM_ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 

@@ -10,6 +10,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 
 use super::faults::{self, Act, Moment, Route};
+use super::pauses::Stopped;
 use super::processor::{self, Processor};
 use super::reply::Reply;
 use super::request::{Call, Head, Unreadable};
@@ -26,6 +27,12 @@ enum End {
     Reset,
     /// FIN after all that was written.
     Finish,
+}
+
+impl From<Stopped> for End {
+    fn from(_: Stopped) -> Self {
+        Self::Reset
+    }
 }
 
 /// A connection.
@@ -109,12 +116,12 @@ impl Connection {
             (Some(reply), _) => reply,
             (None, Some(order)) => {
                 // A task of its own: it ends whatever becomes of this connection.
-                monoio::spawn(Rc::clone(&self.processor).pay(order, faults::span(0))).await
+                monoio::spawn(Rc::clone(&self.processor).pay(order, faults::span(0))).await?
             }
             (None, None) => {
                 self.processor
                     .work(head.call, head.token.as_deref(), &body)
-                    .await
+                    .await?
             }
         };
         let act = self.meet(Moment::Answer, route).await?;
@@ -136,7 +143,7 @@ impl Connection {
                 Err(End::Finish)
             }
             Act::Pause(ms) => {
-                monoio::time::sleep(faults::span(ms)).await;
+                self.processor.pauses.sleep(faults::span(ms)).await?;
                 Ok(None)
             }
             Act::Status(_)
@@ -193,7 +200,7 @@ impl Connection {
     async fn drip(&mut self, bytes: Vec<u8>, pause_ms: u64) -> Result<(), End> {
         for octet in bytes {
             self.write(vec![octet]).await?;
-            monoio::time::sleep(faults::span(pause_ms)).await;
+            self.processor.pauses.sleep(faults::span(pause_ms)).await?;
         }
         Ok(())
     }

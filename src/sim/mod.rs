@@ -12,6 +12,7 @@
 
 mod connection;
 pub mod faults;
+mod pauses;
 pub mod permits;
 mod processor;
 pub mod reply;
@@ -289,6 +290,14 @@ impl Door {
             let _ = started.send(Ok(()));
             let processor = Rc::new(Processor::new(shared, Arc::clone(&self.gate)));
             accept(&listener, &processor, &self.connections).await;
+            processor.pauses.stop();
+            self.connections.reset_all();
+            for _ in 0..limits::SIM_STOP_LOOKS_MAX {
+                if self.connections.count() == 0 && processor.pauses.count() == 0 {
+                    break;
+                }
+                monoio::time::sleep(limits::SIM_REFUSING_PAUSE).await;
+            }
         });
     }
 }

@@ -9,12 +9,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::faults::{self, Act, Fault, Misfit, Moment, Route, Script};
+use super::pauses::{Pauses, Stopped};
 use super::permits::{Admission, HealthPermits, Places};
 use super::reply::Reply;
 use super::request::{Admin, Call};
@@ -122,6 +123,7 @@ impl Shared {
 pub(super) struct Processor {
     pub(super) shared: Shared,
     pub(super) gate: Arc<Gate>,
+    pub(super) pauses: Rc<Pauses>,
     clock: Clock,
     /// Payments that wait for a place, the one that came first in front.
     turns: RefCell<VecDeque<Rc<Turn>>>,
@@ -133,6 +135,7 @@ impl Processor {
         Self {
             shared,
             gate,
+            pauses: Rc::default(),
             clock,
             turns: RefCell::default(),
         }
@@ -144,19 +147,24 @@ impl Processor {
     }
 
     /// Works on anything but a payment.
-    pub(super) async fn work(&self, call: Call, token: Option<&str>, body: &[u8]) -> Reply {
-        match call {
+    pub(super) async fn work(
+        &self,
+        call: Call,
+        token: Option<&str>,
+        body: &[u8],
+    ) -> Result<Reply, Stopped> {
+        Ok(match call {
             // `connection` takes payments to `pay`, because they are tasks of their own.
             Call::Pay => bad_request(),
             Call::Lookup(id) => match self.shared.lock().store.find(id) {
                 Some(row) => Reply::new(200, wire::found(row)),
                 None => Reply::empty(404),
             },
-            Call::Health => self.health().await,
+            Call::Health => self.health().await?,
             Call::Admin(admin) => self.admin(admin, token, body),
             Call::WrongMethod => Reply::empty(405),
             Call::Unknown => Reply::empty(404),
-        }
+        })
     }
 
     fn admin(&self, admin: Admin, token: Option<&str>, body: &[u8]) -> Reply {
@@ -168,44 +176,44 @@ impl Processor {
         if let (Admin::Refusing, Some(_)) = (admin, &reply)
             && let Some(ms) = wire::read_field("ms", body)
         {
-            let gate = Arc::clone(&self.gate);
-            gate.refuse();
+            self.gate.refuse();
+            let (gate, pauses) = (Arc::clone(&self.gate), Rc::clone(&self.pauses));
             monoio::spawn(async move {
-                monoio::time::sleep(faults::span(ms)).await;
-                // It fails when somebody else took the port, which its reserve rules out.
-                let _ = gate.reopen();
+                if pauses.sleep(faults::span(ms)).await.is_ok() {
+                    // It fails when somebody else took the port, which its reserve rules out.
+                    let _ = gate.reopen();
+                }
             });
         }
         reply.unwrap_or_else(bad_request)
     }
 
-    async fn health(&self) -> Reply {
+    async fn health(&self) -> Result<Reply, Stopped> {
         let permit = self.shared.lock().health.enter(self.clock.now().mono);
         let Some(wait) = permit else {
-            return too_many();
+            return Ok(too_many());
         };
-        if !wait.is_zero() {
-            monoio::time::sleep(wait).await;
-        }
+        self.pauses.sleep(wait).await?;
         let state = self.shared.lock();
-        Reply::new(200, wire::health(state.failing, state.delay_ms))
+        let body = wire::health(state.failing, state.delay_ms);
+        Ok(Reply::new(200, body))
     }
 
     /// Works on one payment to the end, whoever still listens.
-    pub(super) async fn pay(self: Rc<Self>, order: Order, hang: Duration) -> Reply {
-        if !hang.is_zero() {
-            monoio::time::sleep(hang).await;
-        }
+    pub(super) async fn pay(
+        self: Rc<Self>,
+        order: Order,
+        hang: Duration,
+    ) -> Result<Reply, Stopped> {
+        self.pauses.sleep(hang).await?;
         let admission = self.shared.lock().places.enter();
         match admission {
             Admission::Run => {}
-            Admission::Queue => self.turn().await,
-            Admission::Refuse => return too_many(),
+            Admission::Queue => self.turn().await?,
+            Admission::Refuse => return Ok(too_many()),
         }
         let delay = faults::span(self.shared.lock().delay_ms);
-        if !delay.is_zero() {
-            monoio::time::sleep(delay).await;
-        }
+        self.pauses.sleep(delay).await?;
         let (reply, is_next) = {
             let mut state = self.shared.lock();
             (state.charge(order), state.places.leave())
@@ -213,21 +221,21 @@ impl Processor {
         if is_next && let Some(turn) = self.turns.borrow_mut().pop_front() {
             turn.grant();
         }
-        reply
+        Ok(reply)
     }
 
     /// Waits for a place.
-    async fn turn(&self) {
+    async fn turn(&self) -> Result<(), Stopped> {
         let turn = Rc::new(Turn::default());
         self.turns.borrow_mut().push_back(Rc::clone(&turn));
-        std::future::poll_fn(|context| {
+        let is_granted = |context: &mut Context<'_>| {
             if turn.is_granted.get() {
                 return Poll::Ready(());
             }
             turn.waker.replace(Some(context.waker().clone()));
             Poll::Pending
-        })
-        .await;
+        };
+        self.pauses.until(is_granted).await
     }
 }
 
