@@ -8,6 +8,7 @@ pub mod cores;
 pub mod events;
 pub mod http;
 pub mod journal;
+pub mod latency;
 pub mod ledger;
 pub mod limits;
 pub mod logging;

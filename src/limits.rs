@@ -214,6 +214,7 @@ const _: () = assert!(
     (JOURNAL_BUFFER_BYTES_MAX as u64) + 4096 < JOURNAL_SEGMENT_BYTES,
     "one batch fits one segment"
 );
+
 // ---- reactor ----
 
 /// Entries of a core's submission queue. One wait submits all that was queued since the last, so a
@@ -277,3 +278,12 @@ pub const PAYMENTS_PATH_PREFIX: &str = "/payments/";
 pub const ACCESS_LOG_EVERY: u32 = 1_000;
 /// How often a closing core looks whether anything is left to do.
 pub const CLOSING_INTERVAL: Duration = Duration::from_millis(10);
+
+// ---- latency ----
+
+/// Length of a slice of recent latency; five of them are the window of ten seconds, in which a
+/// processor's change of mood shows while a quiet minute does not hang on.
+pub const LATENCY_SLICE: Duration = Duration::from_secs(2);
+/// How long a quantile is used again. At 20,000 payments a second on a core this saves 199 of 200
+/// walks through the histogram, and a hedge delay that is 10 ms old is as good as a new one.
+pub const LATENCY_QUANTILE_AGE_MAX: Duration = Duration::from_millis(10);
