@@ -12,6 +12,7 @@ pub mod latency;
 pub mod ledger;
 pub mod limits;
 pub mod logging;
+pub mod mailbox;
 pub mod metrics;
 pub mod pay;
 pub mod payment;

@@ -287,3 +287,14 @@ pub const LATENCY_SLICE: Duration = Duration::from_secs(2);
 /// How long a quantile is used again. At 20,000 payments a second on a core this saves 199 of 200
 /// walks through the histogram, and a hedge delay that is 10 ms old is as good as a new one.
 pub const LATENCY_QUANTILE_AGE_MAX: Duration = Duration::from_millis(10);
+
+// ---- mailbox ----
+
+/// Hand-overs without reply that all ordered pairs of cores share: as many as 32 times the default
+/// CONCURRENCY_LIMIT, so that an uneven spread of clients over cores is refused by that limit and
+/// not by a ring.
+pub const MAILBOX_LETTERS_TOTAL: usize = 65_536;
+/// Least capacity of a ring: with 64 cores a core still hands over 4,032 payments at once.
+pub const MAILBOX_CAPACITY_MIN: usize = 64;
+/// Most of a ring: the default CONCURRENCY_LIMIT, all of it accepted by one core of two.
+pub const MAILBOX_CAPACITY_MAX: usize = 2_048;
