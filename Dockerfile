@@ -1,0 +1,47 @@
+# p99 as an image: `docker build -t p99 .`
+#
+# Build arguments:
+#   TARGET_CPU   empty (any x86-64 or arm64 of the platform); x86-64-v3 or native where the image
+#                never leaves the machine
+#
+# The same image is the proxy (no argument), the simulated processor (`processor`) and the tools of
+# an operator (`check`, `health`, `pending`, `journal`, `resolve`).
+
+FROM rust:1-bookworm AS build
+WORKDIR /build
+ARG TARGET_CPU=""
+
+# The dependencies are a layer of their own: it is made anew only when Cargo.toml or Cargo.lock
+# change. Cargo wants to see every target that the manifest names, so empty ones stand in.
+COPY Cargo.toml Cargo.lock ./
+RUN set -eu; \
+    mkdir -p src benches; \
+    echo 'fn main() {}' > src/main.rs; \
+    touch src/lib.rs; \
+    awk '/^\[\[bench\]\]/ { named = 1 } named && /^name/ { gsub(/"/, "", $3); print $3; named = 0 }' \
+        Cargo.toml | while read -r name; do touch "benches/$name.rs"; done; \
+    if [ -n "$TARGET_CPU" ]; then export RUSTFLAGS="-C target-cpu=$TARGET_CPU"; fi; \
+    cargo build --release --locked --bin p99
+
+# COPY keeps the files' times, which may be older than the empty ones that were just built.
+COPY src src
+RUN set -eu; \
+    find src -name '*.rs' -exec touch {} +; \
+    if [ -n "$TARGET_CPU" ]; then export RUSTFLAGS="-C target-cpu=$TARGET_CPU"; fi; \
+    cargo build --release --locked --bin p99
+
+FROM debian:bookworm-slim
+# A fixed number, so that volumes and unix sockets can be shared by id.
+RUN groupadd --gid 10001 p99 \
+    && useradd --uid 10001 --gid p99 --no-create-home --home-dir /var/lib/p99 --shell /usr/sbin/nologin p99 \
+    && install -d -o p99 -g p99 -m 0750 /var/lib/p99 /run/p99
+COPY --from=build /build/target/release/p99 /usr/local/bin/p99
+USER 10001:10001
+WORKDIR /var/lib/p99
+VOLUME /var/lib/p99
+EXPOSE 9999
+# SIGTERM: readyz turns 503, the listeners close after DRAIN_DELAY_MS (3 s), what is in flight gets
+# SHUTDOWN_GRACE_SECS (10 s). Give `docker stop` more than both: --time 20, stop_grace_period: 20s.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["p99", "health"]
+ENTRYPOINT ["p99"]
