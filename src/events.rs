@@ -5,20 +5,17 @@
 //! [`Owner`]: crate::owner::Owner
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::breaker::Transition;
 use crate::clock::UnixMillis;
 use crate::journal::Record;
-use crate::payment::{Cents, CoreId, Found, Payment, Processor, Status, UpstreamId};
+use crate::payment::{Cents, CoreId, Found, Outcome, Payment, Processor, Status, UpstreamId};
+use crate::table::Key;
 
-/// Names one attempt of one payment on its owner core. A late word about an attempt that is gone
-/// carries an old generation and is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AttemptRef {
-    /// The attempt's place in its owner's table.
-    pub slot: u32,
-    /// Counts how often the place was used.
-    pub generation: u32,
-}
+/// Names one attempt on its owner core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptRef(pub Key);
 
 /// Where an answer goes: a reserved reply slot of the accepting core (I1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,9 +23,7 @@ pub struct ReplyTo {
     /// The core whose connection waits.
     pub core: CoreId,
     /// The reply's place in that core's table.
-    pub slot: u32,
-    /// Counts how often the place was used.
-    pub generation: u32,
+    pub key: Key,
 }
 
 /// Headers that are taken over from the client, sent upstream and returned.
@@ -141,6 +136,100 @@ pub enum Action {
         /// What to say.
         answer: Answer,
     },
+    /// Count it, and log it where it is worth a line. Nothing depends on it.
+    Note(Note),
+}
+
+/// What happened, for metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// An attempt ended.
+    AttemptEnded {
+        /// Of this payment.
+        id: UpstreamId,
+        /// There.
+        processor: Processor,
+        /// So.
+        outcome: Outcome,
+        /// Why.
+        reason: Reason,
+        /// From its first byte, zero when none was sent.
+        took: Duration,
+    },
+    /// A late answer replaced Unknown for its own attempt.
+    LateAnswer(Processor),
+    /// An id that was known already was asked for again.
+    Duplicate(Status),
+    /// A payment settled; with `processor` it was charged by us.
+    Settled {
+        /// Which.
+        id: UpstreamId,
+        /// As what.
+        status: Status,
+        /// Where.
+        processor: Option<Processor>,
+        /// How much.
+        amount: Cents,
+    },
+    /// The processor stores this id with a time that we never sent: somebody charged it earlier.
+    Foreign {
+        /// Which.
+        id: UpstreamId,
+        /// Where.
+        processor: Processor,
+    },
+    /// A request was turned away before it was claimed.
+    Shed(Shed),
+    /// A hedge, see [`Hedge`].
+    Hedge(Processor, Hedge),
+    /// The same id went to the same processor again after Unknown.
+    Resent(Processor),
+    /// A lookup was answered so.
+    LookedUp(Processor, Lookup),
+    /// A breaker moved.
+    Breaker(Processor, Transition),
+}
+
+/// Why an attempt ended as it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A whole answer with this status.
+    Status(u16),
+    /// No connection, or one that was dead before the first byte.
+    NoConnection,
+    /// Reset, EOF or bytes that are no answer, after bytes went out.
+    Cut,
+    /// No answer within ATTEMPT_TIMEOUT_MS.
+    Timeout,
+    /// Another processor became the better choice, or the client's time was up, before a byte was
+    /// sent.
+    Abandoned,
+}
+
+/// Why a request was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// CONCURRENCY_LIMIT.
+    Concurrency,
+    /// QUEUE_CAPACITY.
+    Queue,
+    /// The journal failed.
+    Journal,
+    /// No processor could be tried in time.
+    Unavailable,
+}
+
+/// What became of a hedge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hedge {
+    /// A second attempt was sent.
+    Fired,
+    /// It settled the payment.
+    Won,
+    /// The first attempt did.
+    Lost,
+    /// The budget, the breaker or the slots forbade one.
+    Denied,
 }
 
 /// What the client is told about a `POST /payments`. The HTTP status is chosen in `server`.

@@ -298,3 +298,73 @@ pub const MAILBOX_LETTERS_TOTAL: usize = 65_536;
 pub const MAILBOX_CAPACITY_MIN: usize = 64;
 /// Most of a ring: the default CONCURRENCY_LIMIT, all of it accepted by one core of two.
 pub const MAILBOX_CAPACITY_MAX: usize = 2_048;
+
+// ---- flow ----
+
+/// How many earlier `requestedAt` of a payment are remembered, to know a stored one as ours. A
+/// time goes out again only after a proven refusal, so one that is four refusals old can be stored
+/// only by a processor that lied; it would then be reported as charged by somebody else.
+pub const REQUESTED_AT_KEPT: usize = 4;
+
+// ---- owner ----
+
+/// The window of the hedge budget, one bucket a second.
+pub const HEDGE_WINDOW_SECS: usize = 10;
+/// The same as u64.
+pub const HEDGE_WINDOW_SECS_U64: u64 = 10;
+/// One extra attempt for every so many: 5 %.
+pub const HEDGE_ONE_IN: u64 = 20;
+/// Connections on which a late answer is still awaited, over all cores; the oldest is closed. Each
+/// holds a file descriptor and about 3 KiB, so 4,096 hold 12 MiB.
+pub const LATE_READS_MAX: usize = 4_096;
+/// While payments wait for a breaker or a slot of another core's probe, routing is asked again
+/// this often: five times faster than a client's shortest sensible patience.
+pub const PUMP_INTERVAL: Duration = Duration::from_millis(5);
+/// First and longest pause before a promised payment that was refused is tried again. The breaker
+/// paces the rest: it opens after CB_MIN_SAMPLES refusals.
+pub const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(50);
+/// See [`RETRY_PAUSE_FIRST`].
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Shortest first pause before an unanswered payment is sent again; the real one is the larger of
+/// this and four times the processor's p95.
+pub const RESEND_PAUSE_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause between two re-sends.
+pub const RESEND_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Settled claims that expire are removed this many a tick, so that a tick stays short.
+pub const EXPIRED_PER_TICK_MAX: usize = 64;
+/// Seconds of the ledger that are aged in one tick.
+pub const AGED_PER_TICK_MAX: usize = 64;
+/// Open payments that a journal may hold beyond the two queue bounds: they were taken in under the
+/// bounds of an earlier start, whose settings may have been wider.
+pub const RESTORED_MAX: usize = 1_000_000;
+
+// ---- upstream ----
+
+/// First size of a connection's request buffer: head and body of a payment are about 250 octets,
+/// trace headers may double that.
+pub const UPSTREAM_REQUEST_BYTES: usize = 512;
+/// First size of a connection's answer buffer, and the step by which it grows: the processors'
+/// answers are below 300 octets.
+pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
+/// Longest body of an answer. With the head's own bound it also bounds the buffer's growth.
+pub const UPSTREAM_BODY_BYTES_MAX: usize = 16_384;
+/// Addresses of one name that are tried.
+pub const ADDRESSES_MAX: usize = 8;
+/// Pause between two resolutions, so that a dead name costs its server one question a second.
+pub const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
+
+// ---- pay ----
+
+/// How long beyond REQUEST_TIMEOUT_MS an owner core may stay silent before the client's connection
+/// is closed without an answer (I1).
+pub const OWNER_SILENCE: Duration = Duration::from_secs(1);
+/// How often a core looks at what no event tells it: overdue replies, new addresses, gauges.
+pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
+/// How often connects under way are looked at; CONNECT_TIMEOUT_MS is exact to this.
+pub const CONNECT_SWEEP_INTERVAL: Duration = Duration::from_millis(10);
+/// The runtime's timers count in such steps.
+pub const TIMER_STEP: Duration = Duration::from_millis(1);
+/// A sync that takes longer turns readyz to 503.
+pub const SYNC_SLOW: Duration = Duration::from_secs(5);
+/// How long a peer may take to answer. It only adds up numbers: longer means that it is gone.
+pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);

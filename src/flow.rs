@@ -1,0 +1,401 @@
+//! One payment between its claim and its settling: what was sent where, what is proven, and so
+//! where it may go. `owner` moves it; nothing here touches a slot, a breaker or a timer.
+//!
+//! This file alone says whether a processor may get the payment, so I2 cannot be broken elsewhere:
+//! once bytes left for one processor, [`Flow::may_send`] refuses the other until every attempt
+//! there has ended NotSent or Refused (I3). Also keeps I9: `requestedAt` is minted with the Intent,
+//! a re-send keeps it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Mono, Now, UnixMillis};
+use crate::events::{AttemptRef, ReplyTo, Trace};
+use crate::limits;
+use crate::payment::{Payment, PerProcessor, Processor};
+
+/// One unsettled payment.
+#[derive(Debug)]
+pub struct Flow {
+    /// What to charge.
+    pub payment: Payment,
+    /// Where it stands.
+    pub stage: Stage,
+    /// The client that waits; none once it was answered.
+    pub waiter: Option<ReplyTo>,
+    /// Sent along when the client gave it.
+    pub trace: Option<Arc<Trace>>,
+    /// When it reached its owner; the order of every queue.
+    pub arrived: Mono,
+    /// When a client's patience ends: `arrived` + REQUEST_TIMEOUT_MS.
+    pub deadline: Mono,
+    /// When it was accepted, for FALLBACK_AFTER_MS across a restart.
+    pub accepted_at: UnixMillis,
+    /// How long it had waited before a restart; counts towards FALLBACK_AFTER_MS.
+    pub waited_before: Duration,
+    /// Whether the id may still be freed.
+    pub promise: Promise,
+    /// How often a refusal sent it back to wait; paces its next try.
+    pub retries: u32,
+    /// How often it was sent again without an answer; paces its next re-send.
+    pub resends: u32,
+    /// The journal record that its stage waits for.
+    pub record: u64,
+    tried: PerProcessor<Tried>,
+    requested_at: Option<UnixMillis>,
+    /// The times that went out before `requested_at`, newest first.
+    earlier: [Option<UnixMillis>; limits::REQUESTED_AT_KEPT],
+}
+
+/// Whether somebody counts on the payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// Nobody was told that p99 holds it: it may end in an error and free its id.
+    Open,
+    /// A 202 went out, or its journal record says that one may have: never freed.
+    Given,
+}
+
+/// Where a payment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its Accept is being written.
+    Accepting,
+    /// It waits for a slot, a breaker or its pause in the queue of this processor.
+    Waiting {
+        /// Whose queue.
+        at: Processor,
+        /// Not before.
+        not_before: Mono,
+    },
+    /// An attempt has a slot and gets a connection.
+    Connecting {
+        /// The one attempt that may write.
+        attempt: AttemptRef,
+    },
+    /// Its Intent is being written; the connection is ready.
+    WritingIntent {
+        /// The one attempt that may write.
+        attempt: AttemptRef,
+    },
+    /// Bytes are out and an answer is awaited.
+    Sending {
+        /// The attempt that was sent first.
+        attempt: AttemptRef,
+        /// The second attempt, if there is one.
+        hedge: HedgeState,
+    },
+    /// Bytes are out and nobody can say what became of them; it is sent there again at `resend_at`.
+    Unknown {
+        /// When to send it again.
+        resend_at: Mono,
+    },
+    /// A verdict that ends it is being written.
+    WritingVerdict {
+        /// What to do when it is durable.
+        ending: Ending,
+    },
+}
+
+/// The hedge of a payment that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeState {
+    /// It may be sent when this time comes.
+    Armed {
+        /// On the run axis.
+        at: Mono,
+    },
+    /// It gets a connection or waits for its answer.
+    Out {
+        /// The second attempt.
+        attempt: AttemptRef,
+    },
+    /// There will be none.
+    Over,
+}
+
+impl Ending {
+    /// Whether the payment was charged, by whomever.
+    #[must_use]
+    pub const fn is_charge(self) -> bool {
+        match self {
+            Self::Applied { .. } | Self::Foreign { .. } => true,
+            Self::RefusedForGood { .. } | Self::RefusedByAll | Self::Withdrawn => false,
+        }
+    }
+}
+
+/// How a payment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Charged by us.
+    Applied {
+        /// Where.
+        processor: Processor,
+        /// With this time, which decides its summary window.
+        requested_at: UnixMillis,
+    },
+    /// Charged earlier, by somebody else.
+    Foreign {
+        /// Where.
+        processor: Processor,
+        /// With this time.
+        requested_at: UnixMillis,
+    },
+    /// A processor refused it for good.
+    RefusedForGood {
+        /// Which.
+        processor: Processor,
+    },
+    /// At least one refused and none is left: the id is free again.
+    RefusedByAll,
+    /// None could be tried in time: the id is free again.
+    Withdrawn,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tried {
+    /// Attempts that were sent there and have ended neither NotSent nor Refused.
+    unresolved: u32,
+    /// What became of it there since the payment was last planned anew.
+    round: Round,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Round {
+    #[default]
+    Untried,
+    Unreachable,
+    Refused,
+}
+
+impl Flow {
+    /// A payment that was just claimed.
+    #[must_use]
+    pub fn new(payment: Payment, waiter: Option<ReplyTo>, now: Now) -> Self {
+        Self {
+            payment,
+            stage: Stage::Accepting,
+            waiter,
+            trace: None,
+            arrived: now.mono,
+            deadline: now.mono,
+            accepted_at: now.wall,
+            waited_before: Duration::ZERO,
+            promise: Promise::Open,
+            retries: 0,
+            resends: 0,
+            record: 0,
+            tried: PerProcessor::default(),
+            requested_at: None,
+            earlier: [None; limits::REQUESTED_AT_KEPT],
+        }
+    }
+
+    /// The processor that has unanswered bytes of this payment (I3), if one has.
+    #[must_use]
+    pub fn pinned(&self) -> Option<Processor> {
+        Processor::ALL
+            .into_iter()
+            .find(|processor| self.tried.get(*processor).unresolved > 0)
+    }
+
+    /// Whether bytes of this payment may go to `processor` (I2).
+    #[must_use]
+    pub fn may_send(&self, processor: Processor) -> bool {
+        self.tried.get(processor.other()).unresolved == 0
+    }
+
+    /// Whether `processor` was tried in vain since the payment was last planned anew.
+    #[must_use]
+    pub fn was_tried(&self, processor: Processor) -> bool {
+        self.tried.get(processor).round != Round::Untried
+    }
+
+    /// Whether a processor refused it since it was last planned anew.
+    #[must_use]
+    pub fn was_refused(&self) -> bool {
+        let refused = |processor| self.tried.get(processor).round == Round::Refused;
+        Processor::ALL.into_iter().any(refused)
+    }
+
+    /// How many attempts at `processor` may still charge it.
+    #[must_use]
+    pub fn unresolved(&self, processor: Processor) -> u32 {
+        self.tried.get(processor).unresolved
+    }
+
+    /// The `requestedAt` to send: a pinned payment keeps its own, any other mints one (I9).
+    pub fn mint(&mut self, wall: UnixMillis) -> UnixMillis {
+        if let (Some(requested_at), Some(_)) = (self.requested_at, self.pinned()) {
+            return requested_at;
+        }
+        if let Some(last) = self.requested_at.replace(wall) {
+            self.earlier.rotate_right(1);
+            if let Some(newest) = self.earlier.first_mut() {
+                *newest = Some(last);
+            }
+        }
+        wall
+    }
+
+    /// The `requestedAt` that went or goes out.
+    #[must_use]
+    pub fn requested_at(&self) -> Option<UnixMillis> {
+        self.requested_at
+    }
+
+    /// Whether a time that a processor stores is one that we sent.
+    #[must_use]
+    pub fn has_sent(&self, requested_at: UnixMillis) -> bool {
+        self.requested_at == Some(requested_at) || self.earlier.contains(&Some(requested_at))
+    }
+
+    /// Bytes leave for `processor`.
+    pub fn on_sent(&mut self, processor: Processor) {
+        assert!(
+            self.may_send(processor),
+            "I2: the other processor has unanswered bytes"
+        );
+        let tried = self.tried.get_mut(processor);
+        tried.unresolved = tried.unresolved.saturating_add(1);
+    }
+
+    /// One attempt that was sent to `processor` is proven not to have charged.
+    pub fn on_refused(&mut self, processor: Processor) {
+        let tried = self.tried.get_mut(processor);
+        assert!(
+            tried.unresolved > 0,
+            "I3: only an attempt that was sent can be refused"
+        );
+        tried.unresolved = tried.unresolved.saturating_sub(1);
+        tried.round = Round::Refused;
+    }
+
+    /// No connection to `processor` could be had.
+    pub fn on_not_sent(&mut self, processor: Processor) {
+        self.tried.get_mut(processor).round = Round::Unreachable;
+    }
+
+    /// A connection died under an attempt before its first byte: what [`Flow::on_sent`] counted
+    /// was never sent.
+    pub fn on_unsent(&mut self, processor: Processor) {
+        let tried = self.tried.get_mut(processor);
+        assert!(tried.unresolved > 0, "I3: nothing was counted as sent");
+        tried.unresolved = tried.unresolved.saturating_sub(1);
+        tried.round = Round::Unreachable;
+    }
+
+    /// How long it has waited for a processor, a restart included.
+    #[must_use]
+    pub fn waited(&self, now: Mono) -> Duration {
+        self.waited_before.saturating_add(now.since(self.arrived))
+    }
+
+    /// Every processor may be tried again.
+    pub fn begin_round(&mut self) {
+        for processor in Processor::ALL {
+            self.tried.get_mut(processor).round = Round::Untried;
+        }
+    }
+
+    /// Takes up a payment whose Intent was open when the process died: it may have been sent, and
+    /// no answer to it can ever come.
+    pub fn restore_pinned(&mut self, processor: Processor, requested_at: UnixMillis) {
+        self.requested_at = Some(requested_at);
+        self.on_sent(processor);
+    }
+
+    /// The pause before try number `count`, doubled from `first` up to `longest`, with a quarter
+    /// of jitter either way. The jitter is a hash of id and count: no luck is needed, and two
+    /// payments do not march in step.
+    #[must_use]
+    pub fn pause(&self, count: u32, first: Duration, longest: Duration) -> Duration {
+        let doubled = first.saturating_mul(1_u32.checked_shl(count).unwrap_or(u32::MAX));
+        let luck = self.payment.id.hash().rotate_left(count.wrapping_mul(7)) % 512;
+        let share = u32::try_from(luck).unwrap_or(0).saturating_add(768);
+        doubled.min(longest).saturating_mul(share) / 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{Cents, CorrelationId};
+
+    fn flow() -> Flow {
+        let correlation_id = CorrelationId::try_new("test-123").unwrap();
+        let id = correlation_id.upstream_id();
+        Flow::new(
+            Payment {
+                id,
+                correlation_id,
+                amount: Cents(2000),
+            },
+            None,
+            Now::default(),
+        )
+    }
+
+    #[test]
+    fn the_other_processor_is_barred_until_every_attempt_was_refused() {
+        let mut flow = flow();
+        flow.on_sent(Processor::Default);
+        flow.on_sent(Processor::Default);
+        assert_eq!(flow.pinned(), Some(Processor::Default));
+        flow.on_refused(Processor::Default);
+        assert!(
+            !flow.may_send(Processor::Fallback),
+            "I3: one attempt is still unanswered"
+        );
+        flow.on_refused(Processor::Default);
+        assert!(flow.may_send(Processor::Fallback));
+        assert_eq!(flow.pinned(), None);
+        assert!(flow.was_refused() && flow.was_tried(Processor::Default));
+    }
+
+    #[test]
+    #[should_panic(expected = "I2")]
+    fn sending_to_the_other_processor_while_bytes_are_out_stops_the_process() {
+        let mut flow = flow();
+        flow.on_sent(Processor::Default);
+        flow.on_sent(Processor::Fallback);
+    }
+
+    #[test]
+    fn a_resend_keeps_its_time_and_a_new_attempt_mints_one() {
+        let mut flow = flow();
+        assert_eq!(flow.mint(UnixMillis(1)), UnixMillis(1));
+        flow.on_sent(Processor::Default);
+        assert_eq!(
+            flow.mint(UnixMillis(2)),
+            UnixMillis(1),
+            "I9: the same time again"
+        );
+        flow.on_refused(Processor::Default);
+        assert_eq!(
+            flow.mint(UnixMillis(3)),
+            UnixMillis(3),
+            "I9: a new attempt, a new time"
+        );
+        assert!(flow.has_sent(UnixMillis(1)));
+        assert!(flow.has_sent(UnixMillis(3)));
+        assert!(!flow.has_sent(UnixMillis(2)));
+    }
+
+    #[test]
+    fn pauses_double_to_their_bound() {
+        let flow = flow();
+        let first = Duration::from_secs(1);
+        let longest = Duration::from_secs(30);
+        let mut expected = first;
+        for count in 0..100 {
+            let pause = flow.pause(count, first, longest);
+            assert!(
+                pause >= expected * 3 / 4 && pause <= expected * 5 / 4,
+                "{pause:?}"
+            );
+            expected = (expected * 2).min(longest);
+        }
+    }
+}

@@ -1,0 +1,749 @@
+//! Attempts: each is one send of one payment to one processor, from the slot that it takes to the
+//! answer that ends it, late or not. What its end means for the payment stands in `progress`.
+//!
+//! Keeps I3 (an attempt ends as exactly one of the four outcomes; a late answer replaces Unknown
+//! for its own attempt only) and I4's half of the bargain: an attempt that gave up its slot keeps
+//! its connection until the answer was read or SETTLE_TIMEOUT_MS is over.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::lane::Slot;
+use super::{JournalStanding, Owner};
+use crate::breaker::{Kind, Permit, Ticket, Verdict};
+use crate::clock::{Mono, Now, UnixMillis};
+use crate::events::{Action, AttemptRef, Exchange, Hedge, Lookup, Note, Reason};
+use crate::flow::{HedgeState, Stage};
+use crate::judge::{self, Circumstances, Evidence, Judgement, Question};
+use crate::limits;
+use crate::payment::{Outcome, Processor, UpstreamId};
+use crate::table::Key;
+
+/// One send of one payment, or one lookup that proves the lookup route.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// Whose; may name a payment that is settled.
+    flow: Key,
+    id: UpstreamId,
+    processor: Processor,
+    purpose: Purpose,
+    phase: Phase,
+    lease: Lease,
+    /// When its first byte was handed over, on the run axis.
+    sent_at: Mono,
+}
+
+/// What an attempt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The first attempt of a plan.
+    First,
+    /// The same id to the same processor after Unknown.
+    Resend,
+    /// The same id to the same processor while the first attempt is slow.
+    Hedge,
+    /// A lookup of an id that was just charged: does this processor have the route?
+    Proof,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It gets a connection.
+    Connecting,
+    /// It has one; its Intent is being written.
+    Connected,
+    /// Bytes are out until this time on the run axis.
+    Sent { until: Mono },
+    /// Answered; the processor is asked what it stores, until this time on the run axis.
+    Asking {
+        question: Question,
+        status: u16,
+        until: Mono,
+    },
+    /// Given up as Unknown; its answer is still read until this time.
+    Late { until: Mono },
+}
+
+/// What an attempt holds besides its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lease {
+    /// A slot of its lane and a ticket of the breaker.
+    Held { slot: Slot, ticket: Ticket },
+    /// Both were given back; an end changes neither.
+    Returned,
+}
+
+/// How an attempt ended, for `Owner::end`.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    outcome: Outcome,
+    reason: Reason,
+    verdict: Verdict,
+}
+
+/// This processor's GET was never asked about a charged id.
+const LOOKUP_UNTRIED: u8 = 0;
+/// It is being asked about one.
+const LOOKUP_ASKING: u8 = 1;
+/// It has shown one: its 404 means something.
+const LOOKUP_PROVEN: u8 = 2;
+/// It said 404 about one: it has no such route.
+const LOOKUP_USELESS: u8 = 3;
+
+impl Owner {
+    /// Starts an attempt for `flow` at `processor` if a slot and a permit can be had.
+    pub(super) fn start(
+        &mut self,
+        flow_key: Key,
+        processor: Processor,
+        purpose: Purpose,
+        now: Now,
+    ) -> Option<AttemptRef> {
+        let id = self.flows.get(flow_key)?.payment.id;
+        let (slot, kind) = match purpose {
+            Purpose::Resend => (Slot::Resend, Kind::Pinned),
+            Purpose::First | Purpose::Hedge | Purpose::Proof => (Slot::Fresh, Kind::Fresh),
+        };
+        if !self.lanes.get_mut(processor).take_slot(slot) {
+            return None;
+        }
+        let (permit, transition) = self.processors.breaker(processor).permit(now.mono, kind);
+        self.note_transition(processor, transition);
+        let ticket = match permit {
+            Permit::Granted(ticket) => ticket,
+            Permit::Refused { .. } => {
+                self.lanes.get_mut(processor).free_slot(slot);
+                return None;
+            }
+        };
+        let attempt = AttemptRef(self.attempts.insert(Attempt {
+            flow: flow_key,
+            id,
+            processor,
+            purpose,
+            phase: Phase::Connecting,
+            lease: Lease::Held { slot, ticket },
+            sent_at: now.run,
+        }));
+        let fresh = purpose == Purpose::Hedge;
+        self.actions.push_back(Action::Connect {
+            attempt,
+            processor,
+            fresh,
+        });
+        Some(attempt)
+    }
+
+    // ---- events ----
+
+    /// The connection that `Connect` asked for is ready and unused.
+    pub fn connected(&mut self, attempt: AttemptRef, now: Now) {
+        let Some(entry) = self.attempts.get_mut(attempt.0) else {
+            // It was abandoned meanwhile, and the driver was told so.
+            return;
+        };
+        entry.phase = Phase::Connected;
+        let (key, purpose) = (entry.flow, entry.purpose);
+        let stage = self.flows.get(key).map(|flow| flow.stage);
+        let is_wanted = match (purpose, stage) {
+            (Purpose::First | Purpose::Resend, Some(Stage::Connecting { attempt: holder })) => {
+                holder == attempt
+            }
+            (
+                Purpose::Hedge,
+                Some(Stage::Sending {
+                    hedge: HedgeState::Out { attempt: holder },
+                    ..
+                }),
+            ) => holder == attempt,
+            (Purpose::First | Purpose::Resend | Purpose::Hedge | Purpose::Proof, _) => false,
+        };
+        if !is_wanted || self.journal.standing == JournalStanding::Failed {
+            self.abandon(attempt, now);
+            return;
+        }
+        match purpose {
+            Purpose::Hedge => self.send(attempt, now),
+            Purpose::First | Purpose::Resend | Purpose::Proof => self.intend(key, attempt, now),
+        }
+    }
+
+    /// `attempt`'s exchange ended so.
+    pub fn exchanged(&mut self, attempt: AttemptRef, exchange: Exchange, now: Now) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let (phase, processor) = (entry.phase, entry.processor);
+        match (exchange, phase) {
+            (Exchange::NotSent, Phase::Connecting | Phase::Connected) => {
+                self.on_no_connection(attempt, Count::NeverSent, now);
+            }
+            (Exchange::NotSent, Phase::Sent { .. } | Phase::Asking { .. } | Phase::Late { .. }) => {
+                self.on_no_connection(attempt, Count::CountedAsSent, now);
+            }
+            (Exchange::Cut, Phase::Connecting | Phase::Connected) => {
+                // The connection died before a byte of ours was handed over.
+                self.on_no_connection(attempt, Count::NeverSent, now);
+            }
+            (Exchange::Cut, _) => self.on_cut(attempt, now),
+            (
+                Exchange::Answered {
+                    status,
+                    retry_after_secs,
+                },
+                _,
+            ) => {
+                if status == 429 {
+                    self.rest(processor, retry_after_secs, now);
+                }
+                self.on_status(attempt, status, now);
+            }
+        }
+        self.pump(now);
+    }
+
+    /// The processor was asked about `attempt`'s id.
+    pub fn looked_up(&mut self, attempt: AttemptRef, lookup: Lookup, now: Now) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let (processor, phase) = (entry.processor, entry.phase);
+        self.note(Note::LookedUp(processor, lookup));
+        self.learn_from(
+            processor,
+            lookup,
+            entry_is_proof(self.attempts.get(attempt.0)),
+        );
+        if let Phase::Asking {
+            question, status, ..
+        } = phase
+        {
+            if entry_is_proof(self.attempts.get(attempt.0)) {
+                self.attempts.remove(attempt.0);
+                self.wheel.cancel(attempt_token(attempt));
+            } else {
+                self.on_evidence(attempt, question, (status, lookup), now);
+            }
+        }
+        self.pump(now);
+    }
+
+    // ---- from the connection to the bytes ----
+
+    /// The Intent is durable, or needs no journal: bytes leave.
+    pub(super) fn send(&mut self, attempt: AttemptRef, now: Now) {
+        let Some(entry) = self.attempts.get_mut(attempt.0) else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(entry.flow) else {
+            return;
+        };
+        let until = now.run.after(self.settings.attempt_timeout);
+        entry.phase = Phase::Sent { until };
+        entry.sent_at = now.run;
+        let (key, processor, purpose) = (entry.flow, entry.processor, entry.purpose);
+        let Some(requested_at) = flow.requested_at() else {
+            return;
+        };
+        flow.on_sent(processor);
+        flow.resends = flow
+            .resends
+            .saturating_add(u32::from(purpose == Purpose::Resend));
+        let trace = flow.trace.clone();
+        let (id, amount) = (flow.payment.id, flow.payment.amount);
+        self.actions.push_back(Action::Send {
+            attempt,
+            id,
+            amount,
+            requested_at,
+            trace,
+        });
+        self.arm_attempt(attempt, until, now);
+        let lane = self.lanes.get_mut(processor);
+        match purpose {
+            Purpose::First => {
+                lane.budget().note_attempt(now.mono);
+                let patience = lane.p95(now.mono).max(self.settings.hedge_delay);
+                let hedge = HedgeState::Armed {
+                    at: now.run.after(patience),
+                };
+                self.enter(key, Stage::Sending { attempt, hedge }, now);
+            }
+            Purpose::Resend => {
+                self.note(Note::Resent(processor));
+                self.enter(
+                    key,
+                    Stage::Sending {
+                        attempt,
+                        hedge: HedgeState::Over,
+                    },
+                    now,
+                );
+            }
+            Purpose::Hedge => self.note(Note::Hedge(processor, Hedge::Fired)),
+            Purpose::Proof => {}
+        }
+    }
+
+    /// No byte of it was sent and none shall be: slot, permit and connection go back.
+    pub(super) fn abandon(&mut self, attempt: AttemptRef, now: Now) {
+        let end = End {
+            outcome: Outcome::NotSent,
+            reason: Reason::Abandoned,
+            verdict: Verdict::Neither,
+        };
+        if let Some(entry) = self.end(attempt, end, now) {
+            assert!(
+                matches!(entry.phase, Phase::Connecting | Phase::Connected),
+                "I3: an attempt that was sent cannot be abandoned"
+            );
+            self.actions.push_back(Action::Abandon { attempt });
+        }
+    }
+
+    // ---- ends ----
+
+    fn on_no_connection(&mut self, attempt: AttemptRef, count: Count, now: Now) {
+        let end = End {
+            outcome: Outcome::NotSent,
+            reason: Reason::NoConnection,
+            verdict: Verdict::Failure,
+        };
+        let Some(entry) = self.end(attempt, end, now) else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(entry.flow) else {
+            return;
+        };
+        match count {
+            Count::NeverSent => flow.on_not_sent(entry.processor),
+            Count::CountedAsSent => flow.on_unsent(entry.processor),
+        }
+        self.after_attempt(entry.flow, attempt, After::Free(entry.processor), now);
+    }
+
+    fn on_cut(&mut self, attempt: AttemptRef, now: Now) {
+        let end = End {
+            outcome: Outcome::Unknown,
+            reason: Reason::Cut,
+            verdict: Verdict::Failure,
+        };
+        let Some(entry) = self.end(attempt, end, now) else {
+            return;
+        };
+        self.after_attempt(entry.flow, attempt, After::Cut(entry.processor), now);
+    }
+
+    fn on_status(&mut self, attempt: AttemptRef, status: u16, now: Now) {
+        let reason = Reason::Status(status);
+        let (judgement, verdict) = judge::judge_status(status);
+        let end = |outcome| End {
+            outcome,
+            reason,
+            verdict,
+        };
+        match judgement {
+            Judgement::Applied => {
+                let Some(entry) = self.end(attempt, end(Outcome::Applied), now) else {
+                    return;
+                };
+                self.prove_lookup(entry.processor, entry.id, now);
+                let requested_at = self
+                    .flows
+                    .get(entry.flow)
+                    .and_then(|flow| flow.requested_at());
+                let Some(requested_at) = requested_at else {
+                    return;
+                };
+                self.after_attempt(
+                    entry.flow,
+                    attempt,
+                    After::Applied(entry.processor, requested_at),
+                    now,
+                );
+            }
+            Judgement::Ask(question) => self.ask(attempt, question, status, now),
+            Judgement::RefusedForGood => {
+                let Some(entry) = self.end(attempt, end(Outcome::Refused), now) else {
+                    return;
+                };
+                self.refused(
+                    entry.flow,
+                    attempt,
+                    After::RefusedForGood(entry.processor),
+                    now,
+                );
+            }
+            Judgement::RefusedResting | Judgement::RefusedBySetup => {
+                let Some(entry) = self.end(attempt, end(Outcome::Refused), now) else {
+                    return;
+                };
+                self.refused(entry.flow, attempt, After::Free(entry.processor), now);
+            }
+            Judgement::Unknown => {
+                let Some(entry) = self.end(attempt, end(Outcome::Unknown), now) else {
+                    return;
+                };
+                self.after_attempt(entry.flow, attempt, After::Silent(entry.processor), now);
+            }
+        }
+    }
+
+    /// The answer alone does not tell: the processor's own record must.
+    fn ask(&mut self, attempt: AttemptRef, question: Question, status: u16, now: Now) {
+        let until = now.run.after(self.settings.attempt_timeout);
+        let Some(entry) = self.attempts.get_mut(attempt.0) else {
+            return;
+        };
+        if self.flows.get(entry.flow).is_none() {
+            // The payment is settled; the loser of a race needs no proof.
+            let outcome = match question {
+                Question::WhyUnprocessable => Outcome::Applied,
+                Question::WhetherCharged => Outcome::Unknown,
+            };
+            let (_, verdict) = judge::judge_status(status);
+            self.end(
+                attempt,
+                End {
+                    outcome,
+                    reason: Reason::Status(status),
+                    verdict,
+                },
+                now,
+            );
+            return;
+        }
+        entry.phase = Phase::Asking {
+            question,
+            status,
+            until,
+        };
+        let (processor, id) = (entry.processor, entry.id);
+        self.actions.push_back(Action::Lookup {
+            attempt,
+            processor,
+            id,
+        });
+        self.arm_attempt(attempt, until, now);
+    }
+
+    fn on_evidence(
+        &mut self,
+        attempt: AttemptRef,
+        question: Question,
+        (status, lookup): (u16, Lookup),
+        now: Now,
+    ) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let (key, processor) = (entry.flow, entry.processor);
+        let flow = self.flows.get(key);
+        let circumstances = Circumstances {
+            lookup_is_proven: self.lookup_is_proven(processor),
+            others_unanswered: flow.is_some_and(|flow| flow.unresolved(processor) > 1),
+        };
+        let is_ours = |at: UnixMillis| flow.is_some_and(|flow| flow.has_sent(at));
+        let evidence = judge::judge_lookup(question, lookup, circumstances, is_ours);
+        let (_, verdict) = judge::judge_status(status);
+        let outcome = match evidence {
+            Evidence::Ours(_) => Outcome::Applied,
+            Evidence::NotCharged | Evidence::NotChargedForGood => Outcome::Refused,
+            // Whoever charged it, this attempt did not.
+            Evidence::Foreign(_) => Outcome::Refused,
+            Evidence::Nothing => Outcome::Unknown,
+        };
+        let end = End {
+            outcome,
+            reason: Reason::Status(status),
+            verdict,
+        };
+        if self.end(attempt, end, now).is_none() {
+            return;
+        }
+        match evidence {
+            Evidence::Ours(at) => {
+                self.after_attempt(key, attempt, After::Applied(processor, at), now);
+            }
+            Evidence::Foreign(at) => {
+                self.after_attempt(key, attempt, After::Foreign(processor, at), now);
+            }
+            Evidence::NotCharged => self.refused(key, attempt, After::Free(processor), now),
+            Evidence::NotChargedForGood => {
+                self.refused(key, attempt, After::RefusedForGood(processor), now);
+            }
+            Evidence::Nothing => self.after_attempt(key, attempt, After::Silent(processor), now),
+        }
+    }
+
+    /// One attempt was refused; whether the payment is depends on the others (I3).
+    fn refused(&mut self, key: Key, attempt: AttemptRef, after: After, now: Now) {
+        let processor = match after {
+            After::Free(processor) | After::RefusedForGood(processor) => processor,
+            After::Applied(..) | After::Foreign(..) | After::Cut(_) | After::Silent(_) => return,
+        };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
+        flow.on_refused(processor);
+        let after = if flow.unresolved(processor) > 0 {
+            After::Silent(processor)
+        } else {
+            after
+        };
+        self.after_attempt(key, attempt, after, now);
+    }
+
+    /// Time is up for `attempt` on the run axis, or its timer came early.
+    pub(super) fn on_attempt_due(&mut self, attempt: AttemptRef, now: Now) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let (key, processor, purpose) = (entry.flow, entry.processor, entry.purpose);
+        match entry.phase {
+            Phase::Connecting | Phase::Connected => {}
+            Phase::Sent { until } | Phase::Asking { until, .. } | Phase::Late { until }
+                if now.run < until =>
+            {
+                self.arm_attempt(attempt, until, now);
+            }
+            Phase::Sent { .. } => {
+                self.go_late(attempt, now);
+                self.after_attempt(key, attempt, After::Silent(processor), now);
+            }
+            Phase::Asking { .. } if purpose == Purpose::Proof => {
+                self.attempts.remove(attempt.0);
+                self.learn_from(processor, Lookup::NoAnswer, true);
+                self.actions.push_back(Action::Close { attempt });
+            }
+            Phase::Asking {
+                question, status, ..
+            } => {
+                self.actions.push_back(Action::Close { attempt });
+                self.on_evidence(attempt, question, (status, Lookup::NoAnswer), now);
+            }
+            Phase::Late { .. } => {
+                self.attempts.remove(attempt.0);
+                self.actions.push_back(Action::Close { attempt });
+            }
+        }
+    }
+
+    /// No answer in time: the slot is free, the breaker hears of it, the answer is still read.
+    fn go_late(&mut self, attempt: AttemptRef, now: Now) {
+        let Some(entry) = self.attempts.get_mut(attempt.0) else {
+            return;
+        };
+        let until = entry
+            .sent_at
+            .after(self.settings.settle_timeout)
+            .max(now.run);
+        entry.phase = Phase::Late { until };
+        let (id, processor) = (entry.id, entry.processor);
+        let took = now.run.since(entry.sent_at);
+        let lease = std::mem::replace(&mut entry.lease, Lease::Returned);
+        self.return_lease(processor, lease, Verdict::Failure, now);
+        self.lanes.get_mut(processor).note_latency(took, now.mono);
+        let (outcome, reason) = (Outcome::Unknown, Reason::Timeout);
+        self.note(Note::AttemptEnded {
+            id,
+            processor,
+            outcome,
+            reason,
+            took,
+        });
+        self.arm_attempt(attempt, until, now);
+        self.late.push_back(attempt);
+        while self.late.len() > self.settings.late_max {
+            let Some(oldest) = self.late.pop_front() else {
+                break;
+            };
+            if self.attempts.remove(oldest.0).is_some() {
+                self.wheel.cancel(attempt_token(oldest));
+                self.actions.push_back(Action::Close { attempt: oldest });
+            }
+        }
+    }
+
+    /// Takes the attempt out, gives back what it held, and notes how it ended.
+    fn end(&mut self, attempt: AttemptRef, end: End, now: Now) -> Option<Attempt> {
+        let entry = self.attempts.remove(attempt.0)?;
+        self.wheel.cancel(attempt_token(attempt));
+        let processor = entry.processor;
+        let was_sent = !matches!(entry.phase, Phase::Connecting | Phase::Connected);
+        let took = if was_sent {
+            now.run.since(entry.sent_at)
+        } else {
+            Duration::ZERO
+        };
+        match entry.lease {
+            Lease::Held { .. } => {
+                self.return_lease(processor, entry.lease, end.verdict, now);
+                if was_sent {
+                    let slow = match end.verdict {
+                        Verdict::Failure => took.max(self.settings.attempt_timeout),
+                        Verdict::Success | Verdict::Neither => took,
+                    };
+                    self.lanes.get_mut(processor).note_latency(slow, now.mono);
+                }
+                let End {
+                    outcome, reason, ..
+                } = end;
+                self.note(Note::AttemptEnded {
+                    id: entry.id,
+                    processor,
+                    outcome,
+                    reason,
+                    took,
+                });
+            }
+            Lease::Returned => {
+                self.late.retain(|late| *late != attempt);
+                self.note(Note::LateAnswer(processor));
+            }
+        }
+        Some(entry)
+    }
+
+    fn return_lease(&mut self, processor: Processor, lease: Lease, verdict: Verdict, now: Now) {
+        let Lease::Held { slot, ticket } = lease else {
+            return;
+        };
+        self.lanes.get_mut(processor).free_slot(slot);
+        let breaker = self.processors.breaker(processor);
+        let transition = breaker.record(ticket, verdict, now.mono);
+        self.note_transition(processor, transition);
+    }
+
+    fn rest(&mut self, processor: Processor, retry_after_secs: Option<u32>, now: Now) {
+        let span = Duration::from_secs(u64::from(retry_after_secs.unwrap_or(1)));
+        let span = span.min(limits::REST_MAX);
+        let transition = self.processors.breaker(processor).rest(now.mono, span);
+        self.note_transition(processor, transition);
+    }
+
+    // ---- what the lookup route is worth ----
+
+    fn lookup_is_proven(&self, processor: Processor) -> bool {
+        self.processors
+            .lookups
+            .get(processor)
+            .load(Ordering::Relaxed)
+            == LOOKUP_PROVEN
+    }
+
+    /// Asks once for the first id that `processor` charged.
+    fn prove_lookup(&mut self, processor: Processor, id: UpstreamId, now: Now) {
+        let state = self.processors.lookups.get(processor);
+        let swap = state.compare_exchange(
+            LOOKUP_UNTRIED,
+            LOOKUP_ASKING,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if swap.is_err() {
+            return;
+        }
+        let until = now.run.after(self.settings.attempt_timeout);
+        let question = Question::WhetherCharged;
+        let attempt = AttemptRef(self.attempts.insert(Attempt {
+            flow: Key {
+                slot: u32::MAX,
+                generation: u32::MAX,
+            },
+            id,
+            processor,
+            purpose: Purpose::Proof,
+            phase: Phase::Asking {
+                question,
+                status: 200,
+                until,
+            },
+            lease: Lease::Returned,
+            sent_at: now.run,
+        }));
+        self.actions.push_back(Action::Lookup {
+            attempt,
+            processor,
+            id,
+        });
+        self.arm_attempt(attempt, until, now);
+    }
+
+    fn learn_from(&self, processor: Processor, lookup: Lookup, is_proof: bool) {
+        let state = self.processors.lookups.get(processor);
+        match lookup {
+            Lookup::Stored { .. } => state.store(LOOKUP_PROVEN, Ordering::Relaxed),
+            Lookup::NotFound if is_proof => state.store(LOOKUP_USELESS, Ordering::Relaxed),
+            Lookup::NoAnswer if is_proof => {
+                // Another id may be asked about; a proof that came meanwhile stays.
+                let _ = state.compare_exchange(
+                    LOOKUP_ASKING,
+                    LOOKUP_UNTRIED,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+            }
+            Lookup::NotFound | Lookup::NoAnswer => {}
+        }
+    }
+
+    // ---- questions of the other parts ----
+
+    pub(super) fn processor_of(&self, attempt: AttemptRef) -> Option<Processor> {
+        self.attempts.get(attempt.0).map(|entry| entry.processor)
+    }
+
+    /// Whether `attempt` exists and no byte of it was handed over.
+    pub(super) fn is_unsent(&self, attempt: AttemptRef) -> bool {
+        let phase = self.attempts.get(attempt.0).map(|entry| entry.phase);
+        matches!(phase, Some(Phase::Connecting | Phase::Connected))
+    }
+
+    /// Whether `attempt` was sent and may still be answered.
+    pub(super) fn is_out(&self, attempt: AttemptRef) -> bool {
+        self.attempts.get(attempt.0).is_some() && !self.is_unsent(attempt)
+    }
+
+    // ---- timers ----
+
+    /// Arms the attempt's timer for a time on the run axis. The run axis only falls behind, so
+    /// the timer may come early, never late.
+    fn arm_attempt(&mut self, attempt: AttemptRef, until: Mono, now: Now) {
+        self.wheel
+            .arm(attempt_token(attempt), now.mono.after(until.since(now.run)));
+    }
+}
+
+/// Whether bytes had been counted as sent when it turned out that none were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    NeverSent,
+    CountedAsSent,
+}
+
+/// What the end of an attempt means for its payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Charged by us with this time.
+    Applied(Processor, UnixMillis),
+    /// Charged by somebody else with this time.
+    Foreign(Processor, UnixMillis),
+    /// Every attempt there is proven not to have charged: it may go anywhere.
+    Free(Processor),
+    /// Likewise, and no processor would take it.
+    RefusedForGood(Processor),
+    /// This attempt proves nothing and no later word can come: send it again soon.
+    Cut(Processor),
+    /// This attempt proves nothing yet: send it again after a pause.
+    Silent(Processor),
+}
+
+fn entry_is_proof(entry: Option<&Attempt>) -> bool {
+    entry.is_some_and(|entry| entry.purpose == Purpose::Proof)
+}
+
+/// Timer tokens: payments are even, attempts are odd.
+pub(super) fn attempt_token(attempt: AttemptRef) -> u32 {
+    attempt.0.slot.wrapping_mul(2).wrapping_add(1)
+}

@@ -1,0 +1,183 @@
+//! One core's side of one processor: attempts in flight, recent latency, and the budget for
+//! hedges. Bounds the attempts (UPSTREAM_CONCURRENCY) and the extra load that p99 may cause.
+
+use std::time::Duration;
+
+use crate::clock::Mono;
+use crate::latency::Latency;
+use crate::limits;
+
+/// See the header of this file.
+#[derive(Debug)]
+pub(super) struct Lane {
+    slots_max: usize,
+    slots_used: usize,
+    resends_used: usize,
+    latency: Latency,
+    budget: HedgeBudget,
+}
+
+impl Lane {
+    pub(super) fn new(slots_max: usize) -> Self {
+        Self {
+            slots_max,
+            slots_used: 0,
+            resends_used: 0,
+            latency: Latency::new(),
+            budget: HedgeBudget::default(),
+        }
+    }
+
+    /// Takes a slot. Re-sends take at most a quarter of them, so that payments whose fate is
+    /// unknown never crowd out fresh ones.
+    pub(super) fn take_slot(&mut self, slot: Slot) -> bool {
+        let resends_max = (self.slots_max / 4).max(1);
+        if self.slots_used >= self.slots_max
+            || (slot == Slot::Resend && self.resends_used >= resends_max)
+        {
+            return false;
+        }
+        self.slots_used += 1;
+        self.resends_used += usize::from(slot == Slot::Resend);
+        true
+    }
+
+    pub(super) fn free_slot(&mut self, slot: Slot) {
+        assert!(self.slots_used > 0, "I8: a slot was freed twice");
+        self.slots_used = self.slots_used.saturating_sub(1);
+        self.resends_used = self
+            .resends_used
+            .saturating_sub(usize::from(slot == Slot::Resend));
+    }
+
+    pub(super) fn slots_used(&self) -> usize {
+        self.slots_used
+    }
+
+    /// An attempt was answered, or given up, after `took`.
+    pub(super) fn note_latency(&mut self, took: Duration, now: Mono) {
+        self.latency.record(took, now);
+    }
+
+    pub(super) fn median(&mut self, now: Mono) -> Duration {
+        self.latency.quantile(500, now).unwrap_or_default()
+    }
+
+    pub(super) fn p95(&mut self, now: Mono) -> Duration {
+        self.latency.quantile(950, now).unwrap_or_default()
+    }
+
+    pub(super) fn budget(&mut self) -> &mut HedgeBudget {
+        &mut self.budget
+    }
+}
+
+/// What an attempt's slot is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// A first attempt or a hedge.
+    Fresh,
+    /// The same id again after Unknown.
+    Resend,
+}
+
+/// At most one extra attempt for every twenty in the last ten seconds.
+#[derive(Debug, Default)]
+pub(super) struct HedgeBudget {
+    seconds: [Second; limits::HEDGE_WINDOW_SECS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Second {
+    number: u64,
+    attempts: u32,
+    hedges: u32,
+}
+
+impl HedgeBudget {
+    pub(super) fn note_attempt(&mut self, now: Mono) {
+        let second = self.second(now);
+        second.attempts = second.attempts.saturating_add(1);
+    }
+
+    /// Takes one hedge out of the budget, if it holds one.
+    pub(super) fn try_take(&mut self, now: Mono) -> bool {
+        let oldest = number(now).saturating_sub(limits::HEDGE_WINDOW_SECS_U64 - 1);
+        let (attempts, hedges) = self
+            .seconds
+            .iter()
+            .filter(|second| second.number >= oldest)
+            .fold((0_u64, 0_u64), |(attempts, hedges), second| {
+                (
+                    attempts + u64::from(second.attempts),
+                    hedges + u64::from(second.hedges),
+                )
+            });
+        if (hedges + 1) * limits::HEDGE_ONE_IN > attempts {
+            return false;
+        }
+        let second = self.second(now);
+        second.hedges = second.hedges.saturating_add(1);
+        true
+    }
+
+    fn second(&mut self, now: Mono) -> &mut Second {
+        let number = number(now);
+        let index = usize::try_from(number % limits::HEDGE_WINDOW_SECS_U64).unwrap_or(0);
+        let second = &mut self.seconds[index % limits::HEDGE_WINDOW_SECS];
+        if second.number != number {
+            *second = Second {
+                number,
+                ..Second::default()
+            };
+        }
+        second
+    }
+}
+
+fn number(now: Mono) -> u64 {
+    // Second 0 stands for a bucket that was never used.
+    now.0 / 1_000_000 + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hedges_are_one_in_twenty_over_ten_seconds() {
+        let mut budget = HedgeBudget::default();
+        let at = |second: u64| Mono(second * 1_000_000);
+        for _ in 0..19 {
+            budget.note_attempt(at(0));
+        }
+        assert!(!budget.try_take(at(0)));
+        budget.note_attempt(at(0));
+        assert!(budget.try_take(at(0)));
+        assert!(!budget.try_take(at(9)));
+        for _ in 0..20 {
+            budget.note_attempt(at(9));
+        }
+        assert!(budget.try_take(at(9)), "forty attempts allow two");
+        assert!(
+            !budget.try_take(at(10)),
+            "the first twenty are too old, one hedge is not"
+        );
+        assert!(!budget.try_take(at(30)), "an idle lane has no budget");
+    }
+
+    #[test]
+    fn resends_take_at_most_a_quarter() {
+        let mut lane = Lane::new(8);
+        assert!(lane.take_slot(Slot::Resend));
+        assert!(lane.take_slot(Slot::Resend));
+        assert!(!lane.take_slot(Slot::Resend));
+        for _ in 0..6 {
+            assert!(lane.take_slot(Slot::Fresh));
+        }
+        assert!(!lane.take_slot(Slot::Fresh));
+        lane.free_slot(Slot::Resend);
+        assert!(lane.take_slot(Slot::Fresh));
+        assert_eq!(lane.slots_used(), 8);
+    }
+}

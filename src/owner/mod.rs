@@ -1,0 +1,497 @@
+//! One core's payments. The driver tells an [`Owner`] what happened (every public method is an
+//! event) and performs the actions that [`Owner::next_action`] gives back; nothing here touches a
+//! socket, a file or a clock, so the whole of it runs in a seeded simulation.
+//!
+//! - `mod.rs` takes payments in and answers questions about them;
+//! - `attempts.rs` starts, times and ends attempts;
+//! - `progress.rs` moves a payment from one stage to the next until it is settled;
+//! - `timers.rs` acts when a time has come;
+//! - `lane.rs` bounds what one processor gets from this core.
+//!
+//! Keeps I1 (one owner holds all of an id), I3 (what an answer proves, by `judge`, and what that
+//! means for the payment, by `flow`), I5 (records before deeds), I6 (the ledger grows with Applied
+//! verdicts alone) and I8.
+
+mod attempts;
+mod lane;
+mod progress;
+mod settings;
+mod timers;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::time::Duration;
+
+pub use self::settings::{Journalling, OwnerSettings, breaker_settings};
+
+use self::attempts::Attempt;
+use self::lane::Lane;
+use crate::breaker::{Breaker, BreakerSettings, Transition};
+use crate::claims::{Claim, Claims, FirstAnswer};
+use crate::clock::{Mono, Now, UnixMillis};
+use crate::config::{Ack, OnDuplicate};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed};
+use crate::flow::{Flow, Promise, Stage};
+use crate::journal::Record;
+use crate::ledger::{CutsOldSecond, Ledger};
+use crate::limits;
+use crate::payment::{Found, Payment, PerProcessor, Processor, Status, Totals, UpstreamId};
+use crate::table::{Key, Table};
+use crate::wheel::Wheel;
+
+/// What all cores know of the processors. Atomics only: cores share no lock.
+#[derive(Debug)]
+pub struct Processors {
+    breakers: PerProcessor<Breaker>,
+    lookups: PerProcessor<AtomicU8>,
+}
+
+impl Processors {
+    /// Two closed breakers, and nothing known about lookups.
+    #[must_use]
+    pub fn new(settings: BreakerSettings) -> Self {
+        Self {
+            breakers: PerProcessor([Breaker::new(settings), Breaker::new(settings)]),
+            lookups: PerProcessor::default(),
+        }
+    }
+
+    /// The breaker of `processor`.
+    #[must_use]
+    pub const fn breaker(&self, processor: Processor) -> &Breaker {
+        self.breakers.get(processor)
+    }
+}
+
+/// One unsettled payment as the journal tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What to charge.
+    pub payment: Payment,
+    /// When it was accepted, as far as the journal says.
+    pub accepted_at: Option<UnixMillis>,
+    /// The Intent that is open: it may have been sent.
+    pub open: Option<(Processor, UnixMillis)>,
+}
+
+/// See the header of this file.
+#[derive(Debug)]
+pub struct Owner {
+    settings: OwnerSettings,
+    processors: Arc<Processors>,
+    claims: Claims,
+    ledger: Ledger,
+    flows: Table<Flow>,
+    attempts: Table<Attempt>,
+    lanes: PerProcessor<Lane>,
+    /// Payments that wait for a processor, oldest first.
+    waiting: PerProcessor<BTreeSet<(Mono, Key)>>,
+    /// Payments to be sent again to the processor that never answered, longest due first.
+    pinned: PerProcessor<BTreeSet<(Mono, Key)>>,
+    /// Attempts whose late answer is still awaited, oldest first; may name some that are gone.
+    late: VecDeque<AttemptRef>,
+    wheel: Wheel,
+    due: Vec<u32>,
+    journal: JournalState,
+    actions: VecDeque<Action>,
+    clients_waiting: usize,
+}
+
+#[derive(Debug)]
+struct JournalState {
+    standing: JournalStanding,
+    /// How many records were given out.
+    appended: u64,
+    /// Payments that wait for a record, in order.
+    waiting: VecDeque<(u64, Key)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JournalStanding {
+    Off,
+    On,
+    Failed,
+}
+
+impl Owner {
+    /// An owner without payments.
+    #[must_use]
+    pub fn new(settings: OwnerSettings, processors: Arc<Processors>) -> Self {
+        let claims = Claims::new(settings.claims_max, settings.claims_ttl);
+        let ledger = Ledger::new(settings.ledger_exact);
+        Self::with_past(settings, processors, claims, ledger)
+    }
+
+    /// An owner that goes on with what the journal remembers; `restore` adds the open payments.
+    #[must_use]
+    pub fn with_past(
+        settings: OwnerSettings,
+        processors: Arc<Processors>,
+        claims: Claims,
+        ledger: Ledger,
+    ) -> Self {
+        let standing = match settings.journal {
+            Journalling::Off => JournalStanding::Off,
+            Journalling::On => JournalStanding::On,
+        };
+        Self {
+            settings,
+            processors,
+            claims,
+            ledger,
+            flows: Table::default(),
+            attempts: Table::default(),
+            lanes: PerProcessor([Lane::new(settings.slots_max), Lane::new(settings.slots_max)]),
+            waiting: PerProcessor::default(),
+            pinned: PerProcessor::default(),
+            late: VecDeque::new(),
+            wheel: Wheel::new(timers_max(&settings)),
+            due: Vec::new(),
+            journal: JournalState {
+                standing,
+                appended: 0,
+                waiting: VecDeque::new(),
+            },
+            actions: VecDeque::new(),
+            clients_waiting: 0,
+        }
+    }
+
+    /// The next thing for the driver to do.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    // ---- events: a payment ----
+
+    /// A `POST /payments` reached its owner core.
+    pub fn arrive(&mut self, arrival: Arrival, now: Now) {
+        if let Some(answer) = self.known(&arrival.payment) {
+            self.answer(arrival.reply_to, answer);
+            return;
+        }
+        if let Some((shed, answer)) = self.overload() {
+            self.note(Note::Shed(shed));
+            self.answer(arrival.reply_to, answer);
+            return;
+        }
+        let mut flow = Flow::new(arrival.payment, Some(arrival.reply_to), now);
+        flow.deadline = now.mono.after(self.settings.request_timeout);
+        flow.trace = arrival.trace;
+        let id = flow.payment.id;
+        let key = self.flows.insert(flow);
+        self.claims.hold(id, key.slot);
+        self.clients_waiting += 1;
+        match (self.settings.ack, self.settings.journal) {
+            (Ack::Processed, _) => self.plan(key, now),
+            (Ack::Accepted, Journalling::Off) => {
+                self.promise(key);
+                self.plan(key, now);
+            }
+            (Ack::Accepted, Journalling::On) => {
+                let record = Record::Accept {
+                    payment: arrival.payment,
+                    accepted_at: now.wall,
+                };
+                self.append_and_wait(key, record);
+                self.arm(key, now);
+            }
+        }
+        self.check_bounds();
+    }
+
+    /// Takes up a payment that was open when the process ended. Somebody may have been told 202,
+    /// so it is never freed.
+    pub fn restore(&mut self, restored: Restored, now: Now) {
+        let mut flow = Flow::new(restored.payment, None, now);
+        flow.promise = Promise::Given;
+        flow.accepted_at = restored.accepted_at.unwrap_or(now.wall);
+        let waited = now.wall.0.saturating_sub(flow.accepted_at.0).max(0);
+        let waited = Duration::from_millis(waited.unsigned_abs()).min(self.settings.fallback_after);
+        flow.waited_before = waited;
+        if let Some((processor, requested_at)) = restored.open {
+            flow.restore_pinned(processor, requested_at);
+        }
+        let id = flow.payment.id;
+        let key = self.flows.insert(flow);
+        self.claims.hold(id, key.slot);
+        if restored.accepted_at.is_none() {
+            self.write_promise(key);
+        }
+        if restored.open.is_some() {
+            self.await_resend(key, now.mono, now);
+        } else {
+            self.plan(key, now);
+        }
+    }
+
+    /// The answer to an id that is known already.
+    fn known(&mut self, payment: &Payment) -> Option<Answer> {
+        let (status, amount, first) = match self.claims.look(payment.id) {
+            Claim::Fresh => return None,
+            Claim::Pending(_) => (Status::Pending, payment.amount, Status::Pending),
+            Claim::Settled(settled) => {
+                let first = match settled.first_answer {
+                    FirstAnswer::Answered200 => Status::Processed,
+                    FirstAnswer::Accepted202 => Status::Pending,
+                };
+                (settled.status, settled.amount, first)
+            }
+        };
+        self.note(Note::Duplicate(status));
+        Some(match (self.settings.on_duplicate, status) {
+            (OnDuplicate::Conflict, _) | (OnDuplicate::Replay, Status::Pending) => {
+                Answer::Duplicate(status)
+            }
+            (OnDuplicate::Replay, _) if amount != payment.amount => Answer::AmountDiffers,
+            (OnDuplicate::Replay, _) => Answer::Replayed(first),
+        })
+    }
+
+    /// A bound that forbids another payment, checked before its id is claimed.
+    fn overload(&self) -> Option<(Shed, Answer)> {
+        if self.journal.standing == JournalStanding::Failed {
+            return Some((Shed::Journal, Answer::JournalDown));
+        }
+        if self.clients_waiting >= self.settings.waiting_max {
+            return Some((Shed::Concurrency, Answer::Overloaded));
+        }
+        if self.unwaited() >= self.settings.queue_max {
+            return Some((Shed::Queue, Answer::Overloaded));
+        }
+        None
+    }
+
+    /// Unsettled payments that nobody waits for.
+    fn unwaited(&self) -> usize {
+        self.flows.len().saturating_sub(self.clients_waiting)
+    }
+
+    /// I8, stated once: everything that an arrival may add to.
+    fn check_bounds(&self) {
+        assert!(
+            self.clients_waiting <= self.settings.waiting_max,
+            "I8: clients that wait"
+        );
+        let flows_max = self
+            .settings
+            .queue_max
+            .saturating_add(self.settings.waiting_max);
+        assert!(
+            self.clients_waiting <= self.flows.len(),
+            "I8: every client waits for a payment"
+        );
+        debug_assert!(self.flows.len() <= flows_max.saturating_add(limits::RESTORED_MAX));
+    }
+
+    // ---- events: the journal ----
+
+    /// Records up to the `up_to`-th that this owner gave out are durable.
+    pub fn durable(&mut self, up_to: u64, now: Now) {
+        assert!(
+            up_to <= self.journal.appended,
+            "I5: durable runs ahead of what was appended"
+        );
+        while let Some((position, key)) = self.journal.waiting.front().copied()
+            && position <= up_to
+        {
+            self.journal.waiting.pop_front();
+            let is_awaited = self
+                .flows
+                .get(key)
+                .is_some_and(|flow| flow.record == position);
+            if is_awaited {
+                self.on_written(key, now);
+            }
+        }
+        self.pump(now);
+    }
+
+    /// A write or a sync failed. Nothing is taken in any more; whoever waits is told no more than
+    /// what is durable. Replay decides about the rest.
+    pub fn journal_failed(&mut self) {
+        self.journal.standing = JournalStanding::Failed;
+        self.journal.waiting.clear();
+        let waiting: Vec<_> = self
+            .flows
+            .iter()
+            .filter(|(_, flow)| flow.waiter.is_some())
+            .map(|(key, _)| key)
+            .collect();
+        for key in waiting {
+            let Some(flow) = self.flows.get_mut(key) else {
+                continue;
+            };
+            let is_durable = match flow.stage {
+                Stage::Sending { .. } | Stage::Unknown { .. } => true,
+                Stage::WritingVerdict { ending } => ending.is_charge(),
+                Stage::Accepting | Stage::WritingIntent { .. } => false,
+                // A pinned payment's Intent is durable although it is being sent again.
+                Stage::Waiting { .. } | Stage::Connecting { .. } => flow.pinned().is_some(),
+            };
+            let Some(waiter) = flow.waiter.take() else {
+                continue;
+            };
+            self.clients_waiting = self.clients_waiting.saturating_sub(1);
+            let answer = if is_durable {
+                Answer::Accepted
+            } else {
+                Answer::Silence
+            };
+            self.answer(waiter, answer);
+        }
+    }
+
+    // ---- questions ----
+
+    /// All that is known of `id`.
+    #[must_use]
+    pub fn find(&self, id: UpstreamId) -> Option<Found> {
+        match self.claims.look(id) {
+            Claim::Fresh => None,
+            Claim::Settled(settled) => Some(Found {
+                status: settled.status,
+                amount: settled.amount,
+                processor: settled.processor,
+                requested_at: settled.requested_at,
+            }),
+            Claim::Pending(slot) => {
+                let key = self.flows.key_at(slot)?;
+                let flow = self.flows.get(key)?;
+                let processor = flow.pinned();
+                Some(Found {
+                    status: Status::Pending,
+                    amount: flow.payment.amount,
+                    processor,
+                    requested_at: processor.and_then(|_| flow.requested_at()),
+                })
+            }
+        }
+    }
+
+    /// Sums of this core's charged payments, both ends included.
+    ///
+    /// # Errors
+    /// An edge cuts a second whose milliseconds are no longer kept.
+    pub fn totals(
+        &self,
+        from: Option<UnixMillis>,
+        to: Option<UnixMillis>,
+    ) -> Result<PerProcessor<Totals>, CutsOldSecond> {
+        self.ledger.totals(from, to)
+    }
+
+    /// Forgets ledger and settled claims; pending payments stay and count when they settle.
+    /// Returns how many records must be durable before the caller may be told.
+    pub fn purge(&mut self, now: Now) -> u64 {
+        self.claims.forget_settled();
+        self.ledger.clear();
+        if self.journal.standing == JournalStanding::On {
+            self.append(Record::Purge { at: now.wall });
+        }
+        self.journal.appended
+    }
+
+    /// When `tick` must be called at the latest, as far as timers say.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Mono> {
+        self.wheel.next()
+    }
+
+    /// Unsettled payments.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Unsettled payments, for logs and for `GET /payments/{id}` of operators.
+    pub fn unsettled(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.iter().map(|(_, flow)| flow)
+    }
+
+    /// How this core stands, for its gauges. Walks the unsettled payments: call it once a second.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let of = |processor| {
+            let queued = self.waiting.get(processor).len() + self.pinned.get(processor).len();
+            (self.lanes.get(processor).slots_used(), queued)
+        };
+        let (slots_default, queued_default) = of(Processor::Default);
+        let (slots_fallback, queued_fallback) = of(Processor::Fallback);
+        Gauges {
+            pending: self.flows.len(),
+            clients_waiting: self.clients_waiting,
+            oldest: self.flows.iter().map(|(_, flow)| flow.arrived).min(),
+            settled_claims: self.claims.settled_len(),
+            queued: PerProcessor([queued_default, queued_fallback]),
+            in_flight: PerProcessor([slots_default, slots_fallback]),
+            late: self.late.len(),
+        }
+    }
+
+    // ---- small helpers of all parts ----
+
+    fn answer(&mut self, to: ReplyTo, answer: Answer) {
+        self.actions.push_back(Action::Answer { to, answer });
+    }
+
+    fn note(&mut self, note: Note) {
+        self.actions.push_back(Action::Note(note));
+    }
+
+    fn note_transition(&mut self, processor: Processor, transition: Option<Transition>) {
+        if let Some(transition) = transition {
+            self.note(Note::Breaker(processor, transition));
+        }
+    }
+
+    fn append(&mut self, record: Record) {
+        assert!(
+            self.journal.standing == JournalStanding::On,
+            "I5: no journal to append to"
+        );
+        self.journal.appended += 1;
+        self.actions.push_back(Action::Append { record });
+    }
+
+    /// Appends `record`; `on_written` follows for `key` when it is durable.
+    fn append_and_wait(&mut self, key: Key, record: Record) {
+        self.append(record);
+        let position = self.journal.appended;
+        if let Some(flow) = self.flows.get_mut(key) {
+            // An earlier record of it may still be on its way; only the last one counts.
+            flow.record = position;
+        }
+        self.journal.waiting.push_back((position, key));
+    }
+}
+
+/// Two tokens for every payment that the bounds allow: one for itself, one for an attempt. Late
+/// attempts and proofs are far fewer than the bound of restored payments leaves room for.
+fn timers_max(settings: &OwnerSettings) -> u32 {
+    let flows_max = settings.queue_max.saturating_add(settings.waiting_max);
+    let entries = flows_max
+        .saturating_add(limits::RESTORED_MAX)
+        .saturating_mul(2);
+    u32::try_from(entries).unwrap_or(u32::MAX)
+}
+
+/// One core's gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Unsettled payments.
+    pub pending: usize,
+    /// Clients that wait for an answer.
+    pub clients_waiting: usize,
+    /// When the oldest unsettled payment arrived.
+    pub oldest: Option<Mono>,
+    /// Settled claims that are remembered.
+    pub settled_claims: usize,
+    /// Payments in each processor's queues.
+    pub queued: PerProcessor<usize>,
+    /// Attempts in flight at each processor.
+    pub in_flight: PerProcessor<usize>,
+    /// Late answers awaited.
+    pub late: usize,
+}

@@ -1,0 +1,113 @@
+//! The settings that an owner follows, one core's share of each bound worked out once.
+
+use std::time::Duration;
+
+use crate::breaker::BreakerSettings;
+use crate::config::{Ack, Config, OnDuplicate, Routing};
+use crate::limits;
+use crate::payment::CoreCount;
+use crate::route::Rules;
+
+/// See the header of this file.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnerSettings {
+    /// ACK.
+    pub ack: Ack,
+    /// ROUTING.
+    pub routing: Routing,
+    /// ON_DUPLICATE.
+    pub on_duplicate: OnDuplicate,
+    /// REQUEST_TIMEOUT_MS.
+    pub request_timeout: Duration,
+    /// ATTEMPT_TIMEOUT_MS.
+    pub attempt_timeout: Duration,
+    /// SETTLE_TIMEOUT_MS.
+    pub settle_timeout: Duration,
+    /// HEDGE_DELAY_MS.
+    pub hedge_delay: Duration,
+    /// FALLBACK_AFTER_MS.
+    pub fallback_after: Duration,
+    /// This core's share of CONCURRENCY_LIMIT.
+    pub waiting_max: usize,
+    /// This core's share of QUEUE_CAPACITY.
+    pub queue_max: usize,
+    /// This core's share of UPSTREAM_CONCURRENCY, for each processor.
+    pub slots_max: usize,
+    /// This core's share of the late reads.
+    pub late_max: usize,
+    /// This core's share of CACHE_CAPACITY.
+    pub claims_max: usize,
+    /// CACHE_TTL_SECONDS.
+    pub claims_ttl: Duration,
+    /// LEDGER_EXACT_HOURS.
+    pub ledger_exact: Duration,
+    /// JOURNAL_DIR is set: nothing is sent, told or promised before its record is durable (I5).
+    pub journal: Journalling,
+}
+
+/// Whether records are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journalling {
+    /// No JOURNAL_DIR: memory only.
+    Off,
+    /// Every Intent, Accept and Verdict is awaited.
+    On,
+}
+
+impl OwnerSettings {
+    /// One core's share of `config`.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let share = |total: usize| share(total, config.cores);
+        Self {
+            ack: config.ack,
+            routing: config.routing,
+            on_duplicate: config.on_duplicate,
+            request_timeout: config.request_timeout,
+            attempt_timeout: config.attempt_timeout,
+            settle_timeout: config.settle_timeout,
+            hedge_delay: config.hedge_delay,
+            fallback_after: config.fallback_after,
+            waiting_max: share(config.concurrency_limit),
+            queue_max: share(config.queue_capacity),
+            slots_max: share(config.upstream_concurrency),
+            late_max: share(limits::LATE_READS_MAX),
+            claims_max: share(config.cache_capacity),
+            claims_ttl: config.cache_ttl,
+            ledger_exact: config.ledger_exact,
+            journal: match config.journal {
+                Some(_) => Journalling::On,
+                None => Journalling::Off,
+            },
+        }
+    }
+
+    /// What routing needs of them.
+    #[must_use]
+    pub const fn rules(&self) -> Rules {
+        Rules {
+            routing: self.routing,
+            ack: self.ack,
+            patience: self.hedge_delay,
+            fallback_after: self.fallback_after,
+        }
+    }
+}
+
+/// An equal share of `total` for each of `cores`, rounded up and never zero.
+fn share(total: usize, cores: CoreCount) -> usize {
+    total.div_ceil(usize::from(cores.0.max(1))).max(1)
+}
+
+/// The breakers' settings in `config`.
+#[must_use]
+pub fn breaker_settings(config: &Config) -> BreakerSettings {
+    BreakerSettings {
+        failure_per_mille: config.breaker.failure_rate.0,
+        min_samples: config.breaker.samples_min,
+        open: config.breaker.open,
+        window: config.breaker.window,
+        probes: config.breaker.half_open_probes,
+        probe_ttl: config.attempt_timeout,
+    }
+}
