@@ -1,0 +1,121 @@
+//! One question to somebody who is asked seldom (a peer, a health route): a connection of its own,
+//! one request, one answer, one deadline for all of it. No pool, no retry.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::buf::IoBufMut;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::TcpStream;
+
+use super::Upstream;
+use super::connect::{Connecting, reach_one};
+use super::connection::Job;
+use crate::http::{Answer, AnswerReader};
+use crate::limits;
+
+/// A whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    /// Its status code.
+    pub status: u16,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Upstream {
+    /// Sends `request` to the first of `addresses` that can be reached and reads one answer, all
+    /// within `timeout`.
+    ///
+    /// # Errors
+    /// Nobody there, or no whole answer in time.
+    pub async fn call(
+        &self,
+        addresses: &[SocketAddr],
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> io::Result<Called> {
+        let Some(sink) = self.sink.upgrade() else {
+            return Err(io::ErrorKind::Other.into());
+        };
+        let watched = Rc::new(Connecting {
+            deadline: sink.mono().after(timeout),
+            job: Cell::new(Job::None),
+            descriptor: Cell::new(None),
+            is_given_up: Cell::new(false),
+        });
+        drop(sink);
+        self.connecting.borrow_mut().push(Rc::clone(&watched));
+        let called = exchange(addresses, request, &watched).await;
+        self.connecting
+            .borrow_mut()
+            .retain(|one| !Rc::ptr_eq(one, &watched));
+        called
+    }
+}
+
+async fn exchange(
+    addresses: &[SocketAddr],
+    request: Vec<u8>,
+    watched: &Connecting,
+) -> io::Result<Called> {
+    let mut reached = Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        "the name has no address",
+    ));
+    for address in addresses {
+        if watched.is_given_up.get() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        reached = reach_one(*address, watched).await;
+        if reached.is_ok() {
+            break;
+        }
+    }
+    let mut stream = reached?;
+    watched.descriptor.set(Some(stream.as_raw_fd()));
+    let (written, _) = stream.write_all(request).await;
+    let called = match written {
+        Ok(_) => read_answer(&mut stream).await,
+        Err(fault) => Err(fault),
+    };
+    // From here on the descriptor may become another's.
+    watched.descriptor.set(None);
+    called
+}
+
+async fn read_answer(stream: &mut TcpStream) -> io::Result<Called> {
+    let mut buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
+    let mut reader = AnswerReader::new(false, limits::UPSTREAM_BODY_BYTES_MAX);
+    loop {
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(limits::UPSTREAM_ANSWER_BYTES);
+        }
+        let filled = buffer.len();
+        let (result, slice) = stream.read(buffer.slice_mut(filled..)).await;
+        buffer = slice.into_inner();
+        if result? == 0 {
+            let answer = reader.close(&buffer).map_err(unreadable)?;
+            return Ok(called(&answer, &buffer));
+        }
+        if let Some(answer) = reader.advance(&mut buffer).map_err(unreadable)? {
+            return Ok(called(&answer, &buffer));
+        }
+    }
+}
+
+fn called(answer: &Answer, buffer: &[u8]) -> Called {
+    let body = buffer.get(answer.body.clone()).unwrap_or_default();
+    Called {
+        status: answer.head.status,
+        body: body.to_vec(),
+    }
+}
+
+fn unreadable(fault: crate::http::AnswerFault) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{fault:?}"))
+}
