@@ -79,6 +79,8 @@ label! {
         MailboxFull = "mailbox_full",
         /// The journal failed.
         JournalDown = "journal_down",
+        /// No processor could be tried in time.
+        Unavailable = "unavailable",
         /// Peers that may know the id cannot be asked.
         Suspect = "suspect",
         /// The instance is stopping.

@@ -1,0 +1,64 @@
+//! When a core's own timer task wakes. It sleeps until the earliest timer that it knew; whoever
+//! arms an earlier one rings.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, Waker};
+
+use crate::clock::Mono;
+use crate::limits;
+
+/// See the header of this file.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    /// When the task is going to wake.
+    planned: Cell<Mono>,
+    rung: Cell<bool>,
+    sleeper: RefCell<Option<Waker>>,
+}
+
+/// Why the sleep was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Woken {
+    /// Its time had come.
+    ByTime,
+    /// Somebody rang.
+    ByBell,
+}
+
+impl Bell {
+    /// Sleeps from `now` until `until`, or until somebody rings.
+    pub(super) async fn sleep(&self, now: Mono, until: Mono) -> Woken {
+        self.planned.set(until);
+        // Rounded up: the runtime's timers count whole milliseconds.
+        let span = until.since(now).max(limits::TIMER_STEP);
+        let mut sleep = pin!(monoio::time::sleep(span));
+        poll_fn(|context| {
+            if self.rung.replace(false) {
+                return Poll::Ready(Woken::ByBell);
+            }
+            let mut sleeper = self.sleeper.borrow_mut();
+            if !sleeper
+                .as_ref()
+                .is_some_and(|known| known.will_wake(context.waker()))
+            {
+                *sleeper = Some(context.waker().clone());
+            }
+            drop(sleeper);
+            sleep.as_mut().poll(context).map(|()| Woken::ByTime)
+        })
+        .await
+    }
+
+    /// Something is due at `at`: wakes the sleeper if it would sleep past it.
+    pub(super) fn ring_for(&self, at: Mono) {
+        let oversleeps = at.after(limits::TIMER_STEP) < self.planned.get();
+        if oversleeps
+            && !self.rung.replace(true)
+            && let Some(sleeper) = self.sleeper.borrow().as_ref()
+        {
+            sleeper.wake_by_ref();
+        }
+    }
+}

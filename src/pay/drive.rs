@@ -1,0 +1,296 @@
+//! Performs what the owner asks for and tells it what happened: the only place where decisions and
+//! the kernel meet. Every event reads the clock once; actions that an action causes are performed
+//! in the same go, in order.
+
+use std::rc::Rc;
+
+use super::bell::Woken;
+use super::messages::{Question, Reply};
+use super::{Performing, Room, notes};
+use crate::clock::{Mono, Now};
+use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
+use crate::journal::{Pending, Progress, WriterTask};
+use crate::limits;
+use crate::mailbox::Letter;
+use crate::metrics::HandOverFailure;
+use crate::owner::{Owner, Restored};
+use crate::payment::{CoreId, Processor};
+use crate::upstream::{NameIndex, Sink};
+use crate::wire::UpstreamPayment;
+
+impl Room {
+    /// Starts this core's own tasks and goes on with what the journal left open.
+    pub(super) fn begin(
+        self: &Rc<Self>,
+        pending: Vec<Pending>,
+        task: Option<WriterTask>,
+        now: Now,
+    ) {
+        for payment in pending {
+            let restored = Restored {
+                payment: payment.payment,
+                accepted_at: payment.accepted_at,
+                open: payment.open.map(|sent| (sent.processor, sent.requested_at)),
+            };
+            self.owner.borrow_mut().restore(restored, now);
+            self.perform(now);
+        }
+        if let Some(task) = task {
+            monoio::spawn(Rc::clone(self).write_journal(task));
+        }
+        monoio::spawn(Rc::clone(self).keep_time());
+        monoio::spawn(Rc::clone(self).read_mail());
+    }
+
+    /// A payment of this core's own.
+    pub(super) fn arrive(&self, arrival: Arrival, now: Now) {
+        self.tell(now, |owner| owner.arrive(arrival, now));
+    }
+
+    /// Tells the owner something and performs what comes of it.
+    pub(super) fn tell<R>(&self, now: Now, event: impl FnOnce(&mut Owner) -> R) -> R {
+        let result = event(&mut self.owner.borrow_mut());
+        self.perform(now);
+        result
+    }
+
+    fn perform(&self, now: Now) {
+        if self.performing.replace(Performing::Yes) == Performing::Yes {
+            return;
+        }
+        loop {
+            let action = self.owner.borrow_mut().next_action();
+            let Some(action) = action else { break };
+            self.act(action, now);
+        }
+        self.performing.set(Performing::No);
+        if let Some(next) = self.owner.borrow().next_timer() {
+            self.bell.ring_for(next);
+        }
+    }
+
+    fn act(&self, action: Action, now: Now) {
+        match action {
+            Action::Connect {
+                attempt,
+                processor,
+                fresh,
+            } => {
+                if self.upstream.connect(attempt, processor, fresh) {
+                    self.owner.borrow_mut().connected(attempt, now);
+                }
+            }
+            Action::Abandon { attempt } => self.upstream.abandon(attempt),
+            Action::Send {
+                attempt,
+                id,
+                amount,
+                requested_at,
+                trace,
+            } => {
+                let payment = UpstreamPayment {
+                    id,
+                    amount,
+                    requested_at,
+                };
+                if !self.upstream.send(attempt, &payment, trace.as_deref()) {
+                    self.owner
+                        .borrow_mut()
+                        .exchanged(attempt, Exchange::NotSent, now);
+                }
+            }
+            Action::Lookup {
+                attempt,
+                processor,
+                id,
+            } => {
+                self.upstream.lookup(attempt, processor, id);
+            }
+            Action::Close { attempt } => self.upstream.close(attempt),
+            Action::Append { record } => {
+                if let Some(writer) = &self.writer {
+                    writer.append(&record);
+                    self.metrics.journal_records.increment();
+                }
+            }
+            Action::Answer { to, answer } => {
+                self.give(to, Reply::Answer(answer));
+            }
+            Action::Note(note) => notes::count(&self.metrics, &note),
+        }
+    }
+
+    /// Puts a reply where it is awaited, on this core or another.
+    pub(super) fn give(&self, to: ReplyTo, reply: Reply) {
+        if to.core == self.core {
+            self.replies.put(to.key, reply);
+        } else if self.mailbox.reply(to.core, (to.key, reply)).is_err() {
+            // The hand-over reserved its room; whoever waits is swept.
+            log::error!(
+                "core {}: no room for a reply to core {}",
+                self.core.0,
+                to.core.0
+            );
+        }
+    }
+
+    // ---- tasks of this core ----
+
+    /// Timers, and everything that is looked at now and then.
+    async fn keep_time(self: Rc<Self>) {
+        let mut housekeeping = Mono::default();
+        loop {
+            let now = self.now();
+            let due = self.tell(now, |owner| owner.tick(now));
+            if self.upstream.is_connecting() || housekeeping <= now.mono {
+                self.upstream.sweep(now.mono);
+            }
+            if housekeeping <= now.mono {
+                housekeeping = now.mono.after(limits::HOUSEKEEPING_INTERVAL);
+                self.keep_house(now);
+            }
+            let latest = if self.upstream.is_connecting() {
+                now.mono.after(limits::CONNECT_SWEEP_INTERVAL)
+            } else {
+                housekeeping
+            };
+            let until = due.map_or(latest, |due| due.min(latest)).max(now.mono);
+            if self.bell.sleep(now.mono, until).await == Woken::ByTime {
+                let planned = until.max(now.mono.after(limits::TIMER_STEP));
+                let gap = self.clock.note_wake(planned, self.now().mono);
+                if !gap.is_zero() {
+                    self.metrics.stalled(gap);
+                }
+            }
+        }
+    }
+
+    fn keep_house(&self, now: Now) {
+        let overdue = self.replies.sweep(now.mono);
+        for _ in 0..overdue {
+            self.metrics
+                .hand_over_failures
+                .get(HandOverFailure::NoReply)
+                .increment();
+        }
+        while let Ok(found) = self.resolved.try_recv() {
+            for processor in Processor::ALL {
+                if found.name == NameIndex::of(processor) {
+                    self.upstream.set_addresses(processor, &found.addresses);
+                }
+            }
+            self.names.borrow_mut().update(found);
+        }
+        // A wake-up that was lost must not strand a message.
+        self.take_mail();
+        self.show_gauges();
+    }
+
+    fn show_gauges(&self) {
+        let owner = self.owner.borrow();
+        let gauges = owner.gauges();
+        let metrics = &self.metrics;
+        metrics.payments_pending.set_len(gauges.pending);
+        metrics.clients_waiting.set_len(gauges.clients_waiting);
+        metrics
+            .queue_length
+            .set_len(gauges.pending.saturating_sub(gauges.clients_waiting));
+        metrics.claims_settled.set_len(gauges.settled_claims);
+        metrics.late_reads.set_len(gauges.late);
+        metrics.set_oldest_pending(gauges.oldest);
+        let totals = owner.totals(None, None).unwrap_or_default();
+        for processor in Processor::ALL {
+            metrics.set_ledger(processor, *totals.get(processor));
+            metrics
+                .attempts_in_flight
+                .get(processor)
+                .set_len(*gauges.in_flight.get(processor));
+            let (idle, open) = self.upstream.connections(processor);
+            metrics.upstream_idle.get(processor).set_len(idle);
+            metrics.upstream_open.get(processor).set_len(open);
+        }
+        if let Some(writer) = &self.writer {
+            metrics
+                .journal_lag
+                .set(writer.last().saturating_sub(writer.durable()));
+        }
+    }
+
+    async fn write_journal(self: Rc<Self>, task: WriterTask) {
+        let clock = || self.now().mono;
+        task.run(clock, |progress| match progress {
+            Progress::Durable { up_to, bytes, sync } => {
+                self.metrics
+                    .journal_bytes
+                    .add(u64::try_from(bytes).unwrap_or(u64::MAX));
+                if let Some(span) = sync {
+                    self.metrics.journal_sync_duration.record(span);
+                }
+                let now = self.now();
+                self.tell(now, |owner| owner.durable(up_to, now));
+                self.answer_purges(up_to);
+            }
+            Progress::Failed(fault) => {
+                log::error!("journal: {fault}; no payment is taken in any more");
+                self.metrics.journal_failures.increment();
+                let _ = self.failure.set(fault.to_string());
+                let now = self.now();
+                self.tell(now, Owner::journal_failed);
+            }
+        })
+        .await;
+    }
+
+    async fn read_mail(self: Rc<Self>) {
+        loop {
+            self.mailbox.wait().await;
+            self.take_mail();
+        }
+    }
+
+    fn take_mail(&self) {
+        self.mailbox.drain(|from, letter| match letter {
+            Letter::Request(question) => self.on_question(from, question),
+            Letter::Reply((key, reply)) => {
+                self.replies.put(key, reply);
+            }
+        });
+    }
+
+    fn on_question(&self, from: CoreId, question: Question) {
+        let to = |key| ReplyTo { core: from, key };
+        match question {
+            Question::Arrive(arrival) => self.arrive(arrival, self.now()),
+            Question::Find(key, id) => {
+                let finding = self.owner.borrow().find(id);
+                self.give(to(key), Reply::Found(finding));
+            }
+            Question::Sum(key, start, end) => {
+                let sums = self.owner.borrow().totals(start, end);
+                self.give(to(key), Reply::Sums(sums));
+            }
+            Question::Purge(key) => self.forget(to(key)),
+        }
+    }
+}
+
+impl Sink for Room {
+    fn connected(&self, attempt: AttemptRef) {
+        let now = self.now();
+        self.tell(now, |owner| owner.connected(attempt, now));
+    }
+
+    fn exchanged(&self, attempt: AttemptRef, exchange: Exchange) {
+        let now = self.now();
+        self.tell(now, |owner| owner.exchanged(attempt, exchange, now));
+    }
+
+    fn looked_up(&self, attempt: AttemptRef, lookup: Lookup) {
+        let now = self.now();
+        self.tell(now, |owner| owner.looked_up(attempt, lookup, now));
+    }
+
+    fn mono(&self) -> Mono {
+        self.now().mono
+    }
+}

@@ -1,0 +1,134 @@
+//! Sums and purges over all cores and, where asked, all PEERS. A part is never passed off as the
+//! whole: a core or a peer that does not answer makes the question fail.
+
+use super::messages::{Question, Reply};
+use super::{AskFault, Room, Scope};
+use crate::clock::UnixMillis;
+use crate::events::ReplyTo;
+use crate::ledger::CutsOldSecond;
+use crate::payment::{CoreId, PerProcessor, Processor, Totals};
+use crate::table::Key;
+
+impl Room {
+    /// Adds up what was charged, both ends included, over all cores and, as `scope` says, peers.
+    ///
+    /// # Errors
+    /// Why nothing can be said.
+    pub async fn summary(
+        &self,
+        from: Option<UnixMillis>,
+        to: Option<UnixMillis>,
+        scope: Scope,
+    ) -> Result<PerProcessor<Totals>, AskFault> {
+        let asked = self.ask_others(|key| Question::Sum(key, from, to))?;
+        let own = self.owner.borrow().totals(from, to);
+        let mut totals = own.map_err(cuts);
+        for key in asked {
+            // Every place is emptied, whatever the others said.
+            let sums = match self.replies.take(key).await {
+                Some(Reply::Sums(sums)) => sums.map_err(cuts),
+                Some(Reply::Answer(_) | Reply::Found(_) | Reply::Purged) | None => {
+                    Err(AskFault::Overloaded)
+                }
+            };
+            totals = totals.and_then(|totals| Ok(added(totals, sums?)));
+        }
+        let mut totals = totals?;
+        if scope == Scope::All {
+            for peer in self.peers_summaries(from, to).await? {
+                totals = added(totals, peer);
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Forgets the ledger and the settled claims of all cores and, as `scope` says, peers.
+    ///
+    /// # Errors
+    /// Who may not have forgotten.
+    pub async fn purge(&self, scope: Scope) -> Result<(), AskFault> {
+        if self.has_failed() {
+            return Err(AskFault::JournalDown);
+        }
+        let mut asked = self.ask_others(Question::Purge)?;
+        let own = self.reserve(self.now().mono);
+        self.forget(ReplyTo {
+            core: self.core,
+            key: own,
+        });
+        asked.push(own);
+        let mut result = Ok(());
+        for key in asked {
+            if self.replies.take(key).await != Some(Reply::Purged) {
+                result = Err(AskFault::Overloaded);
+            }
+        }
+        result?;
+        if scope == Scope::All {
+            self.purge_peers().await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets this core's part; `to` hears of it once that is written down.
+    pub(super) fn forget(&self, to: ReplyTo) {
+        let now = self.now();
+        let records = self.tell(now, |owner| owner.purge(now));
+        self.purges.borrow_mut().push((records, to));
+        let durable = self
+            .writer
+            .as_ref()
+            .map_or(records, crate::journal::Writer::durable);
+        self.answer_purges(durable);
+    }
+
+    /// Tells whoever purged and waited for a record up to the `durable`-th.
+    pub(super) fn answer_purges(&self, durable: u64) {
+        if self.purges.borrow().is_empty() {
+            return;
+        }
+        let ready: Vec<ReplyTo> = self
+            .purges
+            .borrow_mut()
+            .extract_if(.., |(records, _)| *records <= durable)
+            .map(|(_, to)| to)
+            .collect();
+        for to in ready {
+            self.give(to, Reply::Purged);
+        }
+    }
+
+    /// Asks every other core; all places or none are taken.
+    fn ask_others(&self, question: impl Fn(Key) -> Question) -> Result<Vec<Key>, AskFault> {
+        let mut asked = Vec::new();
+        for core in (0..self.config.cores.0)
+            .map(CoreId)
+            .filter(|core| *core != self.core)
+        {
+            let key = self.reserve(self.now().mono);
+            if self.mailbox.hand_over(core, question(key)).is_err() {
+                self.replies.release(key);
+                // Answers to the others find no place and are dropped.
+                for key in asked {
+                    self.replies.release(key);
+                }
+                return Err(AskFault::Overloaded);
+            }
+            asked.push(key);
+        }
+        Ok(asked)
+    }
+}
+
+fn cuts(fault: CutsOldSecond) -> AskFault {
+    AskFault::CutsOldSecond {
+        boundary: fault.boundary,
+    }
+}
+
+fn added(mut totals: PerProcessor<Totals>, more: PerProcessor<Totals>) -> PerProcessor<Totals> {
+    for processor in Processor::ALL {
+        totals.get_mut(processor).add(*more.get(processor));
+    }
+    totals
+}

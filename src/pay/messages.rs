@@ -1,0 +1,41 @@
+//! What cores say to each other (I1). A question reserves its reply's place in the asker's table and
+//! in the mailbox, so a reply always finds room; one that comes too late finds no place and is
+//! dropped.
+
+use crate::clock::UnixMillis;
+use crate::events::{Answer, Arrival, Finding};
+use crate::ledger::CutsOldSecond;
+use crate::payment::{PerProcessor, Totals, UpstreamId};
+use crate::table::Key;
+
+/// From one core to another. Each carries the place of its reply.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// A payment for its owner core.
+    Arrive(Arrival),
+    /// What is known of this id?
+    Find(Key, UpstreamId),
+    /// What was charged in this window, both ends included?
+    Sum(Key, Option<UnixMillis>, Option<UnixMillis>),
+    /// Forget the ledger and the settled claims.
+    Purge(Key),
+}
+
+/// One core's sums, or why an edge of the window cannot be exact.
+pub(super) type Sums = Result<PerProcessor<Totals>, CutsOldSecond>;
+
+/// The reply to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// To a payment.
+    Answer(Answer),
+    /// To a question about an id.
+    Found(Finding),
+    /// To a question about a window.
+    Sums(Sums),
+    /// To a purge: forgotten, and written down.
+    Purged,
+}
+
+/// A reply on its way to the place that was reserved for it.
+pub(super) type Letter = (Key, Reply);

@@ -1,0 +1,75 @@
+//! What an owner notes, as metrics and log lines. Nothing here changes what happens.
+
+use crate::breaker;
+use crate::events::{Hedge, Lookup, Note, Reason, Shed};
+use crate::metrics::{CoreMetrics, HedgeEvent, LookupAnswer, ShedReason};
+use crate::payment::{Outcome, Processor};
+
+/// Counts `note`, and logs it where it is worth a line: what is unusual at `warn`, what an operator
+/// would ask about one payment at `debug`.
+pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
+    match *note {
+        Note::AttemptEnded {
+            id,
+            processor,
+            outcome,
+            reason,
+            took,
+        } => {
+            metrics.attempt_ended(processor, outcome, took);
+            let name = processor.name();
+            if let Reason::Status(status @ (401 | 403..=405)) = reason {
+                log::error!("set-up fault: {name} answers {status}; check its URL and path");
+            }
+            if outcome != Outcome::Applied {
+                log::debug!(
+                    "payment={id} processor={name} outcome={} reason={reason:?} took_us={}",
+                    outcome.name(),
+                    took.as_micros()
+                );
+            }
+        }
+        Note::LateAnswer(processor) => metrics.late_answers.get(processor).increment(),
+        Note::Duplicate(status) => metrics.duplicates.get(status).increment(),
+        Note::Settled { .. } => {}
+        Note::Foreign { id, processor } => {
+            log::warn!(
+                "payment={id} was charged at {} by somebody else",
+                processor.name()
+            );
+        }
+        Note::Shed(shed) => {
+            let reason = match shed {
+                Shed::Concurrency => ShedReason::ConcurrencyLimit,
+                Shed::Queue => ShedReason::QueueFull,
+                Shed::Journal => ShedReason::JournalDown,
+                Shed::Unavailable => ShedReason::Unavailable,
+            };
+            metrics.sheds.get(reason).increment();
+        }
+        Note::Hedge(processor, hedge) => count_hedge(metrics, processor, hedge),
+        Note::Resent(processor) => metrics.resends.get(processor).increment(),
+        Note::LookedUp(processor, lookup) => {
+            let answer = match lookup {
+                Lookup::Stored { .. } => LookupAnswer::Stored,
+                Lookup::NotFound => LookupAnswer::NotFound,
+                Lookup::NoAnswer => LookupAnswer::NoAnswer,
+            };
+            metrics.lookups.get(processor).get(answer).increment();
+        }
+        Note::Breaker(processor, breaker::Transition { from, to }) => {
+            log::warn!("breaker processor={} {from:?} -> {to:?}", processor.name());
+        }
+    }
+}
+
+fn count_hedge(metrics: &CoreMetrics, processor: Processor, hedge: Hedge) {
+    let event = match hedge {
+        Hedge::Fired => HedgeEvent::Fired,
+        Hedge::Won => HedgeEvent::Won,
+        Hedge::Lost => HedgeEvent::Lost,
+        Hedge::Denied => HedgeEvent::Denied,
+    };
+    metrics.hedges.get(event).increment();
+    log::trace!("hedge processor={} {hedge:?}", processor.name());
+}
