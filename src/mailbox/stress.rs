@@ -3,7 +3,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
@@ -156,4 +158,62 @@ fn big_batches_arrive_whole() {
         each: 50_000,
         driver: Driver::Epoll,
     });
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// One side of a game of ping-pong that sleeps in a loop of its own: a turn takes so little time
+/// that letters often arrive in the few instructions between looking and listening, which the
+/// kernel's sleep hides from the tests above.
+fn ping_pong(mailbox: &Mailbox<u32, u32>, turns: u32) {
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let other = CoreId(1 - mailbox.core().0);
+    let (mut asked, replied, answered) = (0, Cell::new(0), Cell::new(0));
+    while replied.get() < turns || answered.get() < turns {
+        if asked < turns && mailbox.hand_over(other, asked).is_ok() {
+            asked += 1;
+        }
+        let mut spins = 0_u32;
+        while mailbox.poll_wait(&mut context).is_pending() {
+            while !woken.0.swap(false, SeqCst) {
+                spins += 1;
+                if spins.is_multiple_of(64) {
+                    std::thread::yield_now();
+                }
+            }
+        }
+        mailbox.drain(|from, letter| match letter {
+            Letter::Request(number) => {
+                mailbox.reply(from, number).unwrap();
+                answered.set(answered.get() + 1);
+            }
+            Letter::Reply(_) => replied.set(replied.get() + 1),
+        });
+    }
+}
+
+#[test]
+fn a_letter_between_looking_and_listening_is_seen() {
+    const TURNS: u32 = 200_000;
+    let (done, results) = mpsc::channel();
+    for mailbox in mailboxes(CoreCount(2), 1) {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            ping_pong(&mailbox, TURNS);
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..2 {
+        results
+            .recv_timeout(HONEST)
+            .expect("a core sleeps on a letter");
+    }
 }
