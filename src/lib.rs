@@ -20,6 +20,7 @@ pub mod owner;
 pub mod pay;
 pub mod payment;
 pub mod probe;
+pub mod rate_limit;
 pub mod reactor;
 pub mod route;
 pub mod server;

@@ -368,3 +368,12 @@ pub const TIMER_STEP: Duration = Duration::from_millis(1);
 pub const SYNC_SLOW: Duration = Duration::from_secs(5);
 /// How long a peer may take to answer. It only adds up numbers: longer means that it is gone.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);
+
+// ---- rate_limit ----
+
+/// Client addresses whose budget is not whole at one time: 512 KiB of words. With more of them some
+/// are forgotten early, which favours them.
+pub const RATE_LIMIT_ADDRESSES: usize = 65_536;
+/// How often a request tries to count itself against other cores' requests of the same line. Each
+/// failure is another one's success, so this many in a row do not happen; if they do, it passes.
+pub const RATE_LIMIT_TRIES_MAX: u32 = 64;
