@@ -281,5 +281,5 @@ fn the_oldest_settled_claims_go_first() {
     }
     let ids: Vec<u128> = state.settled().map(|(id, _)| id.0).collect();
     assert_eq!(ids, [1, 3], "2 settled before 1 settled again");
-    assert!(state.settled.order.len() <= 4, "I8");
+    assert!(state.settled.claims.len() <= 4, "I8");
 }
