@@ -2,7 +2,7 @@
 //! its largest, compactions, and how long a start takes afterwards. The arithmetic that it checks
 //! stands at `limits::JOURNAL_COMPACT_BYTES_MIN`.
 //!
-//! `cargo run --release --example journal_volume -- DIR [PAYMENTS] [PER_SECOND] [CORES]`
+//! `cargo run --release --example journal_volume -- DIR [PAYMENTS] [PER_SECOND] [CORES] [os|always]`
 //!
 //! The payments carry `requestedAt` as if they had come at PER_SECOND until now, so that a week at
 //! a tenth of the rate (60,480,000 at 100/s) shows the shape of a week in minutes. The directory
@@ -72,11 +72,16 @@ fn main() -> Result<(), Fault> {
     let dir = PathBuf::from(
         arguments
             .next()
-            .ok_or("usage: DIR [PAYMENTS] [PER_SECOND] [CORES]")?,
+            .ok_or("usage: DIR [PAYMENTS] [PER_SECOND] [CORES] [os|always]")?,
     );
     let mut number = |default: u64| arguments.next().map_or(Ok(default), |text| text.parse());
     let (payments, per_second, cores) = (number(2_000_000)?, number(1_000)?.max(1), number(2)?);
     let cores = CoreCount(u16::try_from(cores)?);
+    let sync = match arguments.next().as_deref() {
+        Some("always") => JournalSync::Always,
+        Some("os") | None => JournalSync::Os,
+        Some(_) => return Err("os or always".into()),
+    };
     let clock = Clock::new(Clock::process_start());
     let span = i64::try_from(payments.saturating_mul(1_000) / per_second)?;
     let first = UnixMillis(clock.now().wall.0.saturating_sub(span));
@@ -85,7 +90,7 @@ fn main() -> Result<(), Fault> {
         per_second,
         first,
     };
-    let mut settings = JournalSettings::new(dir, JournalSync::Os, cores);
+    let mut settings = JournalSettings::new(dir, sync, cores);
     settings.claims_max /= usize::from(cores.0.max(1));
 
     let begun = clock.now().mono;
@@ -129,19 +134,24 @@ fn fill(settings: &JournalSettings, load: &Load, clock: &Clock) -> Result<u64, F
     let started = journal::start(settings, clock.now().wall)?;
     let stats = started.keeper.stats();
     let written = Rc::new(Cell::new(0_u64));
+    let has_failed = Rc::new(Cell::new(false));
     let mut peak = 0;
     let builder = monoio::RuntimeBuilder::<monoio::FusionDriver>::new();
     let result: Result<(), Fault> = builder.enable_timer().build()?.block_on(async {
         let mut writers = Vec::new();
         for core in started.cores {
             let (writer, task) = core.writer.open()?;
-            let told = Rc::clone(&written);
+            let (told, failed) = (Rc::clone(&written), Rc::clone(&has_failed));
             let begun = Clock::process_start();
             let _task = monoio::spawn(async move {
                 let clock = Clock::new(begun);
                 let report = |progress| match progress {
                     Progress::Durable { bytes, .. } => told.set(told.get() + bytes as u64),
-                    Progress::Failed(fault) => log::error!("{fault}"),
+                    Progress::Failed(fault) => {
+                        failed.set(true);
+                        // The exit status says it too.
+                        let _ = writeln!(io::stderr(), "failed: {fault}");
+                    }
                 };
                 task.run(|| clock.now().mono, report).await;
             });
@@ -153,13 +163,13 @@ fn fill(settings: &JournalSettings, load: &Load, clock: &Clock) -> Result<u64, F
                 writers.get(owner).ok_or("no such core")?.append(&record);
             }
             if number % BATCH == 0 {
-                wait(&writers).await;
+                wait(&writers, &has_failed).await?;
             }
             if number % 100_000 == 0 {
                 peak = peak.max(size_of(&settings.dir)?);
             }
         }
-        wait(&writers).await;
+        wait(&writers, &has_failed).await?;
         Ok(())
     });
     result?;
@@ -173,12 +183,16 @@ fn fill(settings: &JournalSettings, load: &Load, clock: &Clock) -> Result<u64, F
     Ok(peak)
 }
 
-async fn wait(writers: &[Writer]) {
+async fn wait(writers: &[Writer], has_failed: &Cell<bool>) -> Result<(), Fault> {
     for writer in writers {
         while writer.durable() < writer.last() {
             monoio::time::sleep(Duration::ZERO).await;
+            if has_failed.get() {
+                return Err("the journal failed".into());
+            }
         }
     }
+    Ok(())
 }
 
 fn size_of(dir: &Path) -> io::Result<u64> {

@@ -192,14 +192,17 @@ pub const JOURNAL_EARLIER_MAX: usize = 4;
 pub const JOURNAL_FILES_MAX: usize = 65_536;
 /// Size of a segment: 12 minutes at 1,000 payments/s, of 103 octets each.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
-/// Sealed segments of a core are merged into its snapshot once they hold this much and a quarter
-/// of the snapshot: a start replays at most so much, and merging writes at most four octets for
-/// each that was appended. With 500,000 claims and 1,000 payments/s for a week, a snapshot holds
-/// 86.4 million payments of the last 24 hours at 5 octets (432 MB), six days of whole seconds for
-/// two processors at 16 octets (17 MB) and the claims at 27 (14 MB): 463 MB over all cores. Disk,
-/// at most: old and new snapshot, a quarter, and per core this much, the segment in use and the
-/// one prepared: 1.3 GB with two cores.
-pub const JOURNAL_COMPACT_BYTES_MIN: u64 = 128 << 20;
+/// Sealed segments of a core are merged into its snapshot once they hold this much (one segment,
+/// which is never quite full) and a quarter of the snapshot: a start replays no more than that and
+/// the segment in use, and merging writes at most four octets for each that was appended.
+///
+/// A week at 1,000 payments/s with 500,000 claims: the snapshots hold 86.4 million payments of the
+/// last 24 hours at no more than 5 octets (432 MB; 2.7 measured with small amounts), six days of
+/// whole seconds for two processors at 16 octets (17 MB) and the claims at 27 (14 MB), together
+/// 463 MB. Disk at its largest: old and new snapshots (926 MB), a quarter of them in segments
+/// (116 MB), and per core one segment just sealed, one in use and one prepared (192 MiB): 1.5 GB
+/// with two cores.
+pub const JOURNAL_COMPACT_BYTES_MIN: u64 = 48 << 20;
 /// Records that wait for the disk, per core. QUEUE_CAPACITY and CONCURRENCY_LIMIT bound them by
 /// about 100,000 payments with three records of at most 135 octets (41 MB); beyond this the disk
 /// has stopped. One batch must fit a segment.

@@ -41,8 +41,8 @@ pub enum JournalFault {
     Overrun,
     /// The payment is not pending, so it cannot be resolved by hand.
     NotPending,
-    /// The background thread is gone.
-    KeeperGone,
+    /// One of the journal's own threads is gone.
+    ThreadDied,
 }
 
 /// In what way a file is damaged.
@@ -98,7 +98,7 @@ impl fmt::Display for JournalFault {
             Self::Missing { path } => write!(f, "journal file {} is missing", path.display()),
             Self::Overrun => f.write_str("the journal's buffer is full: the disk does not keep up"),
             Self::NotPending => f.write_str("the payment is not pending"),
-            Self::KeeperGone => f.write_str("the journal's background thread has ended"),
+            Self::ThreadDied => f.write_str("a thread of the journal has ended"),
         }
     }
 }
@@ -112,7 +112,7 @@ impl std::error::Error for JournalFault {
             | Self::Missing { .. }
             | Self::Overrun
             | Self::NotPending
-            | Self::KeeperGone => None,
+            | Self::ThreadDied => None,
         }
     }
 }

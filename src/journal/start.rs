@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::directory::{Directory, Manifest};
+use super::directory::{CoreFiles, Directory, Manifest};
 use super::fault::JournalFault;
 use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
@@ -158,17 +158,32 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
     })
 }
 
-/// Reads every core of the old epoch.
+/// Reads every core of the old epoch, each on a thread of its own: a start waits for the largest.
 pub(crate) fn read_all(
     dir: &Directory,
     manifest: &Manifest,
     settings: &JournalSettings,
     report: &mut StartReport,
 ) -> Result<Vec<State>, JournalFault> {
-    let mut states = Vec::new();
-    for files in dir.files(manifest)? {
+    let all = dir.files(manifest)?;
+    let read = |files: &CoreFiles| {
         let mut state = State::new(settings.claims_max, settings.ledger_exact);
-        let loaded = load::load_whole(dir, &files, &mut state)?;
+        load::load_whole(dir, files, &mut state).map(|loaded| (state, loaded))
+    };
+    let read = &read;
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = all
+            .iter()
+            .map(|files| scope.spawn(move || read(files)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| JournalFault::ThreadDied))
+            .collect()
+    });
+    let mut states = Vec::new();
+    for result in results {
+        let (state, loaded) = result??;
         report.records += loaded.records;
         report.oddities += state.oddities();
         report.tears.extend(loaded.tear);

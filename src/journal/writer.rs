@@ -262,7 +262,7 @@ impl WriterTask {
         let (identity, file) = loop {
             match self.prepared.pop() {
                 Ok(prepared) => break prepared?,
-                Err(_) if self.prepared.is_abandoned() => return Err(JournalFault::KeeperGone),
+                Err(_) if self.prepared.is_abandoned() => return Err(JournalFault::ThreadDied),
                 Err(_) => monoio::time::sleep(limits::JOURNAL_PREPARE_PAUSE).await,
             }
         };
@@ -275,6 +275,6 @@ impl WriterTask {
         };
         self.orders
             .send(sealed)
-            .map_err(|_| JournalFault::KeeperGone)
+            .map_err(|_| JournalFault::ThreadDied)
     }
 }

@@ -176,7 +176,7 @@ fn a_disk_too_full_for_the_next_segment_ends_the_journal_when_it_is_needed() {
         task.await;
         writer.durable()
     });
-    assert!(matches!(failed.take(), Some(JournalFault::KeeperGone)));
+    assert!(matches!(failed.take(), Some(JournalFault::ThreadDied)));
     let records = stories(0..40).concat();
     let kept = Facts::of_records(&records[..usize::try_from(durable).unwrap()]);
     assert_eq!(
