@@ -82,16 +82,17 @@ impl Counts {
         }
     }
 
-    /// Successes and failures of `generation` in the window that ends with `now`. Whoever added
-    /// last sees all that was added before: the loads and swaps are sequentially consistent.
-    #[must_use]
+    /// Successes and failures of `generation` in the window that ends with `now`, and those that
+    /// cores whose clock is ahead have added since. Whoever added last sees all that was added
+    /// before: the loads and swaps are sequentially consistent.
     pub(super) fn sum(&self, generation: u16, now: Mono) -> (u64, u64) {
-        let newest = now.0 / self.bucket_us;
+        let oldest = (now.0 / self.bucket_us).saturating_sub(BUCKETS - 1);
+        let window = Bucket::of(generation, oldest);
         let mut total = (0, 0);
-        for epoch in newest.saturating_sub(BUCKETS - 1)..=newest {
-            let word = self.word(epoch).map_or(0, |word| word.load(SeqCst));
-            let bucket = Bucket::unpack(word);
-            if bucket.is_like(Bucket::of(generation, epoch)) {
+        for word in &self.buckets {
+            let bucket = Bucket::unpack(word.load(SeqCst));
+            let ahead = low(bucket.epoch.wrapping_sub(window.epoch), EPOCH_BITS);
+            if bucket.generation == window.generation && ahead < BUCKETS + LAG_MAX {
                 total = (total.0 + bucket.successes, total.1 + bucket.failures);
             }
         }

@@ -8,7 +8,7 @@
 //! One atomic word holds state, generation and deadline, so that every transition is one
 //! compare-and-swap. Each probe permit is a word of its own beside it, because each has its own
 //! expiry and its own holder; a permit word carries the generation that granted it, so a
-//! transition voids all permits of the generation before without touching them. The [`counts`]
+//! transition voids all permits of the generation before without touching them. The `counts`
 //! ring carries the generation too. Whatever a late result of an older generation says, nothing
 //! changes. Bounds (I8): [`limits::BREAKER_PROBES_MAX`] permits and ten buckets, no allocation
 //! after the start.

@@ -76,7 +76,7 @@ pub struct Ticket {
     pub(super) generation: u16,
     /// The permit's place, [`Ticket::NO_PROBE`] when granted while Closed.
     pub(super) probe: u8,
-    /// The permit's expiry, which tells this holder from later ones; zero when granted while Closed.
+    /// The permit's expiry, which tells this holder from later ones; zero without a permit.
     pub(super) expiry_ms: u64,
 }
 
@@ -112,8 +112,10 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// All that can happen, in the order of [`Breaker::transitions`]. Open becomes Closed by way
+    /// All that can happen, in the order of [`transitions`]. Open becomes Closed by way
     /// of HalfOpen only.
+    ///
+    /// [`transitions`]: super::Breaker::transitions
     pub const ALL: [Self; 4] = [
         Self {
             from: State::Closed,

@@ -7,7 +7,7 @@
 //! so a reply is never refused and no core ever waits for another one.
 //!
 //! Each core owns one [`Mailbox`] and drains it in one task. Nothing here knows what a message
-//! means, and nothing is shared but the rings and one [`bell`] for each core: a sleeping core is
+//! means, and nothing is shared but the rings and one `bell` for each core: a sleeping core is
 //! woken once for all that comes until it looks, an awake one is not woken at all.
 //!
 //! Memory (I8): with `n` cores there are n x (n - 1) ordered pairs, and each has

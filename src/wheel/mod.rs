@@ -9,7 +9,7 @@
 //! one turn of the wheel stay in their slot for another round. A two-level bitmap of occupied slots
 //! finds the next one in a handful of loads, so that an idle core can sleep until then.
 //! Bounds (I8): tokens below the bound given to [`Wheel::new`], 16 octets each;
-//! [`limits::WHEEL_SLOTS`] slots.
+//! [`WHEEL_SLOTS`] slots.
 
 mod bitmap;
 
