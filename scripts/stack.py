@@ -193,13 +193,13 @@ class Instance(Process):
 
 
 class Balancer(Process):
-    """HAProxy with the repository's haproxy.cfg."""
+    """HAProxy with the repository's haproxy.cfg, or another configuration."""
 
-    def __init__(self, folder, a, b, **settings):
+    def __init__(self, folder, a, b, config=ROOT / "haproxy.cfg", name="haproxy", **settings):
         self.port, self.stats_port, self.tls_port = free_port(), free_port(), free_port()
         self.url = f"http://{HOST}:{self.port}"
-        binary = haproxy_binary()
-        super().__init__("haproxy", [binary, "-db", "-f", ROOT / "haproxy.cfg"], folder,
+        # -L names it among its peers; without peers the name means nothing.
+        super().__init__(name, [haproxy_binary(), "-db", "-L", name, "-f", config], folder,
                          clean_environment(
                              P99_A=a, P99_B=b, P99_BIND=f"{HOST}:{self.port}",
                              P99_STATS=f"{HOST}:{self.stats_port}",
