@@ -129,6 +129,11 @@ class Process:
         if self.child.stdout:
             self.child.stdout.close()
 
+    def move(self, cores):
+        """Pins it elsewhere, with all its threads."""
+        for thread in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
+
     def is_alive(self):
         return self.child.poll() is None
 

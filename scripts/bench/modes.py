@@ -1,5 +1,6 @@
 """What each mode of bench-proxies measures. Every mode returns (rounds, lines of its report)."""
 
+import contextlib
 import time
 
 import report
@@ -26,10 +27,21 @@ class Bench:
         quota = self.quota if limited else None
         return sides.Proxy(row, self.upstream, cores or self.proxy_cores, quota, settings)
 
-    def rows(self, *others):
-        """The rows asked for; `others` for a mode that does not take all of them."""
+    def rows(self, rows=ROWS):
+        """Those of `rows` that were asked for."""
         asked = self.options.rows
-        return [row for row in others or ROWS if not asked or row in asked]
+        return [row for row in rows if not asked or row in asked]
+
+    @contextlib.contextmanager
+    def load_on(self, cores):
+        """Has load and upstream elsewhere for a while; where no core is left, they stay."""
+        kept, self.load_cores = self.load_cores, set(cores) or self.load_cores
+        self.upstream.move(self.load_cores)
+        try:
+            yield
+        finally:
+            self.load_cores = kept
+            self.upstream.move(kept)
 
     def keep(self, one, number, name=None):
         """Notes a finished round and tells about it."""
@@ -82,7 +94,8 @@ def rate_to_hold(bench):
 def latency(bench):
     """Latency at a fixed rate, no quota."""
     rate = rate_to_hold(bench)
-    for number, row in bench.interleaved(bench.rows()):
+    rows = bench.rows(("p99 off", "haproxy") if bench.options.quick else ROWS)
+    for number, row in bench.interleaved(rows):
         with bench.proxy(row, limited=False) as proxy:
             bench.keep(rounds.at_rate(proxy, bench, rate), number)
     return [f"{rate:,} payments a second on {sides.CONNECTIONS} connections, no quota",
@@ -93,32 +106,30 @@ def latency(bench):
 
 def scaling(bench):
     """CPU per payment on one and on two workers; with more cores throughput too."""
-    first = min(bench.proxy_cores)
-    second = max(bench.proxy_cores | {1 - first if first < 2 else first - 1})
-    layouts = {"p99 on 1 core": {first}, "p99 on 2 cores": {first, second}}
-    for number, row in bench.interleaved(list(layouts)):
-        with bench.proxy("p99 off", layouts[row]) as proxy:
-            bench.keep(rounds.saturated(proxy, bench), number, row)
+    cores = sorted(bench.proxy_cores | bench.load_cores)
+    layouts = {"p99 on 1 core": set(cores[:1]), "p99 on 2 cores": set(cores[:2])}
+    with bench.load_on(cores[2:]):
+        for number, row in bench.interleaved(list(layouts)):
+            with bench.proxy("p99 off", layouts[row]) as proxy:
+                bench.keep(rounds.saturated(proxy, bench), number, row)
     lines = [report.results(bench.measured, "p99 on 1 core", "cpu_us"),
              report.busy(bench.measured),
              report.target("CPU on 2 cores / 1 core",
                            bench.ratios("p99 on 2 cores", "p99 on 1 core"), 1.15)]
-    return lines + many_cores(bench)
+    return lines + many_cores(bench, cores)
 
 
-def many_cores(bench):
+def many_cores(bench, cores):
     """Throughput without a quota, where half of the cores are enough for the load."""
-    available = sorted(bench.load_cores | bench.proxy_cores)
-    most = min(6, len(available) // 2)
+    most = min(6, len(cores) // 2)
     if most < 2:
-        return [f"throughput with cores: not measured, {len(available)} cores are too few"]
+        return [f"throughput with cores: not measured, {len(cores)} cores are too few"]
     counts = [count for count in (1, 2, 4, 6) if count <= most]
-    keep, bench.load_cores = bench.load_cores, set(available[most:])
     name = "p99, {} workers, no quota".format
-    for number, count in bench.interleaved(counts):
-        with bench.proxy("p99 off", set(available[:count]), limited=False) as proxy:
-            bench.keep(rounds.saturated(proxy, bench), number, name(count))
-    bench.load_cores = keep
+    with bench.load_on(cores[most:]):
+        for number, count in bench.interleaved(counts):
+            with bench.proxy("p99 off", set(cores[:count]), limited=False) as proxy:
+                bench.keep(rounds.saturated(proxy, bench), number, name(count))
     return [report.target(f"throughput on {count} cores / linear",
                           [ratio / count for ratio in
                            bench.ratios(name(count), name(1), "rps")], 0.8, least=True)
@@ -187,8 +198,8 @@ def scrape(bench):
 
 def start(bench):
     """Milliseconds from exec to the first charged payment."""
-    spans = {row: [] for row in bench.rows("p99 off", "p99 always", "haproxy")}
-    for _ in range(bench.options.rounds * 4):
+    spans = {row: [] for row in bench.rows(("p99 off", "p99 always", "haproxy"))}
+    for _ in range(bench.options.rounds * 3):
         for row, taken in spans.items():
             began = time.monotonic()
             with bench.proxy(row, limited=False):

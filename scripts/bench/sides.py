@@ -5,6 +5,7 @@ import json
 import pathlib
 import random
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -91,6 +92,9 @@ class OwnUpstream:
     def seen(self):
         return json.loads(call(self.ports[0], "GET", "/stats")[1])
 
+    def move(self, cores):
+        self.process.move(cores)
+
     def stop(self):
         self.process.stop()
 
@@ -113,7 +117,7 @@ class NginxUpstream:
         """Makes nginx write out what it holds and begin a new log. Returns the old one."""
         old = self.folder / "bodies.old"
         self.log.rename(old)
-        self.process.child.send_signal(10)  # SIGUSR1
+        self.process.child.send_signal(signal.SIGUSR1)
         wait_until(self.log.exists, "nginx opens a new log")
         return old
 
@@ -132,6 +136,9 @@ class NginxUpstream:
                 else:
                     lookups += 1
         return {"posts": posts, "distinct": len(ids), "lookups": lookups, "unreadable": 0}
+
+    def move(self, cores):
+        self.process.move(cores)
 
     def stop(self):
         self.process.stop()
