@@ -26,10 +26,11 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::pay::{self, Seat, Setup};
 use crate::payment::CoreId;
+use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
-use crate::server::CoreEnd;
 use crate::server::lifecycle::{Lifecycle, Phase, Readiness};
 use crate::server::listen::{self, Door, ListenFault};
+use crate::server::{Common, CoreEnd};
 
 use threads::start_threads;
 
@@ -153,8 +154,16 @@ impl Running {
         let wanted: Vec<_> = public.chain(admin).collect();
         let bound = listen::bind(&wanted, seats.len()).map_err(StartFault::Listen)?;
         let lifecycle = Arc::new(Lifecycle::new(seats.len(), connections_max()));
+        let rate_limit = config.rate_limit.as_ref().map(|limit| {
+            let limit = RateLimit::new(limit.per_second, limit.burst);
+            Arc::new(limit)
+        });
+        let common = Common {
+            lifecycle: Arc::clone(&lifecycle),
+            rate_limit,
+        };
         let addresses = bound.addresses.clone();
-        let started = start_threads(setup, seats, bound, &lifecycle);
+        let started = start_threads(setup, seats, bound, &common);
         let (threads, driver) = match started {
             Ok(started) => started,
             Err(fault) => {
@@ -346,4 +355,49 @@ fn connections_max() -> usize {
         .saturating_sub(limits::DESCRIPTORS_RESERVED)
         .max(descriptors / 2);
     left.clamp(1, limits::CONNECTIONS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_is_given_up_after_too_many_looks_without_a_beat() {
+        let lifecycle = Lifecycle::new(2, 1);
+        let mut watch = Watchdog::new(&lifecycle);
+        let (well, stuck) = (CoreId(0), CoreId(1));
+        lifecycle.beat(stuck, Mono(1));
+        let mut looks = 0;
+        let found = loop {
+            looks += 1;
+            lifecycle.beat(well, Mono(looks));
+            if let Some(core) = watch.stuck(&lifecycle) {
+                break core;
+            }
+        };
+        assert_eq!(found, stuck);
+        // The first look saw a beat.
+        assert_eq!(looks, u64::from(limits::CORE_LOOKS_MAX) + 1);
+    }
+
+    #[test]
+    fn a_core_whose_thread_has_ended_is_no_stuck_core() {
+        let lifecycle = Lifecycle::new(1, 1);
+        let mut watch = Watchdog::new(&lifecycle);
+        lifecycle.end(CoreId(0));
+        for _ in 0..=limits::CORE_LOOKS_MAX {
+            assert_eq!(watch.stuck(&lifecycle), None);
+        }
+    }
+
+    #[test]
+    fn each_end_has_a_status_of_its_own() {
+        let codes = [Exit::Clean, Exit::Failed, Exit::Forgotten(2)].map(Exit::code);
+        assert_eq!(codes, [0, 1, 3]);
+    }
+
+    #[test]
+    fn the_descriptor_limit_leaves_room_for_connections() {
+        assert!((1..=limits::CONNECTIONS_MAX).contains(&connections_max()));
+    }
 }

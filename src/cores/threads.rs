@@ -2,7 +2,6 @@
 //! driver. Called by the parent only; what happens on a core between is `server`'s matter.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -13,9 +12,9 @@ use crate::config::DriverChoice;
 use crate::pay::{Seat, Setup};
 use crate::payment::CoreId;
 use crate::reactor::{Driver, Reactor};
-use crate::server::lifecycle::{Lifecycle, Phase};
+use crate::server::lifecycle::Phase;
 use crate::server::listen::{Bound, Listener};
-use crate::server::{Core, CoreEnd};
+use crate::server::{Common, Core, CoreEnd};
 
 /// What a core thread says while it starts.
 enum Word {
@@ -50,11 +49,11 @@ pub(super) fn start_threads(
     setup: &Setup,
     seats: Vec<Seat>,
     bound: Bound,
-    lifecycle: &Arc<Lifecycle>,
+    common: &Common,
 ) -> Result<Started, StartFault> {
     let mut starting = Vec::new();
     for (seat, listeners) in seats.into_iter().zip(bound.per_core) {
-        starting.push(start_thread(setup, seat, listeners, lifecycle).map_err(StartFault::Kernel)?);
+        starting.push(start_thread(setup, seat, listeners, common).map_err(StartFault::Kernel)?);
     }
     let mut drivers = Vec::new();
     for core in &starting {
@@ -76,14 +75,14 @@ pub(super) fn start_threads(
         .map(|core| (core.core, core.thread))
         .collect();
     if let Some(fault) = fault {
-        lifecycle.advance(Phase::Closing);
+        common.lifecycle.advance(Phase::Closing);
         for (core, thread) in threads {
             let end = thread.join();
             log::debug!("core {} ended before it served: {end:?}", core.0);
         }
         return Err(fault);
     }
-    lifecycle.advance(Phase::Serving);
+    common.lifecycle.advance(Phase::Serving);
     let driver = match verdict {
         Verdict::Epoll => Driver::Epoll,
         Verdict::AsBuilt => drivers.first().copied().unwrap_or(Driver::Epoll),
@@ -117,12 +116,12 @@ fn start_thread(
     setup: &Setup,
     seat: Seat,
     listeners: Vec<Listener>,
-    lifecycle: &Arc<Lifecycle>,
+    common: &Common,
 ) -> io::Result<Starting> {
     let core = seat.core();
     let (say, words) = channel();
     let (verdict, hear) = channel();
-    let lifecycle = Arc::clone(lifecycle);
+    let common = common.clone();
     let choice = setup.config.driver;
     let start = setup.start;
     let main = move || {
@@ -135,9 +134,9 @@ fn start_thread(
                 say,
                 hear,
             },
-            &lifecycle,
+            &common,
         );
-        lifecycle.end(core);
+        common.lifecycle.end(core);
         end
     };
     let thread = thread::Builder::new()
@@ -162,7 +161,7 @@ struct CoreStart {
 }
 
 /// One core's thread from its first to its last instruction.
-fn run_core(core: CoreStart, lifecycle: &Arc<Lifecycle>) -> CoreEnd {
+fn run_core(core: CoreStart, common: &Common) -> CoreEnd {
     const FAILED: CoreEnd = CoreEnd {
         forgotten: 0,
         has_failed: true,
@@ -190,9 +189,9 @@ fn run_core(core: CoreStart, lifecycle: &Arc<Lifecycle>) -> CoreEnd {
                 return FAILED;
             }
         };
-        lifecycle.beat(id, Clock::new(core.start).now().mono);
+        common.lifecycle.beat(id, Clock::new(core.start).now().mono);
         tell(Word::Serves);
-        Core::new(room, Arc::clone(lifecycle), driver)
+        Core::new(room, common.clone(), driver)
             .run(core.listeners)
             .await
     })

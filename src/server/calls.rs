@@ -184,7 +184,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn told(&self, request: &Request, status: u16, connection: ConnectionField) -> After {
-        let (route, took) = (request.call.route(), self.now.mono.since(request.since));
+        let (route, took) = (request.route, self.now.mono.since(request.since));
         self.core.note(
             Answered {
                 route,

@@ -47,6 +47,8 @@ pub(super) struct Peer {
 pub(super) struct Request {
     pub(super) head: RequestHead,
     pub(super) call: Call,
+    /// What it is counted as.
+    pub(super) route: Route,
     /// Where the request begins in the input.
     pub(super) start: usize,
     /// Where its body begins and ends in the input.
@@ -155,7 +157,7 @@ impl<S: Stream> Connection<S> {
                 return self.unfinished();
             }
         };
-        let call = routes::judge(&self.core, &head, self.octets(), self.peer);
+        let (call, route) = routes::judge(&self.core, &head, self.octets(), self.peer);
         if let (Call::Refuse(reply), true) = (call, head.expect_continue) {
             // The body was not sent yet and need not be: without it the position of the next
             // request is unknown, so this is the last answer.
@@ -171,6 +173,7 @@ impl<S: Stream> Connection<S> {
                 Next::Request(Request {
                     head,
                     call,
+                    route,
                     start,
                     body_start,
                     body_end,
@@ -367,5 +370,26 @@ impl<S: Stream> Connection<S> {
                 Ok(count) => dropped = dropped.saturating_add(count),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame<S, F>(_serve: impl Fn(S, Rc<Core>, Peer) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_costs_less_than_six_kibibytes() {
+        let frame = frame(serve::<monoio::net::TcpStream>);
+        // Both buffers as far as they are kept, the frame, and as much again for the task's header,
+        // the socket's and the watch's entries, and what the allocator rounds up.
+        let bytes = limits::INPUT_BYTES_IDLE + limits::OUTPUT_BYTES_KEPT + 2 * frame;
+        assert!(
+            bytes <= 6 * 1024,
+            "{bytes} octets, {frame} of them the frame"
+        );
     }
 }

@@ -26,6 +26,7 @@ use crate::http::{DateCache, HeadRules};
 use crate::limits;
 use crate::metrics::{self, Answered, CoreMetrics, Label, Unanswered};
 use crate::pay::Room;
+use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
 
 use deadlines::Deadlines;
@@ -33,11 +34,21 @@ use lifecycle::{Lifecycle, Phase};
 use listen::Listener;
 use reply::{Ink, Page, Reply};
 
+/// What all cores share as servers.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Where the process stands.
+    pub lifecycle: Arc<Lifecycle>,
+    /// Budgets of client addresses; none when `RATE_LIMIT_RPS` is off.
+    pub rate_limit: Option<Arc<RateLimit>>,
+}
+
 /// One core as a server.
 pub struct Core {
     room: Rc<Room>,
     lifecycle: Arc<Lifecycle>,
     deadlines: Rc<Deadlines>,
+    rate_limit: Option<Arc<RateLimit>>,
     rules: HeadRules,
     /// Largest head and body, and some.
     input_bytes_max: usize,
@@ -79,7 +90,11 @@ impl std::fmt::Debug for Core {
 impl Core {
     /// A core that serves from `room`.
     #[must_use]
-    pub fn new(room: Rc<Room>, lifecycle: Arc<Lifecycle>, driver: Driver) -> Self {
+    pub fn new(room: Rc<Room>, common: Common, driver: Driver) -> Self {
+        let Common {
+            lifecycle,
+            rate_limit,
+        } = common;
         let config = &room.config;
         room.metrics.set_driver(match driver {
             Driver::IoUring { .. } => metrics::Driver::IoUring,
@@ -92,6 +107,7 @@ impl Core {
             .saturating_add(limits::INPUT_BYTES_SPARE);
         Self {
             lifecycle,
+            rate_limit,
             deadlines: Rc::default(),
             rules: HeadRules { auth_header },
             input_bytes_max,

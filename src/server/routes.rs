@@ -4,6 +4,8 @@
 //!
 //! Called by `connection` once per request. Decides nothing about payments, and reads no body.
 
+use std::net::IpAddr;
+
 use subtle::ConstantTimeEq;
 
 use super::Core;
@@ -11,6 +13,7 @@ use super::connection::Peer;
 use super::listen::Door;
 use super::reply::Reply;
 use crate::clock::UnixMillis;
+use crate::config::AddressRange;
 use crate::http::{ContentType, Method, RequestHead};
 use crate::limits;
 use crate::metrics::Route;
@@ -60,23 +63,41 @@ const READ_ONLY: Reply = Reply::problem(405, "this can only be read").allowing("
 const POST_ONLY: Reply = Reply::problem(405, "this takes a POST").allowing("POST");
 const ADMIN_ONLY: Reply = Reply::problem(403, "this is served on the administrator's listener");
 
-/// Judges the head of one request; `octets` begin where it does.
-pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) -> Call {
-    let call = match (place(head.path(octets)), head.method) {
-        (None, _) => return Call::Refuse(NOT_FOUND),
-        (Some(call @ (Call::Pay | Call::Purge)), Method::Post) => call,
-        (Some(Call::Pay | Call::Purge), _) => return Call::Refuse(POST_ONLY),
-        (Some(call), Method::Get | Method::Head) => call,
-        (Some(_), _) => return Call::Refuse(READ_ONLY),
+/// A head and the octets that it was parsed from.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    head: &'a RequestHead,
+    octets: &'a [u8],
+}
+
+/// Judges the head of one request; `octets` begin where it does. Says too what the request is
+/// counted as, refused or not.
+pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) -> (Call, Route) {
+    let Some(wanted) = place(head.path(octets)) else {
+        return (Call::Refuse(NOT_FOUND), Route::Other);
     };
     let has_admin_door = !core.room.config.admin_listen.is_empty();
     let query = head.query(octets).unwrap_or_default();
-    let refusal = has_admin_door
-        .then(|| wrong_door(call, query, peer.door))
-        .flatten()
-        .or_else(|| unauthorized(core, call, head, octets))
-        .or_else(|| wrong_media(call, head));
-    refusal.map_or(call, Call::Refuse)
+    let asked = Asked { head, octets };
+    let refusal = wrong_method(wanted, head.method)
+        .or_else(|| {
+            has_admin_door
+                .then(|| wrong_door(wanted, query, peer.door))
+                .flatten()
+        })
+        .or_else(|| too_often(core, wanted, asked, peer))
+        .or_else(|| unauthorized(core, wanted, asked))
+        .or_else(|| wrong_media(wanted, head));
+    (refusal.map_or(wanted, Call::Refuse), wanted.route())
+}
+
+fn wrong_method(call: Call, method: Method) -> Option<Reply> {
+    match (call, method) {
+        (Call::Pay | Call::Purge, Method::Post) => None,
+        (Call::Pay | Call::Purge, _) => Some(POST_ONLY),
+        (_, Method::Get | Method::Head) => None,
+        (_, _) => Some(READ_ONLY),
+    }
 }
 
 /// Which call lives at `path`.
@@ -108,15 +129,62 @@ fn wrong_door(call: Call, query: &str, door: Door) -> Option<Reply> {
     }
 }
 
+fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Reply> {
+    let limit = core.rate_limit.as_ref()?;
+    match (call, peer.door) {
+        (Call::Alive | Call::Ready | Call::Metrics, _) | (_, Door::Admin) => return None,
+        (Call::Pay | Call::Find | Call::Summary | Call::Purge | Call::Refuse(_), Door::Public) => {}
+    }
+    let trusted = &core.room.config.trusted_proxies;
+    let client = client_address(peer.address, asked, trusted)?;
+    let wait = limit.check(client, core.now().mono).err()?;
+    core.metrics().rate_limited.increment();
+    // Whole seconds, rounded up: a client that comes back earlier would be refused again.
+    let seconds = wait
+        .as_secs()
+        .saturating_add(u64::from(wait.subsec_nanos() > 0))
+        .max(1);
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    Some(Reply::problem(429, "too many requests from this address").after(seconds))
+}
+
+/// The client behind `peer`: X-Forwarded-For counts only as far as trusted proxies wrote it. A
+/// unix socket is a proxy on this machine. None where no address is known at all.
+fn client_address(
+    peer: Option<IpAddr>,
+    asked: Asked<'_>,
+    trusted: &[AddressRange],
+) -> Option<IpAddr> {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|range| range.contains(address));
+    let mut nearest = peer.map(|address| address.to_canonical());
+    for hop in asked.head.forwarded_for.from_nearest(asked.octets) {
+        if nearest.is_some_and(|address| !is_trusted(address)) || trusted.is_empty() {
+            break;
+        }
+        let Some(address) = std::str::from_utf8(hop)
+            .ok()
+            .and_then(|hop| hop.parse().ok())
+        else {
+            break;
+        };
+        nearest = Some(IpAddr::to_canonical(&address));
+    }
+    nearest
+}
+
 /// Every POST carries the credentials, when there are any.
-fn unauthorized(core: &Core, call: Call, head: &RequestHead, octets: &[u8]) -> Option<Reply> {
+fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
     let auth = core.room.config.auth.as_ref()?;
     match call {
         Call::Pay | Call::Purge => {}
         Call::Find | Call::Summary | Call::Metrics | Call::Alive | Call::Ready => return None,
         Call::Refuse(_) => return None,
     }
-    let given = head.auth.map(|span| span.of(octets)).unwrap_or_default();
+    let given = asked
+        .head
+        .auth
+        .map(|span| span.of(asked.octets))
+        .unwrap_or_default();
     // The length is no secret; the comparison of equal lengths takes the same time for any octets.
     let is_right = bool::from(given.ct_eq(auth.value.reveal().as_bytes()));
     (!is_right).then_some(Reply::problem(401, "the credentials are missing or wrong"))
@@ -190,3 +258,6 @@ pub(super) fn scope(query: &str) -> Result<Scope, Reply> {
         Ok(Some(_)) | Err(_) => Err(Reply::problem(400, "scope is local or absent")),
     }
 }
+
+#[cfg(test)]
+mod tests;

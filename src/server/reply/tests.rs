@@ -1,0 +1,109 @@
+use super::*;
+use crate::http::DateCache;
+
+fn written(reply: &Reply, location: Option<&CorrelationId>) -> String {
+    let (mut out, mut scratch, mut date) = (Vec::new(), Vec::new(), DateCache::default());
+    let envelope = Envelope {
+        connection: ConnectionField::Silent,
+        is_head: false,
+        request_id: b"r-1",
+        trace_parent: b"",
+        location,
+    };
+    let ink = Ink {
+        date: date.at(UnixMillis(0)),
+        scratch: &mut scratch,
+    };
+    write_reply(reply, &envelope, ink, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn every_answer_of_the_engine_has_its_status() {
+    let rows = [
+        (Answer::Charged, Some(200), None, false),
+        (Answer::Accepted, Some(202), None, false),
+        (
+            Answer::Duplicate(Status::Pending),
+            Some(409),
+            Some(1),
+            false,
+        ),
+        (Answer::Duplicate(Status::Processed), Some(409), None, false),
+        (Answer::Duplicate(Status::Refused), Some(409), None, false),
+        (Answer::Replayed(Status::Processed), Some(200), None, true),
+        (Answer::Replayed(Status::Pending), Some(202), None, true),
+        (Answer::Replayed(Status::Refused), Some(202), None, true),
+        (Answer::AmountDiffers, Some(422), None, false),
+        (Answer::RefusedForGood, Some(422), None, false),
+        (Answer::RefusedByAll, Some(502), None, false),
+        (Answer::Unavailable, Some(503), Some(1), false),
+        (Answer::Overloaded, Some(503), Some(1), false),
+        (Answer::JournalDown, Some(503), Some(1), false),
+        (Answer::Silence, None, None, false),
+    ];
+    for (answer, status, retry_after, is_replayed) in rows {
+        let reply = Reply::to_payment(answer);
+        assert_eq!(reply.map(|reply| reply.status), status, "{answer:?}");
+        assert_eq!(
+            reply.and_then(|reply| reply.retry_after),
+            retry_after,
+            "{answer:?}"
+        );
+        assert_eq!(
+            reply.is_some_and(|reply| reply.is_replayed),
+            is_replayed,
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn an_accepted_payment_is_told_where_to_look() {
+    let id = CorrelationId::try_new("test-123").unwrap();
+    let text = written(&Reply::to_payment(Answer::Accepted).unwrap(), Some(&id));
+    assert!(text.starts_with("HTTP/1.1 202 Accepted\r\n"), "{text}");
+    assert!(
+        text.contains("\r\nLocation: /payments/test-123\r\n"),
+        "{text}"
+    );
+    assert!(text.contains("\r\nX-Request-Id: r-1\r\n"), "{text}");
+    assert!(!text.contains("traceparent"), "{text}");
+    let text = written(&Reply::to_payment(Answer::Charged).unwrap(), Some(&id));
+    assert!(!text.contains("Location"), "{text}");
+}
+
+#[test]
+fn a_fault_is_a_problem_and_a_replay_says_that_it_is_one() {
+    let text = written(
+        &Reply::problem(405, "no").allowing("GET, HEAD").after(3),
+        None,
+    );
+    assert!(
+        text.contains("\r\nContent-Type: application/problem+json\r\n"),
+        "{text}"
+    );
+    assert!(text.contains("\r\nAllow: GET, HEAD\r\n"), "{text}");
+    assert!(text.contains("\r\nRetry-After: 3\r\n"), "{text}");
+    assert!(text.ends_with(r#"{"title":"Method Not Allowed","status":405,"detail":"no"}"#));
+    let replay = Reply::to_payment(Answer::Replayed(Status::Processed)).unwrap();
+    assert!(written(&replay, None).contains("\r\nIdempotent-Replayed: true\r\n"));
+}
+
+#[test]
+fn readiness_is_200_only_when_the_process_and_its_journal_are_well() {
+    let rows = [
+        (Readiness::Ready, true, 200),
+        (Readiness::Ready, false, 503),
+        (Readiness::Starting, true, 503),
+        (Readiness::Draining, true, 503),
+        (Readiness::CoreStuck(crate::payment::CoreId(1)), true, 503),
+    ];
+    for (readiness, is_fit, status) in rows {
+        assert_eq!(
+            Reply::to_probe(readiness, is_fit).status,
+            status,
+            "{readiness:?}"
+        );
+    }
+}
