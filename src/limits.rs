@@ -182,6 +182,8 @@ pub const WHEEL_SLOTS: usize = 16_384;
 pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;
 /// Octets of the ledger in one snapshot frame.
 pub const JOURNAL_PART_BYTES: usize = 1 << 20;
+/// Octets that are looked at together behind the last record, on the stack.
+pub const JOURNAL_BLOCK_BYTES: usize = 32 << 10;
 /// Settled claims in one snapshot frame: 256 of at most 37 octets are 9.3 KiB.
 pub const JOURNAL_CLAIMS_PER_FRAME: usize = 256;
 /// Sends of a pending payment that replay remembers besides the open one, as the owner does: a

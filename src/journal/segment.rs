@@ -116,8 +116,12 @@ pub(crate) fn read(
     let offset = frames.offset();
     drop(frames);
     let mut rest = Vec::new();
+    let end = written_end(&file, offset).map_err(io)?;
     (&file).seek(SeekFrom::Start(offset)).map_err(io)?;
-    (&file).read_to_end(&mut rest).map_err(io)?;
+    (&file)
+        .take(end - offset)
+        .read_to_end(&mut rest)
+        .map_err(io)?;
     match frame::judge_rest(&rest, offset, next, identity.seed()) {
         Rest::Clean => Ok(End {
             next,
@@ -130,5 +134,23 @@ pub(crate) fn read(
             is_torn: true,
         }),
         Rest::Damaged => Err(damaged(offset, Damage::Record)),
+    }
+}
+
+/// Behind which no octet is set any more; `offset` when none is from there on. By whole blocks,
+/// as most of a segment is the zeros that were reserved.
+fn written_end(file: &File, offset: u64) -> io::Result<u64> {
+    let zeros = [0; limits::JOURNAL_BLOCK_BYTES];
+    let mut block = zeros;
+    let (mut at, mut end) = (offset, offset);
+    loop {
+        let count = file.read_at(&mut block, at)?;
+        if count == 0 {
+            return Ok(end);
+        }
+        at += count as u64;
+        if block.get(..count) != zeros.get(..count) {
+            end = at;
+        }
     }
 }
