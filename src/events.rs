@@ -44,8 +44,39 @@ pub struct Arrival {
     pub reply_to: ReplyTo,
     /// Present only when the client sent such headers, so that the usual payment allocates nothing.
     pub trace: Option<Arc<Trace>>,
-    /// The balancer moved this request to another instance than the id's own.
-    pub is_redispatched: bool,
+    /// Whether another instance may hold the same id.
+    pub standing: Standing,
+}
+
+/// Whether an id may be known to another instance (DESIGN: many instances).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Only this instance gets it.
+    Own,
+    /// A peer is or was unreachable a short while ago, or the balancer moved the request: peers
+    /// and processors are asked before anything is sent.
+    Suspect,
+}
+
+/// What peers and processors say of a suspect id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// A processor stores it, or a peer saw it charged.
+    Charged {
+        /// Where.
+        processor: Processor,
+        /// With this time.
+        requested_at: UnixMillis,
+    },
+    /// A peer holds it and is going to settle it.
+    Held,
+    /// Nobody who answered knows it, and a peer did not answer: it may hold an Intent for the
+    /// processor that the id meets first.
+    Unheard,
+    /// The processor that it would not meet first did not answer: it may have charged it for a peer.
+    Unclear,
+    /// All peers and both processors answered, and none knows it.
+    Nowhere,
 }
 
 /// What I/O saw of one attempt. What it *means* is judged in `flow` (I3).
@@ -123,6 +154,13 @@ pub enum Action {
     Close {
         /// Whose.
         attempt: AttemptRef,
+    },
+    /// Ask all peers and both processors for a suspect id, then call `investigated`.
+    Investigate {
+        /// The payment's place in its owner's table.
+        flow: Key,
+        /// About what.
+        id: UpstreamId,
     },
     /// Append `record` to the journal; `durable` follows when it and all before it are.
     Append {
@@ -217,6 +255,8 @@ pub enum Shed {
     Journal,
     /// No processor could be tried in time.
     Unavailable,
+    /// A suspect id could not be looked into in time.
+    Suspect,
 }
 
 /// What became of a hedge.

@@ -41,10 +41,23 @@ pub struct Flow {
     pub resends: u32,
     /// The journal record that its stage waits for.
     pub record: u64,
+    /// Whether the journal knows of it, so that its end must be written too.
+    pub trail: Trail,
+    /// The only processor that may get it: a peer that does not answer may have sent it there.
+    pub confined: Option<Processor>,
     tried: PerProcessor<Tried>,
     requested_at: Option<UnixMillis>,
     /// The times that went out before `requested_at`, newest first.
     earlier: [Option<UnixMillis>; limits::REQUESTED_AT_KEPT],
+}
+
+/// Whether a payment stands in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trail {
+    /// No record of it was appended: it may end without one.
+    None,
+    /// An Accept or an Intent was.
+    Written,
 }
 
 /// Whether somebody counts on the payment.
@@ -59,6 +72,8 @@ pub enum Promise {
 /// Where a payment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Peers and processors are asked whether another instance has it.
+    Investigating,
     /// Its Accept is being written.
     Accepting,
     /// It waits for a slot, a breaker or its pause in the queue of this processor.
@@ -186,6 +201,8 @@ impl Flow {
             retries: 0,
             resends: 0,
             record: 0,
+            trail: Trail::None,
+            confined: None,
             tried: PerProcessor::default(),
             requested_at: None,
             earlier: [None; limits::REQUESTED_AT_KEPT],
@@ -206,10 +223,20 @@ impl Flow {
         self.tried.get(processor.other()).unresolved == 0
     }
 
-    /// Whether `processor` was tried in vain since the payment was last planned anew.
+    /// Whether `processor` is out of the question until the payment is planned anew: it was tried
+    /// in vain, or another one may be charging the payment for a peer.
     #[must_use]
-    pub fn was_tried(&self, processor: Processor) -> bool {
-        self.tried.get(processor).round != Round::Untried
+    pub fn is_barred(&self, processor: Processor) -> bool {
+        let is_elsewhere = self.confined.is_some_and(|only| only != processor);
+        is_elsewhere || self.tried.get(processor).round != Round::Untried
+    }
+
+    /// Whether any processor was tried in vain since the payment was last planned anew.
+    #[must_use]
+    pub fn was_tried(&self) -> bool {
+        Processor::ALL
+            .into_iter()
+            .any(|one| self.tried.get(one).round != Round::Untried)
     }
 
     /// Whether a processor refused it since it was last planned anew.
@@ -302,7 +329,7 @@ impl Flow {
     /// Takes up a payment whose Intent was open when the process died: it may have been sent, and
     /// no answer to it can ever come.
     pub fn restore_pinned(&mut self, processor: Processor, requested_at: UnixMillis) {
-        self.requested_at = Some(requested_at);
+        self.mint(requested_at);
         self.on_sent(processor);
     }
 
@@ -351,7 +378,7 @@ mod tests {
         flow.on_refused(Processor::Default);
         assert!(flow.may_send(Processor::Fallback));
         assert_eq!(flow.pinned(), None);
-        assert!(flow.was_refused() && flow.was_tried(Processor::Default));
+        assert!(flow.was_refused() && flow.was_tried());
     }
 
     #[test]

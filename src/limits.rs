@@ -342,6 +342,8 @@ pub const AGED_PER_TICK_MAX: usize = 64;
 /// Open payments that a journal may hold beyond the two queue bounds: they were taken in under the
 /// bounds of an earlier start, whose settings may have been wider.
 pub const RESTORED_MAX: usize = 1_000_000;
+/// How long a promised payment that a peer holds too waits before the peer is asked again.
+pub const INVESTIGATION_PAUSE: Duration = Duration::from_secs(1);
 
 // ---- upstream ----
 
@@ -371,6 +373,11 @@ pub const CONNECT_SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 pub const TIMER_STEP: Duration = Duration::from_millis(1);
 /// A sync that takes longer turns readyz to 503.
 pub const SYNC_SLOW: Duration = Duration::from_secs(5);
+/// How often core 0 asks whether a peer is there, and how long it waits for the answer: a peer that
+/// died is known as dead within a second.
+pub const PEER_WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// See [`PEER_WATCH_INTERVAL`].
+pub const PEER_WATCH_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a peer may take to answer. It only adds up numbers: longer means that it is gone.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 

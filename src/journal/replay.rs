@@ -258,7 +258,8 @@ impl State {
                     counted,
                 };
                 self.settled.insert(id, claim);
-                self.pending.remove(&id).is_none()
+                // Somebody else's charge may be learnt of before anything of ours was written.
+                self.pending.remove(&id).is_none() && counted
             }
             Verdict::Refused { processor, fate } => self.end(id, Some(processor), fate),
             Verdict::NotSent { processor: _, fate } => self.end(id, None, fate),

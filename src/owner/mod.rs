@@ -30,9 +30,9 @@ use self::lane::Lane;
 use crate::breaker::{Breaker, BreakerSettings, Transition};
 use crate::claims::{Claim, Claims, FirstAnswer};
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::config::{Ack, OnDuplicate};
-use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed};
-use crate::flow::{Flow, Promise, Stage};
+use crate::config::OnDuplicate;
+use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed, Standing};
+use crate::flow::{Flow, Promise, Stage, Trail};
 use crate::journal::Record;
 use crate::ledger::{CutsOldSecond, Ledger};
 use crate::limits;
@@ -65,7 +65,7 @@ impl Processors {
 }
 
 /// One unsettled payment as the journal tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// What to charge.
     pub payment: Payment,
@@ -73,6 +73,8 @@ pub struct Restored {
     pub accepted_at: Option<UnixMillis>,
     /// The Intent that is open: it may have been sent.
     pub open: Option<(Processor, UnixMillis)>,
+    /// The times that went out before it, oldest first.
+    pub earlier: Vec<UnixMillis>,
 }
 
 /// See the header of this file.
@@ -183,33 +185,27 @@ impl Owner {
         let key = self.flows.insert(flow);
         self.claims.hold(id, key.slot);
         self.clients_waiting += 1;
-        match (self.settings.ack, self.settings.journal) {
-            (Ack::Processed, _) => self.plan(key, now),
-            (Ack::Accepted, Journalling::Off) => {
-                self.promise(key);
-                self.plan(key, now);
-            }
-            (Ack::Accepted, Journalling::On) => {
-                let record = Record::Accept {
-                    payment: arrival.payment,
-                    accepted_at: now.wall,
-                };
-                self.append_and_wait(key, record);
-                self.arm(key, now);
-            }
+        match arrival.standing {
+            Standing::Own => self.admit(key, now),
+            Standing::Suspect => self.investigate(key, now),
         }
         self.check_bounds();
     }
 
     /// Takes up a payment that was open when the process ended. Somebody may have been told 202,
-    /// so it is never freed.
-    pub fn restore(&mut self, restored: Restored, now: Now) {
+    /// so it is never freed. The processor that its open Intent names knows the id again; anything
+    /// else is asked about first when there are peers.
+    pub fn restore(&mut self, restored: &Restored, standing: Standing, now: Now) {
         let mut flow = Flow::new(restored.payment, None, now);
         flow.promise = Promise::Given;
+        flow.trail = Trail::Written;
         flow.accepted_at = restored.accepted_at.unwrap_or(now.wall);
         let waited = now.wall.0.saturating_sub(flow.accepted_at.0).max(0);
         let waited = Duration::from_millis(waited.unsigned_abs()).min(self.settings.fallback_after);
         flow.waited_before = waited;
+        for requested_at in &restored.earlier {
+            flow.mint(*requested_at);
+        }
         if let Some((processor, requested_at)) = restored.open {
             flow.restore_pinned(processor, requested_at);
         }
@@ -221,9 +217,23 @@ impl Owner {
         }
         if restored.open.is_some() {
             self.await_resend(key, now.mono, now);
-        } else {
-            self.plan(key, now);
+            return;
         }
+        match standing {
+            Standing::Own => self.plan(key, now),
+            Standing::Suspect => self.investigate(key, now),
+        }
+    }
+
+    /// Asks whether another instance has the payment of `key`.
+    fn investigate(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let id = flow.payment.id;
+        self.actions
+            .push_back(Action::Investigate { flow: key, id });
+        self.enter(key, Stage::Investigating, now);
     }
 
     /// The answer to an id that is known already.
@@ -326,7 +336,7 @@ impl Owner {
             let is_durable = match flow.stage {
                 Stage::Sending { .. } | Stage::Unknown { .. } => true,
                 Stage::WritingVerdict { ending } => ending.is_charge(),
-                Stage::Accepting | Stage::WritingIntent { .. } => false,
+                Stage::Investigating | Stage::Accepting | Stage::WritingIntent { .. } => false,
                 // A pinned payment's Intent is durable although it is being sent again.
                 Stage::Waiting { .. } | Stage::Connecting { .. } => flow.pinned().is_some(),
             };
@@ -462,6 +472,7 @@ impl Owner {
         if let Some(flow) = self.flows.get_mut(key) {
             // An earlier record of it may still be on its way; only the last one counts.
             flow.record = position;
+            flow.trail = Trail::Written;
         }
         self.journal.waiting.push_back((position, key));
     }

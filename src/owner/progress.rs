@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use super::attempts::{After, Purpose};
-use super::{JournalStanding, Owner};
+use super::{JournalStanding, Journalling, Owner};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::{Mono, Now};
-use crate::events::{Answer, AttemptRef, Hedge, Note, Shed};
-use crate::flow::{Ending, HedgeState, Promise, Stage};
+use crate::config::Ack;
+use crate::events::{Answer, AttemptRef, Elsewhere, Hedge, Note, Shed};
+use crate::flow::{Ending, HedgeState, Promise, Stage, Trail};
 use crate::journal::{Fate, Record, Verdict};
 use crate::limits;
 use crate::payment::{Payment, PerProcessor, Processor, Status};
@@ -44,15 +45,17 @@ impl Owner {
         );
         let state = |processor| self.processors.breaker(processor).state(now.mono);
         let lanes = &mut self.lanes;
-        let preferred = route::prefer(self.settings.routing, flow.payment.id, || {
-            PerProcessor(Processor::ALL.map(|one| lanes.get_mut(one).median(now.mono)))
+        let preferred = flow.confined.unwrap_or_else(|| {
+            route::prefer(self.settings.routing, flow.payment.id, || {
+                PerProcessor(Processor::ALL.map(|one| lanes.get_mut(one).median(now.mono)))
+            })
         });
         let situation = Situation {
             preferred,
             breakers: PerProcessor([state(Processor::Default), state(Processor::Fallback)]),
             tried: PerProcessor([
-                flow.was_tried(Processor::Default),
-                flow.was_tried(Processor::Fallback),
+                flow.is_barred(Processor::Default),
+                flow.is_barred(Processor::Fallback),
             ]),
             waited: flow.waited(now.mono),
         };
@@ -86,8 +89,7 @@ impl Owner {
         match flow.promise {
             Promise::Open => self.give_up(key, now),
             Promise::Given => {
-                let was_tried = Processor::ALL.into_iter().any(|one| flow.was_tried(one));
-                let pause = if was_tried {
+                let pause = if flow.was_tried() {
                     let (first, longest) = (limits::RETRY_PAUSE_FIRST, limits::RETRY_PAUSE_MAX);
                     let pause = flow.pause(flow.retries, first, longest);
                     flow.retries = flow.retries.saturating_add(1);
@@ -115,7 +117,17 @@ impl Owner {
             Ending::Withdrawn
         };
         if ending == Ending::Withdrawn {
-            self.note(Note::Shed(Shed::Unavailable));
+            let shed = match flow.stage {
+                Stage::Investigating => Shed::Suspect,
+                Stage::Accepting
+                | Stage::Waiting { .. }
+                | Stage::Connecting { .. }
+                | Stage::WritingIntent { .. }
+                | Stage::Sending { .. }
+                | Stage::Unknown { .. }
+                | Stage::WritingVerdict { .. } => Shed::Unavailable,
+            };
+            self.note(Note::Shed(shed));
         }
         self.finish(key, ending, now);
     }
@@ -186,6 +198,7 @@ impl Owner {
             }
             Stage::Waiting { at, .. } => (None, Some(at)),
             Stage::Connecting { .. }
+            | Stage::Investigating
             | Stage::Accepting
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
@@ -204,6 +217,95 @@ impl Owner {
                     self.abandon(attempt, now);
                 }
                 return;
+            }
+        }
+    }
+
+    // ---- ids that another instance may hold ----
+
+    /// Peers and processors were asked for the suspect id of `key`.
+    pub fn investigated(&mut self, key: Key, elsewhere: Elsewhere, now: Now) {
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
+        if flow.stage != Stage::Investigating {
+            return;
+        }
+        match elsewhere {
+            Elsewhere::Charged {
+                processor,
+                requested_at,
+            } => {
+                let id = flow.payment.id;
+                self.note(Note::Foreign { id, processor });
+                self.finish(
+                    key,
+                    Ending::Foreign {
+                        processor,
+                        requested_at,
+                    },
+                    now,
+                );
+            }
+            Elsewhere::Held => self.leave_to_peer(key, now),
+            Elsewhere::Unclear => match flow.promise {
+                Promise::Open => self.give_up(key, now),
+                Promise::Given => self.leave_to_peer(key, now),
+            },
+            Elsewhere::Unheard => {
+                // The peer's own routing began there; that processor knows the id again.
+                let id = flow.payment.id;
+                let home = route::prefer(self.settings.routing, id, PerProcessor::default);
+                flow.confined = Some(home);
+                self.admit(key, now);
+            }
+            Elsewhere::Nowhere => self.admit(key, now),
+        }
+        self.pump(now);
+    }
+
+    /// A peer is going to settle it. What was promised here is asked about again later.
+    fn leave_to_peer(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        match flow.promise {
+            Promise::Open => {
+                self.claims.release(flow.payment.id);
+                self.tell(key, Answer::Duplicate(Status::Pending));
+                self.wheel.cancel(flow_token(key));
+                self.flows.remove(key);
+            }
+            Promise::Given => {
+                self.wheel
+                    .arm(flow_token(key), now.mono.after(limits::INVESTIGATION_PAUSE));
+            }
+        }
+    }
+
+    /// Nothing stands against it: it is accepted, or planned.
+    pub(super) fn admit(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let is_promised = flow.promise == Promise::Given;
+        match (self.settings.ack, self.settings.journal) {
+            _ if is_promised => self.plan(key, now),
+            (Ack::Processed, _) => self.plan(key, now),
+            (Ack::Accepted, Journalling::Off) => {
+                self.promise(key);
+                self.plan(key, now);
+            }
+            (Ack::Accepted, Journalling::On) => {
+                let (payment, accepted_at) = (flow.payment, flow.accepted_at);
+                self.enter(key, Stage::Accepting, now);
+                self.append_and_wait(
+                    key,
+                    Record::Accept {
+                        payment,
+                        accepted_at,
+                    },
+                );
             }
         }
     }
@@ -254,7 +356,8 @@ impl Owner {
             }
             Stage::WritingVerdict { ending } => self.settle(key, ending, now),
             // The record was overtaken, for instance by the client's deadline.
-            Stage::Waiting { .. }
+            Stage::Investigating
+            | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. } => {}
@@ -361,7 +464,10 @@ impl Owner {
         let had_intent = match flow.stage {
             Stage::Sending { .. } | Stage::Unknown { .. } | Stage::WritingIntent { .. } => true,
             Stage::Connecting { attempt: holder } => holder != attempt,
-            Stage::Accepting | Stage::Waiting { .. } | Stage::WritingVerdict { .. } => false,
+            Stage::Investigating
+            | Stage::Accepting
+            | Stage::Waiting { .. }
+            | Stage::WritingVerdict { .. } => false,
         };
         let (id, fate) = (flow.payment.id, Fate::Held);
         if had_intent && self.journal.standing == JournalStanding::On {
@@ -424,7 +530,8 @@ impl Owner {
                 Word::Over if flow.resends == 0 => {}
                 Word::Over | Word::MayCome => return,
             },
-            Stage::Accepting
+            Stage::Investigating
+            | Stage::Accepting
             | Stage::Waiting { .. }
             | Stage::WritingIntent { .. }
             | Stage::WritingVerdict { .. } => return,
@@ -479,6 +586,11 @@ impl Owner {
         };
         let id = flow.payment.id;
         let amount = flow.payment.amount;
+        // What the journal never heard of may end without a word, unless it was charged.
+        if flow.trail == Trail::None && !ending.is_charge() {
+            self.settle(key, ending, now);
+            return;
+        }
         match self.journal.standing {
             JournalStanding::Off => self.settle(key, ending, now),
             JournalStanding::Failed => {
@@ -525,6 +637,7 @@ impl Owner {
                 ..
             } => Some(attempt),
             Stage::Sending { .. }
+            | Stage::Investigating
             | Stage::Accepting
             | Stage::Waiting { .. }
             | Stage::Unknown { .. }
@@ -654,7 +767,8 @@ impl Owner {
                     self.pinned.get_mut(processor).remove(&place);
                 }
             }
-            Stage::Accepting
+            Stage::Investigating
+            | Stage::Accepting
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }

@@ -9,8 +9,8 @@ use super::progress::flow_token;
 use super::{JournalStanding, Owner};
 use crate::breaker::State;
 use crate::clock::{Mono, Now};
-use crate::events::{AttemptRef, Hedge, Note};
-use crate::flow::{HedgeState, Stage};
+use crate::events::{Action, AttemptRef, Hedge, Note};
+use crate::flow::{HedgeState, Promise, Stage};
 use crate::limits;
 use crate::table::Key;
 
@@ -64,7 +64,8 @@ impl Owner {
                 ..
             } => Some(now.mono.after(at.since(now.run))),
             Stage::Unknown { resend_at } => (resend_at > now.mono).then_some(resend_at),
-            Stage::Accepting
+            Stage::Investigating
+            | Stage::Accepting
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
             | Stage::WritingVerdict { .. } => None,
@@ -105,7 +106,14 @@ impl Owner {
                 self.hedge(key, attempt, now);
             }
             Stage::Unknown { resend_at } if resend_at <= now.mono => self.queue_resend(key, now),
-            Stage::Waiting { .. }
+            // A peer holds what was promised here: is it settled by now?
+            Stage::Investigating if flow.promise == Promise::Given => {
+                let id = flow.payment.id;
+                self.actions
+                    .push_back(Action::Investigate { flow: key, id });
+            }
+            Stage::Investigating
+            | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. }
@@ -123,9 +131,10 @@ impl Owner {
         };
         let is_pinned = flow.pinned().is_some();
         match flow.stage {
-            Stage::Accepting | Stage::WritingIntent { .. } | Stage::Waiting { .. } => {
-                self.give_up(key, now);
-            }
+            Stage::Investigating
+            | Stage::Accepting
+            | Stage::WritingIntent { .. }
+            | Stage::Waiting { .. } => self.give_up(key, now),
             Stage::Connecting { .. } if is_pinned => self.promise(key),
             Stage::Connecting { .. } => self.give_up(key, now),
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),

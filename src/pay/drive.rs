@@ -8,7 +8,7 @@ use super::bell::Woken;
 use super::messages::{Question, Reply};
 use super::{Performing, Room, notes};
 use crate::clock::{Mono, Now};
-use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
+use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Standing};
 use crate::journal::{Pending, Progress, WriterTask};
 use crate::limits;
 use crate::mailbox::Letter;
@@ -26,14 +26,26 @@ impl Room {
         task: Option<WriterTask>,
         now: Now,
     ) {
+        let standing = match self.shared.peers.is_empty() {
+            true => Standing::Own,
+            false => Standing::Suspect,
+        };
         for payment in pending {
             let restored = Restored {
                 payment: payment.payment,
                 accepted_at: payment.accepted_at,
                 open: payment.open.map(|sent| (sent.processor, sent.requested_at)),
+                earlier: payment
+                    .earlier
+                    .iter()
+                    .map(|sent| sent.requested_at)
+                    .collect(),
             };
-            self.owner.borrow_mut().restore(restored, now);
+            self.owner.borrow_mut().restore(&restored, standing, now);
             self.perform(now);
+        }
+        if self.core == CoreId(0) && !self.shared.peers.is_empty() {
+            monoio::spawn(Rc::clone(self).watch_peers());
         }
         if let Some(task) = task {
             monoio::spawn(Rc::clone(self).write_journal(task));
@@ -107,6 +119,11 @@ impl Room {
                 self.upstream.lookup(attempt, processor, id);
             }
             Action::Close { attempt } => self.upstream.close(attempt),
+            Action::Investigate { flow, id } => {
+                if let Some(room) = self.me.upgrade() {
+                    monoio::spawn(room.investigate(flow, id));
+                }
+            }
             Action::Append { record } => {
                 if let Some(writer) = &self.writer {
                     writer.append(&record);

@@ -28,11 +28,12 @@ use crossbeam_utils::CachePadded;
 
 use self::bell::Bell;
 use self::messages::{Letter, Question, Reply};
+use self::peers::PeerWatch;
 use self::replies::Replies;
 use crate::claims::Claims;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::{Config, JournalSync};
-use crate::events::{Answer, Arrival, Finding, ReplyTo, Trace};
+use crate::events::{Answer, Arrival, Finding, ReplyTo, Standing, Trace};
 use crate::journal::{self, JournalSettings, Keeper, Writer};
 use crate::ledger::Ledger;
 use crate::limits;
@@ -112,6 +113,7 @@ impl Setup {
 struct Shared {
     processors: Arc<Processors>,
     metrics: Arc<Metrics>,
+    peers: PeerWatch,
     /// The journal's background thread; it ends when the last core does.
     _keeper: Option<Keeper>,
 }
@@ -149,6 +151,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(breaker_settings(config))),
         metrics: Arc::clone(&setup.metrics),
+        peers: PeerWatch::new(config.peers.len()),
         _keeper: keeper,
     });
     let seats = mailboxes(config.cores, mailbox::capacity(config.cores))
@@ -244,6 +247,7 @@ impl Seat {
             .core(self.core)
             .ok_or_else(|| format!("core {} has no counters", self.core.0))?;
         let room = Rc::new_cyclic(|room: &Weak<Room>| Room {
+            me: room.clone(),
             upstream: Upstream::new(&config, &self.names, self.resolver, room.clone()),
             owner: RefCell::new(Owner::with_past(settings, processors, claims, ledger)),
             config,
@@ -276,6 +280,8 @@ pub struct Room {
     pub core: CoreId,
     /// This core's counters.
     pub metrics: Arc<CachePadded<CoreMetrics>>,
+    /// For the tasks that it spawns.
+    me: Weak<Self>,
     shared: Arc<Shared>,
     owner: RefCell<Owner>,
     upstream: Rc<Upstream>,
@@ -324,6 +330,11 @@ impl Room {
         let now = self.now();
         let owner = payment.id.owner(self.config.cores);
         let key = self.reserve(now.mono);
+        let standing = if self.shared.peers.is_suspect(is_redispatched, now.mono) {
+            Standing::Suspect
+        } else {
+            Standing::Own
+        };
         let reply_to = ReplyTo {
             core: self.core,
             key,
@@ -332,7 +343,7 @@ impl Room {
             payment,
             reply_to,
             trace,
-            is_redispatched,
+            standing,
         };
         if owner == self.core {
             self.arrive(arrival, now);
