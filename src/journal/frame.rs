@@ -297,7 +297,7 @@ pub(crate) enum Rest {
 /// ends the file early. Damage of any other kind, and any hole before a later batch, is refused:
 /// taking a flipped bit for a tear would forget what a client was told.
 pub(crate) fn judge_rest(bytes: &[u8], offset: u64, expected: u64, seed: u32) -> Rest {
-    let Some(last_set) = bytes.iter().rposition(|byte| *byte != 0) else {
+    let Some(last_set) = last_set(bytes) else {
         return Rest::Clean;
     };
     let length = Head::read(bytes, seed).map_or(0, |head| head.length);
@@ -313,6 +313,21 @@ pub(crate) fn judge_rest(bytes: &[u8], offset: u64, expected: u64, seed: u32) ->
     } else {
         Rest::Damaged
     }
+}
+
+/// The place of the last octet that is not zero. Whole blocks are compared, since a segment's rest
+/// is up to 64 MiB of zeros at each start.
+fn last_set(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
+    let mut end = bytes.len();
+    for block in bytes.rchunks(SECTOR_BYTES) {
+        end -= block.len();
+        if !ZEROS.starts_with(block) {
+            let within = block.iter().rposition(|byte| *byte != 0);
+            return within.map(|within| end + within);
+        }
+    }
+    None
 }
 
 /// Whether one of the sectors that the first `end` octets touch holds nothing at all of them.
