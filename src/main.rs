@@ -9,19 +9,25 @@
 //! | 3 | stopped, but payments were given up that nothing remembers |
 
 mod demo;
+mod inspection;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use p99::clock::{Clock, UnixMillis};
 use p99::config::{self, Config, NearMiss};
 use p99::cores;
+use p99::journal::operator::Resolution;
 use p99::logging;
 use p99::pay::Setup;
 use p99::probe::{self, Target};
 use p99::sim::{Fee, Simulator, SimulatorOptions};
+
+use crate::inspection::InspectionFault;
 
 // Small buffers come and go on every core; this allocator keeps them apart by thread.
 #[global_allocator]
@@ -74,16 +80,17 @@ enum Command {
         #[arg(long)]
         url: Option<String>,
     },
-    /// Lists the pending payments in JOURNAL_DIR of a stopped instance.
+    /// Lists the pending payments in JOURNAL_DIR, oldest first, one line of JSON each.
     Pending,
-    /// Settles by hand a pending payment that no processor will ever answer (instance stopped).
+    /// Settles by hand a pending payment in JOURNAL_DIR that no processor will ever answer. The
+    /// instance must be stopped.
     Resolve {
         /// The payment's correlationId.
         id: String,
         /// What is known to have happened.
         verdict: HandVerdict,
     },
-    /// Looks into JOURNAL_DIR of a stopped instance.
+    /// Looks into JOURNAL_DIR and changes nothing.
     Journal {
         #[command(subcommand)]
         task: JournalTask,
@@ -101,9 +108,9 @@ enum HandVerdict {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum JournalTask {
-    /// Reads every record and says what is wrong.
+    /// Reads every record and says what they come to, or what is wrong.
     Verify,
-    /// Prints every record.
+    /// Prints every record, one line of JSON each.
     Dump,
 }
 
@@ -135,9 +142,16 @@ fn main() -> ExitCode {
         }
         Some(Command::Check) => check(),
         Some(Command::Health { url }) => health(url.as_deref()),
-        Some(Command::Pending) => journal_missing("pending"),
-        Some(Command::Resolve { id, verdict }) => journal_missing(&format!("{id} {verdict:?}")),
-        Some(Command::Journal { task }) => journal_missing(&format!("{task:?}")),
+        Some(Command::Pending) => {
+            inspect(|dir| inspection::pending(dir, wall(), &mut io::stdout().lock()))
+        }
+        Some(Command::Resolve { id, verdict }) => resolve(&id, verdict),
+        Some(Command::Journal {
+            task: JournalTask::Verify,
+        }) => inspect(|dir| inspection::verify(dir, &mut io::stdout().lock())),
+        Some(Command::Journal {
+            task: JournalTask::Dump,
+        }) => inspect(|dir| inspection::dump(dir, &mut io::stdout().lock())),
     };
     logging::flush();
     ExitCode::from(code)
@@ -240,9 +254,41 @@ fn health(url: Option<&str>) -> u8 {
     }
 }
 
-/// The commands that look into a journal.
-fn journal_missing(what: &str) -> u8 {
-    fail(&format!("this build cannot look into journals ({what})"))
+/// `p99 resolve`
+fn resolve(id: &str, verdict: HandVerdict) -> u8 {
+    if let Err(fault) = logging::start("warn") {
+        return fail(&format!("cannot log: {fault}"));
+    }
+    let resolution = match verdict {
+        HandVerdict::Applied => Resolution::Applied,
+        HandVerdict::Refused => Resolution::Refused,
+    };
+    inspect(|dir| inspection::resolve(dir, id, resolution, wall(), &mut io::stdout().lock()))
+}
+
+/// Does `what` with JOURNAL_DIR.
+fn inspect(what: impl FnOnce(&Path) -> Result<(), InspectionFault>) -> u8 {
+    let dir = match config::journal_dir_from_lookup(environment) {
+        Ok(Some(dir)) => dir,
+        Ok(None) => {
+            complain("JOURNAL_DIR is not set: it must be the directory of the journal\n");
+            return BAD_SETTINGS;
+        }
+        Err(faults) => {
+            complain(&config::tell_faults(&faults));
+            return BAD_SETTINGS;
+        }
+    };
+    match what(&dir) {
+        Ok(()) => 0,
+        Err(fault) if fault.is_closed_pipe() => 0,
+        Err(fault) => fail(&fault.to_string()),
+    }
+}
+
+/// What date it is.
+fn wall() -> UnixMillis {
+    Clock::new(Clock::process_start()).now().wall
 }
 
 /// The settings, or their faults on stderr.

@@ -16,6 +16,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
@@ -169,6 +170,26 @@ pub fn listen_from_lookup(
     let listen = parse::read_listen(&mut reader);
     if reader.faults.is_empty() {
         Ok(listen)
+    } else {
+        Err(reader.faults)
+    }
+}
+
+/// `JOURNAL_DIR` alone: all that the commands which look into a journal need.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn journal_dir_from_lookup(
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Option<PathBuf>, Vec<ConfigFault>> {
+    let mut reader = Reader {
+        lookup: &lookup,
+        faults: Vec::new(),
+        in_force: Vec::new(),
+    };
+    let dir = parse::read_journal_dir(&mut reader);
+    if reader.faults.is_empty() {
+        Ok(dir)
     } else {
         Err(reader.faults)
     }

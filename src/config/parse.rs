@@ -196,12 +196,16 @@ fn read_pool_idle_max(reader: &mut Reader<'_>, concurrency: usize, cores: CoreCo
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn read_journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {
-    let dir = reader.read("JOURNAL_DIR", |text| match text {
+pub(super) fn read_journal_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    reader.read("JOURNAL_DIR", |text| match text {
         "" => None,
         "off" => Some(None),
         dir => (!dir.contains('\0')).then(|| Some(PathBuf::from(dir))),
-    });
+    })
+}
+
+fn read_journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {
+    let dir = read_journal_dir(reader);
     let sync = reader.word("JOURNAL_SYNC", &JournalSync::WORDS);
     if dir.is_none() {
         reader.mark_unused("JOURNAL_SYNC");

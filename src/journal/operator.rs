@@ -52,6 +52,16 @@ pub enum Resolution {
     Refused,
 }
 
+/// Whether `dir` holds a journal; a directory that is not there is a fault.
+///
+/// # Errors
+/// It cannot be read, or what it holds lost its manifest.
+pub fn is_journal(dir: &Path) -> Result<bool, JournalFault> {
+    Directory::peek(dir)
+        .manifest()
+        .map(|manifest| manifest.is_some())
+}
+
 /// Reads the whole journal in `dir` and says what it holds.
 ///
 /// # Errors

@@ -1,0 +1,158 @@
+//! `p99 pending`, `p99 resolve` and `p99 journal`: what an operator asks of a journal, and in which
+//! words the answer comes. The reading and the verdict are `journal::operator`'s.
+//!
+//! Part of the command, not of the library. It writes to what `main` hands it and decides nothing:
+//! how a payment ended is the operator's word, and the journal keeps it (I5).
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use p99::clock::UnixMillis;
+use p99::config::JournalSync;
+use p99::journal::operator::{self, Resolution, VerifyReport};
+use p99::journal::{JournalFault, JournalSettings};
+use p99::payment::{CoreCount, CorrelationId, Processor};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum InspectionFault {
+    /// The directory holds no journal, so a question about it is about the wrong directory.
+    NoJournal(PathBuf),
+    /// The text can be no payment's id.
+    NoId(String),
+    /// The journal's own word.
+    Journal(JournalFault),
+    /// The journal holds records that fitted nothing.
+    Odd(u64),
+    /// Nobody reads on.
+    Output(io::Error),
+}
+
+impl fmt::Display for InspectionFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoJournal(dir) => write!(f, "{} holds no journal", dir.display()),
+            Self::NoId(text) => write!(f, "{text:?} is no correlationId"),
+            Self::Journal(fault) => fault.fmt(f),
+            Self::Odd(count) => write!(f, "{count} records fitted nothing; that is a fault of p99"),
+            Self::Output(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl From<JournalFault> for InspectionFault {
+    fn from(fault: JournalFault) -> Self {
+        Self::Journal(fault)
+    }
+}
+
+impl From<io::Error> for InspectionFault {
+    fn from(fault: io::Error) -> Self {
+        Self::Output(fault)
+    }
+}
+
+impl InspectionFault {
+    /// The reader went away, as `head` does: no fault of anybody.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        let (Self::Output(error) | Self::Journal(JournalFault::Io { error, .. })) = self else {
+            return false;
+        };
+        error.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// `p99 pending`: one line of JSON for each payment that is not settled, oldest first.
+pub(crate) fn pending(
+    dir: &Path,
+    wall: UnixMillis,
+    out: &mut impl Write,
+) -> Result<(), InspectionFault> {
+    demand_journal(dir)?;
+    let mut out = BufWriter::new(out);
+    operator::write_pending(&operator::pending(dir)?, wall, &mut out)?;
+    Ok(out.flush()?)
+}
+
+/// `p99 journal dump`: one line of JSON for each record.
+pub(crate) fn dump(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+    demand_journal(dir)?;
+    let mut out = BufWriter::new(out);
+    operator::dump(dir, &mut out)?;
+    Ok(out.flush()?)
+}
+
+/// `p99 journal verify`: what the journal holds, after every record was read.
+pub(crate) fn verify(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+    demand_journal(dir)?;
+    let report = operator::verify(dir)?;
+    out.write_all(&in_words(&report))?;
+    out.flush()?;
+    match report.oddities {
+        0 => Ok(()),
+        count => Err(InspectionFault::Odd(count)),
+    }
+}
+
+fn in_words(report: &VerifyReport) -> Vec<u8> {
+    let mut text = format!(
+        "start {}, cores {}, records behind the snapshots {}\npending {}, settled ids {}\n",
+        report.epoch, report.cores, report.records, report.pending, report.settled
+    )
+    .into_bytes();
+    for processor in Processor::ALL {
+        let totals = report.totals.get(processor);
+        let (name, count) = (processor.name(), totals.count);
+        text.extend(format!("{name}: payments {count}, amount ").bytes());
+        p99::payment::write_cents(totals.cents, &mut text);
+        text.push(b'\n');
+    }
+    for tear in &report.tears {
+        let (path, offset) = (tear.path.display(), tear.offset);
+        text.extend(format!("torn batch at the end of {path}, offset {offset}: ").bytes());
+        text.extend(b"the next start cuts it; nobody was told that it was durable\n");
+    }
+    text
+}
+
+/// `p99 resolve`: settles a payment by hand and says what it was.
+pub(crate) fn resolve(
+    dir: &Path,
+    id: &str,
+    resolution: Resolution,
+    wall: UnixMillis,
+    out: &mut impl Write,
+) -> Result<(), InspectionFault> {
+    let Ok(correlation_id) = CorrelationId::try_new(id) else {
+        return Err(InspectionFault::NoId(id.to_owned()));
+    };
+    demand_journal(dir)?;
+    // What this start rewrites must not forget anything, whatever the instance's settings are; the
+    // instance's own next start trims.
+    let settings = JournalSettings {
+        claims_max: usize::MAX,
+        ledger_exact: LEDGER_EXACT_MAX,
+        ..JournalSettings::new(dir.to_owned(), JournalSync::Always, CoreCount(1))
+    };
+    let was = operator::resolve(&settings, correlation_id.upstream_id(), resolution, wall)?;
+    let verdict = match resolution {
+        Resolution::Applied => "applied",
+        Resolution::Refused => "refused",
+    };
+    writeln!(out, "resolved by hand as {verdict}; it was:")?;
+    operator::write_pending(&[was], wall, out)?;
+    Ok(out.flush()?)
+}
+
+/// The most that `LEDGER_EXACT_HOURS` can be.
+const LEDGER_EXACT_MAX: Duration = Duration::from_secs(744 * 3_600);
+
+fn demand_journal(dir: &Path) -> Result<(), InspectionFault> {
+    if operator::is_journal(dir)? {
+        Ok(())
+    } else {
+        Err(InspectionFault::NoJournal(dir.to_owned()))
+    }
+}

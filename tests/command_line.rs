@@ -1,0 +1,289 @@
+//! The commands as a shell sees them: exit status, stdout, stderr. The built binary runs with an
+//! environment of its own; it listens on unix sockets in a scratch folder, so no port is taken.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "what goes wrong here shall fail the test, and a process is waited for by the clock"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const GIVE_UP: Duration = Duration::from_secs(30);
+
+/// A folder that goes with its test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("p99-cli-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn join(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// p99 with these settings and no others, but for the driver that the whole run is about.
+fn p99(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_p99"));
+    command.args(arguments).env_clear();
+    if let Some(driver) = std::env::var_os("MONOIO_FORCE_LEGACY_DRIVER") {
+        command.env("MONOIO_FORCE_LEGACY_DRIVER", driver);
+    }
+    command
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Status, stdout and stderr of a command that ends by itself.
+fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = p99(arguments, settings).output().unwrap();
+    (
+        status.code().unwrap(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+/// A serving instance on a unix socket; killed when it is dropped.
+struct Serving {
+    child: Child,
+    socket: String,
+}
+
+impl Serving {
+    fn start(socket: &str, settings: &[(&str, &str)]) -> Self {
+        let listen = format!("unix:{socket}");
+        let child = p99(&[], settings)
+            .env("LISTEN", &listen)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut serving = Self {
+            child,
+            socket: socket.to_owned(),
+        };
+        let began = Instant::now();
+        while run(&["health", "--url", &listen], &[]).0 != 0 {
+            assert_eq!(serving.child.try_wait().unwrap(), None, "it did not start");
+            assert!(began.elapsed() < GIVE_UP, "it does not get ready");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        serving
+    }
+
+    /// The status and the body of one call.
+    fn call(&self, request_line: &str, body: &str) -> (u16, String) {
+        let mut stream = UnixStream::connect(&self.socket).unwrap();
+        stream.set_read_timeout(Some(GIVE_UP)).unwrap();
+        write!(
+            stream,
+            "{request_line} HTTP/1.1\r\nHost: p99\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        let (_, body) = rest.split_once("\r\n\r\n").unwrap();
+        (status, body.to_owned())
+    }
+
+    /// SIGTERM, then the exit status.
+    fn stop(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    /// `kill -9`, as a crash would.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn check_prints_the_settings_and_hides_secrets() {
+    let (status, text, _) = run(
+        &["check"],
+        &[
+            ("UPSTREAM_A_URL", "http://127.0.0.1:1"),
+            ("UPSTREAM_B_URL", "http://127.0.0.1:2"),
+            ("AUTH_HEADER_VALUE", "Bearer hush"),
+        ],
+    );
+    assert_eq!(status, 0);
+    assert!(text.contains("UPSTREAM_A_URL") && text.contains("http://127.0.0.1:1"));
+    assert!(!text.contains("hush"));
+}
+
+#[test]
+fn a_bad_setting_stops_every_command_that_needs_it_with_all_faults_at_once() {
+    for command in [&["check"] as &[&str], &[]] {
+        let (status, stdout, stderr) = run(command, &[("CORES", "0"), ("PORT", "http")]);
+        assert_eq!((status, stdout.as_str()), (2, ""), "{command:?}");
+        for name in ["CORES", "PORT", "UPSTREAM_A_URL", "UPSTREAM_B_URL"] {
+            assert!(stderr.contains(name), "{name} in {stderr}");
+        }
+    }
+}
+
+#[test]
+fn health_of_nobody_is_a_failure() {
+    let scratch = Scratch::new();
+    let url = format!("unix:{}", scratch.join("nobody.sock"));
+    assert_eq!(run(&["health", "--url", &url], &[]).0, 1);
+    assert_eq!(run(&["health", "--url", "ftp://x"], &[]).0, 2);
+}
+
+const JOURNAL_COMMANDS: [&[&str]; 4] = [
+    &["pending"],
+    &["resolve", "test-123", "applied"],
+    &["journal", "verify"],
+    &["journal", "dump"],
+];
+
+#[test]
+fn the_journals_commands_need_a_journal() {
+    let scratch = Scratch::new();
+    let (nowhere, file) = (scratch.join("nowhere"), scratch.join("file"));
+    std::fs::write(&file, "").unwrap();
+    let empty = scratch.0.to_str().unwrap();
+    for command in JOURNAL_COMMANDS {
+        for settings in [&[] as &[_], &[("JOURNAL_DIR", "off")]] {
+            let (status, stdout, stderr) = run(command, settings);
+            assert_eq!((status, stdout.as_str()), (2, ""), "{command:?}");
+            assert!(stderr.contains("JOURNAL_DIR"), "{stderr}");
+        }
+        for dir in [nowhere.as_str(), file.as_str(), empty] {
+            let (status, stdout, stderr) = run(command, &[("JOURNAL_DIR", dir)]);
+            assert_eq!((status, stdout.as_str()), (1, ""), "{command:?} {dir}");
+            assert!(stderr.contains(dir), "{stderr}");
+        }
+    }
+    assert!(!Path::new(&nowhere).exists(), "looking created a directory");
+    assert!(!scratch.0.join("LOCK").exists(), "looking left a lock");
+    let (status, _, stderr) = run(
+        &["resolve", "not an id", "applied"],
+        &[("JOURNAL_DIR", empty)],
+    );
+    assert_eq!(status, 1);
+    assert!(stderr.contains("not an id"), "{stderr}");
+}
+
+/// One payment goes out to a processor that never answers, the instance dies, and an operator who
+/// knows better settles it by hand. I3 (it stays pending), I5 (it outlives the crash), I6.
+#[test]
+fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
+    let scratch = Scratch::new();
+    // The kernel takes the connections and the bytes; nobody reads them.
+    let silent = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let urls = silent
+        .each_ref()
+        .map(|listener| format!("http://{}", listener.local_addr().unwrap()));
+    let (dir, socket) = (scratch.join("journal"), scratch.join("p99.sock"));
+    let settings = [
+        ("UPSTREAM_A_URL", urls[0].as_str()),
+        ("UPSTREAM_B_URL", urls[1].as_str()),
+        ("JOURNAL_DIR", dir.as_str()),
+        ("CORES", "2"),
+        ("ROUTING", "cheapest"),
+        ("REQUEST_TIMEOUT_MS", "20"),
+        ("DRAIN_DELAY_MS", "0"),
+        ("SHUTDOWN_GRACE_SECS", "0"),
+    ];
+    let journal = [("JOURNAL_DIR", dir.as_str())];
+
+    let serving = Serving::start(&socket, &settings);
+    let body = r#"{"correlationId":"Held-1","amount":19.90}"#;
+    let (status, answer) = serving.call("POST /payments", body);
+    assert_eq!(status, 202, "{answer}");
+
+    // Looking is allowed while it runs, settling is not.
+    let (status, lines, stderr) = run(&["pending"], &journal);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let pending: serde_json::Value = serde_json::from_str(&lines).unwrap();
+    assert_eq!(pending["correlationId"], "Held-1");
+    assert_eq!(pending["amount"].to_string(), "19.9");
+    assert_eq!(pending["processor"], "default");
+    let (status, _, stderr) = run(&["resolve", "Held-1", "applied"], &journal);
+    assert_eq!(status, 1);
+    assert!(stderr.contains("in use"), "{stderr}");
+    serving.kill();
+
+    let (status, text, _) = run(&["journal", "verify"], &journal);
+    assert_eq!(status, 0);
+    assert!(text.contains("pending 1, settled ids 0"), "{text}");
+    let (status, _, stderr) = run(&["resolve", "somebody-else", "applied"], &journal);
+    assert_eq!(status, 1);
+    assert!(stderr.contains("not pending"), "{stderr}");
+
+    let (status, text, stderr) = run(&["resolve", "Held-1", "applied"], &journal);
+    assert_eq!(status, 0, "{stderr}");
+    assert!(text.contains("resolved by hand as applied") && text.contains("Held-1"));
+    assert!(stderr.contains("resolved by hand"), "not loud: {stderr}");
+    assert_eq!(run(&["pending"], &journal).1, "");
+    let (status, dump, _) = run(&["journal", "dump"], &journal);
+    assert_eq!(status, 0);
+    for line in dump.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+    assert!(dump.contains(r#""verdict":"applied""#), "{dump}");
+
+    let serving = Serving::start(&socket, &settings);
+    let (status, found) = serving.call("GET /payments/Held-1", "");
+    assert_eq!(status, 200, "{found}");
+    assert!(found.contains(r#""status":"processed""#), "{found}");
+    let (_, summary) = serving.call("GET /payments-summary", "");
+    assert!(
+        summary.contains(r#""totalRequests":1,"totalAmount":19.90"#),
+        "{summary}"
+    );
+    assert_eq!(serving.call("POST /payments", body).0, 409);
+    assert_eq!(serving.stop(), 0);
+}
