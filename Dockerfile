@@ -41,7 +41,7 @@ WORKDIR /var/lib/p99
 VOLUME /var/lib/p99
 EXPOSE 9999
 # SIGTERM: readyz turns 503, the listeners close after DRAIN_DELAY_MS (3 s), what is in flight gets
-# SHUTDOWN_GRACE_SECS (10 s). Give `docker stop` more than both: --time 20, stop_grace_period: 20s.
+# SHUTDOWN_GRACE_SECS (10 s). Give `docker stop` more than both: -t 20, stop_grace_period: 20s.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["p99", "health"]
 ENTRYPOINT ["p99"]
