@@ -4,7 +4,7 @@
 //!
 //! An answer whose end could be disputed is a fault, never a guess: the attempt is then Unknown.
 
-use super::body::{Body, BodyFault, BodyReader};
+use super::body::{AnswerFraming, Body, BodyFault, BodyReader};
 use super::fields::{self, Framed, FramingFields, SectionFault};
 use super::octets;
 use crate::limits;
@@ -22,19 +22,6 @@ pub struct AnswerHead {
     pub retry_after: Option<u32>,
     /// Octets up to the body, interim answers included.
     pub head_bytes: usize,
-}
-
-/// How an answer's body is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerFraming {
-    /// No body: 204, 304, or the request was HEAD.
-    None,
-    /// This many octets.
-    Length(u64),
-    /// The chunked coding.
-    Chunked,
-    /// It ends where the connection does.
-    UntilClose,
 }
 
 /// Why an answer proves nothing. The connection is of no further use.

@@ -7,12 +7,24 @@
 
 use std::ops::Range;
 
-use super::answer::AnswerFraming;
 use super::chunked::{ChunkFault, ChunkedDecoder};
 use super::head::Framing;
 
 /// Where a whole body lies in the buffer. The next message begins at `end`.
 pub type Body = Range<usize>;
+
+/// How an answer's body is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerFraming {
+    /// No body: 204, 304, or the request was HEAD.
+    None,
+    /// This many octets.
+    Length(u64),
+    /// The chunked coding.
+    Chunked,
+    /// It ends where the connection does.
+    UntilClose,
+}
 
 /// Why a body is refused or lost. The connection closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

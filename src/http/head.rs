@@ -9,7 +9,8 @@
 //! gives the same head or the same refusal (tested as a property).
 
 use super::fields::{self, SectionFault};
-use super::{Span, octets, request_line};
+use super::request_line::{self, Method, Reject, Version};
+use super::{Span, octets};
 use crate::limits;
 
 mod gathered;
@@ -21,65 +22,6 @@ use gathered::Gathered;
 pub struct HeadRules {
     /// Name of the field with the credentials; none where no value is demanded.
     pub auth_header: Option<Box<str>>,
-}
-
-/// Why a head is refused. The connection closes after the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reject {
-    /// 400, 413, 414, 417, 431, 501 or 505.
-    pub status: u16,
-    /// One short sentence for the client and the log; it quotes nothing that the client sent.
-    pub reason: &'static str,
-}
-
-impl Reject {
-    pub(super) const fn new(status: u16, reason: &'static str) -> Self {
-        Self { status, reason }
-    }
-}
-
-/// Request methods, compared with case (RFC 9110 section 9.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the methods")]
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Delete,
-    Patch,
-    Options,
-    Trace,
-    /// Never in a [`RequestHead`]: refused with 501, since no tunnel is offered.
-    Connect,
-    /// A token that is none of these.
-    Other,
-}
-
-impl Method {
-    pub(super) fn of(text: &[u8]) -> Self {
-        match text {
-            b"GET" => Self::Get,
-            b"HEAD" => Self::Head,
-            b"POST" => Self::Post,
-            b"PUT" => Self::Put,
-            b"DELETE" => Self::Delete,
-            b"PATCH" => Self::Patch,
-            b"OPTIONS" => Self::Options,
-            b"TRACE" => Self::Trace,
-            b"CONNECT" => Self::Connect,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// The version to process a request as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// 1.0: closes unless it asked to stay, knows no chunked coding and no 1xx answer.
-    Http10,
-    /// 1.1, or a higher minor version.
-    Http11,
 }
 
 /// How a request's body is framed.

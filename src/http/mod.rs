@@ -21,15 +21,15 @@ mod fields;
 mod octets;
 mod request_line;
 
-pub use answer::{Answer, AnswerFault, AnswerFraming, AnswerHead, AnswerReader, parse_answer};
-pub use body::{Body, BodyFault, BodyReader};
+pub use answer::{Answer, AnswerFault, AnswerHead, AnswerReader, parse_answer};
+pub use body::{AnswerFraming, Body, BodyFault, BodyReader};
 pub use chunked::{ChunkFault, ChunkedDecoder, Decoded};
 pub use date::{DateCache, DateText};
 pub use head::{
-    ContentType, ForwardedFor, Framing, HeadRules, Method, Persistence, Reject, RequestHead,
-    Version, parse_head,
+    ContentType, ForwardedFor, Framing, HeadRules, Persistence, RequestHead, parse_head,
 };
 pub use request::{Target, write_get, write_post};
+pub use request_line::{Method, Reject, Version};
 pub use response::{CONTINUE, ConnectionField, ResponseHead, write_response};
 
 /// A piece of a message's octets, by position: a head outlives the borrow of its buffer.

@@ -2,9 +2,67 @@
 //! a refusal is already certain. A line is refused at its first octet that cannot belong to one,
 //! so a TLS greeting or a megabyte of target costs neither memory nor a timeout.
 
-use super::head::{Method, Reject, Version};
 use super::{Span, authority, octets};
 use crate::limits;
+
+/// Why a head is refused. The connection closes after the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// 400, 413, 414, 417, 431, 501 or 505.
+    pub status: u16,
+    /// One short sentence for the client and the log; it quotes nothing that the client sent.
+    pub reason: &'static str,
+}
+
+impl Reject {
+    pub(super) const fn new(status: u16, reason: &'static str) -> Self {
+        Self { status, reason }
+    }
+}
+
+/// Request methods, compared with case (RFC 9110 section 9.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the methods")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Patch,
+    Options,
+    Trace,
+    /// Never in a [`RequestHead`]: refused with 501, since no tunnel is offered.
+    Connect,
+    /// A token that is none of these.
+    Other,
+}
+
+impl Method {
+    pub(super) fn of(text: &[u8]) -> Self {
+        match text {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"PATCH" => Self::Patch,
+            b"OPTIONS" => Self::Options,
+            b"TRACE" => Self::Trace,
+            b"CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The version to process a request as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 1.0: closes unless it asked to stay, knows no chunked coding and no 1xx answer.
+    Http10,
+    /// 1.1, or a higher minor version.
+    Http11,
+}
 
 /// A whole request line.
 #[derive(Clone, Copy, Debug)]

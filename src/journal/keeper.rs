@@ -17,22 +17,10 @@ use super::directory::{Directory, Manifest};
 use super::fault::JournalFault;
 use super::frame::Identity;
 use super::segment;
-use super::start::JournalSettings;
-use super::writer::WriterSeed;
+use super::settings::JournalSettings;
+use super::writer::{Order, Prepared, WriterSeed};
 use crate::clock::Clock;
 use crate::payment::CoreId;
-
-/// A segment that may be written to, or why there is none.
-pub(crate) type Prepared = Result<(Identity, File), JournalFault>;
-
-/// What a core tells the keeper.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Order {
-    /// The segment is full and all of it is written; the prepared one is in use.
-    Sealed { identity: Identity, bytes: u64 },
-    /// End the thread.
-    Stop,
-}
 
 /// What the keeper did, for metrics. Shared, relaxed.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 //! payment's Accept, Intent and Verdict and every Purge (I5, I6).
 //!
 //! In street order: [`record`] is what an owner writes down, `codec` and `frame` spell it,
-//! `segment` and `snapshot` are the files, `directory` says which of them count, [`replay`] gives
+//! `settings` say how it is kept, `segment` and `snapshot` are the files, `directory` says which of them count, [`replay`] gives
 //! them their meaning, [`start`] brings an instance up, `writer` appends, `keeper` and
 //! `compaction` keep the disk bounded, and [`operator`] serves those who look from outside.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
@@ -19,6 +19,7 @@ pub mod operator;
 pub mod record;
 pub mod replay;
 mod segment;
+mod settings;
 mod snapshot;
 mod start;
 mod writer;
@@ -28,7 +29,8 @@ pub use keeper::{Keeper, KeeperStats};
 pub use load::Tear;
 pub use record::{Fate, Record, Verdict};
 pub use replay::{Pending, Sent};
-pub use start::{JournalSettings, Restored, StartReport, Started, start};
+pub use settings::JournalSettings;
+pub use start::{Restored, StartReport, Started, start};
 pub use writer::{Progress, Writer, WriterSeed, WriterTask};
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ use super::line;
 use super::load::{self, Sink, Tear};
 use super::record::{Fate, Record, Verdict};
 use super::replay::{Pending, State};
+use super::settings::JournalSettings;
 use super::snapshot::Line;
-use super::start::{self, JournalSettings};
+use super::start::start;
 use crate::clock::UnixMillis;
 use crate::payment::{CoreCount, PerProcessor, Processor, Totals, UpstreamId};
 
@@ -172,7 +173,7 @@ pub fn resolve(
         cores: CoreCount(cores),
         ..settings.clone()
     };
-    let mut started = start::start(&settings, wall)?;
+    let mut started = start(&settings, wall)?;
     let core = started.cores.get_mut(id.owner(settings.cores).index());
     let core = core.ok_or(JournalFault::NotPending)?;
     let found = core.pending.iter().find(|pending| pending.payment.id == id);

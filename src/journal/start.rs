@@ -5,9 +5,6 @@
 //!
 //! `cores` calls it once, before any core runs.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use super::directory::{CoreFiles, Directory, Manifest};
 use super::fault::JournalFault;
 use super::frame::{Identity, Kind};
@@ -15,49 +12,13 @@ use super::keeper::Keeper;
 use super::load::{self, Tear};
 use super::replay::{Pending, State};
 use super::segment;
+use super::settings::JournalSettings;
 use super::snapshot::SnapshotWriter;
 use super::writer::WriterSeed;
 use crate::claims::SettledClaim;
 use crate::clock::UnixMillis;
-use crate::config::JournalSync;
 use crate::ledger::Ledger;
-use crate::limits;
-use crate::payment::{CoreCount, CoreId, UpstreamId};
-
-/// How a journal is kept.
-#[derive(Clone, Debug)]
-pub struct JournalSettings {
-    /// `JOURNAL_DIR`.
-    pub dir: PathBuf,
-    /// `JOURNAL_SYNC`.
-    pub sync: JournalSync,
-    /// How many cores there are now.
-    pub cores: CoreCount,
-    /// Settled claims that each core keeps.
-    pub claims_max: usize,
-    /// `LEDGER_EXACT_HOURS`.
-    pub ledger_exact: Duration,
-    /// Size of a segment; [`limits::JOURNAL_SEGMENT_BYTES`] but in tests.
-    pub segment_bytes: u64,
-    /// See [`limits::JOURNAL_COMPACT_BYTES_MIN`]; smaller in tests.
-    pub compact_bytes_min: u64,
-}
-
-impl JournalSettings {
-    /// The usual sizes for a journal in `dir`.
-    #[must_use]
-    pub fn new(dir: PathBuf, sync: JournalSync, cores: CoreCount) -> Self {
-        Self {
-            dir,
-            sync,
-            cores,
-            claims_max: 500_000,
-            ledger_exact: Duration::from_secs(24 * 3600),
-            segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
-            compact_bytes_min: limits::JOURNAL_COMPACT_BYTES_MIN,
-        }
-    }
-}
+use crate::payment::{CoreId, UpstreamId};
 
 /// A journal that is open for writing.
 #[derive(Debug)]

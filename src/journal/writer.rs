@@ -24,11 +24,22 @@ use std::time::Duration;
 
 use super::fault::JournalFault;
 use super::frame::{self, Identity, Place};
-use super::keeper::{Order, Prepared};
 use super::record::Record;
 use crate::clock::Mono;
 use crate::config::JournalSync;
 use crate::limits;
+
+/// A segment that may be written to, or why there is none.
+pub(crate) type Prepared = Result<(Identity, File), JournalFault>;
+
+/// What a core tells the keeper of segments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// The segment is full and all of it is written; the prepared one is in use.
+    Sealed { identity: Identity, bytes: u64 },
+    /// End the thread.
+    Stop,
+}
 
 /// A core's writer before it reached the core's thread.
 #[derive(Debug)]

@@ -14,10 +14,10 @@ use std::rc::Rc;
 use monoio::net::{TcpListener, UnixListener};
 
 use super::Core;
-use super::connection::{self, Peer, Stream};
+use super::connection::{self, Stream};
 use super::deadlines::shut_down;
 use super::lifecycle::Phase;
-use super::listen::{Door, ListenSocket, Listener};
+use super::listen::{Door, ListenSocket, Listener, Peer};
 use crate::limits;
 
 /// Begins to accept on `listener`.

@@ -11,7 +11,6 @@
 //! - after a refusal, and after an announced close, the closing is lingering, since an immediate
 //!   one would send RST and could destroy the answer on its way.
 
-use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
@@ -20,7 +19,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 
 use super::Core;
 use super::deadlines::{Wait, Watch, shut_down};
-use super::listen::Door;
+use super::listen::Peer;
 use super::reply::{Envelope, Reply, write_reply};
 use super::routes::{self, Call};
 use crate::clock::{Mono, Now};
@@ -32,15 +31,6 @@ use crate::metrics::{Answered, Route, Unanswered};
 pub(super) trait Stream: AsyncReadRent + AsyncWriteRent + AsRawFd + 'static {}
 
 impl<S: AsyncReadRent + AsyncWriteRent + AsRawFd + 'static> Stream for S {}
-
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer {
-    /// Its address; none on a unix socket.
-    pub(super) address: Option<IpAddr>,
-    /// Where it came in.
-    pub(super) door: Door,
-}
 
 /// One request, whole in the connection's buffer.
 #[derive(Clone, Copy, Debug)]

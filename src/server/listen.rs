@@ -11,7 +11,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -28,6 +28,15 @@ pub enum Door {
     Public,
     /// `ADMIN_LISTEN`: metrics, purge and peers.
     Admin,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// Its address; none on a unix socket.
+    pub(super) address: Option<IpAddr>,
+    /// Where it came in.
+    pub(super) door: Door,
 }
 
 /// One core's end of a listening socket.

@@ -9,8 +9,7 @@ use std::net::IpAddr;
 use subtle::ConstantTimeEq;
 
 use super::Core;
-use super::connection::Peer;
-use super::listen::Door;
+use super::listen::{Door, Peer};
 use super::reply::Reply;
 use crate::clock::UnixMillis;
 use crate::config::AddressRange;

@@ -1,0 +1,44 @@
+//! How a journal is kept: what `start`, the keeper, compaction and the operator are told. Made once
+//! from the configuration; nothing here reads a file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::JournalSync;
+use crate::limits;
+use crate::payment::CoreCount;
+
+/// How a journal is kept.
+#[derive(Clone, Debug)]
+pub struct JournalSettings {
+    /// `JOURNAL_DIR`.
+    pub dir: PathBuf,
+    /// `JOURNAL_SYNC`.
+    pub sync: JournalSync,
+    /// How many cores there are now.
+    pub cores: CoreCount,
+    /// Settled claims that each core keeps.
+    pub claims_max: usize,
+    /// `LEDGER_EXACT_HOURS`.
+    pub ledger_exact: Duration,
+    /// Size of a segment; [`limits::JOURNAL_SEGMENT_BYTES`] but in tests.
+    pub segment_bytes: u64,
+    /// See [`limits::JOURNAL_COMPACT_BYTES_MIN`]; smaller in tests.
+    pub compact_bytes_min: u64,
+}
+
+impl JournalSettings {
+    /// The usual sizes for a journal in `dir`.
+    #[must_use]
+    pub fn new(dir: PathBuf, sync: JournalSync, cores: CoreCount) -> Self {
+        Self {
+            dir,
+            sync,
+            cores,
+            claims_max: 500_000,
+            ledger_exact: Duration::from_secs(24 * 3600),
+            segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
+            compact_bytes_min: limits::JOURNAL_COMPACT_BYTES_MIN,
+        }
+    }
+}
