@@ -373,6 +373,9 @@ pub const CONNECT_SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 pub const TIMER_STEP: Duration = Duration::from_millis(1);
 /// A sync that takes longer turns readyz to 503.
 pub const SYNC_SLOW: Duration = Duration::from_secs(5);
+/// How long a processor's health route may take. It has its own clock: a slow health answer must
+/// not count as a slow payment. Shorter than the processors' permit of five seconds.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often core 0 asks whether a peer is there, and how long it waits for the answer: a peer that
 /// died is known as dead within a second.
 pub const PEER_WATCH_INTERVAL: Duration = Duration::from_millis(500);

@@ -47,6 +47,9 @@ impl Room {
         if self.core == CoreId(0) && !self.shared.peers.is_empty() {
             monoio::spawn(Rc::clone(self).watch_peers());
         }
+        if let (CoreId(0), Some(interval)) = (self.core, self.config.health_interval) {
+            monoio::spawn(Rc::clone(self).watch_health(interval));
+        }
         if let Some(task) = task {
             monoio::spawn(Rc::clone(self).write_journal(task));
         }

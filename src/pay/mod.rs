@@ -4,6 +4,7 @@
 //! - `mod.rs`: the room, its doors for the server, and how it is built;
 //! - `drive.rs`: actions, messages and timers;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
+//! - `health.rs`: the optional health poll;
 //! - `messages.rs`, `replies.rs`, `bell.rs`, `notes.rs`: what those three stand on.
 //!
 //! Keeps I1 (a payment is handed whole to its owner core) and I5's order of deeds, which the owner
@@ -12,6 +13,7 @@
 mod bell;
 mod drive;
 mod gather;
+mod health;
 mod messages;
 mod notes;
 mod peers;
@@ -28,7 +30,7 @@ use crossbeam_utils::CachePadded;
 
 use self::bell::Bell;
 use self::messages::{Letter, Question, Reply};
-use self::peers::PeerWatch;
+use self::peers::{Beginning, PeerWatch};
 use self::replies::Replies;
 use crate::claims::Claims;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
@@ -145,13 +147,13 @@ impl fmt::Debug for Seat {
 /// What stops the start, in words for the operator.
 pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let config = &setup.config;
-    let (pasts, keeper) = open_journal(setup)?;
+    let (pasts, keeper, beginning) = open_journal(setup)?;
     let (resolver, names, resolved) =
         Resolver::start(config).map_err(|fault| format!("cannot start the resolver: {fault}"))?;
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(breaker_settings(config))),
         metrics: Arc::clone(&setup.metrics),
-        peers: PeerWatch::new(config.peers.len()),
+        peers: PeerWatch::new(config.peers.len(), beginning),
         _keeper: keeper,
     });
     let seats = mailboxes(config.cores, mailbox::capacity(config.cores))
@@ -176,10 +178,11 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
 type Pasts = Vec<Option<journal::Restored>>;
 
 /// Replays the journal, if there is one: what each core starts from.
-fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>), String> {
+fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Beginning), String> {
     let config = &setup.config;
     let Some(journal) = &config.journal else {
-        return Ok(((0..config.cores.0).map(|_| None).collect(), None));
+        let pasts = (0..config.cores.0).map(|_| None).collect();
+        return Ok((pasts, None, Beginning::Again));
     };
     let owner = OwnerSettings::of(config);
     let mut settings = JournalSettings::new(journal.dir.clone(), journal.sync, config.cores);
@@ -201,10 +204,13 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>), String> {
     if report.oddities > 0 {
         log::error!("journal: {} records fitted nothing", report.oddities);
     }
-    Ok((
-        started.cores.into_iter().map(Some).collect(),
-        Some(started.keeper),
-    ))
+    let beginning = if report.epoch == 1 {
+        Beginning::First
+    } else {
+        Beginning::Again
+    };
+    let pasts = started.cores.into_iter().map(Some).collect();
+    Ok((pasts, Some(started.keeper), beginning))
 }
 
 impl Seat {

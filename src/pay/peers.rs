@@ -30,15 +30,29 @@ pub(super) struct PeerWatch {
     reachable: Vec<AtomicBool>,
     /// In microseconds of the monotonic clock: fresh ids are suspect until then.
     suspect_until: AtomicU64,
+    beginning: Beginning,
 }
+
+/// How this instance began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Its journal has never been used before: no peer can have taken over an id of its own.
+    First,
+    /// It may have run before, and peers may have taken over.
+    Again,
+}
+
+/// No round has reached all peers yet.
+const NEVER_REACHED: u64 = u64::MAX;
 
 impl PeerWatch {
     /// Peers are unreachable until they were reached.
-    pub(super) fn new(count: usize) -> Self {
-        let suspect_until = if count == 0 { 0 } else { u64::MAX };
+    pub(super) fn new(count: usize, beginning: Beginning) -> Self {
+        let suspect_until = if count == 0 { 0 } else { NEVER_REACHED };
         Self {
             reachable: (0..count).map(|_| AtomicBool::new(false)).collect(),
             suspect_until: AtomicU64::new(suspect_until),
+            beginning,
         }
     }
 
@@ -74,12 +88,13 @@ impl PeerWatch {
             }
         }
         let all_answered = answered.iter().all(|answered| *answered);
-        let until = self.suspect_until.load(Ordering::Relaxed);
-        if !all_answered || until == u64::MAX {
-            // Also after the first good round: this process may have taken over from one that died.
-            self.suspect_until
-                .store(now.after(suspect_for).0, Ordering::Relaxed);
-        }
+        let was_reached = self.suspect_until.load(Ordering::Relaxed) != NEVER_REACHED;
+        let until = match (all_answered, was_reached, self.beginning) {
+            (true, false, Beginning::First) => now,
+            (true, false, Beginning::Again) | (false, true, _) => now.after(suspect_for),
+            (true, true, _) | (false, false, _) => return,
+        };
+        self.suspect_until.store(until.0, Ordering::Relaxed);
     }
 }
 
@@ -372,7 +387,7 @@ mod tests {
 
     #[test]
     fn ids_are_suspect_until_every_peer_was_there_for_a_while() {
-        let watch = PeerWatch::new(2);
+        let watch = PeerWatch::new(2, Beginning::Again);
         let second = |count: u64| Mono(count * 1_000_000);
         let span = Duration::from_secs(30);
         assert!(watch.is_suspect(false, second(1)), "nobody was reached yet");
@@ -387,8 +402,19 @@ mod tests {
         watch.note_round(&[true, true], span, second(41));
         assert!(watch.is_suspect(false, second(69)));
         assert!(!watch.is_suspect(false, second(70)));
+        let first = PeerWatch::new(1, Beginning::First);
+        first.note_round(&[false], span, second(1));
         assert!(
-            !PeerWatch::new(0).is_suspect(true, second(1)),
+            first.is_suspect(false, second(60)),
+            "its peer was never there"
+        );
+        first.note_round(&[true], span, second(61));
+        assert!(
+            !first.is_suspect(false, second(61)),
+            "nobody can have taken over"
+        );
+        assert!(
+            !PeerWatch::new(0, Beginning::First).is_suspect(true, second(1)),
             "alone, nobody else has it"
         );
     }

@@ -82,6 +82,30 @@ pub fn read_found(body: &[u8]) -> Option<Found> {
     })
 }
 
+/// What a processor says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Payments would be answered with 500.
+    pub failing: bool,
+    /// The least time that an answer takes now, in milliseconds.
+    pub response_ms_min: u64,
+}
+
+/// Reads a processor's answer to `GET {UPSTREAM_PAY_PATH}/service-health`.
+#[must_use]
+pub fn read_health(body: &[u8]) -> Option<Health> {
+    let [failing, response] = read_object(body, ["failing", "minResponseTime"]).ok()?;
+    let failing = match failing? {
+        "true" => true,
+        "false" => false,
+        _ => return None,
+    };
+    Some(Health {
+        failing,
+        response_ms_min: response?.parse().ok()?,
+    })
+}
+
 /// Appends the answer to `GET /payments-summary`.
 pub fn write_summary(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
     let mut separator = b'{';
@@ -179,6 +203,28 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_processors_health_is_read_or_is_no_news() {
+        let read = |body: &str| read_health(body.as_bytes());
+        let health = |failing, response_ms_min| {
+            Some(Health {
+                failing,
+                response_ms_min,
+            })
+        };
+        assert_eq!(
+            read(r#"{"failing":true,"minResponseTime":100}"#),
+            health(true, 100)
+        );
+        assert_eq!(
+            read(r#"{"minResponseTime":0,"failing":false,"x":1}"#),
+            health(false, 0)
+        );
+        for body in ["", "{}", "null", r#"{"failing":1,"minResponseTime":0}"#] {
+            assert_eq!(read(body), None, "{body}");
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ mod payment;
 mod query;
 
 pub use answers::{
-    ACCEPTED, CHARGED, PURGED, duplicate, read_found, read_summary, write_found, write_problem,
-    write_summary,
+    ACCEPTED, CHARGED, Health, PURGED, duplicate, read_found, read_health, read_summary,
+    write_found, write_problem, write_summary,
 };
 pub use iso8601::{Edge, INSTANT_BYTES, read_edge, write_instant};
 pub use payment::{

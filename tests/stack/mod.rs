@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stack {
     pub(crate) running: Running,
-    _processors: [SimulatorHandle; 2],
+    pub(crate) processors: [SimulatorHandle; 2],
 }
 
 impl Stack {
@@ -45,7 +45,7 @@ impl Stack {
         let running = Running::start(&Setup::new(config)).unwrap();
         Self {
             running,
-            _processors: processors,
+            processors,
         }
     }
 

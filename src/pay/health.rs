@@ -1,0 +1,56 @@
+//! The optional health poll (HEALTH_INTERVAL_MS): one poller for the whole instance, on core 0,
+//! because a processor grants one question in five seconds to all its callers together.
+//!
+//! It may only hold traffic back: a processor that says that it is failing rests until the next
+//! look. That it is well again is shown by payments, through the breaker. 429, silence and bodies
+//! that say nothing are no news.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Room, notes};
+use crate::events::Note;
+use crate::http::{Target, write_get};
+use crate::limits;
+use crate::payment::Processor;
+use crate::upstream::NameIndex;
+use crate::wire;
+
+impl Room {
+    /// Asks both processors in turn, for ever.
+    pub(super) async fn watch_health(self: Rc<Self>, interval: Duration) {
+        loop {
+            for processor in Processor::ALL {
+                self.look_after(processor, interval).await;
+            }
+            monoio::time::sleep(interval).await;
+        }
+    }
+
+    async fn look_after(&self, processor: Processor, interval: Duration) {
+        let name = NameIndex::of(processor);
+        let addresses = self.names.borrow().get(name).to_vec();
+        let host = self.config.upstream.get(processor).authority();
+        let target = Target {
+            host: &host,
+            path: [&self.config.pay_path, "/service-health"],
+        };
+        let mut request = Vec::new();
+        write_get(&mut request, &target, &[]);
+        let called = self
+            .upstream
+            .call(&addresses, request, limits::HEALTH_TIMEOUT)
+            .await;
+        let health = called
+            .ok()
+            .filter(|called| called.status == 200)
+            .and_then(|called| wire::read_health(&called.body));
+        log::debug!("health processor={} {health:?}", processor.name());
+        if health.is_some_and(|health| health.failing) {
+            let breaker = self.shared.processors.breaker(processor);
+            if let Some(transition) = breaker.rest(self.now().mono, interval) {
+                notes::count(&self.metrics, &Note::Breaker(processor, transition));
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Two instances that know each other, and what an instance does when its peer is gone; and the
+//! optional health poll, which like them asks from one core for all.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "an answer that is missing shall fail the test"
+)]
+
+mod stack;
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use p99::payment::{CorrelationId, UpstreamId};
+use p99::sim::SimulatorHandle;
+use stack::{Stack, ask, connect, get, post};
+
+/// Far beyond anything that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Two instances in front of the first one's processors, each the other's peer.
+fn two_instances(more: &[(&str, &str)]) -> [Stack; 2] {
+    let ports = [free_port(), free_port()];
+    let listen = ports.map(|port| format!("127.0.0.1:{port}"));
+    let url = |index: usize| format!("http://127.0.0.1:{}", ports[index]);
+    let (first_peer, second_peer) = (url(1), url(0));
+    let mut settings = more.to_vec();
+    settings.extend([("LISTEN", listen[0].as_str()), ("PEERS", &first_peer)]);
+    let first = Stack::start(&settings);
+    let urls = first.processors.each_ref().map(SimulatorHandle::url);
+    let mut settings = more.to_vec();
+    settings.extend([
+        ("LISTEN", listen[1].as_str()),
+        ("PEERS", &second_peer),
+        ("UPSTREAM_A_URL", &urls[0]),
+        ("UPSTREAM_B_URL", &urls[1]),
+    ]);
+    let second = Stack::start(&settings);
+    [first, second]
+}
+
+fn pay(stack: &Stack, id: &str, fields: &str) -> (u16, String) {
+    let body = format!("{{\"correlationId\":\"{id}\",\"amount\":19.90}}");
+    let (status, _, body) = ask(
+        &mut connect(stack.address()),
+        &post("/payments", fields, &body),
+    );
+    (status, body)
+}
+
+fn read(stack: &Stack, path: &str) -> (u16, String) {
+    let (status, _, body) = ask(&mut connect(stack.address()), &get(path));
+    (status, body)
+}
+
+fn id_of(text: &str) -> UpstreamId {
+    CorrelationId::try_new(text).unwrap().upstream_id()
+}
+
+fn attempts(stack: &Stack, text: &str) -> u32 {
+    stack
+        .processors
+        .iter()
+        .map(|processor| processor.attempts(id_of(text)))
+        .sum()
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_summary_adds_all_peers_or_says_nothing() {
+    let [first, second] = two_instances(&[("ALLOW_PURGE", "true")]);
+    for number in 0..10 {
+        let stack = if number % 2 == 0 { &first } else { &second };
+        assert_eq!(pay(stack, &format!("sum-{number}"), "").0, 200);
+    }
+    let count = |text: &str| {
+        let counts = text.split("\"totalRequests\":").skip(1);
+        counts
+            .map(|rest| rest.split(',').next().unwrap().parse::<u32>().unwrap())
+            .sum::<u32>()
+    };
+    for stack in [&first, &second] {
+        let (status, body) = read(stack, "/payments-summary");
+        assert_eq!((status, count(&body)), (200, 10), "{body}");
+        let (status, body) = read(stack, "/payments-summary?scope=local");
+        assert_eq!((status, count(&body)), (200, 5), "{body}");
+    }
+    let purge = post("/purge-payments", "", "{}");
+    let (status, _, body) = ask(&mut connect(first.address()), &purge);
+    assert_eq!(status, 200, "{body}");
+    let (status, body) = read(&second, "/payments-summary");
+    assert_eq!(
+        (status, count(&body)),
+        (200, 0),
+        "a purge reaches the peers: {body}"
+    );
+    let _ = second.stop();
+    assert_eq!(
+        read(&first, "/payments-summary").0,
+        503,
+        "never a silent part"
+    );
+    assert_eq!(read(&first, "/payments-summary?scope=local").0, 200);
+    let _ = first.stop();
+}
+
+#[test]
+fn an_id_that_moved_is_charged_once() {
+    let [first, second] = two_instances(&[]);
+    let moved = "X-P99-Redispatched: 1\r\n";
+    assert_eq!(pay(&first, "moved-1", "").0, 200);
+    let (status, body) = pay(&second, "moved-1", moved);
+    assert_eq!(status, 409, "{body}");
+    assert!(body.contains("\"status\":\"processed\""), "{body}");
+    assert_eq!(
+        pay(&second, "moved-1", "").0,
+        409,
+        "it is remembered here too"
+    );
+    assert_eq!(attempts(&first, "moved-1"), 1);
+    assert_eq!(
+        pay(&second, "moved-2", moved).0,
+        200,
+        "one that nobody knows is charged"
+    );
+    assert_eq!(attempts(&first, "moved-2"), 1);
+    let _ = (first.stop(), second.stop());
+}
+
+#[test]
+fn an_id_that_a_peer_still_holds_is_left_to_it() {
+    let [first, second] = two_instances(&[("REQUEST_TIMEOUT_MS", "1000")]);
+    for processor in &first.processors {
+        processor.set_delay(Duration::from_secs(3));
+    }
+    assert_eq!(pay(&first, "held-1", "").0, 202);
+    let (status, body) = pay(&second, "held-1", "X-P99-Redispatched: 1\r\n");
+    assert_eq!(status, 409, "{body}");
+    assert!(body.contains("\"status\":\"pending\""), "{body}");
+    wait_until("it settles", || {
+        read(&first, "/payments/held-1")
+            .1
+            .contains("\"status\":\"processed\"")
+    });
+    assert_eq!(
+        read(&second, "/payments/held-1").0,
+        404,
+        "the id is free here"
+    );
+    let charged = first
+        .processors
+        .iter()
+        .filter(|one| one.find(id_of("held-1")).is_some());
+    assert_eq!(charged.count(), 1);
+    let _ = (first.stop(), second.stop());
+}
+
+#[test]
+fn without_its_peer_an_instance_pays_where_the_id_would_be_known_again() {
+    let [first, second] = two_instances(&[("ROUTING", "cheapest")]);
+    let _ = second.stop();
+    for number in 0..20 {
+        assert_eq!(pay(&first, &format!("alone-{number}"), "").0, 200);
+    }
+    let [default, fallback] = first.processors.each_ref().map(|one| one.rows().len());
+    assert_eq!((default, fallback), (20, 0));
+    // The peer may have sent a payment there: the dear one must not get it now.
+    first.processors[0].set_refusing(true).unwrap();
+    first.processors[0].reset_connections();
+    let statuses: Vec<u16> = (20..60)
+        .map(|number| pay(&first, &format!("alone-{number}"), "").0)
+        .collect();
+    assert!(statuses.iter().all(|status| *status >= 500), "{statuses:?}");
+    assert_eq!(first.processors[1].rows().len(), 0);
+    let _ = first.stop();
+}
+
+#[test]
+fn a_processor_that_says_that_it_fails_rests_before_any_payment() {
+    let stack = Stack::start(&[("HEALTH_INTERVAL_MS", "5000"), ("ROUTING", "cheapest")]);
+    stack.processors[0].set_failing(true);
+    let is_open = || {
+        let (_, page) = read(&stack, "/metrics");
+        page.lines()
+            .any(|line| line == "circuit_breaker_a_status 1")
+    };
+    wait_until("its breaker opens", is_open);
+    assert_eq!(pay(&stack, "healthy-1", "").0, 200);
+    assert_eq!(
+        stack.processors[0].attempts(id_of("healthy-1")),
+        0,
+        "it was left alone"
+    );
+    let _ = stack.stop();
+}
