@@ -5,6 +5,7 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "an answer that is missing shall fail the test"
 )]
 
