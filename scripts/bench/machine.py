@@ -116,13 +116,13 @@ class Process:
         atexit.register(self.stop)
         self.line = self.child.stdout.readline() if read_line else ""
 
-    def stop(self):
+    def stop(self, patience=3):
         """Ends it: asked first, then made to."""
         atexit.unregister(self.stop)
         if self.child.poll() is None:
             self.child.terminate()
             try:
-                self.child.wait(3)
+                self.child.wait(patience)
             except subprocess.TimeoutExpired:
                 self.child.kill()
         self.child.wait()
