@@ -157,7 +157,7 @@ fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
-    socket.set_tcp_nodelay(true)?;
+    socket.set_nodelay(true)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }

@@ -131,7 +131,7 @@ pub(super) async fn reach_one(
         Some(Protocol::TCP),
     )?;
     socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
+    socket.set_nodelay(true)?;
     match socket.connect(&address.into()) {
         Ok(()) => {}
         Err(fault) if fault.raw_os_error() == Some(libc::EINPROGRESS) => {}
