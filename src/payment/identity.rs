@@ -1,0 +1,224 @@
+//! Which payment is meant, and which core owns it. Two spellings of one id are one payment (I2),
+//! and one id has one owner core (I1).
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::limits;
+
+/// The namespace in which correlationIds that are not UUIDs become UUIDv5 (RFC 9562, section
+/// 5.5). It is the same on every core, instance and restart: changing it would let a known id be
+/// charged again.
+const NAMESPACE: Uuid = Uuid::from_u128(0x7039_3970_6179_4d65_9f70_6179_6d65_6e74);
+
+/// The id as the client spelled it: 1 to 64 of `A-Z a-z 0-9 - . _ : ~`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CorrelationId {
+    length: u8,
+    bytes: [u8; limits::CORRELATION_ID_BYTES_MAX],
+}
+
+/// Why a text is no correlationId.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CorrelationIdFault {
+    /// Empty, or longer than 64 octets.
+    Length,
+    /// An octet outside the allowed set.
+    Octet,
+    /// Not a UUID although `CORRELATION_ID=uuid` demands one.
+    NotUuid,
+}
+
+impl CorrelationId {
+    /// Checks `text` against the rule above.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn try_new(text: &str) -> Result<Self, CorrelationIdFault> {
+        let octets = text.as_bytes();
+        if octets.is_empty() || octets.len() > limits::CORRELATION_ID_BYTES_MAX {
+            return Err(CorrelationIdFault::Length);
+        }
+        let allowed = |octet: &u8| {
+            octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b':' | b'~')
+        };
+        if !octets.iter().all(allowed) {
+            return Err(CorrelationIdFault::Octet);
+        }
+        let mut bytes = [0; limits::CORRELATION_ID_BYTES_MAX];
+        for (to, from) in bytes.iter_mut().zip(octets) {
+            *to = *from;
+        }
+        let length = u8::try_from(octets.len()).map_err(|_| CorrelationIdFault::Length)?;
+        Ok(Self { length, bytes })
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let octets = self
+            .bytes
+            .get(..usize::from(self.length))
+            .unwrap_or_default();
+        std::str::from_utf8(octets).unwrap_or_default()
+    }
+
+    /// The UUID that this text spells in the 8-4-4-4-12 form (RFC 9562, section 4), if it does.
+    #[must_use]
+    pub fn as_uuid(&self) -> Option<UpstreamId> {
+        // Of the forms that the parser knows only the hyphenated one has 36 octets and no brace.
+        if self.length != 36 {
+            return None;
+        }
+        Uuid::try_parse(self.as_str())
+            .ok()
+            .map(|uuid| UpstreamId(uuid.as_u128()))
+    }
+
+    /// The id that goes upstream on every attempt (I2): the UUID itself, else its UUIDv5.
+    #[must_use]
+    pub fn upstream_id(&self) -> UpstreamId {
+        self.as_uuid().unwrap_or_else(|| {
+            UpstreamId(Uuid::new_v5(&NAMESPACE, self.as_str().as_bytes()).as_u128())
+        })
+    }
+}
+
+impl fmt::Debug for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+impl fmt::Display for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The 128-bit id that processors see. It is the key of claims, owner core, journal and ledger,
+/// so two spellings of one UUID are one payment (I2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpstreamId(pub u128);
+
+impl UpstreamId {
+    /// A well-mixed hash that is the same in every process and version: the journal outlives both.
+    /// The finalizer is `MurmurHash3`'s fmix64 (Austin Appleby, public domain) over both halves.
+    #[must_use]
+    #[allow(
+        clippy::as_conversions,
+        reason = "the halves of the u128 are wanted, no more"
+    )]
+    pub fn hash(self) -> u64 {
+        let mix = |mut word: u64| {
+            word ^= word >> 33;
+            word = word.wrapping_mul(0xff51_afd7_ed55_8ccd);
+            word ^= word >> 33;
+            word = word.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+            word ^ (word >> 33)
+        };
+        mix(mix(self.0 as u64).wrapping_add((self.0 >> 64) as u64))
+    }
+
+    /// The core that owns this id among `cores` (I1).
+    #[must_use]
+    pub fn owner(self, cores: CoreCount) -> CoreId {
+        let index = self.hash() % u64::from(cores.0.max(1));
+        CoreId(u16::try_from(index).unwrap_or(0))
+    }
+
+    /// The canonical text, lower case.
+    #[must_use]
+    pub fn write<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
+        Uuid::from_u128(self.0).hyphenated().encode_lower(buffer)
+    }
+}
+
+impl fmt::Display for UpstreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.write(&mut [0; 36]))
+    }
+}
+
+impl fmt::Debug for UpstreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One worker core, counted from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CoreId(pub u16);
+
+impl CoreId {
+    /// The core's place in a list of all cores.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// How many worker cores there are; at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreCount(pub u16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_spellings_of_one_uuid_are_one_payment() {
+        let lower = CorrelationId::try_new("4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3").unwrap();
+        let upper = CorrelationId::try_new("4A7901B8-7D26-4D9D-AA19-4DC1C7CF60B3").unwrap();
+        assert_eq!(lower.upstream_id(), upper.upstream_id());
+        assert_eq!(lower.upstream_id().to_string(), lower.as_str());
+    }
+
+    #[test]
+    fn another_id_becomes_one_uuid_v5_for_ever() {
+        let id = CorrelationId::try_new("test-123").unwrap().upstream_id();
+        assert_eq!(
+            id.to_string().chars().nth(14),
+            Some('5'),
+            "the version of RFC 9562"
+        );
+        assert_eq!(id.to_string(), "4556dc7c-5849-50d4-97a7-4e6805f4c065");
+        assert_ne!(
+            id,
+            CorrelationId::try_new("test-124").unwrap().upstream_id()
+        );
+    }
+
+    #[test]
+    fn ids_outside_the_rule_are_refused() {
+        assert_eq!(CorrelationId::try_new(""), Err(CorrelationIdFault::Length));
+        assert_eq!(
+            CorrelationId::try_new(&"a".repeat(65)),
+            Err(CorrelationIdFault::Length)
+        );
+        assert!(CorrelationId::try_new(&"a".repeat(64)).is_ok());
+        for text in ["a b", "a/b", "é", "a\0", "{a}", "'"] {
+            assert_eq!(
+                CorrelationId::try_new(text),
+                Err(CorrelationIdFault::Octet),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn hashing_spreads_and_never_changes() {
+        assert_eq!(UpstreamId(1).hash(), UpstreamId(1).hash());
+        let mut counts = [0_u32; 4];
+        for id in 0..4_000_u128 {
+            if let Some(count) = counts.get_mut(UpstreamId(id << 64).owner(CoreCount(4)).index()) {
+                *count += 1;
+            }
+        }
+        assert!(
+            counts.iter().all(|count| (800..1_200).contains(count)),
+            "{counts:?}"
+        );
+    }
+}
