@@ -2,7 +2,8 @@
 //! its largest, compactions, and how long a start takes afterwards. The arithmetic that it checks
 //! stands at `limits::JOURNAL_COMPACT_BYTES_MIN`.
 //!
-//! `cargo run --release --example journal_volume -- DIR [PAYMENTS] [PER_SECOND] [CORES] [os|always]`
+//! `cargo run --release --example journal_volume --
+//! DIR [PAYMENTS] [PER_SECOND] [CORES] [os|always]`
 //!
 //! The payments carry `requestedAt` as if they had come at PER_SECOND until now, so that a week at
 //! a tenth of the rate (60,480,000 at 100/s) shows the shape of a week in minutes. The directory

@@ -330,7 +330,8 @@ impl Seen {
             .collect();
         format!(
             "{{\"sent\":{},\"answers\":{},\"statuses\":{{{}}},\"broken\":{},\"seconds\":{:.3},\
-             \"lag_us\":{:.1},\"p50_us\":{:.1},\"p99_us\":{:.1},\"p999_us\":{:.1},\"max_us\":{:.1}}}",
+             \"lag_us\":{:.1},\"p50_us\":{:.1},\"p99_us\":{:.1},\"p999_us\":{:.1},\
+             \"max_us\":{:.1}}}",
             self.sent,
             self.latencies_ns.len(),
             statuses.join(","),

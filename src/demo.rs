@@ -56,11 +56,12 @@ impl Demo {
             format!(" -H \"{}: $AUTH_HEADER_VALUE\"", auth.name)
         });
         let json = "-H 'Content-Type: application/json'";
+        let body = r#"{"correlationId":"test-123","amount":20}"#;
         let admin = format!("-H 'X-Rinha-Token: 123' {json}");
         format!(
             "\np99 is ready; default charges at {a}, fallback at {b}. Ctrl-C stops all.\n\n\
              Pay, see what was charged, see the metrics:\n\
-             {p99}/payments -X POST {json}{auth} -d '{{\"correlationId\":\"test-123\",\"amount\":20}}'\n\
+             {p99}/payments -X POST {json}{auth} -d '{body}'\n\
              {p99}/payments-summary\n\
              {p99}/metrics\n\n\
              Break default (fallback's calls are the same at {b}): let it fail, let it be slow:\n\

@@ -73,7 +73,8 @@ pub enum Elsewhere {
     /// Nobody who answered knows it, and a peer did not answer: it may hold an Intent for the
     /// processor that the id meets first.
     Unheard,
-    /// The processor that it would not meet first did not answer: it may have charged it for a peer.
+    /// The processor that it would not meet first did not answer: it may have charged it for a
+    /// peer.
     Unclear,
     /// All peers and both processors answered, and none knows it.
     Nowhere,

@@ -107,11 +107,14 @@ pub const CLAIMS_PENDING_ROOM: usize = 32_768;
 
 /// `POST /payments` at work at once; the 801st waits (the processor's contract).
 pub const SIM_RUNNING_MAX: usize = 800;
-/// `POST /payments` that wait for one of those places; the next one gets 429 (the processor's contract).
+/// `POST /payments` that wait for one of those places; the next one gets 429 (the processor's
+/// contract).
 pub const SIM_QUEUED_MAX: usize = 500;
-/// `Retry-After` of a 429, and the span in which service-health has one permit (the processor's contract).
+/// `Retry-After` of a 429, and the span in which service-health has one permit (the processor's
+/// contract).
 pub const SIM_HEALTH_WINDOW: Duration = Duration::from_secs(5);
-/// service-health calls that wait for the next permits; a third gets 429 (the processor's contract).
+/// service-health calls that wait for the next permits; a third gets 429 (the processor's
+/// contract).
 pub const SIM_HEALTH_QUEUED_MAX: u32 = 2;
 /// Ids remembered: about 80 bytes each, so 320 MB, four times the largest soak test. Beyond it an
 /// insert answers 500, as a database without room does.

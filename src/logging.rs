@@ -2,11 +2,11 @@
 //!
 //! A core formats its line and puts it into a bounded queue; it never waits for a slow terminal or
 //! a container engine whose log driver is stuck. What does not fit is counted and dropped, because
-//! a late payment is worse than a missing line. Only while stopping, when each payment that is given
-//! up must be told, [`be_patient`] makes lines wait for room.
+//! a late payment is worse than a missing line. Only while stopping, when each payment that is
+//! given up must be told, [`be_patient`] makes lines wait for room.
 //!
 //! `main` starts it; every room logs through the `log` macros, as words and `name=value` pairs:
-//! `log::warn!("attempt ended id={id} processor={} outcome={}", …)`. Text from outside goes through
+//! `log::warn!("attempt ended id={id} processor={}", …)`. Text from outside goes through
 //! [`Quoted`], and every line is cleared of control octets, so nobody can forge a second line.
 //! Secrets are `config::Secret`s, which print as a mask. The queue, like the `log` facade's
 //! logger, is one for the process; nothing else here is shared.

@@ -221,7 +221,8 @@ fn a_request_that_was_begun_before_the_stop_is_answered() {
     for driver in DRIVERS {
         let stack = Stack::start(&[("MONOIO_FORCE_LEGACY_DRIVER", driver)]);
         let head = format!(
-            "POST /payments HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            "POST /payments HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\
+             Expect: 100-continue\r\n\r\n",
             BODY.len()
         );
         let mut client = connect(stack.address());

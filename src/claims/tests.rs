@@ -1,3 +1,5 @@
+//! The map against a model, then its bounds and edges one by one.
+
 use std::collections::{HashMap, VecDeque};
 
 use proptest::prelude::*;

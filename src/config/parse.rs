@@ -128,7 +128,7 @@ impl Config {
         let rules = [
             (
                 reader.is_set("AUTH_HEADER_NAME") && self.auth.is_none(),
-                "AUTH_HEADER_NAME is set but AUTH_HEADER_VALUE is not: nobody needs to authenticate",
+                "AUTH_HEADER_NAME is set but AUTH_HEADER_VALUE is not: nobody must authenticate",
             ),
             (
                 !self.fallback_after.is_zero() && !waits_for_a,

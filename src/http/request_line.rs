@@ -32,7 +32,7 @@ pub enum Method {
     Patch,
     Options,
     Trace,
-    /// Never in a [`RequestHead`]: refused with 501, since no tunnel is offered.
+    /// Never in a head that was read: refused with 501, since no tunnel is offered.
     Connect,
     /// A token that is none of these.
     Other,

@@ -1,3 +1,5 @@
+//! The ledger against a plain list of payments, before and after milliseconds are gone.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,5 +1,5 @@
-//! What cores say to each other (I1). A question reserves its reply's place in the asker's table and
-//! in the mailbox, so a reply always finds room; one that comes too late finds no place and is
+//! What cores say to each other (I1). A question reserves its reply's place in the asker's table
+//! and in the mailbox, so a reply always finds room; one that comes too late finds no place and is
 //! dropped.
 
 use crate::clock::UnixMillis;

@@ -112,7 +112,8 @@ pub(crate) fn get(path: &str) -> String {
 
 pub(crate) fn post(path: &str, fields: &str, body: &str) -> String {
     format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{fields}Content-Length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         {fields}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
 }

@@ -1,3 +1,5 @@
+//! What is a whole answer, what proves nothing, and what lets a connection live on.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -251,8 +253,8 @@ proptest! {
     fn the_outcome_does_not_depend_on_how_the_input_was_cut(
         pieces in prop::collection::vec(prop::sample::select(vec![
             "HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 x\r\n\r\n", "Content-Length: 3\r\n", "\r\n", "\n",
-            "Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n", "Connection: close\r\n", "X : a\r\n",
-            "HTTP/1.0 204\r\n", "abc", "\u{e9}", "Retry-After: 5\r\n", "\r", "X: ",
+            "Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n", "Connection: close\r\n",
+            "X : a\r\n", "HTTP/1.0 204\r\n", "abc", "\u{e9}", "Retry-After: 5\r\n", "\r", "X: ",
         ]), 0..8),
     ) {
         let bytes = octets(&format!("HTTP/1.1 200 OK\r\n{}", pieces.concat()));

@@ -1,3 +1,5 @@
+//! How an answer looks on the wire, and what cannot break out of its fields.
+
 use super::super::{AnswerFraming, date, parse_answer};
 use super::*;
 use crate::clock::UnixMillis;

@@ -1,3 +1,5 @@
+//! Frames whole, cut and flipped: what is a tear and what is damage.
+
 use super::*;
 
 const IDENTITY: Identity = Identity {

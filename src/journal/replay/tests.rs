@@ -1,3 +1,5 @@
+//! What records come to, in every order in which an owner writes them.
+
 use super::*;
 use crate::payment::{Cents, CorrelationId};
 

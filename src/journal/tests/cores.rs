@@ -90,8 +90,9 @@ fn a_second_process_is_refused_and_told_by_whom() {
     let scratch = Scratch::new();
     let started = start(&scratch.settings(1), WALL).unwrap();
     let fault = start(&scratch.settings(1), WALL).unwrap_err();
+    let own = Some(std::process::id());
     assert!(
-        matches!(&fault, JournalFault::Locked { holder, .. } if *holder == Some(std::process::id())),
+        matches!(&fault, JournalFault::Locked { holder, .. } if *holder == own),
         "{fault}"
     );
     assert!(fault.to_string().contains("in use"));

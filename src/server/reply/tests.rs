@@ -1,3 +1,5 @@
+//! One row for every answer of the engine.
+
 use super::*;
 use crate::http::DateCache;
 

@@ -1,3 +1,5 @@
+//! Which request is which call, and which rule refuses it first.
+
 use super::*;
 use crate::http::{HeadRules, parse_head};
 
