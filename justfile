@@ -1,0 +1,41 @@
+# `just` lists these; docs/HACKING.md says more.
+
+# list the recipes
+default:
+    @just --list
+
+# format, lints, documentation, as CI has them
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# every test on the best driver
+test:
+    cargo test
+
+# every test on epoll
+test-epoll:
+    MONOIO_FORCE_LEGACY_DRIVER=1 cargo test
+
+# two processors and p99, ready for curl
+demo:
+    cargo run --release -- demo
+
+# the small load runs of CI; `just load rinha --ack accepted` for others
+load script="rinha" *options="--quick":
+    cargo build --release
+    scripts/run-k6 {{ script }} {{ options }}
+
+# p99 beside HAProxy, nginx and a bare relay
+bench *options="--quick":
+    cargo build --release --bins --examples
+    scripts/bench-proxies {{ options }}
+
+# the library's documentation in a browser
+doc:
+    cargo doc --no-deps --open
+
+# everything that CI runs
+ci:
+    bash .ci/run
