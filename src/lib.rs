@@ -1,4 +1,22 @@
 //! p99: a payments proxy that gets every payment charged exactly once.
+//!
+//! In the order in which a payment meets them:
+//!
+//! - [`cores`] starts one pinned thread per core on its [`reactor`], watches them and stops them;
+//! - [`server`] accepts clients and reads requests: [`http`] knows octets, [`wire`] knows text;
+//! - [`pay`] hands the payment to the core that owns its id ([`mailbox`]) and, there, performs what
+//!   the owner asks for;
+//! - [`owner`] decides, as a pure state machine of [`events`]: [`claims`] knows the id, [`route`]
+//!   wishes for a processor, [`flow`] says whether it may get the payment, [`breaker`] and
+//!   [`latency`] know how it is, [`wheel`] keeps the times;
+//! - [`upstream`] sends it and reads the answer, [`judge`] says what that proves;
+//! - [`journal`] keeps what must survive, [`ledger`] what was charged;
+//! - [`payment`] has the nouns, [`clock`] the times, [`table`] the places, [`limits`] every bound,
+//!   [`config`] the settings, [`metrics`] and [`logging`] what is told, [`probe`] and
+//!   [`rate_limit`] their small tasks.
+//!
+//! [`sim`] is the processor to test and show all of it with. docs/ARCHITECTURE.md has the floors
+//! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
 
 pub mod breaker;
 pub mod claims;

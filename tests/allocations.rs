@@ -167,7 +167,7 @@ fn a_payment_allocates_nothing_in_steady_state() {
         let counted = count_allocations(journal);
         assert!(
             counted <= ALLOWED,
-            "{counted} allocations in {PAYMENTS} payments, journal {journal:?}; {ALLOWED} are allowed"
+            "{counted} allocations in {PAYMENTS} payments, journal {journal:?}; allowed: {ALLOWED}"
         );
     }
     std::fs::remove_dir_all(&folder).unwrap();
