@@ -16,6 +16,8 @@ mod attempts;
 mod lane;
 mod progress;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::collections::{BTreeSet, VecDeque};

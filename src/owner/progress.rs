@@ -369,7 +369,17 @@ impl Owner {
         let Some(flow) = self.flows.get_mut(key) else {
             return;
         };
-        let is_written = flow.stage == Stage::Accepting;
+        // Behind a Verdict an Accept would begin the payment anew: replay takes it for an id that
+        // was forgotten and came again. The verdict, or the Intent before it, keeps the payment.
+        let is_written = match flow.stage {
+            Stage::Accepting | Stage::WritingVerdict { .. } => true,
+            Stage::Investigating
+            | Stage::Waiting { .. }
+            | Stage::Connecting { .. }
+            | Stage::WritingIntent { .. }
+            | Stage::Sending { .. }
+            | Stage::Unknown { .. } => false,
+        };
         flow.promise = Promise::Given;
         if !is_written {
             self.write_promise(key);
