@@ -81,7 +81,9 @@ pub(super) enum Slot {
     Resend,
 }
 
-/// At most one extra attempt for every twenty in the last ten seconds.
+/// At most one extra attempt for every twenty in the last ten seconds, and far fewer while hedges
+/// do not win: then the processor is evenly slow, or this machine is, and a second attempt only
+/// adds to it.
 #[derive(Debug, Default)]
 pub(super) struct HedgeBudget {
     seconds: [Second; limits::HEDGE_WINDOW_SECS],
@@ -92,6 +94,7 @@ struct Second {
     number: u64,
     attempts: u32,
     hedges: u32,
+    wins: u32,
 }
 
 impl HedgeBudget {
@@ -100,20 +103,31 @@ impl HedgeBudget {
         second.attempts = second.attempts.saturating_add(1);
     }
 
+    /// A hedge answered before the attempt that it stood in for.
+    pub(super) fn note_win(&mut self, now: Mono) {
+        let second = self.second(now);
+        second.wins = second.wins.saturating_add(1);
+    }
+
     /// Takes one hedge out of the budget, if it holds one.
     pub(super) fn try_take(&mut self, now: Mono) -> bool {
         let oldest = number(now).saturating_sub(limits::HEDGE_WINDOW_SECS_U64 - 1);
-        let (attempts, hedges) = self
-            .seconds
-            .iter()
-            .filter(|second| second.number >= oldest)
-            .fold((0_u64, 0_u64), |(attempts, hedges), second| {
-                (
-                    attempts + u64::from(second.attempts),
-                    hedges + u64::from(second.hedges),
-                )
-            });
-        if (hedges + 1) * limits::HEDGE_ONE_IN > attempts {
+        let recent = |second: &&Second| second.number >= oldest;
+        let sum = |count: fn(&Second) -> u32| -> u64 {
+            let seconds = self.seconds.iter().filter(recent);
+            seconds.map(|second| u64::from(count(second))).sum()
+        };
+        let attempts = sum(|second| second.attempts);
+        let hedges = sum(|second| second.hedges);
+        let wins = sum(|second| second.wins);
+        let is_worth_it =
+            hedges < limits::HEDGES_JUDGED_MIN || wins * limits::HEDGE_WINS_ONE_IN >= hedges;
+        let one_in = if is_worth_it {
+            limits::HEDGE_ONE_IN
+        } else {
+            limits::HEDGE_ONE_IN_WHILE_LOSING
+        };
+        if (hedges + 1) * one_in > attempts {
             return false;
         }
         let second = self.second(now);
@@ -164,6 +178,25 @@ mod tests {
             "the first twenty are too old, one hedge is not"
         );
         assert!(!budget.try_take(at(30)), "an idle lane has no budget");
+    }
+
+    #[test]
+    fn hedges_that_never_win_become_rare_until_one_does() {
+        let mut budget = HedgeBudget::default();
+        let now = Mono(0);
+        let mut taken = 0;
+        for _ in 0..4_000 {
+            budget.note_attempt(now);
+            taken += u32::from(budget.try_take(now));
+        }
+        assert_eq!(taken, 20, "20 of 400 attempts are judged, then one in 200");
+        for _ in 0..2 {
+            budget.note_win(now);
+        }
+        assert!(
+            budget.try_take(now),
+            "one in ten wins: it is worth it again"
+        );
     }
 
     #[test]

@@ -425,7 +425,7 @@ impl Owner {
         }
         match after {
             After::Applied(processor, requested_at) => {
-                self.note_race(stage, attempt, processor);
+                self.note_race(stage, attempt, processor, now);
                 self.finish(
                     key,
                     Ending::Applied {
@@ -515,9 +515,15 @@ impl Owner {
                 // The other one goes on alone, unless it never got as far as sending.
                 let survivor = if attempt == first { second } else { first };
                 if self.is_out(survivor) {
+                    // A hedge that goes on alone and is answered has won.
+                    let hedge = if survivor == second {
+                        HedgeState::Out { attempt: second }
+                    } else {
+                        HedgeState::Over
+                    };
                     let stage = Stage::Sending {
                         attempt: survivor,
-                        hedge: HedgeState::Over,
+                        hedge,
                     };
                     self.enter(key, stage, now);
                     return;
@@ -786,18 +792,19 @@ impl Owner {
         }
     }
 
-    fn note_race(&mut self, stage: Stage, winner: AttemptRef, processor: Processor) {
-        if let Stage::Sending {
+    fn note_race(&mut self, stage: Stage, winner: AttemptRef, processor: Processor, now: Now) {
+        let Stage::Sending {
             hedge: HedgeState::Out { attempt },
             ..
         } = stage
-        {
-            let result = if attempt == winner {
-                Hedge::Won
-            } else {
-                Hedge::Lost
-            };
-            self.note(Note::Hedge(processor, result));
+        else {
+            return;
+        };
+        if attempt == winner {
+            self.lanes.get_mut(processor).budget().note_win(now.mono);
+            self.note(Note::Hedge(processor, Hedge::Won));
+        } else {
+            self.note(Note::Hedge(processor, Hedge::Lost));
         }
     }
 }
