@@ -1,9 +1,11 @@
 //! The driver: one core's room. It tells the owner what happened and performs the actions that come
 //! back with real connections, a real journal and real clocks; it decides nothing.
 //!
-//! - `mod.rs`: the room, its doors for the server, and how it is built;
+//! - `mod.rs`: the room and its doors for the server;
+//! - `seat.rs`: how it is built;
 //! - `drive.rs`: actions, messages and timers;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
+//! - `suspects.rs`: what others know of an id that may be theirs;
 //! - `health.rs`: the optional health poll;
 //! - `messages.rs`, `replies.rs`, `bell.rs`, `notes.rs`: what those three stand on.
 //!
@@ -18,34 +20,34 @@ mod messages;
 mod notes;
 mod peers;
 mod replies;
+mod seat;
+mod suspects;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+pub use self::seat::{Seat, Setup, prepare};
+
 use self::bell::Bell;
 use self::messages::{Letter, Question, Reply};
-use self::peers::{Beginning, PeerWatch};
 use self::replies::Replies;
-use crate::claims::Claims;
+use self::seat::Shared;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
-use crate::config::{Config, JournalSync};
+use crate::config::Config;
 use crate::events::{Answer, Arrival, Finding, ReplyTo, Standing, Trace};
-use crate::journal::{self, JournalSettings, Keeper, Writer};
-use crate::ledger::Ledger;
+use crate::journal::Writer;
 use crate::limits;
-use crate::mailbox::{self, Mailbox, mailboxes};
-use crate::metrics::{
-    BreakerReading, CoreMetrics, HandOverFailure, JournalMode, Metrics, MetricsSetup, ShedReason,
-};
-use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
+use crate::mailbox::Mailbox;
+use crate::metrics::{BreakerReading, CoreMetrics, HandOverFailure, ShedReason};
+use crate::owner::Owner;
 use crate::payment::{CoreId, Payment, PerProcessor, Processor, UpstreamId};
-use crate::upstream::{self, Names, Resolver, Upstream};
+use crate::upstream::{self, Names, Upstream};
 
 /// Whom a summary or a purge asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,210 +72,6 @@ pub enum AskFault {
     Overloaded,
     /// The journal failed.
     JournalDown,
-}
-
-/// What an instance is built from.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// The settings.
-    pub config: Arc<Config>,
-    /// What is counted, on all cores.
-    pub metrics: Arc<Metrics>,
-    /// The moment from which every core's clock counts.
-    pub start: Instant,
-}
-
-impl Setup {
-    /// What an instance with these settings is built from, now.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
-        let start = Clock::process_start();
-        let journal = match config.journal.as_ref().map(|journal| journal.sync) {
-            None => JournalMode::Off,
-            Some(JournalSync::Os) => JournalMode::Os,
-            Some(JournalSync::Always) => JournalMode::Always,
-        };
-        let metrics = Metrics::new(MetricsSetup {
-            cores: config.cores,
-            started: Clock::new(start).now().wall,
-            journal,
-            queue_capacity: config.queue_capacity,
-            cache_capacity: config.cache_capacity,
-            concurrency_limit: config.concurrency_limit,
-            upstream_concurrency: config.upstream_concurrency,
-        });
-        Self {
-            config: Arc::new(config),
-            metrics: Arc::new(metrics),
-            start,
-        }
-    }
-}
-
-/// What the cores share: atomics only.
-#[derive(Debug)]
-struct Shared {
-    processors: Arc<Processors>,
-    metrics: Arc<Metrics>,
-    peers: PeerWatch,
-    /// The journal's background thread; it ends when the last core does.
-    _keeper: Option<Keeper>,
-}
-
-/// One core's part of a prepared instance, on its way to the core's thread.
-pub struct Seat {
-    core: CoreId,
-    setup: Setup,
-    shared: Arc<Shared>,
-    mailbox: Mailbox<Question, Letter>,
-    resolver: Arc<Resolver>,
-    names: Names,
-    resolved: Receiver<upstream::Found>,
-    past: Option<journal::Restored>,
-}
-
-impl fmt::Debug for Seat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat")
-            .field("core", &self.core)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Prepares every core's part, in the order of cores: replays the journal, wires the mailboxes.
-/// Nothing serves yet, so a fault here is a clean refusal to start.
-///
-/// # Errors
-/// What stops the start, in words for the operator.
-pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
-    let config = &setup.config;
-    let (pasts, keeper, beginning) = open_journal(setup)?;
-    let (resolver, names, resolved) =
-        Resolver::start(config).map_err(|fault| format!("cannot start the resolver: {fault}"))?;
-    let shared = Arc::new(Shared {
-        processors: Arc::new(Processors::new(breaker_settings(config))),
-        metrics: Arc::clone(&setup.metrics),
-        peers: PeerWatch::new(config.peers.len(), beginning),
-        _keeper: keeper,
-    });
-    let seats = mailboxes(config.cores, mailbox::capacity(config.cores))
-        .into_iter()
-        .zip(resolved)
-        .zip(pasts)
-        .zip(0..);
-    Ok(seats
-        .map(|(((mailbox, resolved), past), core)| Seat {
-            core: CoreId(core),
-            setup: setup.clone(),
-            shared: Arc::clone(&shared),
-            mailbox,
-            resolver: Arc::clone(&resolver),
-            names: names.clone(),
-            resolved,
-            past,
-        })
-        .collect())
-}
-
-type Pasts = Vec<Option<journal::Restored>>;
-
-/// Replays the journal, if there is one: what each core starts from.
-fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Beginning), String> {
-    let config = &setup.config;
-    let Some(journal) = &config.journal else {
-        let pasts = (0..config.cores.0).map(|_| None).collect();
-        return Ok((pasts, None, Beginning::Again));
-    };
-    let owner = OwnerSettings::of(config);
-    let mut settings = JournalSettings::new(journal.dir.clone(), journal.sync, config.cores);
-    settings.claims_max = owner.claims_max;
-    settings.ledger_exact = config.ledger_exact;
-    let wall = Clock::new(setup.start).now().wall;
-    let started = journal::start(&settings, wall).map_err(|fault| fault.to_string())?;
-    let report = &started.report;
-    log::info!(
-        "journal: start {} replayed {} records; {} pending, {} settled ids known",
-        report.epoch,
-        report.records,
-        report.pending,
-        report.settled
-    );
-    for tear in &report.tears {
-        log::warn!("journal: {tear:?} was cut; nobody had been told that it was durable");
-    }
-    if report.oddities > 0 {
-        log::error!("journal: {} records fitted nothing", report.oddities);
-    }
-    let beginning = if report.epoch == 1 {
-        Beginning::First
-    } else {
-        Beginning::Again
-    };
-    let pasts = started.cores.into_iter().map(Some).collect();
-    Ok((pasts, Some(started.keeper), beginning))
-}
-
-impl Seat {
-    /// Which core it is for.
-    #[must_use]
-    pub const fn core(&self) -> CoreId {
-        self.core
-    }
-
-    /// Builds the room; called on the core's own thread, inside its reactor. Goes on with what the
-    /// journal left open.
-    ///
-    /// # Errors
-    /// What stops the start.
-    #[allow(
-        clippy::unused_async,
-        reason = "part of the seam: a room may have to await its files"
-    )]
-    pub async fn open(self) -> Result<Rc<Room>, String> {
-        let config = Arc::clone(&self.setup.config);
-        let clock = Clock::new(self.setup.start);
-        let now = clock.now();
-        let settings = OwnerSettings::of(&config);
-        let processors = Arc::clone(&self.shared.processors);
-        let mut claims = Claims::new(settings.claims_max, settings.claims_ttl);
-        let (ledger, pending, writer) = match self.past {
-            None => (Ledger::new(settings.ledger_exact), Vec::new(), None),
-            Some(past) => {
-                for (id, claim) in past.settled {
-                    claims.restore(id, claim, now.mono);
-                }
-                let opened = past.writer.open().map_err(|fault| fault.to_string())?;
-                (past.ledger, past.pending, Some(opened))
-            }
-        };
-        let (writer, task) = writer.unzip();
-        let metrics = self
-            .shared
-            .metrics
-            .core(self.core)
-            .ok_or_else(|| format!("core {} has no counters", self.core.0))?;
-        let room = Rc::new_cyclic(|room: &Weak<Room>| Room {
-            me: room.clone(),
-            upstream: Upstream::new(&config, &self.names, self.resolver, room.clone()),
-            owner: RefCell::new(Owner::with_past(settings, processors, claims, ledger)),
-            config,
-            clock,
-            core: self.core,
-            metrics,
-            shared: self.shared,
-            mailbox: self.mailbox,
-            names: RefCell::new(self.names),
-            resolved: self.resolved,
-            replies: Replies::default(),
-            bell: Bell::default(),
-            writer,
-            performing: Cell::new(Performing::No),
-            purges: RefCell::default(),
-            failure: OnceCell::new(),
-        });
-        room.begin(pending, task, now);
-        Ok(room)
-    }
 }
 
 /// Everything of one core.

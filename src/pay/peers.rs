@@ -1,4 +1,4 @@
-//! Calls to PEERS: their sums, their purge, and what they know of a suspect id. Every call asks for
+//! Calls to PEERS: their sums, their purge, and whether they are there. Every call asks for
 //! `scope=local`, so that peers never ask in a circle, and carries the auth header.
 //!
 //! A fresh id is suspect while a peer is unreachable and for SETTLE_TIMEOUT_MS after: the balancer
@@ -14,13 +14,10 @@ use monoio::task::JoinHandle;
 
 use super::{AskFault, Room};
 use crate::clock::{Mono, UnixMillis};
-use crate::events::Elsewhere;
 use crate::http::{Target, write_get, write_post};
 use crate::limits;
 use crate::metrics::PeerResult;
-use crate::payment::{PerProcessor, Processor, Status, Totals, UpstreamId};
-use crate::route;
-use crate::table::Key;
+use crate::payment::{PerProcessor, Totals};
 use crate::upstream::{Called, NameIndex};
 use crate::wire;
 
@@ -66,7 +63,7 @@ impl PeerWatch {
         !self.is_empty() && (is_redispatched || now.0 < self.suspect_until.load(Ordering::Relaxed))
     }
 
-    fn is_reachable(&self, index: usize) -> bool {
+    pub(super) fn is_reachable(&self, index: usize) -> bool {
         self.reachable
             .get(index)
             .is_some_and(|peer| peer.load(Ordering::Relaxed))
@@ -188,89 +185,7 @@ impl Room {
         called.is_ok_and(|called| called.status == 200)
     }
 
-    /// Asks all peers that are reachable and both processors for a suspect id, all at once, and
-    /// tells the owner what they say.
-    pub(super) async fn investigate(self: Rc<Self>, flow: Key, id: UpstreamId) {
-        // Four fifths of a client's patience leave the rest for the payment itself.
-        let timeout = (self.config.request_timeout * 4 / 5).min(limits::PEER_TIMEOUT);
-        let peers: Vec<JoinHandle<PeerWord>> = (0..self.config.peers.len())
-            .map(|index| monoio::spawn(Rc::clone(&self).ask_peer(index, id, timeout)))
-            .collect();
-        let stores = Processor::ALL
-            .map(|processor| monoio::spawn(Rc::clone(&self).ask_processor(processor, id, timeout)));
-        let mut words = Vec::new();
-        for peer in peers {
-            words.push(peer.await);
-        }
-        let [default, fallback] = stores;
-        let stores = PerProcessor([default.await, fallback.await]);
-        let home = route::prefer(self.config.routing, id, PerProcessor::default);
-        let elsewhere = conclude(&words, &stores, home);
-        let now = self.now();
-        self.tell(now, |owner| owner.investigated(flow, elsewhere, now));
-    }
-
-    async fn ask_peer(self: Rc<Self>, index: usize, id: UpstreamId, timeout: Duration) -> PeerWord {
-        if !self.shared.peers.is_reachable(index) {
-            return PeerWord::Silence;
-        }
-        let Some(peer) = self.config.peers.get(index) else {
-            return PeerWord::Silence;
-        };
-        let host = peer.authority();
-        let path = format!("{}{id}?scope=local", limits::PAYMENTS_PATH_PREFIX);
-        let mut request = Vec::new();
-        let target = Target {
-            host: &host,
-            path: [&path, ""],
-        };
-        write_get(&mut request, &target, &self.peer_headers());
-        let Ok(called) = self.call_peer(index, request, timeout).await else {
-            return PeerWord::Silence;
-        };
-        match (called.status, wire::read_found(&called.body)) {
-            (404, _) => PeerWord::Unknown,
-            (200, Some(found)) => match (found.status, found.processor, found.requested_at) {
-                (Status::Processed, Some(processor), Some(requested_at)) => {
-                    PeerWord::Charged(processor, requested_at)
-                }
-                (Status::Pending | Status::Processed, _, _) => PeerWord::Held,
-                // It refused for good there and is nowhere charged.
-                (Status::Refused, _, _) => PeerWord::Unknown,
-            },
-            _ => PeerWord::Silence,
-        }
-    }
-
-    async fn ask_processor(
-        self: Rc<Self>,
-        processor: Processor,
-        id: UpstreamId,
-        timeout: Duration,
-    ) -> StoreWord {
-        let name = NameIndex::of(processor);
-        let addresses: Vec<SocketAddr> = self.names.borrow().get(name).to_vec();
-        let host = self.config.upstream.get(processor).authority();
-        let path = format!("/{id}");
-        let mut request = Vec::new();
-        let target = Target {
-            host: &host,
-            path: [&self.config.pay_path, &path],
-        };
-        write_get(&mut request, &target, &[]);
-        match self.upstream.call(&addresses, request, timeout).await {
-            Ok(called) if called.status == 404 => StoreWord::Unknown,
-            Ok(called) if called.status == 200 => {
-                match wire::read_stored_requested_at(&called.body) {
-                    Some(requested_at) => StoreWord::Stored(requested_at),
-                    None => StoreWord::Silence,
-                }
-            }
-            Ok(_) | Err(_) => StoreWord::Silence,
-        }
-    }
-
-    async fn call_peer(
+    pub(super) async fn call_peer(
         &self,
         index: usize,
         request: Vec<u8>,
@@ -292,7 +207,7 @@ impl Room {
         })
     }
 
-    fn peer_headers(&self) -> Vec<(&str, &[u8])> {
+    pub(super) fn peer_headers(&self) -> Vec<(&str, &[u8])> {
         let auth = self.config.auth.as_ref();
         auth.map(|auth| (auth.name.as_str(), auth.value.reveal().as_bytes()))
             .into_iter()
@@ -300,90 +215,9 @@ impl Room {
     }
 }
 
-/// What one peer says of an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PeerWord {
-    Charged(Processor, UnixMillis),
-    Held,
-    Unknown,
-    Silence,
-}
-
-/// What one processor says of an id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StoreWord {
-    Stored(UnixMillis),
-    Unknown,
-    Silence,
-}
-
-/// What all of them together mean. A 200 anywhere decides.
-fn conclude(peers: &[PeerWord], stores: &PerProcessor<StoreWord>, home: Processor) -> Elsewhere {
-    for processor in Processor::ALL {
-        if let StoreWord::Stored(requested_at) = *stores.get(processor) {
-            return Elsewhere::Charged {
-                processor,
-                requested_at,
-            };
-        }
-    }
-    for peer in peers {
-        if let PeerWord::Charged(processor, requested_at) = *peer {
-            return Elsewhere::Charged {
-                processor,
-                requested_at,
-            };
-        }
-    }
-    if peers.contains(&PeerWord::Held) {
-        return Elsewhere::Held;
-    }
-    if *stores.get(home.other()) == StoreWord::Silence {
-        return Elsewhere::Unclear;
-    }
-    let is_heard = !peers.contains(&PeerWord::Silence);
-    if is_heard {
-        Elsewhere::Nowhere
-    } else {
-        Elsewhere::Unheard
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const AT: UnixMillis = UnixMillis(7);
-
-    #[test]
-    fn a_200_anywhere_decides_and_silence_confines() {
-        use PeerWord::{Charged, Held, Silence, Unknown};
-        use StoreWord::{Silence as NoWord, Stored, Unknown as NotStored};
-        let (a, b) = (Processor::Default, Processor::Fallback);
-        let charged = |processor| Elsewhere::Charged {
-            processor,
-            requested_at: AT,
-        };
-        #[rustfmt::skip]
-        let rows = [
-            (vec![Silence], [NotStored, Stored(AT)], charged(b)),
-            (vec![Held], [Stored(AT), NoWord], charged(a)),
-            (vec![Unknown, Charged(b, AT)], [NotStored, NoWord], charged(b)),
-            (vec![Unknown, Held], [NotStored, NotStored], Elsewhere::Held),
-            (vec![Silence, Unknown], [NotStored, NotStored], Elsewhere::Unheard),
-            (vec![Silence], [NoWord, NotStored], Elsewhere::Unheard),
-            (vec![Silence], [NotStored, NoWord], Elsewhere::Unclear),
-            (vec![Unknown], [NotStored, NoWord], Elsewhere::Unclear),
-            (vec![Unknown], [NotStored, NotStored], Elsewhere::Nowhere),
-        ];
-        for (peers, stores, expected) in rows {
-            assert_eq!(
-                conclude(&peers, &PerProcessor(stores), a),
-                expected,
-                "{peers:?} {stores:?}"
-            );
-        }
-    }
 
     #[test]
     fn ids_are_suspect_until_every_peer_was_there_for_a_while() {
