@@ -2,7 +2,7 @@
 //!
 //! The real binary pays through two simulated processors that survive it, live in this process and
 //! are slow, failing, cut and refusing at random, so that open Intents exist at every kill. Clients
-//! send fresh ids, each other's ids, and what was never answered once more. Sometimes the kill falls
+//! send fresh ids, each other's ids, and what was never answered once more. Some kills fall
 //! into the start itself; CORES changes from round to round. At the end the processors get well,
 //! everything settles, and `audit` joins both processors' rows with every word that clients heard.
 //!

@@ -1,5 +1,6 @@
-//! What is asked about a suspect id: all peers that are reachable and both processors, all at once.
-//! What their words mean is decided by one pure function; what becomes of the payment, by the owner.
+//! What is asked about a suspect id: all peers that are reachable and both processors, all at
+//! once. What their words mean is decided by one pure function; what becomes of the payment, by the
+//! owner.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -80,7 +80,7 @@ pub(crate) fn modules() -> BTreeMap<Module, (String, bool)> {
 pub(crate) fn code_of(text: &str) -> String {
     let mut code = String::new();
     for line in text.lines() {
-        if line == "mod tests {" || line == "mod tests;" {
+        if line == "mod tests {" {
             break;
         }
         if !line.trim_start().starts_with("//") {
