@@ -47,6 +47,16 @@ impl Demo {
         }
     }
 
+    /// What holds unless the environment says otherwise: nobody balances over a demo, so Ctrl-C does
+    /// not wait for a balancer, and what a broken processor keeps pending is given up soon.
+    pub(crate) fn fallback(name: &str) -> Option<String> {
+        match name {
+            "DRAIN_DELAY_MS" => Some("0".to_owned()),
+            "SHUTDOWN_GRACE_SECS" => Some("1".to_owned()),
+            _ => None,
+        }
+    }
+
     /// What to type: to pay, to look, and to break a processor.
     pub(crate) fn welcome(&self, config: &Config) -> String {
         let p99 = curl(config);

@@ -174,7 +174,11 @@ fn run_demo(default_port: u16, fallback_port: u16) -> u8 {
         Ok(demo) => demo,
         Err(fault) => return fail(&format!("the demo cannot start: {fault}")),
     };
-    let Ok(config) = settings(|name| demo.lookup(name).or_else(|| environment(name))) else {
+    let lookup = |name: &str| {
+        let given = demo.lookup(name).or_else(|| environment(name));
+        given.or_else(|| demo::Demo::fallback(name))
+    };
+    let Ok(config) = settings(lookup) else {
         return BAD_SETTINGS;
     };
     if let Err(code) = start_logging(&config) {
