@@ -47,8 +47,8 @@ impl Demo {
         }
     }
 
-    /// What holds unless the environment says otherwise: nobody balances over a demo, so Ctrl-C does
-    /// not wait for a balancer, and what a broken processor keeps pending is given up soon.
+    /// What holds unless the environment says otherwise: nobody balances over a demo, so Ctrl-C
+    /// waits for no balancer, and what a broken processor keeps pending is given up soon.
     pub(crate) fn fallback(name: &str) -> Option<String> {
         match name {
             "DRAIN_DELAY_MS" => Some("0".to_owned()),
