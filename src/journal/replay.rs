@@ -20,9 +20,9 @@ use hashbrown::HashMap;
 use super::record::{Fate, Record, Verdict};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::UnixMillis;
-use crate::ledger::Ledger;
+use crate::ledger::{ChunkFault, Ledger};
 use crate::limits;
-use crate::payment::{Payment, Processor, Status, UpstreamId};
+use crate::payment::{CoreCount, Payment, Processor, Status, UpstreamId};
 
 /// One send of a payment, as its Intent has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Pending {
     }
 
     /// The shortest story that replays to this payment.
-    pub(crate) fn records(&self) -> impl Iterator<Item = Record> + '_ {
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let accept = self.accepted_at.map(|accepted_at| Record::Accept {
             payment: self.payment,
             accepted_at,
@@ -196,12 +196,12 @@ impl State {
     }
 
     /// Adds a settled claim of a snapshot, in the snapshot's order.
-    pub(crate) fn settle(&mut self, id: UpstreamId, claim: SettledClaim) {
+    pub fn settle(&mut self, id: UpstreamId, claim: SettledClaim) {
         self.settled.insert(id, claim);
     }
 
     /// Adds a pending payment of another state, behind those that are here.
-    pub(crate) fn adopt(&mut self, pending: &Pending) {
+    pub fn adopt(&mut self, pending: &Pending) {
         for record in pending.records() {
             self.apply(&record);
         }
@@ -305,6 +305,49 @@ impl State {
             }
         }
     }
+}
+
+/// Gives each payment to the core that owns it now (I1), whatever the number of cores was. The
+/// ledger knows no ids: any core may hold any part of it, as a summary adds all of them.
+///
+/// # Errors
+/// A ledger does not read its own chunks.
+pub fn distribute(
+    olds: Vec<State>,
+    cores: CoreCount,
+    empty: impl Fn() -> State,
+) -> Result<Vec<State>, ChunkFault> {
+    let count = usize::from(cores.0.max(1));
+    if olds.len() == count {
+        return Ok(olds);
+    }
+    let mut states: Vec<State> = std::iter::repeat_with(empty).take(count).collect();
+    let mut begun = Vec::new();
+    for (index, old) in olds.into_iter().enumerate() {
+        begun.extend(old.pending().into_iter().cloned());
+        for (id, claim) in old.settled() {
+            if let Some(state) = states.get_mut(id.owner(cores).index()) {
+                state.settle(id, claim);
+            }
+        }
+        let Some(state) = states.get_mut(index % count) else {
+            continue;
+        };
+        if index < count {
+            state.ledger = old.ledger;
+            continue;
+        }
+        for chunk in old.ledger.chunks() {
+            state.ledger.absorb(&chunk)?;
+        }
+    }
+    begun.sort_by_key(Pending::began_at);
+    for pending in &begun {
+        if let Some(state) = states.get_mut(pending.payment.id.owner(cores).index()) {
+            state.adopt(pending);
+        }
+    }
+    Ok(states)
 }
 
 /// Settled claims in the order in which they settled, the newest `most` of them. 500,000 take

@@ -6,11 +6,11 @@
 //! `cores` calls it once, before any core runs.
 
 use super::directory::{CoreFiles, Directory, Manifest};
-use super::fault::JournalFault;
+use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
 use super::load::{self, Tear};
-use super::replay::{Pending, State};
+use super::replay::{self, Pending, State};
 use super::segment;
 use super::settings::JournalSettings;
 use super::snapshot::SnapshotWriter;
@@ -75,7 +75,15 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
         Some(manifest) => read_all(&dir, manifest, settings, &mut report)?,
         None => Vec::new(),
     };
-    let mut states = distribute(olds, settings)?;
+    let empty = || State::new(settings.claims_max, settings.ledger_exact);
+    let mut states = replay::distribute(olds, settings.cores, empty).map_err(|_| {
+        // Its own chunks: only a fault of the ledger can come here.
+        JournalFault::Damaged {
+            path: settings.dir.clone(),
+            offset: 0,
+            what: Damage::Content,
+        }
+    })?;
     let epoch = old.map_or(0, |manifest| manifest.epoch) + 1;
     report.epoch = epoch;
     let mut snapshot_bytes = Vec::new();
@@ -149,43 +157,6 @@ pub(crate) fn read_all(
         report.oddities += state.oddities();
         report.tears.extend(loaded.tear);
         states.push(state);
-    }
-    Ok(states)
-}
-
-/// Gives each payment to the core that owns it now. The ledger knows no ids: any core may hold any
-/// part of it, as a summary adds all of them.
-fn distribute(olds: Vec<State>, settings: &JournalSettings) -> Result<Vec<State>, JournalFault> {
-    let count = usize::from(settings.cores.0.max(1));
-    if olds.len() == count {
-        return Ok(olds);
-    }
-    let empty = || State::new(settings.claims_max, settings.ledger_exact);
-    let mut states: Vec<State> = std::iter::repeat_with(empty).take(count).collect();
-    let mut begun = Vec::new();
-    for (index, old) in olds.into_iter().enumerate() {
-        begun.extend(old.pending().into_iter().cloned());
-        for (id, claim) in old.settled() {
-            if let Some(state) = states.get_mut(id.owner(settings.cores).index()) {
-                state.settle(id, claim);
-            }
-        }
-        let Some(state) = states.get_mut(index % count) else {
-            continue;
-        };
-        if index < count {
-            state.ledger = old.ledger;
-            continue;
-        }
-        for chunk in old.ledger.chunks() {
-            load::absorb(&mut state.ledger, &chunk, &settings.dir)?;
-        }
-    }
-    begun.sort_by_key(Pending::began_at);
-    for pending in &begun {
-        if let Some(state) = states.get_mut(pending.payment.id.owner(settings.cores).index()) {
-            state.adopt(pending);
-        }
     }
     Ok(states)
 }
