@@ -184,6 +184,15 @@ impl State {
         self.settled.iter()
     }
 
+    /// Forgets the payments that end with their process, see [`Pending::is_kept`], and says how many
+    /// they were. A start must: their ids are free, and the next payment with one of them may have
+    /// another amount.
+    pub fn end_unkept(&mut self) -> u64 {
+        let before = self.pending.len();
+        self.pending.retain(|_, pending| pending.is_kept());
+        (before - self.pending.len()) as u64
+    }
+
     /// Records that fitted nothing: a verdict about an unknown payment, a promised one freed.
     #[must_use]
     pub fn oddities(&self) -> u64 {

@@ -89,6 +89,7 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
     let mut snapshot_bytes = Vec::new();
     for (core, state) in (0..).map(CoreId).zip(&mut states) {
         state.ledger.age(wall, usize::MAX);
+        report.ended += state.end_unkept();
         let identity = Identity {
             kind: Kind::Snapshot,
             epoch,
@@ -176,15 +177,8 @@ fn write_snapshot(
 
 fn restore(state: State, writer: WriterSeed, report: &mut StartReport) -> Restored {
     let settled: Vec<_> = state.settled().collect();
-    let all = state.pending();
-    let count = all.len();
-    let pending: Vec<Pending> = all
-        .into_iter()
-        .filter(|one| one.is_kept())
-        .cloned()
-        .collect();
+    let pending: Vec<Pending> = state.pending().into_iter().cloned().collect();
     report.pending += pending.len() as u64;
-    report.ended += (count - pending.len()) as u64;
     report.settled += settled.len() as u64;
     Restored {
         ledger: state.ledger,

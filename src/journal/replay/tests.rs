@@ -285,3 +285,22 @@ fn the_oldest_settled_claims_go_first() {
     assert_eq!(ids, [1, 3], "2 settled before 1 settled again");
     assert!(state.settled.claims.len() <= 4, "I8");
 }
+
+#[test]
+fn a_start_forgets_what_nobody_counts_on_so_that_its_id_may_come_with_another_amount() {
+    let mut state = replay(&[intent(A, 1), refused(A, Fate::Held)]);
+    assert_eq!(state.end_unkept(), 1);
+    let other = Payment {
+        amount: Cents(5),
+        ..payment(1)
+    };
+    state.apply(&Record::Intent {
+        payment: other,
+        processor: A,
+        requested_at: UnixMillis(2),
+        accepted_at: None,
+    });
+    let pending = state.find_pending(UpstreamId(1)).unwrap();
+    assert_eq!(pending.payment.amount, Cents(5));
+    assert_eq!(state.end_unkept(), 0, "it may have been sent");
+}
