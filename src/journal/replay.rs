@@ -272,7 +272,8 @@ impl State {
             }
             Verdict::Refused { processor, fate } => self.end(id, Some(processor), fate),
             Verdict::NotSent { processor: _, fate } => self.end(id, None, fate),
-            Verdict::Withdrawn => self.end(id, None, Fate::Freed),
+            // Also after an Accept that came too late for its client to hear of it.
+            Verdict::Withdrawn => self.pending.remove(&id).is_none(),
         };
         self.oddities += u64::from(is_odd);
     }
@@ -305,7 +306,7 @@ impl State {
                     status: Status::Refused,
                     amount: was.payment.amount,
                     processor: refused_by,
-                    requested_at: was.open.map(|sent| sent.requested_at),
+                    requested_at: None,
                     first_answer: FirstAnswer::Accepted202,
                     counted: false,
                 };
