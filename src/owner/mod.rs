@@ -401,6 +401,7 @@ impl Owner {
         self.ledger.clear();
         if self.journal.standing == JournalStanding::On {
             self.append(Record::Purge { at: now.wall });
+            self.repeat_verdicts();
         }
         self.journal.appended
     }

@@ -12,7 +12,7 @@ use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::{Mono, Now};
 use crate::config::Ack;
 use crate::events::{Answer, AttemptRef, Elsewhere, Hedge, Note, Shed};
-use crate::flow::{Ending, HedgeState, Promise, Stage, Trail};
+use crate::flow::{Ending, Flow, HedgeState, Promise, Stage, Trail};
 use crate::journal::{Fate, Record, Verdict};
 use crate::limits;
 use crate::payment::{Payment, PerProcessor, Processor, Status};
@@ -600,8 +600,6 @@ impl Owner {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
-        let id = flow.payment.id;
-        let amount = flow.payment.amount;
         // What the journal never heard of may end without a word, unless it was charged.
         if flow.trail == Trail::None && !ending.is_charge() {
             self.settle(key, ending, now);
@@ -609,35 +607,92 @@ impl Owner {
         }
         match self.journal.standing {
             JournalStanding::Off => self.settle(key, ending, now),
-            JournalStanding::Failed => {
-                // Replay decides: nothing may be told that cannot be written.
-                self.enter(key, Stage::WritingVerdict { ending }, now);
-            }
+            // Replay decides: nothing may be told that cannot be written.
+            JournalStanding::Failed => self.enter(key, Stage::WritingVerdict { ending }, now),
             JournalStanding::On => {
-                let fate = if may_free { Fate::Freed } else { Fate::Ended };
-                let verdict = match ending {
-                    Ending::Applied {
-                        processor,
-                        requested_at,
-                    } => Verdict::Applied {
-                        processor,
-                        amount,
-                        requested_at,
-                    },
-                    Ending::Foreign {
-                        processor,
-                        requested_at,
-                    } => Verdict::Foreign {
-                        processor,
-                        amount,
-                        requested_at,
-                    },
-                    Ending::RefusedForGood { processor } => Verdict::Refused { processor, fate },
-                    Ending::RefusedByAll | Ending::Withdrawn => Verdict::Withdrawn,
-                };
                 self.enter(key, Stage::WritingVerdict { ending }, now);
-                self.append_and_wait(key, Record::Verdict { id, verdict });
+                self.write_verdict(key, ending);
             }
+        }
+    }
+
+    fn write_verdict(&mut self, key: Key, ending: Ending) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let Payment { id, amount, .. } = flow.payment;
+        let fate = match flow.promise {
+            Promise::Open => Fate::Freed,
+            Promise::Given => Fate::Ended,
+        };
+        let verdict = match ending {
+            Ending::Applied {
+                processor,
+                requested_at,
+            } => Verdict::Applied {
+                processor,
+                amount,
+                requested_at,
+            },
+            Ending::Foreign {
+                processor,
+                requested_at,
+            } => Verdict::Foreign {
+                processor,
+                amount,
+                requested_at,
+            },
+            Ending::RefusedForGood { processor } => Verdict::Refused { processor, fate },
+            Ending::RefusedByAll | Ending::Withdrawn => Verdict::Withdrawn,
+        };
+        self.append_and_wait(key, Record::Verdict { id, verdict });
+    }
+
+    /// A Purge was written behind verdicts that are not durable yet. Their payments are still
+    /// pending and count when they settle, so replay must meet their end behind the Purge, too.
+    pub(super) fn repeat_verdicts(&mut self) {
+        let ending = |(key, flow): (Key, &Flow)| match flow.stage {
+            Stage::WritingVerdict { ending } => Some((key, ending)),
+            Stage::Investigating
+            | Stage::Accepting
+            | Stage::Waiting { .. }
+            | Stage::Connecting { .. }
+            | Stage::WritingIntent { .. }
+            | Stage::Sending { .. }
+            | Stage::Unknown { .. } => None,
+        };
+        let endings: Vec<_> = self.flows.iter().filter_map(ending).collect();
+        for (key, ending) in endings {
+            let Some(flow) = self.flows.get(key) else {
+                continue;
+            };
+            let accepted_at = (flow.promise == Promise::Given).then_some(flow.accepted_at);
+            let payment = flow.payment;
+            let opening = match ending {
+                Ending::Applied { processor, .. } | Ending::Foreign { processor, .. } => {
+                    let intent = |requested_at| Record::Intent {
+                        payment,
+                        processor,
+                        requested_at,
+                        accepted_at,
+                    };
+                    flow.requested_at().map(intent)
+                }
+                Ending::RefusedForGood { .. } => accepted_at.map(|accepted_at| Record::Accept {
+                    payment,
+                    accepted_at,
+                }),
+                // Nothing is left of these.
+                Ending::RefusedByAll | Ending::Withdrawn => continue,
+            };
+            let is_left = ending.is_charge() || opening.is_some();
+            if !is_left {
+                continue;
+            }
+            if let Some(opening) = opening {
+                self.append(opening);
+            }
+            self.write_verdict(key, ending);
         }
     }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Owner, OwnerSettings, Processors, breaker_settings};
+use super::{Journalling, Owner, OwnerSettings, Processors, breaker_settings};
+use crate::breaker::BreakerSettings;
 use crate::clock::{Now, UnixMillis};
-use crate::config::Config;
-use crate::events::{Action, Answer, Arrival, Exchange, ReplyTo, Standing};
+use crate::config::{Ack, Config, OnDuplicate, Routing};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, ReplyTo, Standing};
 use crate::journal::Record;
-use crate::payment::{Cents, CoreId, CorrelationId, Payment};
+use crate::journal::replay::State;
+use crate::payment::{Cents, CoreId, CorrelationId, Payment, Processor};
 use crate::table::Key;
 
 fn owner() -> Owner {
@@ -120,4 +122,161 @@ fn a_202_while_the_verdict_is_being_written_leaves_no_accept_behind_the_verdict(
     assert_eq!(records(&done), Vec::<&Record>::new());
     owner.durable(2, at(1_001));
     assert_eq!(owner.pending(), 0);
+}
+
+const PATIENCE: Duration = Duration::from_millis(50);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// An owner with a driver that connects at once and keeps what is said.
+struct Play {
+    owner: Owner,
+    now: Now,
+    records: Vec<Record>,
+    answers: Vec<Answer>,
+    sent: Vec<AttemptRef>,
+}
+
+impl Play {
+    fn begin() -> Self {
+        let settings = OwnerSettings {
+            ack: Ack::Processed,
+            routing: Routing::Cheapest,
+            on_duplicate: OnDuplicate::Conflict,
+            request_timeout: PATIENCE,
+            attempt_timeout: PATIENCE,
+            settle_timeout: Duration::from_millis(200),
+            hedge_delay: Duration::from_millis(5),
+            fallback_after: Duration::ZERO,
+            waiting_max: 4,
+            queue_max: 4,
+            slots_max: 4,
+            late_max: 1,
+            claims_max: 10,
+            claims_ttl: DAY,
+            ledger_exact: DAY,
+            journal: Journalling::On,
+        };
+        let processors = Processors::new(BreakerSettings {
+            failure_per_mille: 300,
+            min_samples: 20,
+            open: PATIENCE,
+            window: DAY,
+            probes: 1,
+            probe_ttl: PATIENCE,
+        });
+        Self {
+            owner: Owner::new(settings, Arc::new(processors)),
+            now: Now::default(),
+            records: Vec::new(),
+            answers: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(action) = self.owner.next_action() {
+            match action {
+                Action::Connect { attempt, .. } => self.owner.connected(attempt, self.now),
+                Action::Append { record } => self.records.push(record),
+                Action::Answer { answer, .. } => self.answers.push(answer),
+                Action::Send { attempt, .. } => self.sent.push(attempt),
+                Action::Abandon { .. }
+                | Action::Lookup { .. }
+                | Action::Close { .. }
+                | Action::Investigate { .. }
+                | Action::Note(_) => {}
+            }
+        }
+    }
+
+    fn post(&mut self) {
+        let correlation_id = CorrelationId::try_new("test-123").unwrap();
+        let payment = Payment {
+            id: correlation_id.upstream_id(),
+            correlation_id,
+            amount: Cents(1990),
+        };
+        let key = Key {
+            slot: 0,
+            generation: 0,
+        };
+        let reply_to = ReplyTo {
+            core: CoreId(0),
+            key,
+        };
+        let arrival = Arrival {
+            payment,
+            reply_to,
+            trace: None,
+            standing: Standing::Own,
+        };
+        self.owner.arrive(arrival, self.now);
+        self.perform();
+    }
+
+    /// All that was appended is durable.
+    fn sync(&mut self) {
+        let up_to = u64::try_from(self.records.len()).unwrap();
+        self.owner.durable(up_to, self.now);
+        self.perform();
+    }
+
+    fn hear(&mut self, status: u16) {
+        let answered = Exchange::Answered {
+            status,
+            retry_after_secs: None,
+        };
+        let attempt = *self.sent.last().unwrap();
+        self.owner.exchanged(attempt, answered, self.now);
+        self.perform();
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now.mono = self.now.mono.after(span);
+        self.now.run = self.now.run.after(span);
+        self.now.wall.0 += i64::try_from(span.as_millis()).unwrap();
+        self.owner.tick(self.now);
+        self.perform();
+    }
+
+    fn replay(&self, records: usize) -> State {
+        let mut state = State::new(10, DAY);
+        for record in &self.records[..records] {
+            state.apply(record);
+        }
+        state
+    }
+}
+
+#[test]
+fn a_charge_whose_verdict_was_not_durable_outlives_a_purge_at_replay_too() {
+    let mut play = Play::begin();
+    play.post();
+    play.sync();
+    play.hear(200);
+    let at_purge = play.records.len();
+    play.owner.purge(play.now);
+    play.perform();
+    play.owner
+        .durable(u64::try_from(at_purge).unwrap(), play.now);
+    play.perform();
+    assert_eq!(
+        play.answers,
+        [],
+        "the verdict that counts is not durable yet"
+    );
+    play.sync();
+    assert_eq!(play.answers, [Answer::Charged]);
+    let totals = play.owner.totals(None, None).unwrap();
+    assert_eq!(totals.get(Processor::Default).count, 1);
+    let state = play.replay(play.records.len());
+    assert_eq!(state.ledger.totals(None, None), Ok(totals), "I6");
+    assert_eq!((state.settled().count(), state.oddities()), (1, 0));
+    for end in at_purge + 2..play.records.len() {
+        let state = play.replay(end);
+        assert!(
+            state.pending().iter().any(|one| one.open.is_some()),
+            "I3: pinned when the process dies after record {end}"
+        );
+    }
 }
