@@ -280,3 +280,22 @@ fn a_charge_whose_verdict_was_not_durable_outlives_a_purge_at_replay_too() {
         );
     }
 }
+
+#[test]
+fn a_client_that_waits_for_the_disk_does_not_make_its_core_spin() {
+    let mut play = Play::begin();
+    play.post();
+    play.sync();
+    play.hear(400);
+    for _ in 0..3 {
+        play.pass(PATIENCE);
+    }
+    assert_eq!(play.answers, [], "not told before the refusal is durable");
+    assert!(
+        play.owner
+            .next_timer()
+            .is_none_or(|next| next > play.now.mono)
+    );
+    play.sync();
+    assert_eq!(play.answers, [Answer::RefusedForGood]);
+}

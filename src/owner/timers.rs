@@ -53,7 +53,18 @@ impl Owner {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
-        let patience = flow.waiter.map(|_| flow.deadline);
+        let patience = match flow.stage {
+            // The client waits for the disk, whatever the time.
+            Stage::WritingVerdict { ending } if !ending.is_charge() => None,
+            Stage::Investigating
+            | Stage::Accepting
+            | Stage::Waiting { .. }
+            | Stage::Connecting { .. }
+            | Stage::WritingIntent { .. }
+            | Stage::Sending { .. }
+            | Stage::Unknown { .. }
+            | Stage::WritingVerdict { .. } => flow.waiter.map(|_| flow.deadline),
+        };
         let reroute = flow.arrived.after(self.settings.hedge_delay);
         let reroute = (reroute > now.mono).then_some(reroute);
         let own = match flow.stage {
