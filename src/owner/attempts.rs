@@ -524,6 +524,7 @@ impl Owner {
             }
             Phase::Late { .. } => {
                 self.attempts.remove(attempt.0);
+                self.late.retain(|late| *late != attempt);
                 self.actions.push_back(Action::Close { attempt });
             }
         }

@@ -299,3 +299,15 @@ fn a_client_that_waits_for_the_disk_does_not_make_its_core_spin() {
     play.sync();
     assert_eq!(play.answers, [Answer::RefusedForGood]);
 }
+
+#[test]
+fn an_answer_that_never_came_leaves_the_list_of_late_ones() {
+    let mut play = Play::begin();
+    play.post();
+    play.sync();
+    play.pass(PATIENCE);
+    assert_eq!(play.owner.gauges().late, 1);
+    play.pass(Duration::from_millis(200));
+    assert_eq!(play.owner.gauges().late, 0);
+    assert!(play.owner.next_timer().is_some(), "it is sent again");
+}
