@@ -1,0 +1,265 @@
+//! The driver: what the owner asks for, performed against the model of sockets and disk.
+
+use p99::clock::Now;
+use p99::events::{Action, AttemptRef, Exchange, Lookup, Note};
+use p99::journal::Record;
+use p99::payment::{Processor, Totals, UpstreamId};
+
+use crate::disk::Disk;
+use crate::machine::Link;
+use crate::plan::MS;
+use crate::simulation::{Event, World};
+use crate::site::{Dial, Look};
+use crate::story::Sent;
+
+impl World {
+    pub(crate) fn act(&mut self, core: usize, action: Action, now: Now) {
+        match action {
+            Action::Connect {
+                attempt,
+                processor,
+                fresh,
+            } => {
+                self.dial(core, attempt, (processor, fresh), now);
+            }
+            Action::Abandon { attempt } => {
+                let link = self.cores[core].links.remove(&attempt);
+                assert!(
+                    matches!(link, Some((_, Link::Dialling | Link::Ready))),
+                    "I4: {attempt:?} is given back with {link:?}"
+                );
+            }
+            Action::Send {
+                attempt,
+                id,
+                amount,
+                requested_at,
+                trace: _,
+            } => {
+                let sent = Sent {
+                    amount,
+                    requested_at,
+                };
+                self.send(core, attempt, (id, sent), now);
+            }
+            Action::Lookup {
+                attempt,
+                processor,
+                id,
+            } => {
+                self.look(core, attempt, (processor, id));
+            }
+            Action::Close { attempt } => {
+                self.cores[core].links.remove(&attempt);
+            }
+            Action::Investigate { .. } => panic!("nothing is suspect without peers"),
+            Action::Append { record } => self.append(core, &record, now),
+            Action::Answer { to, answer } => self.answer(core, to, answer),
+            Action::Note(note) => self.note(core, note),
+        }
+    }
+
+    fn look(&mut self, core: usize, attempt: AttemptRef, (processor, id): (Processor, UpstreamId)) {
+        let link = self.cores[core].links.remove(&attempt);
+        let request = match link {
+            None => None,
+            Some((_, Link::Asking { request, .. })) => request,
+            Some(other) => panic!("a lookup while {other:?}"),
+        };
+        let asking = Link::Asking {
+            request,
+            processor,
+            id,
+        };
+        self.cores[core].links.insert(attempt, (processor, asking));
+        let site = self.sites.get(processor);
+        match site.look(&mut self.luck) {
+            Look::Honest { before, after } => {
+                self.schedule(
+                    before,
+                    Event::Read {
+                        core,
+                        attempt,
+                        after,
+                    },
+                );
+            }
+            Look::Useless(delay) => {
+                let lookup = Lookup::NoAnswer;
+                self.schedule(
+                    delay,
+                    Event::LookedUp {
+                        core,
+                        attempt,
+                        lookup,
+                    },
+                );
+            }
+            Look::Nothing => {}
+        }
+    }
+
+    fn dial(
+        &mut self,
+        core: usize,
+        attempt: AttemptRef,
+        (processor, is_fresh): (Processor, bool),
+        now: Now,
+    ) {
+        self.check_permit(core, attempt, processor);
+        let dial = self.sites.get(processor).dial(&mut self.luck, is_fresh);
+        let link = match dial {
+            Dial::Pooled => Link::Ready,
+            Dial::Made(_) | Dial::Failed(_) => Link::Dialling,
+        };
+        let before = self.cores[core].links.insert(attempt, (processor, link));
+        assert_eq!(before, None, "an attempt connects once");
+        match dial {
+            Dial::Pooled => {
+                self.cores[core].owner.connected(attempt, now);
+                self.may_die(core, attempt);
+            }
+            Dial::Made(delay) => {
+                self.schedule(
+                    delay,
+                    Event::Dialled {
+                        core,
+                        attempt,
+                        is_made: true,
+                    },
+                );
+            }
+            Dial::Failed(delay) => {
+                self.schedule(
+                    delay,
+                    Event::Dialled {
+                        core,
+                        attempt,
+                        is_made: false,
+                    },
+                );
+            }
+        }
+    }
+
+    /// An unused connection may end while its Intent is being written.
+    fn may_die(&mut self, core: usize, attempt: AttemptRef) {
+        if !self.is_healed && self.luck.chance(4) {
+            let delay = self.luck.within(10..=5 * MS);
+            self.schedule(delay, Event::Died { core, attempt });
+        }
+    }
+
+    pub(crate) fn dialled(&mut self, core: usize, attempt: AttemptRef, is_made: bool) {
+        let Some((_, link)) = self.cores[core].links.get_mut(&attempt) else {
+            return;
+        };
+        if *link != Link::Dialling {
+            return;
+        }
+        if is_made {
+            *link = Link::Ready;
+            self.may_die(core, attempt);
+            self.tell_owner(core, |owner, now| owner.connected(attempt, now));
+        } else {
+            self.lose(core, attempt);
+        }
+    }
+
+    pub(crate) fn died(&mut self, core: usize, attempt: AttemptRef) {
+        if self.cores[core]
+            .links
+            .get(&attempt)
+            .is_some_and(|(_, link)| *link == Link::Ready)
+        {
+            self.lose(core, attempt);
+        }
+    }
+
+    fn lose(&mut self, core: usize, attempt: AttemptRef) {
+        self.cores[core].links.remove(&attempt);
+        self.tell_owner(core, |owner, now| {
+            owner.exchanged(attempt, Exchange::NotSent, now)
+        });
+    }
+
+    fn append(&mut self, core: usize, record: &Record, now: Now) {
+        let machine = &mut self.cores[core];
+        assert!(
+            !machine.has_failed,
+            "I5: nothing is appended to a journal that failed"
+        );
+        machine
+            .disk
+            .as_mut()
+            .expect("I5: there is a journal")
+            .append(record);
+        match record {
+            Record::Intent {
+                payment,
+                requested_at,
+                ..
+            } => {
+                let at = machine
+                    .owner
+                    .find(payment.id)
+                    .and_then(|found| found.processor);
+                assert!(
+                    at.is_some() || *requested_at == now.wall,
+                    "I9: minted with the Intent"
+                );
+                self.stories.get_mut(&payment.id).unwrap().minted = Some(*requested_at);
+            }
+            Record::Accept { .. } | Record::Verdict { .. } | Record::Purge { .. } => {}
+        }
+    }
+
+    pub(crate) fn start_sync(&mut self, core: usize) {
+        let machine = &mut self.cores[core];
+        if machine.has_failed {
+            return;
+        }
+        if machine.disk.as_mut().is_some_and(Disk::begin_batch) {
+            let delay = self.luck.within(self.plan.sync.clone());
+            let fails = self.plan.journal_fails && !self.is_healed && self.luck.chance(3);
+            let event = if fails {
+                Event::SyncFailed { core }
+            } else {
+                Event::Synced { core }
+            };
+            self.schedule(delay, event);
+        }
+    }
+
+    pub(crate) fn synced(&mut self, core: usize) {
+        let up_to = self.cores[core].disk.as_mut().unwrap().end_batch();
+        self.tell_owner(core, |owner, now| owner.durable(up_to, now));
+    }
+
+    /// The process tells whom it may tell, and dies.
+    pub(crate) fn sync_failed(&mut self, core: usize) {
+        self.cores[core].has_failed = true;
+        let delay = self.luck.within(MS..=200 * MS);
+        self.schedule(delay, Event::Crash);
+        self.tell_owner(core, |owner, _| owner.journal_failed());
+    }
+
+    fn note(&mut self, core: usize, note: Note) {
+        if let Note::Settled {
+            id,
+            status,
+            processor,
+            amount,
+        } = note
+        {
+            self.stories.get_mut(&id).unwrap().settle(status);
+            if let Some(processor) = processor {
+                self.cores[core].charged.get_mut(processor).add(Totals {
+                    count: 1,
+                    cents: u128::from(amount.0),
+                });
+                self.check_charge(core, id, processor);
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a seed decides before anything happens: settings at the edge of their range, how many
+//! cores, how slow the disk is, and what goes wrong besides the processors.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use p99::breaker::BreakerSettings;
+use p99::config::{Ack, OnDuplicate, Routing};
+use p99::owner::{Journalling, OwnerSettings};
+
+use crate::luck::Luck;
+
+pub(crate) const MS: u64 = 1_000;
+pub(crate) const SECOND: u64 = 1_000 * MS;
+
+/// See the header of this file. Times are microseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) settings: OwnerSettings,
+    pub(crate) breaker: BreakerSettings,
+    pub(crate) cores: u8,
+    pub(crate) cores_after_restart: u8,
+    pub(crate) ids: u64,
+    /// Most requests with one id.
+    pub(crate) posts_max: u64,
+    /// The time in which clients come and faults happen; then all heals.
+    pub(crate) span: u64,
+    pub(crate) sync: RangeInclusive<u64>,
+    pub(crate) mail: RangeInclusive<u64>,
+    /// Hand-overs under way between two cores.
+    pub(crate) mailbox_max: usize,
+    /// Steps after which the process dies.
+    pub(crate) crashes: Vec<u64>,
+    pub(crate) torn_tails: bool,
+    pub(crate) journal_fails: bool,
+    pub(crate) purges: u64,
+    pub(crate) stalls: u64,
+    pub(crate) wall_steps: u64,
+    pub(crate) foreign: u64,
+    pub(crate) moods: u64,
+    /// Per processor: whether `GET /payments/{id}` is there.
+    pub(crate) has_lookup: [bool; 2],
+}
+
+impl Plan {
+    pub(crate) fn draw(luck: &mut Luck) -> Self {
+        let ack = luck.pick(&[Ack::Processed, Ack::Accepted]);
+        let journal = luck.weigh(&[(4, Journalling::On), (1, Journalling::Off)]);
+        let is_crowd = luck.chance(25);
+        let settings = settings(luck, ack, journal, is_crowd);
+        let cores = if is_crowd { 1 } else { pick_cores(luck) };
+        let is_journalled = journal == Journalling::On;
+        let crashes = if is_journalled && luck.chance(80) {
+            luck.within(1..=3)
+        } else {
+            0
+        };
+        let often = |luck: &mut Luck, percent, most| {
+            if luck.chance(percent) {
+                luck.within(1..=most)
+            } else {
+                0
+            }
+        };
+        Self {
+            breaker: BreakerSettings {
+                failure_per_mille: 300,
+                min_samples: luck.pick(&[1, 3, 20]),
+                open: Duration::from_millis(luck.within(20..=400)),
+                window: Duration::from_secs(luck.within(1..=10)),
+                probes: luck.pick(&[1, 2, 3]),
+                probe_ttl: settings.attempt_timeout,
+            },
+            settings,
+            cores,
+            cores_after_restart: if luck.chance(50) {
+                cores
+            } else {
+                pick_cores(luck)
+            },
+            ids: if is_crowd {
+                luck.within(40..=70)
+            } else {
+                luck.within(2..=14)
+            },
+            posts_max: luck.pick(&[1, 2, 4]),
+            span: luck.pick(&[SECOND / 4, SECOND, 4 * SECOND]),
+            sync: {
+                let (low, high) = luck.pick(&[(100, 200), (500, 5 * MS), (5 * MS, 60 * MS)]);
+                low..=high
+            },
+            mail: 0..=luck.pick(&[20, 2 * MS, 20 * MS]),
+            mailbox_max: luck.pick(&[1, 4, 64]),
+            crashes: (0..crashes).map(|_| luck.within(1..=400)).collect(),
+            torn_tails: luck.chance(50),
+            journal_fails: is_journalled && luck.chance(10),
+            purges: often(luck, 25, 2),
+            stalls: often(luck, 30, 4),
+            wall_steps: often(luck, 30, 3),
+            foreign: often(luck, 30, 3),
+            moods: luck.within(0..=6),
+            has_lookup: [luck.chance(75), luck.chance(75)],
+        }
+    }
+}
+
+fn pick_cores(luck: &mut Luck) -> u8 {
+    luck.pick(&[1, 1, 2, 2, 3, 4])
+}
+
+fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> OwnerSettings {
+    let ms = Duration::from_millis;
+    let request_timeout = ms(luck.pick(&[10, 50, 300, 1_000]));
+    let attempt_timeout = match ack {
+        Ack::Processed if luck.chance(50) => request_timeout,
+        Ack::Processed | Ack::Accepted => ms(luck.pick(&[20, 100, 600])),
+    };
+    let room = if is_crowd {
+        200
+    } else {
+        luck.pick(&[1, 2, 4, 64])
+    };
+    OwnerSettings {
+        ack,
+        routing: luck.pick(&[Routing::RoundRobin, Routing::Cheapest, Routing::Fastest]),
+        on_duplicate: luck.pick(&[OnDuplicate::Conflict, OnDuplicate::Replay]),
+        request_timeout,
+        attempt_timeout,
+        settle_timeout: ms(luck.pick(&[200, 1_000, 3_000])),
+        hedge_delay: ms(luck.pick(&[1, 5, 20])),
+        fallback_after: ms(luck.pick(&[0, 50, 2_000])),
+        waiting_max: room,
+        queue_max: if is_crowd {
+            200
+        } else {
+            luck.pick(&[1, 2, 8, 64])
+        },
+        slots_max: if is_crowd {
+            luck.pick(&[4, 16])
+        } else {
+            luck.pick(&[1, 2, 3, 4])
+        },
+        late_max: luck.pick(&[1, 2, 16]),
+        claims_max: 1_000,
+        claims_ttl: Duration::from_secs(86_400),
+        ledger_exact: Duration::from_secs(86_400),
+        journal,
+    }
+}

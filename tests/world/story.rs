@@ -1,0 +1,116 @@
+//! What is true of one id, told by what was seen going out and coming in, never by p99's own
+//! opinion: which sends may still be charged, and what clients may count on.
+
+use std::collections::BTreeMap;
+
+use p99::clock::UnixMillis;
+use p99::events::Answer;
+use p99::payment::{Cents, PerProcessor, Processor, Status};
+
+/// One send that nobody has proven to be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) amount: Cents,
+    pub(crate) requested_at: UnixMillis,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    /// By the number of the request.
+    pub(crate) unresolved: PerProcessor<BTreeMap<usize, Sent>>,
+    /// A client was told 202 and the end is not known.
+    pub(crate) is_promised: bool,
+    /// A client was told 200.
+    pub(crate) is_charged: bool,
+    /// It was settled when ledger and claims were purged: nothing is known of it any more.
+    pub(crate) is_purged: bool,
+    /// How it ended, as far as p99 says.
+    pub(crate) settled: Option<Status>,
+    /// The wall clock when the last time for it was minted.
+    pub(crate) minted: Option<UnixMillis>,
+}
+
+impl Story {
+    pub(crate) fn has_unresolved(&self, processor: Processor) -> bool {
+        !self.unresolved.get(processor).is_empty()
+    }
+
+    /// I2, I3, I9: bytes go to `processor`.
+    pub(crate) fn send(&mut self, request: usize, processor: Processor, sent: Sent) {
+        assert!(
+            !self.has_unresolved(processor.other()),
+            "I2: bytes for {} while {} may still charge it: {:?}",
+            processor.name(),
+            processor.other().name(),
+            self.unresolved
+        );
+        match self.unresolved.get(processor).values().next() {
+            Some(earlier) => assert_eq!(*earlier, sent, "I9: a re-send repeats what was sent"),
+            None => assert_eq!(
+                self.minted,
+                Some(sent.requested_at),
+                "I9: a first send, or one after a refusal, has a time of its own"
+            ),
+        }
+        self.unresolved.get_mut(processor).insert(request, sent);
+        self.settled = None;
+    }
+
+    /// A whole answer with this status was handed to p99. True when the status alone refuses.
+    pub(crate) fn answered(&mut self, request: usize, processor: Processor, status: u16) -> bool {
+        let refuses = matches!(status, 400..=499) && !matches!(status, 408 | 422);
+        if refuses {
+            self.refused(request, processor);
+        }
+        refuses
+    }
+
+    pub(crate) fn refused(&mut self, request: usize, processor: Processor) {
+        self.unresolved.get_mut(processor).remove(&request);
+    }
+
+    /// The lookup after a 422, 500 or 503 said 404.
+    pub(crate) fn not_found(&mut self, request: usize, processor: Processor, is_proof: bool) {
+        let open = self.unresolved.get(processor);
+        if is_proof && open.len() == 1 && open.contains_key(&request) {
+            self.refused(request, processor);
+        }
+    }
+
+    /// p99 says that it is over.
+    pub(crate) fn settle(&mut self, status: Status) {
+        if status == Status::Refused {
+            assert!(
+                Processor::ALL.iter().all(|one| !self.has_unresolved(*one)),
+                "I3: ended as refused although {:?} may still be charged",
+                self.unresolved
+            );
+        }
+        self.settled = Some(status);
+        self.is_promised = false;
+        // Whatever is still under way can only be a second word about the same charge.
+        self.unresolved = PerProcessor::default();
+    }
+
+    /// What a client was told.
+    pub(crate) fn told(&mut self, answer: Answer) {
+        match answer {
+            Answer::Charged => self.is_charged = true,
+            Answer::Accepted => self.is_promised = self.settled.is_none(),
+            Answer::RefusedForGood | Answer::RefusedByAll | Answer::Unavailable => {
+                assert!(!self.is_promised, "a promised payment is never freed");
+                assert!(
+                    Processor::ALL.iter().all(|one| !self.has_unresolved(*one)),
+                    "I3: {answer:?} although {:?} may still be charged",
+                    self.unresolved
+                );
+            }
+            Answer::Duplicate(_)
+            | Answer::Replayed(_)
+            | Answer::AmountDiffers
+            | Answer::Overloaded
+            | Answer::JournalDown
+            | Answer::Silence => {}
+        }
+    }
+}

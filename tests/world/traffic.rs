@@ -1,0 +1,198 @@
+//! What goes to the processors and comes back: the model of both sides of a connection.
+
+use p99::clock::Now;
+use p99::events::{AttemptRef, Exchange, Lookup};
+use p99::payment::{Processor, UpstreamId};
+
+use crate::machine::Link;
+use crate::simulation::{Event, Request, World};
+use crate::site::{Insert, Reply, Row};
+use crate::story::Sent;
+
+impl World {
+    pub(crate) fn send(
+        &mut self,
+        core: usize,
+        attempt: AttemptRef,
+        (id, sent): (UpstreamId, Sent),
+        now: Now,
+    ) {
+        let (processor, link) = self.cores[core].links[&attempt];
+        assert_eq!(link, Link::Ready, "only an unused connection is written to");
+        if !self.is_healed && self.luck.chance(1) {
+            // The kernel says that the connection is gone before it takes a byte.
+            self.cores[core].links.remove(&attempt);
+            self.cores[core]
+                .owner
+                .exchanged(attempt, Exchange::NotSent, now);
+            return;
+        }
+        self.check_intent(core, id, processor, sent);
+        let number = self.requests.len();
+        let story = self.stories.get_mut(&id).unwrap();
+        if self.cores[core].disk.is_none() && !story.has_unresolved(processor) {
+            story.minted = Some(now.wall);
+        }
+        story.send(number, processor, sent);
+        let fare = self.sites.get(processor).fare(&mut self.luck);
+        self.tell(|_| format!("    request {number}: {fare:?}"));
+        self.requests.push(Request {
+            id,
+            processor,
+            payment: sent,
+            core,
+            attempt,
+            process: self.process,
+            fare,
+        });
+        self.cores[core]
+            .links
+            .insert(attempt, (processor, Link::Sent(number)));
+        self.schedule(fare.before, Event::Serve(number));
+    }
+
+    /// The processor works on a request, whether or not anybody still waits for it.
+    pub(crate) fn serve(&mut self, number: usize) {
+        let Request {
+            fare,
+            core,
+            attempt,
+            process,
+            ..
+        } = self.requests[number];
+        let is_new = match fare.insert {
+            Insert::Never => true,
+            Insert::Now => self.insert(number),
+            Insert::After(delay) => {
+                self.schedule(delay, Event::LateInsert(number));
+                true
+            }
+        };
+        let exchange = match fare.reply {
+            Reply::Honest => Exchange::Answered {
+                status: if is_new { 200 } else { 422 },
+                retry_after_secs: None,
+            },
+            Reply::Status(status, retry_after_secs) => Exchange::Answered {
+                status,
+                retry_after_secs,
+            },
+            Reply::Cut => Exchange::Cut,
+            Reply::Nothing => return,
+        };
+        if process == self.process {
+            self.schedule(
+                fare.after,
+                Event::Exchanged {
+                    core,
+                    attempt,
+                    exchange,
+                },
+            );
+        }
+    }
+
+    /// A request is stored, unless its id is.
+    pub(crate) fn insert(&mut self, number: usize) -> bool {
+        let Request {
+            id,
+            processor,
+            payment,
+            ..
+        } = self.requests[number];
+        let Sent {
+            amount,
+            requested_at,
+        } = payment;
+        let other = self.sites.get(processor.other()).rows.get(&id);
+        let is_charged_there = other.is_some_and(|row| row.is_ours);
+        let row = Row {
+            amount,
+            requested_at,
+            is_ours: true,
+        };
+        let is_new = self.sites.get_mut(processor).insert(id, row);
+        assert!(
+            !(is_new && is_charged_there),
+            "I2: {id} is charged at both processors"
+        );
+        is_new
+    }
+
+    pub(crate) fn exchanged(&mut self, core: usize, attempt: AttemptRef, exchange: Exchange) {
+        let Some((processor, Link::Sent(request))) = self.cores[core].links.get(&attempt).copied()
+        else {
+            return;
+        };
+        self.cores[core].links.remove(&attempt);
+        let id = self.requests[request].id;
+        if let Exchange::Answered { status, .. } = exchange {
+            self.stories
+                .get_mut(&id)
+                .unwrap()
+                .answered(request, processor, status);
+            if matches!(status, 422 | 500 | 503) {
+                // The owner may ask for it at once.
+                let link = Link::Asking {
+                    request: Some((request, status)),
+                    processor,
+                    id,
+                };
+                self.cores[core].links.insert(attempt, (processor, link));
+            }
+        }
+        self.tell_owner(core, |owner, now| owner.exchanged(attempt, exchange, now));
+    }
+
+    /// The processor looks an id up; what it says then stays said.
+    pub(crate) fn read(&mut self, core: usize, attempt: AttemptRef, after: u64) {
+        let Some((processor, Link::Asking { id, .. })) =
+            self.cores[core].links.get(&attempt).copied()
+        else {
+            return;
+        };
+        let site = self.sites.get(processor);
+        let row = site.rows.get(&id).filter(|_| site.has_lookup);
+        let lookup = row.map_or(Lookup::NotFound, |row| Lookup::Stored {
+            requested_at: row.requested_at,
+        });
+        self.schedule(
+            after,
+            Event::LookedUp {
+                core,
+                attempt,
+                lookup,
+            },
+        );
+    }
+
+    pub(crate) fn looked_up(&mut self, core: usize, attempt: AttemptRef, lookup: Lookup) {
+        let Some((processor, Link::Asking { request, id, .. })) =
+            self.cores[core].links.get(&attempt).copied()
+        else {
+            return;
+        };
+        self.cores[core].links.remove(&attempt);
+        match (lookup, request) {
+            (Lookup::Stored { .. }, _) => *self.proven.get_mut(processor) = true,
+            (Lookup::NotFound, Some((request, status))) => {
+                let is_proof = status == 422 || *self.proven.get(processor);
+                let story = self.stories.get_mut(&id).unwrap();
+                story.not_found(request, processor, is_proof);
+            }
+            (Lookup::NotFound, None) | (Lookup::NoAnswer, _) => {}
+        }
+        self.tell_owner(core, |owner, now| owner.looked_up(attempt, lookup, now));
+    }
+
+    /// Somebody else charges an id.
+    pub(crate) fn plant(&mut self, processor: Processor, id: usize) {
+        let payment = self.ids[id];
+        let row = Row {
+            amount: payment.amount,
+            requested_at: self.long_ago(),
+            is_ours: false,
+        };
+        self.sites.get_mut(processor).insert(payment.id, row);
+    }
+}
