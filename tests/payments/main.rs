@@ -1,0 +1,96 @@
+//! Real cores, real sockets, simulated processors: what DESIGN.md promises, seen from outside. What
+//! was charged is always read from the processors' own rows, never from p99's counters.
+//!
+//! - `client`, `stack`, `binary`, `crowd`: what the tests stand on;
+//! - `api`, `doors`: answers to single requests;
+//! - `same_id`, `faults`, `chaos`, `unknown`, `hedging`, `accepted`: exactly once, under trouble;
+//! - `drain`, `process`, `no_mixup`: the process as a whole, as the real binary.
+//!
+//! Every test runs on io_uring and on epoll. Ports are always 0, waits end at a deadline. The usual
+//! run is short; `SOAK=1` raises every count to the full number (scripts/soak).
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test that fails shall fail loudly, and deadlines need the real clock"
+)]
+
+mod binary;
+mod client;
+mod crowd;
+mod stack;
+
+mod accepted;
+mod api;
+mod chaos;
+mod drain;
+mod faults;
+mod hedging;
+mod no_mixup;
+mod process;
+mod same_id;
+mod unknown;
+
+/// Makes two tests of each function: on io_uring (where the kernel allows it) and on epoll.
+macro_rules! on_both_drivers {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn on_the_best_driver() {
+                    super::$name("0");
+                }
+
+                #[test]
+                fn on_epoll() {
+                    super::$name("1");
+                }
+            }
+        )+
+    };
+}
+
+/// Makes two tests of all these functions, one for each driver: they mostly wait, so they wait
+/// together, each with a server of its own.
+macro_rules! on_both_drivers_together {
+    ($($name:ident),+ $(,)?) => {
+        #[test]
+        fn all_on_the_best_driver() {
+            $crate::run_together("0", &[$((stringify!($name), $name)),+]);
+        }
+
+        #[test]
+        fn all_on_epoll() {
+            $crate::run_together("1", &[$((stringify!($name), $name)),+]);
+        }
+    };
+}
+
+/// One test without its attribute, and its name.
+type Body = (&'static str, fn(&str));
+
+/// Runs these bodies at once; `ONLY=part-of-a-name` chooses among them.
+fn run_together(driver: &'static str, bodies: &[Body]) {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let threads: Vec<_> = bodies
+        .iter()
+        .filter(|(name, _)| name.contains(&only))
+        .map(|(name, body)| {
+            let (name, body) = (*name, *body);
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            (name, thread.spawn(move || body(driver)).unwrap())
+        })
+        .collect();
+    let failed: Vec<_> = threads
+        .into_iter()
+        .filter_map(|(name, thread)| thread.join().is_err().then_some(name))
+        .collect();
+    assert!(failed.is_empty(), "failed, see above: {failed:?}");
+}
+
+pub(crate) use on_both_drivers;
+pub(crate) use on_both_drivers_together;

@@ -1,0 +1,201 @@
+//! Two processors and p99 before them, in this process; and the audit: both processors' rows joined
+//! and held against what clients were told.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use p99::config::{Config, ListenAddress};
+use p99::cores::{Exit, Running};
+use p99::pay::Setup;
+use p99::payment::{PerProcessor, Totals, UpstreamId};
+use p99::sim::{Row, Simulator, SimulatorHandle, SimulatorOptions, Window};
+use p99::wire;
+
+use crate::client::{Broken, Client, wait_until};
+
+/// What a client was told about one payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// An answer with this status.
+    Status(u16),
+    /// None.
+    Nothing(Broken),
+}
+
+pub(crate) struct Stack {
+    pub(crate) running: Running,
+    pub(crate) a: SimulatorHandle,
+    pub(crate) b: SimulatorHandle,
+}
+
+/// `full` when SOAK is set, else `usual`.
+pub(crate) fn count(usual: usize, full: usize) -> usize {
+    match std::env::var("SOAK") {
+        Ok(value) if value != "0" => full,
+        Ok(_) | Err(_) => usual,
+    }
+}
+
+/// A configuration of the tests: patient, on any port, quick to stop. Later settings win.
+pub(crate) fn config(urls: [&str; 2], settings: &[(&str, &str)]) -> Config {
+    let lookup = |name: &str| {
+        let given = settings
+            .iter()
+            .rev()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| *value);
+        let usual = match name {
+            "LISTEN" => Some("127.0.0.1:0"),
+            "CORES" => Some("2"),
+            "UPSTREAM_A_URL" => Some(urls[0]),
+            "UPSTREAM_B_URL" => Some(urls[1]),
+            // A busy machine must not turn a 200 into a 202.
+            "REQUEST_TIMEOUT_MS" => Some("20000"),
+            "CONNECT_TIMEOUT_MS" => Some("20000"),
+            "DRAIN_DELAY_MS" => Some("0"),
+            "SHUTDOWN_GRACE_SECS" => Some("5"),
+            _ => None,
+        };
+        given.or(usual).map(str::to_owned)
+    };
+    Config::from_lookup(lookup).unwrap_or_else(|faults| panic!("{faults:?}"))
+}
+
+impl Stack {
+    pub(crate) fn start(driver: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(SimulatorOptions::default(), driver, settings)
+    }
+
+    pub(crate) fn start_with(
+        options: SimulatorOptions,
+        driver: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let a = Simulator::start(options.clone()).unwrap();
+        let b = Simulator::start(options).unwrap();
+        let running = start_p99([&a.url(), &b.url()], driver, settings);
+        Self { running, a, b }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        tcp(&self.running.addresses())
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub(crate) fn stop(self) {
+        assert_eq!(self.running.stop(), Exit::Clean);
+    }
+
+    /// Sums as p99 states them; `query` with its question mark.
+    pub(crate) fn summary(&self, query: &str) -> PerProcessor<Totals> {
+        let answer = self.client().get(&format!("/payments-summary{query}"));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        wire::read_summary(answer.body.as_bytes()).unwrap()
+    }
+
+    /// Sums as the processors state them.
+    pub(crate) fn charged(&self, window: Window) -> PerProcessor<Totals> {
+        PerProcessor([self.a.totals(window), self.b.totals(window)])
+    }
+
+    /// The status of `id` by `GET /payments/{id}`, empty when it is not known.
+    pub(crate) fn state_of(client: &mut Client, id: UpstreamId) -> String {
+        let answer = client.get(&format!("/payments/{id}"));
+        if answer.status == 404 {
+            return String::new();
+        }
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let (_, rest) = answer.body.split_once(r#""status":""#).unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    }
+
+    /// Waits until none of these is pending any more.
+    pub(crate) fn settle(&self, told: &[(UpstreamId, Told)]) {
+        let mut client = self.client();
+        for (id, word) in told {
+            let is_open = matches!(word, Told::Status(202) | Told::Nothing(_));
+            if is_open {
+                wait_until(&format!("{id} settles after {word:?}"), || {
+                    Self::state_of(&mut client, *id) != "pending"
+                });
+            }
+        }
+        let is_idle = |sim: &SimulatorHandle| sim.in_flight() == (0, 0);
+        wait_until("the processors have nothing to do", || {
+            is_idle(&self.a) && is_idle(&self.b)
+        });
+    }
+
+    /// Waits for the end of everything, then holds what was charged against what was told:
+    /// never twice, everything acknowledged, nothing that was refused, and one sum on both sides.
+    pub(crate) fn audit(&self, what: &str, told: &[(UpstreamId, Told)]) {
+        self.settle(told);
+        let charges = self.charges();
+        for (id, word) in told {
+            let count = charges.get(id).copied().unwrap_or(0);
+            assert!(count <= 1, "{what}: {id} was charged twice, told {word:?}");
+            match word {
+                Told::Status(200 | 202) => assert_eq!(count, 1, "{what}: {id}, told {word:?}"),
+                // A duplicate says nothing new about the first.
+                Told::Status(409) | Told::Nothing(_) => {}
+                Told::Status(_) => assert_eq!(count, 0, "{what}: {id}, told {word:?}"),
+            }
+        }
+        let totals = self.charged(Window::default());
+        assert_eq!(
+            self.summary(""),
+            totals,
+            "{what}: p99's sums and the processors'"
+        );
+    }
+
+    /// How often each id was charged, over both processors.
+    pub(crate) fn charges(&self) -> HashMap<UpstreamId, u32> {
+        let mut charges = HashMap::new();
+        for Row { id, .. } in self.a.rows().into_iter().chain(self.b.rows()) {
+            *charges.entry(id).or_default() += 1;
+        }
+        charges
+    }
+
+    /// Requests for `id` that were read in full, over both processors.
+    pub(crate) fn attempts(&self, id: UpstreamId) -> u32 {
+        self.a.attempts(id) + self.b.attempts(id)
+    }
+
+    /// One sample of the metrics page.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        metric(&self.client().get("/metrics").body, name)
+    }
+}
+
+/// p99 before processors at these places.
+pub(crate) fn start_p99(urls: [&str; 2], driver: &str, settings: &[(&str, &str)]) -> Running {
+    let settings = [settings, &[("MONOIO_FORCE_LEGACY_DRIVER", driver)]].concat();
+    Running::start(&Setup::new(config(urls, &settings))).unwrap()
+}
+
+/// The first TCP address of these.
+pub(crate) fn tcp(addresses: &[ListenAddress]) -> SocketAddr {
+    addresses
+        .iter()
+        .find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
+        })
+        .unwrap()
+}
+
+/// One sample of a metrics page.
+pub(crate) fn metric(page: &str, name: &str) -> f64 {
+    let sample = page
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    sample
+        .unwrap_or_else(|| panic!("no {name}"))
+        .parse()
+        .unwrap()
+}
