@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::events::{AttemptRef, ReplyTo, Trace};
+use crate::events::{AttemptRef, ReplyTo, Standing, Trace};
 use crate::limits;
 use crate::payment::{Payment, PerProcessor, Processor};
 
@@ -43,6 +43,8 @@ pub struct Flow {
     pub record: u64,
     /// Whether the journal knows of it, so that its end must be written too.
     pub trail: Trail,
+    /// Whether another instance may hold it, so that others are asked before it is planned.
+    pub standing: Standing,
     /// The only processor that may get it: a peer that does not answer may have sent it there.
     pub confined: Option<Processor>,
     tried: PerProcessor<Tried>,
@@ -202,6 +204,7 @@ impl Flow {
             resends: 0,
             record: 0,
             trail: Trail::None,
+            standing: Standing::Own,
             confined: None,
             tried: PerProcessor::default(),
             requested_at: None,

@@ -183,14 +183,12 @@ impl Owner {
         let mut flow = Flow::new(arrival.payment, Some(arrival.reply_to), now);
         flow.deadline = now.mono.after(self.settings.request_timeout);
         flow.trace = arrival.trace;
+        flow.standing = arrival.standing;
         let id = flow.payment.id;
         let key = self.flows.insert(flow);
         self.claims.hold(id, key.slot);
         self.clients_waiting += 1;
-        match arrival.standing {
-            Standing::Own => self.admit(key, now),
-            Standing::Suspect => self.investigate(key, now),
-        }
+        self.admit(key, now);
         self.check_bounds();
     }
 
@@ -201,6 +199,7 @@ impl Owner {
         let mut flow = Flow::new(restored.payment, None, now);
         flow.promise = Promise::Given;
         flow.trail = Trail::Written;
+        flow.standing = standing;
         flow.accepted_at = restored.accepted_at.unwrap_or(now.wall);
         let waited = now.wall.0.saturating_sub(flow.accepted_at.0).max(0);
         let waited = Duration::from_millis(waited.unsigned_abs()).min(self.settings.fallback_after);
@@ -221,21 +220,7 @@ impl Owner {
             self.await_resend(key, now.mono, now);
             return;
         }
-        match standing {
-            Standing::Own => self.plan(key, now),
-            Standing::Suspect => self.investigate(key, now),
-        }
-    }
-
-    /// Asks whether another instance has the payment of `key`.
-    fn investigate(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let id = flow.payment.id;
-        self.actions
-            .push_back(Action::Investigate { flow: key, id });
-        self.enter(key, Stage::Investigating, now);
+        self.go_on(key, now);
     }
 
     /// The answer to an id that is known already.

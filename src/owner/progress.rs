@@ -11,7 +11,7 @@ use super::{JournalStanding, Journalling, Owner};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::{Mono, Now};
 use crate::config::Ack;
-use crate::events::{Answer, AttemptRef, Elsewhere, Hedge, Note, Shed};
+use crate::events::{Action, Answer, AttemptRef, Elsewhere, Hedge, Note, Shed, Standing};
 use crate::flow::{Ending, Flow, HedgeState, Promise, Stage, Trail};
 use crate::journal::{Fate, Record, Verdict};
 use crate::limits;
@@ -257,9 +257,13 @@ impl Owner {
                 let id = flow.payment.id;
                 let home = route::prefer(self.settings.routing, id, PerProcessor::default);
                 flow.confined = Some(home);
-                self.admit(key, now);
+                flow.standing = Standing::Own;
+                self.plan(key, now);
             }
-            Elsewhere::Nowhere => self.admit(key, now),
+            Elsewhere::Nowhere => {
+                flow.standing = Standing::Own;
+                self.plan(key, now);
+            }
         }
         self.pump(now);
     }
@@ -283,29 +287,36 @@ impl Owner {
         }
     }
 
-    /// Nothing stands against it: it is accepted, or planned.
+    /// Takes a claimed payment in: it is accepted first, where ACK says so, and goes on.
     pub(super) fn admit(&mut self, key: Key, now: Now) {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
-        let is_promised = flow.promise == Promise::Given;
         match (self.settings.ack, self.settings.journal) {
-            _ if is_promised => self.plan(key, now),
-            (Ack::Processed, _) => self.plan(key, now),
+            (Ack::Processed, _) => self.go_on(key, now),
             (Ack::Accepted, Journalling::Off) => {
                 self.promise(key);
-                self.plan(key, now);
+                self.go_on(key, now);
             }
             (Ack::Accepted, Journalling::On) => {
                 let (payment, accepted_at) = (flow.payment, flow.accepted_at);
                 self.enter(key, Stage::Accepting, now);
-                self.append_and_wait(
-                    key,
-                    Record::Accept {
-                        payment,
-                        accepted_at,
-                    },
-                );
+                self.append_and_wait(key, Record::Accept { payment, accepted_at });
+            }
+        }
+    }
+
+    /// Plans a payment, unless another instance may hold it: then it is asked about first.
+    pub(super) fn go_on(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        match flow.standing {
+            Standing::Own => self.plan(key, now),
+            Standing::Suspect => {
+                let id = flow.payment.id;
+                self.actions.push_back(Action::Investigate { flow: key, id });
+                self.enter(key, Stage::Investigating, now);
             }
         }
     }
@@ -347,7 +358,7 @@ impl Owner {
         match flow.stage {
             Stage::Accepting => {
                 self.promise(key);
-                self.plan(key, now);
+                self.go_on(key, now);
             }
             Stage::WritingIntent { attempt } => {
                 if self.processor_of(attempt).is_some() {

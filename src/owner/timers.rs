@@ -56,8 +56,8 @@ impl Owner {
         let patience = match flow.stage {
             // The client waits for the disk, whatever the time.
             Stage::WritingVerdict { ending } if !ending.is_charge() => None,
+            Stage::Accepting => None,
             Stage::Investigating
-            | Stage::Accepting
             | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
@@ -142,17 +142,16 @@ impl Owner {
         };
         let is_pinned = flow.pinned().is_some();
         match flow.stage {
-            Stage::Investigating
-            | Stage::Accepting
-            | Stage::WritingIntent { .. }
-            | Stage::Waiting { .. } => self.give_up(key, now),
+            Stage::Investigating | Stage::WritingIntent { .. } | Stage::Waiting { .. } => {
+                self.give_up(key, now);
+            }
             Stage::Connecting { .. } if is_pinned => self.promise(key),
             Stage::Connecting { .. } => self.give_up(key, now),
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),
             // Charged, and the Intent is durable; the verdict is being written.
             Stage::WritingVerdict { ending } if ending.is_charge() => self.promise(key),
-            // Not charged, and that may not be told before it is written.
-            Stage::WritingVerdict { .. } => {}
+            // What the client is to be told is being written.
+            Stage::Accepting | Stage::WritingVerdict { .. } => {}
         }
     }
 

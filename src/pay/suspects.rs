@@ -10,6 +10,7 @@ use monoio::task::JoinHandle;
 
 use super::Room;
 use crate::clock::UnixMillis;
+use crate::config::Ack;
 use crate::events::Elsewhere;
 use crate::http::{Target, write_get};
 use crate::limits;
@@ -23,8 +24,12 @@ impl Room {
     /// Asks all peers that are reachable and both processors for a suspect id, all at once, and
     /// tells the owner what they say.
     pub(super) async fn investigate(self: Rc<Self>, flow: Key, id: UpstreamId) {
-        // Four fifths of a client's patience leave the rest for the payment itself.
-        let timeout = (self.config.request_timeout * 4 / 5).min(limits::PEER_TIMEOUT);
+        let timeout = match self.config.ack {
+            // Four fifths of a client's patience leave the rest for the payment itself.
+            Ack::Processed => (self.config.request_timeout * 4 / 5).min(limits::PEER_TIMEOUT),
+            // Nobody waits any more.
+            Ack::Accepted => limits::PEER_TIMEOUT,
+        };
         let peers: Vec<JoinHandle<PeerWord>> = (0..self.config.peers.len())
             .map(|index| monoio::spawn(Rc::clone(&self).ask_peer(index, id, timeout)))
             .collect();
