@@ -184,9 +184,9 @@ impl State {
         self.settled.iter()
     }
 
-    /// Forgets the payments that end with their process, see [`Pending::is_kept`], and says how many
-    /// they were. A start must: their ids are free, and the next payment with one of them may have
-    /// another amount.
+    /// Forgets the payments that end with their process, see [`Pending::is_kept`], and says how
+    /// many they were. A start must: their ids are free, and the next payment with one of them may
+    /// have another amount.
     pub fn end_unkept(&mut self) -> u64 {
         let before = self.pending.len();
         self.pending.retain(|_, pending| pending.is_kept());

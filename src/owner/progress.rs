@@ -301,7 +301,13 @@ impl Owner {
             (Ack::Accepted, Journalling::On) => {
                 let (payment, accepted_at) = (flow.payment, flow.accepted_at);
                 self.enter(key, Stage::Accepting, now);
-                self.append_and_wait(key, Record::Accept { payment, accepted_at });
+                self.append_and_wait(
+                    key,
+                    Record::Accept {
+                        payment,
+                        accepted_at,
+                    },
+                );
             }
         }
     }
@@ -315,7 +321,8 @@ impl Owner {
             Standing::Own => self.plan(key, now),
             Standing::Suspect => {
                 let id = flow.payment.id;
-                self.actions.push_back(Action::Investigate { flow: key, id });
+                self.actions
+                    .push_back(Action::Investigate { flow: key, id });
                 self.enter(key, Stage::Investigating, now);
             }
         }

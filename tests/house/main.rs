@@ -54,7 +54,10 @@ const WING_USES: &[&str] = &["limits", "clock", "payment"];
 /// extend its type. Everywhere else `mod.rs` declares, re-exports and holds what its files share.
 const SPREAD: &[(&str, &str)] = &[
     ("cores", "the threads speak of the door's faults"),
-    ("breaker", "one Breaker, the words of its settings beside it"),
+    (
+        "breaker",
+        "one Breaker, the words of its settings beside it",
+    ),
     ("config", "one Config, read by several files"),
     ("owner", "one Owner, its moves in several files"),
     ("pay", "one Room, its errands in several files"),
@@ -83,11 +86,19 @@ const LONG: &[(&str, &str)] = &[
         "src/owner/attempts.rs",
         "the moves of one attempt, from wish to end",
     ),
+    (
+        "src/journal/replay.rs",
+        "what records mean, for starts, compaction and tests alike",
+    ),
     ("src/limits.rs", "every bound in one place (I8)"),
     ("src/owner/mod.rs", "the owner's doors and what they share"),
     (
         "src/owner/progress.rs",
         "the moves of one payment, from claim to settled",
+    ),
+    (
+        "tests/payments/api.rs",
+        "every promise of the HTTP API, one test each",
     ),
 ];
 
