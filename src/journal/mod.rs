@@ -21,6 +21,7 @@ pub mod record;
 pub mod replay;
 mod segment;
 mod settings;
+mod settled;
 mod snapshot;
 mod start;
 mod writer;

@@ -11,13 +11,13 @@
 //!
 //! An id that is settled and gets an Accept or Intent again had been forgotten by its owner.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::record::{Fate, Record, Verdict};
+use super::settled::Settled;
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::UnixMillis;
 use crate::ledger::{ChunkFault, Ledger};
@@ -358,74 +358,6 @@ pub fn distribute(
         }
     }
     Ok(states)
-}
-
-/// Settled claims in the order in which they settled, the newest `most` of them. 500,000 take
-/// 60 MB while a start or a compaction runs: 48 octets each in the queue, 33 in each of 2^20
-/// places of the map.
-#[derive(Debug)]
-struct Settled {
-    most: usize,
-    /// A claim that was removed leaves its place empty.
-    claims: VecDeque<Option<(UpstreamId, SettledClaim)>>,
-    /// Where the claims are, counted from the first that ever was.
-    places: HashMap<UpstreamId, usize, RandomState>,
-    /// The place of the queue's front.
-    front: usize,
-}
-
-impl Settled {
-    fn new(most: usize) -> Self {
-        let places = HashMap::with_hasher(RandomState::new());
-        Self {
-            most,
-            claims: VecDeque::new(),
-            places,
-            front: 0,
-        }
-    }
-
-    fn insert(&mut self, id: UpstreamId, claim: SettledClaim) {
-        self.remove(id);
-        self.places
-            .insert(id, self.front.saturating_add(self.claims.len()));
-        self.claims.push_back(Some((id, claim)));
-        while self.places.len() > self.most {
-            if let Some((oldest, _)) = self.claims.pop_front().flatten() {
-                self.places.remove(&oldest);
-            }
-            self.front = self.front.saturating_add(1);
-        }
-        if self.claims.len() > self.most.saturating_mul(2) {
-            self.close_gaps();
-        }
-    }
-
-    fn remove(&mut self, id: UpstreamId) {
-        let place = self.places.remove(&id);
-        let index = place.and_then(|place| place.checked_sub(self.front));
-        if let Some(entry) = index.and_then(|index| self.claims.get_mut(index)) {
-            *entry = None;
-        }
-    }
-
-    fn close_gaps(&mut self) {
-        self.claims.retain(Option::is_some);
-        for (place, entry) in (self.front..).zip(&self.claims) {
-            if let Some((id, _)) = entry {
-                self.places.insert(*id, place);
-            }
-        }
-    }
-
-    fn clear(&mut self) {
-        self.claims.clear();
-        self.places.clear();
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (UpstreamId, SettledClaim)> + '_ {
-        self.claims.iter().flatten().copied()
-    }
 }
 
 #[cfg(test)]
