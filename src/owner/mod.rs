@@ -4,7 +4,8 @@
 //!
 //! - `mod.rs` takes payments in and answers questions about them;
 //! - `attempts.rs` starts, times and ends attempts;
-//! - `progress.rs` moves a payment from one stage to the next until it is settled;
+//! - `planning.rs`, `progress.rs` and `settling.rs` move a payment from one stage to the next until
+//!   it is settled;
 //! - `timers.rs` acts when a time has come;
 //! - `lane.rs` bounds what one processor gets from this core.
 //!
@@ -14,8 +15,10 @@
 
 mod attempts;
 mod lane;
+mod planning;
 mod progress;
 mod settings;
+mod settling;
 #[cfg(test)]
 mod tests;
 mod timers;

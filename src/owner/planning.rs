@@ -1,0 +1,329 @@
+//! Where a payment goes of which no byte is out: planned, started, queued, or given up. `route`
+//! wishes, lanes and breakers lend, and an id that another instance may hold is settled first.
+//!
+//! Keeps I2: a pinned payment is never planned.
+
+use std::time::Duration;
+
+use super::attempts::Purpose;
+use super::progress::flow_token;
+use super::{JournalStanding, Journalling, Owner};
+use crate::clock::Now;
+use crate::config::Ack;
+use crate::events::{Action, Answer, Elsewhere, Note, Shed, Standing};
+use crate::flow::{Ending, Promise, Stage};
+use crate::journal::Record;
+use crate::limits;
+use crate::payment::{PerProcessor, Processor, Status};
+use crate::route::{self, Plan, Situation};
+use crate::table::Key;
+
+impl Owner {
+    // ---- planning ----
+
+    /// Sends a payment of which no byte is out on its way, or queues or ends it.
+    pub(super) fn plan(&mut self, key: Key, now: Now) {
+        let Some(plan) = self.plan_for(key, now) else {
+            return;
+        };
+        // Whoever waits longer goes first.
+        let is_next = |owner: &Self, processor| owner.waiting.get(processor).is_empty();
+        for processor in [plan.first, plan.second].into_iter().flatten() {
+            if is_next(self, processor) && self.try_start(key, processor, now) {
+                return;
+            }
+        }
+        self.wait(key, plan, now);
+    }
+
+    fn plan_for(&mut self, key: Key, now: Now) -> Option<Plan> {
+        let flow = self.flows.get(key)?;
+        assert!(
+            flow.pinned().is_none(),
+            "I2: a pinned payment is never planned"
+        );
+        let state = |processor| self.processors.breaker(processor).state(now.mono);
+        let lanes = &mut self.lanes;
+        let preferred = flow.confined.unwrap_or_else(|| {
+            route::prefer(self.settings.routing, flow.payment.id, || {
+                PerProcessor(Processor::ALL.map(|one| lanes.get_mut(one).median(now.mono)))
+            })
+        });
+        let situation = Situation {
+            preferred,
+            breakers: PerProcessor([state(Processor::Default), state(Processor::Fallback)]),
+            tried: PerProcessor([
+                flow.is_barred(Processor::Default),
+                flow.is_barred(Processor::Fallback),
+            ]),
+            waited: flow.waited(now.mono),
+        };
+        Some(route::plan(&self.settings.rules(), &situation))
+    }
+
+    fn try_start(&mut self, key: Key, processor: Processor, now: Now) -> bool {
+        let Some(attempt) = self.start(key, processor, Purpose::First, now) else {
+            return false;
+        };
+        self.enter(key, Stage::Connecting { attempt }, now);
+        true
+    }
+
+    /// No processor takes it now: it queues, or ends if nobody counts on it and none is left.
+    fn wait(&mut self, key: Key, plan: Plan, now: Now) {
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
+        if let Some(at) = plan.wait_at {
+            self.enter(
+                key,
+                Stage::Waiting {
+                    at,
+                    not_before: now.mono,
+                },
+                now,
+            );
+            return;
+        }
+        match flow.promise {
+            Promise::Open => self.give_up(key, now),
+            Promise::Given => {
+                let pause = if flow.was_tried() {
+                    let (first, longest) = (limits::RETRY_PAUSE_FIRST, limits::RETRY_PAUSE_MAX);
+                    let pause = flow.pause(flow.retries, first, longest);
+                    flow.retries = flow.retries.saturating_add(1);
+                    pause
+                } else {
+                    // Both rest: their breakers say when to ask again.
+                    Duration::ZERO
+                };
+                flow.begin_round();
+                let at = plan.first.or(plan.second).unwrap_or(Processor::Default);
+                let not_before = now.mono.after(pause);
+                self.enter(key, Stage::Waiting { at, not_before }, now);
+            }
+        }
+    }
+
+    /// Ends a payment that nobody counts on: its id is free again.
+    pub(super) fn give_up(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let ending = if flow.was_refused() {
+            Ending::RefusedByAll
+        } else {
+            Ending::Withdrawn
+        };
+        if ending == Ending::Withdrawn {
+            let shed = match flow.stage {
+                Stage::Investigating => Shed::Suspect,
+                Stage::Accepting
+                | Stage::Waiting { .. }
+                | Stage::Connecting { .. }
+                | Stage::WritingIntent { .. }
+                | Stage::Sending { .. }
+                | Stage::Unknown { .. }
+                | Stage::WritingVerdict { .. } => Shed::Unavailable,
+            };
+            self.note(Note::Shed(shed));
+        }
+        self.finish(key, ending, now);
+    }
+
+    /// Gives free slots and permits to whoever waits: pinned payments first, then oldest first.
+    pub(super) fn pump(&mut self, now: Now) {
+        if self.journal.standing == JournalStanding::Failed {
+            return;
+        }
+        for processor in Processor::ALL {
+            while let Some((_, key)) = self.pinned.get(processor).first().copied() {
+                let Some(attempt) = self.start(key, processor, Purpose::Resend, now) else {
+                    break;
+                };
+                self.enter(key, Stage::Connecting { attempt }, now);
+            }
+            while let Some((_, key)) = self.waiting.get(processor).first().copied() {
+                if !self.try_leave_queue(key, now) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Starts the oldest payment of a queue, or ends it if nothing is left to wait for.
+    fn try_leave_queue(&mut self, key: Key, now: Now) -> bool {
+        let Some(plan) = self.plan_for(key, now) else {
+            return false;
+        };
+        for processor in [plan.first, plan.second].into_iter().flatten() {
+            if self.try_start(key, processor, now) {
+                return true;
+            }
+        }
+        let Some(flow) = self.flows.get(key) else {
+            return false;
+        };
+        match (plan.wait_at, flow.promise) {
+            (None, Promise::Open) => {
+                self.give_up(key, now);
+                true
+            }
+            (Some(at), _) if !matches!(flow.stage, Stage::Waiting { at: here, .. } if here == at) =>
+            {
+                self.enter(
+                    key,
+                    Stage::Waiting {
+                        at,
+                        not_before: now.mono,
+                    },
+                    now,
+                );
+                true
+            }
+            (None, Promise::Given) | (Some(_), _) => false,
+        }
+    }
+
+    /// Routing is asked again for a payment that was slow to get anything (DESIGN: hedging with
+    /// nothing sent yet).
+    pub(super) fn reroute(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let (slow, busy) = match flow.stage {
+            Stage::Connecting { attempt } if flow.pinned().is_none() => {
+                (Some(attempt), self.processor_of(attempt))
+            }
+            Stage::Waiting { at, .. } => (None, Some(at)),
+            Stage::Connecting { .. }
+            | Stage::Investigating
+            | Stage::Accepting
+            | Stage::WritingIntent { .. }
+            | Stage::Sending { .. }
+            | Stage::Unknown { .. }
+            | Stage::WritingVerdict { .. } => return,
+        };
+        let Some(plan) = self.plan_for(key, now) else {
+            return;
+        };
+        for processor in [plan.first, plan.second].into_iter().flatten() {
+            if busy == Some(processor) {
+                continue;
+            }
+            if self.try_start(key, processor, now) {
+                if let Some(attempt) = slow {
+                    self.abandon(attempt, now);
+                }
+                return;
+            }
+        }
+    }
+
+    // ---- ids that another instance may hold ----
+
+    /// Peers and processors were asked for the suspect id of `key`.
+    pub fn investigated(&mut self, key: Key, elsewhere: Elsewhere, now: Now) {
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
+        if flow.stage != Stage::Investigating {
+            return;
+        }
+        match elsewhere {
+            Elsewhere::Charged {
+                processor,
+                requested_at,
+            } => {
+                let id = flow.payment.id;
+                self.note(Note::Foreign { id, processor });
+                self.finish(
+                    key,
+                    Ending::Foreign {
+                        processor,
+                        requested_at,
+                    },
+                    now,
+                );
+            }
+            Elsewhere::Held => self.leave_to_peer(key, now),
+            Elsewhere::Unclear => match flow.promise {
+                Promise::Open => self.give_up(key, now),
+                Promise::Given => self.leave_to_peer(key, now),
+            },
+            Elsewhere::Unheard => {
+                // The peer's own routing began there; that processor knows the id again.
+                let id = flow.payment.id;
+                let home = route::prefer(self.settings.routing, id, PerProcessor::default);
+                flow.confined = Some(home);
+                flow.standing = Standing::Own;
+                self.plan(key, now);
+            }
+            Elsewhere::Nowhere => {
+                flow.standing = Standing::Own;
+                self.plan(key, now);
+            }
+        }
+        self.pump(now);
+    }
+
+    /// A peer is going to settle it. What was promised here is asked about again later.
+    fn leave_to_peer(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        match flow.promise {
+            Promise::Open => {
+                self.claims.release(flow.payment.id);
+                self.tell(key, Answer::Duplicate(Status::Pending));
+                self.wheel.cancel(flow_token(key));
+                self.flows.remove(key);
+            }
+            Promise::Given => {
+                self.wheel
+                    .arm(flow_token(key), now.mono.after(limits::INVESTIGATION_PAUSE));
+            }
+        }
+    }
+
+    /// Takes a claimed payment in: it is accepted first, where ACK says so, and goes on.
+    pub(super) fn admit(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        match (self.settings.ack, self.settings.journal) {
+            (Ack::Processed, _) => self.go_on(key, now),
+            (Ack::Accepted, Journalling::Off) => {
+                self.promise(key);
+                self.go_on(key, now);
+            }
+            (Ack::Accepted, Journalling::On) => {
+                let (payment, accepted_at) = (flow.payment, flow.accepted_at);
+                self.enter(key, Stage::Accepting, now);
+                self.append_and_wait(
+                    key,
+                    Record::Accept {
+                        payment,
+                        accepted_at,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Plans a payment, unless another instance may hold it: then it is asked about first.
+    pub(super) fn go_on(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        match flow.standing {
+            Standing::Own => self.plan(key, now),
+            Standing::Suspect => {
+                let id = flow.payment.id;
+                self.actions
+                    .push_back(Action::Investigate { flow: key, id });
+                self.enter(key, Stage::Investigating, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! How a payment ends: its Verdict is written, then claims, ledger and the client hear of it, in this
+//! order and in one turn.
+//!
+//! Keeps I5 (the Verdict before the answer) and I6 (the ledger grows with Applied verdicts alone).
+
+use super::progress::flow_token;
+use super::{JournalStanding, Owner};
+use crate::claims::{FirstAnswer, SettledClaim};
+use crate::clock::Now;
+use crate::events::{Answer, Note};
+use crate::flow::{Ending, Flow, HedgeState, Promise, Stage, Trail};
+use crate::journal::{Fate, Record, Verdict};
+use crate::payment::{Payment, Status};
+use crate::table::Key;
+
+impl Owner {
+    // ---- the end ----
+
+    /// The payment's fate is known: write it down, then settle.
+    pub(super) fn finish(&mut self, key: Key, ending: Ending, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let may_free = flow.promise == Promise::Open;
+        assert!(
+            may_free || !matches!(ending, Ending::RefusedByAll | Ending::Withdrawn),
+            "a promised payment is never freed"
+        );
+        self.drop_unsent(key, now);
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        // What the journal never heard of may end without a word, unless it was charged.
+        if flow.trail == Trail::None && !ending.is_charge() {
+            self.settle(key, ending, now);
+            return;
+        }
+        match self.journal.standing {
+            JournalStanding::Off => self.settle(key, ending, now),
+            // Replay decides: nothing may be told that cannot be written.
+            JournalStanding::Failed => self.enter(key, Stage::WritingVerdict { ending }, now),
+            JournalStanding::On => {
+                self.enter(key, Stage::WritingVerdict { ending }, now);
+                self.write_verdict(key, ending);
+            }
+        }
+    }
+
+    fn write_verdict(&mut self, key: Key, ending: Ending) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let Payment { id, amount, .. } = flow.payment;
+        let fate = match flow.promise {
+            Promise::Open => Fate::Freed,
+            Promise::Given => Fate::Ended,
+        };
+        let verdict = match ending {
+            Ending::Applied {
+                processor,
+                requested_at,
+            } => Verdict::Applied {
+                processor,
+                amount,
+                requested_at,
+            },
+            Ending::Foreign {
+                processor,
+                requested_at,
+            } => Verdict::Foreign {
+                processor,
+                amount,
+                requested_at,
+            },
+            Ending::RefusedForGood { processor } => Verdict::Refused { processor, fate },
+            Ending::RefusedByAll | Ending::Withdrawn => Verdict::Withdrawn,
+        };
+        self.append_and_wait(key, Record::Verdict { id, verdict });
+    }
+
+    /// A Purge was written behind verdicts that are not durable yet. Their payments are still
+    /// pending and count when they settle, so replay must meet their end behind the Purge, too.
+    pub(super) fn repeat_verdicts(&mut self) {
+        let ending = |(key, flow): (Key, &Flow)| match flow.stage {
+            Stage::WritingVerdict { ending } => Some((key, ending)),
+            Stage::Investigating
+            | Stage::Accepting
+            | Stage::Waiting { .. }
+            | Stage::Connecting { .. }
+            | Stage::WritingIntent { .. }
+            | Stage::Sending { .. }
+            | Stage::Unknown { .. } => None,
+        };
+        let endings: Vec<_> = self.flows.iter().filter_map(ending).collect();
+        for (key, ending) in endings {
+            let Some(flow) = self.flows.get(key) else {
+                continue;
+            };
+            let accepted_at = (flow.promise == Promise::Given).then_some(flow.accepted_at);
+            let payment = flow.payment;
+            let opening = match ending {
+                Ending::Applied { processor, .. } | Ending::Foreign { processor, .. } => {
+                    let intent = |requested_at| Record::Intent {
+                        payment,
+                        processor,
+                        requested_at,
+                        accepted_at,
+                    };
+                    flow.requested_at().map(intent)
+                }
+                Ending::RefusedForGood { .. } => accepted_at.map(|accepted_at| Record::Accept {
+                    payment,
+                    accepted_at,
+                }),
+                // Nothing is left of these.
+                Ending::RefusedByAll | Ending::Withdrawn => continue,
+            };
+            let is_left = ending.is_charge() || opening.is_some();
+            if !is_left {
+                continue;
+            }
+            if let Some(opening) = opening {
+                self.append(opening);
+            }
+            self.write_verdict(key, ending);
+        }
+    }
+
+    /// Attempts of `key` that have a connection but sent nothing give it back.
+    pub(super) fn drop_unsent(&mut self, key: Key, now: Now) {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let unsent = match flow.stage {
+            Stage::Connecting { attempt } | Stage::WritingIntent { attempt } => Some(attempt),
+            Stage::Sending {
+                hedge: HedgeState::Out { attempt },
+                ..
+            } => Some(attempt),
+            Stage::Sending { .. }
+            | Stage::Investigating
+            | Stage::Accepting
+            | Stage::Waiting { .. }
+            | Stage::Unknown { .. }
+            | Stage::WritingVerdict { .. } => None,
+        };
+        if let Some(attempt) = unsent.filter(|attempt| self.is_unsent(*attempt)) {
+            self.abandon(attempt, now);
+        }
+    }
+
+    /// Claims, ledger, the client's answer: in this order, in one turn.
+    pub(super) fn settle(&mut self, key: Key, ending: Ending, now: Now) {
+        self.leave_queues(key);
+        self.wheel.cancel(flow_token(key));
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let (payment, promise) = (flow.payment, flow.promise);
+        let (answer, status) = self.remember(&payment, promise, ending, now);
+        let processor = match ending {
+            Ending::Applied {
+                processor,
+                requested_at,
+            } => {
+                self.ledger.add(processor, requested_at, payment.amount);
+                Some(processor)
+            }
+            Ending::Foreign { .. }
+            | Ending::RefusedForGood { .. }
+            | Ending::RefusedByAll
+            | Ending::Withdrawn => None,
+        };
+        let Payment { id, amount, .. } = payment;
+        self.note(Note::Settled {
+            id,
+            status,
+            processor,
+            amount,
+        });
+        self.tell(key, answer);
+        self.flows.remove(key);
+    }
+
+    /// Settles the claim, or frees the id. Returns what the client is told.
+    fn remember(
+        &mut self,
+        payment: &Payment,
+        promise: Promise,
+        ending: Ending,
+        now: Now,
+    ) -> (Answer, Status) {
+        let settled = |status, processor, requested_at, counted| SettledClaim {
+            status,
+            amount: payment.amount,
+            processor: Some(processor),
+            requested_at,
+            first_answer: match promise {
+                Promise::Open => FirstAnswer::Answered200,
+                Promise::Given => FirstAnswer::Accepted202,
+            },
+            counted,
+        };
+        let (claim, answer) = match (ending, promise) {
+            (
+                Ending::Applied {
+                    processor,
+                    requested_at,
+                },
+                _,
+            ) => {
+                let claim = settled(Status::Processed, processor, Some(requested_at), true);
+                (Some(claim), Answer::Charged)
+            }
+            (
+                Ending::Foreign {
+                    processor,
+                    requested_at,
+                },
+                _,
+            ) => {
+                let claim = settled(Status::Processed, processor, Some(requested_at), false);
+                (Some(claim), Answer::Duplicate(Status::Processed))
+            }
+            (Ending::RefusedForGood { processor }, Promise::Given) => (
+                Some(settled(Status::Refused, processor, None, false)),
+                Answer::RefusedForGood,
+            ),
+            (Ending::RefusedForGood { .. }, Promise::Open) => (None, Answer::RefusedForGood),
+            (Ending::RefusedByAll, _) => (None, Answer::RefusedByAll),
+            (Ending::Withdrawn, _) => (None, Answer::Unavailable),
+        };
+        match claim {
+            Some(claim) => self.claims.settle(payment.id, claim, now.mono),
+            None => self.claims.release(payment.id),
+        }
+        (answer, claim.map_or(Status::Refused, |claim| claim.status))
+    }
+}
