@@ -48,7 +48,7 @@ pub struct Arrival {
     pub standing: Standing,
 }
 
-/// Whether an id may be known to another instance (DESIGN: many instances).
+/// Whether an id may be known to another instance (docs/SCALING.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Only this instance gets it.

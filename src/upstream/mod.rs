@@ -8,8 +8,8 @@
 //! - `resolve.rs`: names to addresses, on a thread of its own.
 //!
 //! Keeps I4 (a connection whose exchange was not read to its end never goes back to the pool) and
-//! RUNTIME's rule that no I/O future is dropped: a deadline shuts a socket down, and the task that
-//! waits on it unwinds in order.
+//! the rule that no I/O future is dropped: a deadline shuts a socket down, and the task that waits
+//! on it unwinds in order.
 
 mod call;
 mod connect;

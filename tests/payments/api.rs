@@ -1,4 +1,4 @@
-//! What single requests are answered: the API section of DESIGN.md, row by row.
+//! What single requests are answered: README's tables of the API, row by row.
 
 use p99::clock::UnixMillis;
 use p99::payment::{CorrelationId, Processor, Totals, UpstreamId};

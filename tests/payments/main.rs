@@ -1,4 +1,4 @@
-//! Real cores, real sockets, simulated processors: what DESIGN.md promises, seen from outside. What
+//! Real cores, real sockets, simulated processors: what README promises, seen from outside. What
 //! was charged is always read from the processors' own rows, never from p99's counters.
 //!
 //! - `client`, `stack`, `binary`, `crowd`: what the tests stand on;
