@@ -86,16 +86,8 @@ const LONG: &[(&str, &str)] = &[
         "src/owner/attempts.rs",
         "the moves of one attempt, from wish to end",
     ),
-    (
-        "src/journal/replay.rs",
-        "what records mean, for starts, compaction and tests alike",
-    ),
     ("src/limits.rs", "every bound in one place (I8)"),
     ("src/owner/mod.rs", "the owner's doors and what they share"),
-    (
-        "tests/payments/api.rs",
-        "one row for every answer of the API",
-    ),
     (
         "tests/payments/api.rs",
         "every promise of the HTTP API, one test each",
