@@ -1,5 +1,5 @@
-//! How a payment ends: its Verdict is written, then claims, ledger and the client hear of it, in this
-//! order and in one turn.
+//! How a payment ends: its Verdict is written, then claims, ledger and the client hear of it, in
+//! this order and in one turn.
 //!
 //! Keeps I5 (the Verdict before the answer) and I6 (the ledger grows with Applied verdicts alone).
 
