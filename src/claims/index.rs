@@ -5,8 +5,9 @@
 //! tens of milliseconds for half a million entries. Here a removal closes its gap at once, so the
 //! index never grows while the number of entries stays, and no payment ever waits for it.
 
-/// The places of a slab by hash. A place is stored as `hash << 32 | place + 1`; zero is empty, so
-/// that a new index is untouched zero pages.
+use crate::limits;
+
+/// The places of a slab by hash. A place is stored as `hash << 32 | place + 1`; zero is empty.
 #[derive(Debug)]
 pub(super) struct Index {
     buckets: Vec<u64>,
@@ -27,8 +28,15 @@ impl Index {
             .div_ceil(2)
             .max(8)
             .next_power_of_two();
+        let mut buckets = vec![0; size];
+        // A new vector of zeros is memory that the kernel has only promised; writing makes it real
+        // before the first payment needs it.
+        let touched = size.min(limits::CLAIMS_TOUCHED_MAX);
+        if let Some(places) = std::hint::black_box(&mut buckets).get_mut(..touched) {
+            places.fill(0);
+        }
         Self {
-            buckets: vec![0; size],
+            buckets,
             mask: size - 1,
             len: 0,
         }
