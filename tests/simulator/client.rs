@@ -53,6 +53,8 @@ pub(crate) enum Broken {
 pub(crate) struct Client {
     stream: TcpStream,
     input: Vec<u8>,
+    /// A write found the connection reset, and with that took the error that a read would see.
+    is_reset: bool,
 }
 
 impl Client {
@@ -67,12 +69,13 @@ impl Client {
         Ok(Self {
             stream,
             input: Vec::new(),
+            is_reset: false,
         })
     }
 
     pub(crate) fn write(&mut self, text: &str) {
         // A peer that reset the connection shows at the next read.
-        let _ = self.stream.write_all(text.as_bytes());
+        self.is_reset |= self.stream.write_all(text.as_bytes()).is_err();
     }
 
     pub(crate) fn send(&mut self, line: &str, headers: &str, body: &str) {
@@ -109,6 +112,7 @@ impl Client {
             }
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
+                Ok(0) if self.is_reset => return Err(Broken::Reset),
                 Ok(0) => {
                     return Err(Broken::Closed {
                         octets: self.input.len(),
