@@ -199,6 +199,9 @@ pub const JOURNAL_EARLIER_MAX: usize = 4;
 /// Files of one journal. 1,024 cores with a snapshot and 16 segments each, old and new epoch, are
 /// 34,816; with more, compaction has failed for so long that a start is refused.
 pub const JOURNAL_FILES_MAX: usize = 65_536;
+/// Records that fitted nothing and are logged word for word at a start, per core. None is the rule;
+/// a fault that repeats shows itself in a few.
+pub const JOURNAL_ODDITIES_TOLD: usize = 8;
 /// Size of a segment: 12 minutes at 1,000 payments/s, of 103 octets each.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
 /// Sealed segments of a core are merged into its snapshot once they hold this much (one segment,

@@ -30,7 +30,7 @@ pub use fault::{Damage, JournalFault};
 pub use keeper::{Keeper, KeeperStats};
 pub use load::Tear;
 pub use record::{Fate, Record, Verdict};
-pub use replay::{Pending, Sent};
+pub use replay::{Oddity, Pending, Sent};
 pub use settings::JournalSettings;
 pub use start::{Restored, StartReport, Started, start};
 pub use writer::{Progress, Writer, WriterSeed, WriterTask};

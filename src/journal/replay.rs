@@ -105,6 +105,15 @@ impl Pending {
     }
 }
 
+/// A record that fitted nothing. More than none is a fault of p99.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oddity {
+    /// What the journal says.
+    pub record: Record,
+    /// What it was said about, if it was pending.
+    pub about: Option<Pending>,
+}
+
 /// What the records of one core lead to.
 #[derive(Debug)]
 pub struct State {
@@ -115,6 +124,8 @@ pub struct State {
     begun: u64,
     is_purged: bool,
     oddities: u64,
+    /// The first of them, at most [`limits::JOURNAL_ODDITIES_TOLD`].
+    told: Vec<Oddity>,
 }
 
 impl State {
@@ -129,6 +140,7 @@ impl State {
             begun: 0,
             is_purged: false,
             oddities: 0,
+            told: Vec::new(),
         }
     }
 
@@ -199,6 +211,12 @@ impl State {
         self.oddities
     }
 
+    /// The first of them, for the log.
+    #[must_use]
+    pub fn told_oddities(&self) -> &[Oddity] {
+        &self.told
+    }
+
     /// Whether a Purge was among the records: what a ledger held before them is forgotten.
     pub(crate) fn is_purged(&self) -> bool {
         self.is_purged
@@ -235,13 +253,11 @@ impl State {
     }
 
     fn close(&mut self, id: UpstreamId, verdict: Verdict) {
-        let promised = self
-            .pending
-            .get(&id)
-            .map(|pending| pending.accepted_at.is_some());
-        let first_answer = match promised {
-            Some(true) => FirstAnswer::Accepted202,
-            Some(false) | None => FirstAnswer::Answered200,
+        let about = self.pending.get(&id).cloned();
+        let is_promised = |pending: &Pending| pending.accepted_at.is_some();
+        let first_answer = match about.as_ref().is_some_and(is_promised) {
+            true => FirstAnswer::Accepted202,
+            false => FirstAnswer::Answered200,
         };
         let is_odd = match verdict {
             Verdict::Applied {
@@ -275,7 +291,13 @@ impl State {
             // Also after an Accept that came too late for its client to hear of it.
             Verdict::Withdrawn => self.pending.remove(&id).is_none(),
         };
-        self.oddities += u64::from(is_odd);
+        if is_odd {
+            self.oddities = self.oddities.saturating_add(1);
+            if self.told.len() < limits::JOURNAL_ODDITIES_TOLD {
+                let record = Record::Verdict { id, verdict };
+                self.told.push(Oddity { record, about });
+            }
+        }
     }
 
     /// Ends the attempt of a payment that was not charged. `true` when that is odd.

@@ -10,7 +10,7 @@ use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
 use super::load::{self, Tear};
-use super::replay::{self, Pending, State};
+use super::replay::{self, Oddity, Pending, State};
 use super::segment;
 use super::settings::JournalSettings;
 use super::snapshot::SnapshotWriter;
@@ -61,6 +61,8 @@ pub struct StartReport {
     pub tears: Vec<Tear>,
     /// Records that fitted nothing; more than none is a fault of p99.
     pub oddities: u64,
+    /// The first of them.
+    pub told_oddities: Vec<Oddity>,
 }
 
 /// Opens the journal. `wall` ages the ledger.
@@ -156,6 +158,9 @@ pub(crate) fn read_all(
         let (state, loaded) = result??;
         report.records += loaded.records;
         report.oddities += state.oddities();
+        report
+            .told_oddities
+            .extend_from_slice(state.told_oddities());
         report.tears.extend(loaded.tear);
         states.push(state);
     }

@@ -158,6 +158,9 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Beginning), Str
     if report.oddities > 0 {
         log::error!("journal: {} records fitted nothing", report.oddities);
     }
+    for oddity in &report.told_oddities {
+        log::error!("journal: {oddity:?} fitted nothing");
+    }
     let beginning = if report.epoch == 1 {
         Beginning::First
     } else {
