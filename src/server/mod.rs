@@ -167,7 +167,8 @@ impl Core {
         accept::close_all(self).await;
         while self.turn() < over {
             self.deadlines.end_idle();
-            let is_quiet = self.room.pending_payments() == 0;
+            // A payment cannot settle any more once the journal failed: replay goes on with it.
+            let is_quiet = self.room.pending_payments() == 0 || self.room.has_failed();
             self.lifecycle.tell_quiet(self.room.core, is_quiet);
             // Another core may still hand payments over to this one.
             if self.lifecycle.is_all_quiet() {
