@@ -1,5 +1,5 @@
-"""What power-cut and sync-failure share: clients that remember every answer, disks inside files, and
-the audit that joins answers with what the processors charged.
+"""What power-cut and sync-failure share: clients that remember every answer, disks inside files,
+and the audit that joins answers with what the processors charged.
 
 Needs root, loop devices and e2fsprogs. Everything that is mounted or started here is ended here, by
 its own mount point or id. Standard library only.
