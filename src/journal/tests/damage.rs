@@ -52,6 +52,25 @@ impl Sample {
     fn read(&self) -> Result<Facts, JournalFault> {
         Facts::of_dir(&self.scratch.0)
     }
+
+    /// A copy of the directory in which the file at `path` holds `bytes`.
+    fn copy_with(&self, path: &Path, bytes: &[u8]) -> Scratch {
+        let copy = Scratch::new();
+        for name in [
+            self.segment.as_path(),
+            &self.snapshot,
+            Path::new("MANIFEST"),
+        ] {
+            let from = self.scratch.0.join(name);
+            let to = copy.0.join(from.file_name().unwrap());
+            if from == path {
+                fs::write(to, bytes).unwrap();
+            } else {
+                fs::copy(from, to).unwrap();
+            }
+        }
+        copy
+    }
 }
 
 #[test]
@@ -185,4 +204,47 @@ fn a_torn_start_leaves_the_old_epoch_or_the_new_one() {
     assert_eq!(started.report.epoch, 3);
     drop(started);
     assert_eq!(sample.read().unwrap(), *sample.whole());
+}
+
+/// The same through a real start, which writes: it refuses and changes nothing that counts, or it
+/// starts with what was there.
+#[test]
+fn a_start_on_any_flipped_or_cut_byte_refuses_or_tells_the_truth() {
+    let sample = Sample::new();
+    let manifest = sample.scratch.0.join("MANIFEST");
+    let files = [
+        (sample.segment.clone(), sample.end() + 40),
+        (sample.snapshot.clone(), usize::MAX),
+        (manifest, usize::MAX),
+    ];
+    for (path, end) in files {
+        let bytes = fs::read(&path).unwrap();
+        // Every byte is read above; a start takes milliseconds, so here is every fourth.
+        for place in (0..bytes.len().min(end)).step_by(4) {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1 << (place % 8);
+            for changed in [flipped, bytes[..place].to_vec()] {
+                let scratch = sample.copy_with(&path, &changed);
+                let case = format!("{} at {place} of {end}", path.display());
+                match start(&scratch.settings(1), WALL) {
+                    Ok(started) => {
+                        let facts = Facts::of_start(&started);
+                        let is_known = sample.prefixes.iter().any(|(_, known)| *known == facts);
+                        assert!(path == sample.segment && is_known, "{case}: {facts:?}");
+                    }
+                    Err(JournalFault::Damaged { .. }) => {
+                        let name = path.file_name().unwrap();
+                        fs::write(scratch.0.join(name), &bytes).unwrap();
+                        let facts = Facts::of_dir(&scratch.0).unwrap();
+                        assert_eq!(
+                            facts,
+                            *sample.whole(),
+                            "{case}: the start changed something"
+                        );
+                    }
+                    Err(other) => panic!("{case}: {other}"),
+                }
+            }
+        }
+    }
 }
