@@ -9,7 +9,7 @@ use p99::payment::{Processor, Status, Totals, UpstreamId};
 use p99::sim::{Row, SimulatorHandle, Window};
 use p99::wire::{read_found, read_summary, write_instant};
 
-use crate::clients::{Heard, Word, amount_of, id_of};
+use crate::clients::{Connection, Heard, Word, amount_of, id_of};
 use crate::dice;
 use crate::instance::{Instance, PATIENCE};
 
@@ -102,7 +102,7 @@ pub(crate) fn balance(
                 "{id} was told {words:?} and is charged: {row:?}"
             );
         }
-        let (status, body) = connection.get(&format!("/payments/{id}")).unwrap();
+        let (status, body) = ask(&mut connection, &format!("/payments/{id}"));
         let Some((processor, row)) = row else {
             assert_eq!(status, 404, "{id} is charged nowhere: {body}");
             continue;
@@ -125,6 +125,17 @@ pub(crate) fn balance(
         );
     }
     tally
+}
+
+/// What p99 says. A core that has no time just now is asked again.
+fn ask(connection: &mut Connection, path: &str) -> (u16, String) {
+    let began = Instant::now();
+    loop {
+        let (status, body) = connection.get(path).unwrap();
+        if status != 503 || began.elapsed() > PATIENCE {
+            return (status, body);
+        }
+    }
 }
 
 /// All time, each row's first and last millisecond, and a part between two rows.
@@ -158,7 +169,7 @@ fn agrees(instance: &Instance, processors: &[SimulatorHandle; 2], window: Window
         write_instant(to, &mut query);
     }
     let path = format!("/payments-summary{}", String::from_utf8(query).unwrap());
-    let (status, body) = instance.get(&path);
+    let (status, body) = ask(&mut instance.connect(), &path);
     let ours = read_summary(body.as_bytes()).unwrap_or_else(|| panic!("{status} {body}"));
     let theirs: [Totals; 2] = processors.each_ref().map(|one| one.totals(window));
     ours.0 == theirs
