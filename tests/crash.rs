@@ -96,7 +96,8 @@ fn play(scene: &Scene, rounds: u64) {
     let processors = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
     let place = instance::Place::new(&scratch, &processors, scene.settings);
     let clients = Clients::start(place.socket(), dice.fork());
-    for _ in 0..rounds {
+    let mut round = 0;
+    while round < rounds {
         vex(&processors, &mut dice);
         let cores = 1 + dice.below(3);
         let instance = Instance::spawn(&place, cores);
@@ -106,17 +107,20 @@ fn play(scene: &Scene, rounds: u64) {
             instance.kill();
             continue;
         }
+        round += 1;
         let instance = instance.await_ready();
-        thread::sleep(Duration::from_millis(50 + dice.below(300)));
+        clients.await_answers(20);
+        thread::sleep(Duration::from_millis(dice.below(300)));
         vex(&processors, &mut dice);
-        thread::sleep(Duration::from_millis(30 + dice.below(300)));
+        clients.await_answers(10);
+        thread::sleep(Duration::from_millis(dice.below(300)));
         instance.kill();
     }
     for processor in &processors {
         heal(processor);
     }
     let instance = Instance::spawn(&place, 2).await_ready();
-    thread::sleep(Duration::from_millis(200));
+    clients.await_answers(50);
     let heard = clients.stop();
     audit::settle(&instance, &processors);
     let charged = audit::balance(&instance, &processors, &heard);
@@ -124,7 +128,7 @@ fn play(scene: &Scene, rounds: u64) {
     place.verify_journal();
     charged.print(scene.name, rounds);
     assert!(
-        charged.is_worth_a_look(rounds),
+        charged.is_worth_a_look(),
         "too little happened to prove anything: {charged:?}"
     );
 }

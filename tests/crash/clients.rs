@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use p99::payment::{Cents, CorrelationId, UpstreamId};
 
@@ -51,6 +51,8 @@ pub(crate) struct Heard {
 
 pub(crate) struct Clients {
     run: u64,
+    /// Answers of all clients.
+    answers: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<(u64, Word)>>>,
 }
@@ -59,13 +61,14 @@ impl Clients {
     pub(crate) fn start(socket: PathBuf, mut dice: Dice) -> Self {
         let run = dice.next();
         let stop = Arc::new(AtomicBool::new(false));
-        let last = Arc::new(AtomicU64::new(0));
+        let [last, answers] = [(), ()].map(|()| Arc::new(AtomicU64::new(0)));
         let client = |_| {
             let mut client = Client {
                 run,
                 socket: socket.clone(),
                 stop: Arc::clone(&stop),
                 last: Arc::clone(&last),
+                answers: Arc::clone(&answers),
                 dice: dice.fork(),
                 heard: Vec::new(),
             };
@@ -75,7 +78,22 @@ impl Clients {
             })
         };
         let threads = (0..CLIENTS).map(client).collect();
-        Self { run, stop, threads }
+        Self {
+            run,
+            answers,
+            stop,
+            threads,
+        }
+    }
+
+    /// Waits until so many more answers came, however slow the machine is.
+    pub(crate) fn await_answers(&self, count: u64) {
+        let enough = self.answers.load(Ordering::Relaxed) + count;
+        let began = Instant::now();
+        while self.answers.load(Ordering::Relaxed) < enough {
+            assert!(began.elapsed() < PATIENCE, "no answers");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     pub(crate) fn stop(self) -> Heard {
@@ -95,6 +113,7 @@ struct Client {
     stop: Arc<AtomicBool>,
     /// The number of the last fresh id of all clients.
     last: Arc<AtomicU64>,
+    answers: Arc<AtomicU64>,
     dice: Dice,
     heard: Vec<(u64, Word)>,
 }
@@ -116,6 +135,7 @@ impl Client {
                     again = (!self.dice.is_one_in(3)).then_some(number);
                     break;
                 }
+                self.answers.fetch_add(1, Ordering::Relaxed);
                 if let Word::NotCharged(_) = word {
                     // As a client should that was told to come back.
                     std::thread::sleep(Duration::from_millis(5));

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use p99::clock::{Mono, UnixMillis};
 use p99::config::JournalSync;
@@ -15,7 +15,7 @@ use p99::journal::{self, JournalSettings, Progress, Record, Verdict};
 use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
 
 use crate::dice::{Dice, mix, wanted};
-use crate::instance::Scratch;
+use crate::instance::{PATIENCE, Scratch};
 
 const DIR: &str = "P99_CRASH_WRITER_DIR";
 const ROUND: &str = "P99_CRASH_WRITER_ROUND";
@@ -33,7 +33,13 @@ fn a_journal_killed_while_it_rotates_and_compacts_keeps_all_that_was_durable() {
     let scratch = Scratch::new();
     let dir = scratch.0.join("journal");
     let (mut settled, mut open) = (0, 0);
-    for round in 0..wanted("CRASH_ROUNDS").unwrap_or(8) {
+    let (rounds, began) = (wanted("CRASH_ROUNDS").unwrap_or(8), Instant::now());
+    // On a slow machine a few more, until segments were filled and merged.
+    for round in 0.. {
+        if rounds <= round && 1_000 < settled {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE * 10, "too slow: {settled}");
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture"])
             .arg(
@@ -62,6 +68,10 @@ fn a_journal_killed_while_it_rotates_and_compacts_keeps_all_that_was_durable() {
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().code(), None, "the writer failed");
         let said: (u64, u64) = reader.join().unwrap();
+        if !dir.join("MANIFEST").exists() && settled + open == 0 {
+            // Killed before its first start was done.
+            continue;
+        }
         let found = count(&dir);
         assert!(
             found.0 >= settled + said.0 && found.1 >= open + said.1,
@@ -70,7 +80,6 @@ fn a_journal_killed_while_it_rotates_and_compacts_keeps_all_that_was_durable() {
         );
         (settled, open) = found;
     }
-    assert!(settled > 1_000, "too few to fill a segment: {settled}");
 }
 
 /// Settled and open payments; panics on a journal that is damaged, odd or adds up wrong.
