@@ -121,12 +121,17 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def acknowledged(self):
-        """Ids with 200, ids with 202, up to now."""
-        words = collections.defaultdict(set)
+    def acknowledged(self, newest=None, older=0):
+        """Ids with 200, ids with 202, up to now: all, or the `newest` and some `older` ones."""
+        words = {200: [], 202: []}
         for identity, status, _ in list(self.heard):
-            words[status].add(identity)
-        return words[200], words[202]
+            if status in words:
+                words[status].append(identity)
+        if newest is not None:
+            for status, found in words.items():
+                rest = found[:-newest]
+                words[status] = random.sample(rest, min(older, len(rest))) + found[-newest:]
+        return set(words[200]), set(words[202])
 
     def _work(self):
         while not self._is_over.is_set():
