@@ -148,6 +148,21 @@ fn run_row(
         // Who stalls is woken, or it would hold its connection until p99 gives up.
         stack.a.reset_connections();
     }
+    if told
+        .iter()
+        .any(|(_, word)| matches!(word, Told::Nothing(_)))
+    {
+        let page = stack.client().get("/metrics").body;
+        let why = page.lines().filter(|line| {
+            let names = [
+                "p99_requests_unanswered",
+                "p99_hand_over",
+                "p99_core_stalled",
+            ];
+            names.iter().any(|name| line.starts_with(name))
+        });
+        eprintln!("{what}: {:#?}", why.collect::<Vec<_>>());
+    }
     for (id, word) in &told {
         let at_b = stack.b.find(*id).is_some();
         match leads {

@@ -2,7 +2,7 @@
 //! was charged is always read from the processors' own rows, never from p99's counters.
 //!
 //! - `client`, `stack`, `binary`, `crowd`: what the tests stand on;
-//! - `api`, `doors`: answers to single requests;
+//! - `api`, `upstream`: single requests, on both sides;
 //! - `same_id`, `faults`, `chaos`, `unknown`, `hedging`, `accepted`: exactly once, under trouble;
 //! - `drain`, `process`, `no_mixup`: the process as a whole, as the real binary.
 //!
@@ -34,6 +34,7 @@ mod no_mixup;
 mod process;
 mod same_id;
 mod unknown;
+mod upstream;
 
 /// Makes two tests of each function: on io_uring (where the kernel allows it) and on epoll.
 macro_rules! on_both_drivers {
