@@ -18,6 +18,10 @@ test:
 test-epoll:
     MONOIO_FORCE_LEGACY_DRIVER=1 cargo test
 
+# the payment tests at their full numbers, half an hour; `just soak faults` for a part
+soak *parts:
+    scripts/soak {{ parts }}
+
 # two processors and p99, ready for curl
 demo:
     cargo run --release -- demo

@@ -103,7 +103,14 @@ impl Stack {
 
     /// The status of `id` by `GET /payments/{id}`, empty when it is not known.
     pub(crate) fn state_of(client: &mut Client, id: UpstreamId) -> String {
-        let answer = client.get(&format!("/payments/{id}"));
+        let mut answer = client.get(&format!("/payments/{id}"));
+        wait_until("the owner core answers", || {
+            let is_busy = answer.status == 503;
+            if is_busy {
+                answer = client.get(&format!("/payments/{id}"));
+            }
+            !is_busy
+        });
         if answer.status == 404 {
             return String::new();
         }
