@@ -1,0 +1,143 @@
+//! An owner with a driver that connects at once and keeps what is said.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::breaker::BreakerSettings;
+use crate::clock::Now;
+use crate::config::{Ack, OnDuplicate, Routing};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, ReplyTo, Standing};
+use crate::journal::Record;
+use crate::journal::replay::State;
+use crate::owner::{Journalling, Owner, OwnerSettings, Processors};
+use crate::payment::{Cents, CoreId, CorrelationId, Payment, UpstreamId};
+use crate::table::Key;
+
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+const DAY: Duration = Duration::from_secs(86_400);
+
+pub(super) struct Play {
+    pub(super) owner: Owner,
+    pub(super) now: Now,
+    pub(super) records: Vec<Record>,
+    pub(super) answers: Vec<Answer>,
+    pub(super) sent: Vec<AttemptRef>,
+    pub(super) lookups: Vec<AttemptRef>,
+    /// Payments that are asked about elsewhere.
+    pub(super) suspects: Vec<Key>,
+}
+
+impl Play {
+    pub(super) fn begin() -> Self {
+        let settings = OwnerSettings {
+            ack: Ack::Processed,
+            routing: Routing::Cheapest,
+            on_duplicate: OnDuplicate::Conflict,
+            request_timeout: PATIENCE,
+            attempt_timeout: PATIENCE,
+            settle_timeout: Duration::from_millis(200),
+            hedge_delay: Duration::from_millis(5),
+            fallback_after: Duration::ZERO,
+            waiting_max: 4,
+            queue_max: 4,
+            slots_max: 4,
+            late_max: 1,
+            claims_max: 100,
+            claims_ttl: DAY,
+            ledger_exact: DAY,
+            journal: Journalling::On,
+        };
+        let processors = Processors::new(BreakerSettings {
+            failure_per_mille: 300,
+            min_samples: 20,
+            open: PATIENCE,
+            window: DAY,
+            probes: 1,
+            probe_ttl: PATIENCE,
+        });
+        Self {
+            owner: Owner::new(settings, Arc::new(processors)),
+            now: Now::default(),
+            records: Vec::new(),
+            answers: Vec::new(),
+            sent: Vec::new(),
+            lookups: Vec::new(),
+            suspects: Vec::new(),
+        }
+    }
+
+    pub(super) fn perform(&mut self) {
+        while let Some(action) = self.owner.next_action() {
+            match action {
+                Action::Connect { attempt, .. } => self.owner.connected(attempt, self.now),
+                Action::Append { record } => self.records.push(record),
+                Action::Answer { answer, .. } => self.answers.push(answer),
+                Action::Send { attempt, .. } => self.sent.push(attempt),
+                Action::Lookup { attempt, .. } => self.lookups.push(attempt),
+                Action::Investigate { flow, .. } => self.suspects.push(flow),
+                Action::Abandon { .. } | Action::Close { .. } | Action::Note(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn post(&mut self, number: u32, standing: Standing) -> UpstreamId {
+        let correlation_id = CorrelationId::try_new(&format!("order-{number}")).unwrap();
+        let payment = Payment {
+            id: correlation_id.upstream_id(),
+            correlation_id,
+            amount: Cents(1990),
+        };
+        let key = Key {
+            slot: number,
+            generation: 0,
+        };
+        let reply_to = ReplyTo {
+            core: CoreId(0),
+            key,
+        };
+        let arrival = Arrival {
+            payment,
+            reply_to,
+            trace: None,
+            standing,
+        };
+        self.owner.arrive(arrival, self.now);
+        self.perform();
+        payment.id
+    }
+
+    /// All that was appended is durable.
+    pub(super) fn sync(&mut self) {
+        let up_to = u64::try_from(self.records.len()).unwrap();
+        self.owner.durable(up_to, self.now);
+        self.perform();
+    }
+
+    /// The last attempt that was sent is answered so.
+    pub(super) fn hear(&mut self, status: u16) {
+        let answered = Exchange::Answered {
+            status,
+            retry_after_secs: None,
+        };
+        let attempt = *self.sent.last().unwrap();
+        self.owner.exchanged(attempt, answered, self.now);
+        self.perform();
+    }
+
+    pub(super) fn pass(&mut self, span: Duration) {
+        self.now.mono = self.now.mono.after(span);
+        self.now.run = self.now.run.after(span);
+        self.now.wall.0 += i64::try_from(span.as_millis()).unwrap();
+        self.owner.tick(self.now);
+        self.perform();
+    }
+
+    /// What a start makes of the first `records` records.
+    pub(super) fn replay(&self, records: usize) -> State {
+        let mut state = State::new(100, DAY);
+        for record in &self.records[..records] {
+            state.apply(record);
+        }
+        state
+    }
+}
