@@ -220,6 +220,13 @@ impl Flow {
             .find(|processor| self.tried.get(*processor).unresolved > 0)
     }
 
+    /// Whether an Intent of it is durable, so that its client may be told 202 although its end is
+    /// still being written (I5). A charge that was only heard of, from a peer, has none.
+    #[must_use]
+    pub fn is_kept_by_intent(&self, ending: Ending) -> bool {
+        ending.is_charge() && self.pinned().is_some()
+    }
+
     /// Whether bytes of this payment may go to `processor` (I2).
     #[must_use]
     pub fn may_send(&self, processor: Processor) -> bool {

@@ -325,7 +325,7 @@ impl Owner {
             };
             let is_durable = match flow.stage {
                 Stage::Sending { .. } | Stage::Unknown { .. } => true,
-                Stage::WritingVerdict { ending } => ending.is_charge(),
+                Stage::WritingVerdict { ending } => flow.is_kept_by_intent(ending),
                 Stage::Investigating | Stage::Accepting | Stage::WritingIntent { .. } => false,
                 // A pinned payment's Intent is durable although it is being sent again.
                 Stage::Waiting { .. } | Stage::Connecting { .. } => flow.pinned().is_some(),

@@ -6,8 +6,9 @@ mod play;
 use std::time::Duration;
 
 use self::play::{PATIENCE, Play};
-use crate::events::{Answer, Standing};
-use crate::payment::Processor;
+use crate::clock::UnixMillis;
+use crate::events::{Answer, Elsewhere, Standing};
+use crate::payment::{Processor, Status};
 
 /// I5: replay takes an Accept behind the Verdict for an id that was forgotten and came again, and
 /// charges it a second time.
@@ -88,4 +89,21 @@ fn an_answer_that_never_came_leaves_the_list_of_late_ones() {
     play.pass(Duration::from_millis(200));
     assert_eq!(play.owner.gauges().late, 0);
     assert!(play.owner.next_timer().is_some(), "it is sent again");
+}
+
+#[test]
+fn what_only_a_peer_knows_is_told_when_it_is_durable_and_not_before() {
+    let mut play = Play::begin();
+    play.post(1, Standing::Suspect);
+    let elsewhere = Elsewhere::Charged {
+        processor: Processor::Default,
+        requested_at: UnixMillis(7),
+    };
+    play.owner
+        .investigated(play.suspects[0], elsewhere, play.now);
+    play.perform();
+    play.pass(PATIENCE);
+    assert_eq!(play.answers, [], "I5: no Accept or Intent keeps a promise");
+    play.sync();
+    assert_eq!(play.answers, [Answer::Duplicate(Status::Processed)]);
 }

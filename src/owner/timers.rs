@@ -55,7 +55,7 @@ impl Owner {
         };
         let patience = match flow.stage {
             // The client waits for the disk, whatever the time.
-            Stage::WritingVerdict { ending } if !ending.is_charge() => None,
+            Stage::WritingVerdict { ending } if !flow.is_kept_by_intent(ending) => None,
             Stage::Accepting => None,
             Stage::Investigating
             | Stage::Waiting { .. }
@@ -149,7 +149,9 @@ impl Owner {
             Stage::Connecting { .. } => self.give_up(key, now),
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),
             // Charged, and the Intent is durable; the verdict is being written.
-            Stage::WritingVerdict { ending } if ending.is_charge() => self.promise(key),
+            Stage::WritingVerdict { ending } if flow.is_kept_by_intent(ending) => {
+                self.promise(key);
+            }
             // What the client is to be told is being written.
             Stage::Accepting | Stage::WritingVerdict { .. } => {}
         }
