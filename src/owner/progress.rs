@@ -220,7 +220,8 @@ impl Owner {
             } => {
                 // The other one goes on alone, unless it never got as far as sending.
                 let survivor = if attempt == first { second } else { first };
-                if self.is_out(survivor) {
+                // One that already goes on alone has no other behind it.
+                if survivor != attempt && self.is_out(survivor) {
                     // A hedge that goes on alone and is answered has won.
                     let hedge = if survivor == second {
                         HedgeState::Out { attempt: second }

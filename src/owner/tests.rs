@@ -107,3 +107,23 @@ fn what_only_a_peer_knows_is_told_when_it_is_durable_and_not_before() {
     play.sync();
     assert_eq!(play.answers, [Answer::Duplicate(Status::Processed)]);
 }
+
+#[test]
+fn a_hedge_that_went_on_alone_and_was_not_answered_is_sent_again() {
+    let mut play = Play::begin();
+    for number in 0..20 {
+        play.post(number, Standing::Own);
+        play.sync();
+        play.hear(200);
+        play.sync();
+    }
+    play.post(20, Standing::Own);
+    play.sync();
+    play.pass(Duration::from_millis(10));
+    assert_eq!(play.sent.len(), 22, "twenty attempts allow one hedge");
+    for _ in 0..2 {
+        play.pass(PATIENCE);
+    }
+    play.pass(Duration::from_secs(2));
+    assert_eq!(play.sent.len(), 23, "I3: Unknown is sent again");
+}
