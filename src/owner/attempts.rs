@@ -55,13 +55,20 @@ enum Phase {
     /// Bytes are out until this time on the run axis.
     Sent { until: Mono },
     /// Answered; the processor is asked what it stores, until this time on the run axis.
-    Asking {
-        question: Question,
-        status: u16,
-        until: Mono,
-    },
+    Asking { inquiry: Inquiry, until: Mono },
     /// Given up as Unknown; its answer is still read until this time.
     Late { until: Mono },
+}
+
+/// What a processor is asked about an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inquiry {
+    question: Question,
+    /// What the processor had answered.
+    status: u16,
+    /// Its GET had shown a charged id when it was asked: one that was proven only meanwhile may
+    /// not have had the route when it looked.
+    is_proven: bool,
 }
 
 /// What an attempt holds besides its connection.
@@ -214,15 +221,12 @@ impl Owner {
             lookup,
             entry_is_proof(self.attempts.get(attempt.0)),
         );
-        if let Phase::Asking {
-            question, status, ..
-        } = phase
-        {
+        if let Phase::Asking { inquiry, .. } = phase {
             if entry_is_proof(self.attempts.get(attempt.0)) {
                 self.attempts.remove(attempt.0);
                 self.wheel.cancel(attempt_token(attempt));
             } else {
-                self.on_evidence(attempt, question, (status, lookup), now);
+                self.on_evidence(attempt, inquiry, lookup, now);
             }
         }
         self.pump(now);
@@ -392,7 +396,7 @@ impl Owner {
     /// The answer alone does not tell: the processor's own record must.
     fn ask(&mut self, attempt: AttemptRef, question: Question, status: u16, now: Now) {
         let until = now.run.after(self.settings.attempt_timeout);
-        let Some(entry) = self.attempts.get_mut(attempt.0) else {
+        let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
         if self.flows.get(entry.flow).is_none() {
@@ -413,12 +417,16 @@ impl Owner {
             );
             return;
         }
-        entry.phase = Phase::Asking {
+        let (processor, id) = (entry.processor, entry.id);
+        let is_proven = self.lookup_is_proven(processor);
+        let inquiry = Inquiry {
             question,
             status,
-            until,
+            is_proven,
         };
-        let (processor, id) = (entry.processor, entry.id);
+        if let Some(entry) = self.attempts.get_mut(attempt.0) {
+            entry.phase = Phase::Asking { inquiry, until };
+        }
         self.actions.push_back(Action::Lookup {
             attempt,
             processor,
@@ -427,20 +435,19 @@ impl Owner {
         self.arm_attempt(attempt, until, now);
     }
 
-    fn on_evidence(
-        &mut self,
-        attempt: AttemptRef,
-        question: Question,
-        (status, lookup): (u16, Lookup),
-        now: Now,
-    ) {
+    fn on_evidence(&mut self, attempt: AttemptRef, inquiry: Inquiry, lookup: Lookup, now: Now) {
         let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
+        let Inquiry {
+            question,
+            status,
+            is_proven,
+        } = inquiry;
         let (key, processor) = (entry.flow, entry.processor);
         let flow = self.flows.get(key);
         let circumstances = Circumstances {
-            lookup_is_proven: self.lookup_is_proven(processor),
+            lookup_is_proven: is_proven,
             others_unanswered: flow.is_some_and(|flow| flow.unresolved(processor) > 1),
         };
         let is_ours = |at: UnixMillis| flow.is_some_and(|flow| flow.has_sent(at));
@@ -516,11 +523,9 @@ impl Owner {
                 self.learn_from(processor, Lookup::NoAnswer, true);
                 self.actions.push_back(Action::Close { attempt });
             }
-            Phase::Asking {
-                question, status, ..
-            } => {
+            Phase::Asking { inquiry, .. } => {
                 self.actions.push_back(Action::Close { attempt });
-                self.on_evidence(attempt, question, (status, Lookup::NoAnswer), now);
+                self.on_evidence(attempt, inquiry, Lookup::NoAnswer, now);
             }
             Phase::Late { .. } => {
                 self.attempts.remove(attempt.0);
@@ -646,7 +651,11 @@ impl Owner {
             return;
         }
         let until = now.run.after(self.settings.attempt_timeout);
-        let question = Question::WhetherCharged;
+        let inquiry = Inquiry {
+            question: Question::WhetherCharged,
+            status: 200,
+            is_proven: false,
+        };
         let attempt = AttemptRef(self.attempts.insert(Attempt {
             flow: Key {
                 slot: u32::MAX,
@@ -655,11 +664,7 @@ impl Owner {
             id,
             processor,
             purpose: Purpose::Proof,
-            phase: Phase::Asking {
-                question,
-                status: 200,
-                until,
-            },
+            phase: Phase::Asking { inquiry, until },
             lease: Lease::Returned,
             sent_at: now.run,
         }));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use self::play::{PATIENCE, Play};
 use crate::clock::UnixMillis;
-use crate::events::{Answer, Elsewhere, Standing};
+use crate::events::{Answer, Elsewhere, Lookup, Standing};
 use crate::payment::{Processor, Status};
 
 /// I5: replay takes an Accept behind the Verdict for an id that was forgotten and came again, and
@@ -126,4 +126,31 @@ fn a_hedge_that_went_on_alone_and_was_not_answered_is_sent_again() {
     }
     play.pass(Duration::from_secs(2));
     assert_eq!(play.sent.len(), 23, "I3: Unknown is sent again");
+}
+
+/// The route may have come to be between the two: its 404 was none of a store's.
+#[test]
+fn a_404_that_was_asked_for_before_the_route_was_proven_proves_nothing() {
+    let mut play = Play::begin();
+    let id = play.post(1, Standing::Own);
+    play.sync();
+    play.hear(503);
+    play.post(2, Standing::Own);
+    play.sync();
+    play.hear(200);
+    let [early, proof] = play.lookups[..] else {
+        panic!("{:?}", play.lookups);
+    };
+    let stored = Lookup::Stored {
+        requested_at: UnixMillis(0),
+    };
+    play.owner.looked_up(proof, stored, play.now);
+    play.owner.looked_up(early, Lookup::NotFound, play.now);
+    play.perform();
+    let pinned = play.owner.find(id).and_then(|found| found.processor);
+    assert_eq!(
+        pinned,
+        Some(Processor::Default),
+        "I3: Unknown is not Refused"
+    );
 }
