@@ -236,15 +236,19 @@ impl Owner {
                 requested_at,
             } => {
                 let id = flow.payment.id;
-                self.note(Note::Foreign { id, processor });
-                self.finish(
-                    key,
+                let ending = if flow.has_sent(requested_at) {
+                    Ending::Applied {
+                        processor,
+                        requested_at,
+                    }
+                } else {
+                    self.note(Note::Foreign { id, processor });
                     Ending::Foreign {
                         processor,
                         requested_at,
-                    },
-                    now,
-                );
+                    }
+                };
+                self.finish(key, ending, now);
             }
             Elsewhere::Held => self.leave_to_peer(key, now),
             Elsewhere::Unclear => match flow.promise {
