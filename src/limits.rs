@@ -359,6 +359,10 @@ pub const AGED_PER_TICK_MAX: usize = 64;
 /// Open payments that a journal may hold beyond the two queue bounds: they were taken in under the
 /// bounds of an earlier start, whose settings may have been wider.
 pub const RESTORED_MAX: usize = 1_000_000;
+/// Suspect ids that one core asks about at once. Each opens a connection to every peer and to both
+/// processors for one question, so 32 hold about a hundred descriptors, and at a millisecond an
+/// answer they are asked 32,000 times a second.
+pub const INQUIRIES_MAX: usize = 32;
 /// How long a promised payment that a peer holds too waits before the peer is asked again.
 pub const INVESTIGATION_PAUSE: Duration = Duration::from_secs(1);
 

@@ -122,11 +122,7 @@ impl Room {
                 self.upstream.lookup(attempt, processor, id);
             }
             Action::Close { attempt } => self.upstream.close(attempt),
-            Action::Investigate { flow, id } => {
-                if let Some(room) = self.me.upgrade() {
-                    monoio::spawn(room.investigate(flow, id));
-                }
-            }
+            Action::Investigate { flow, id } => self.inquire(flow, id),
             Action::Append { record } => {
                 if let Some(writer) = &self.writer {
                     writer.append(&record);

@@ -38,6 +38,7 @@ use self::bell::Bell;
 use self::messages::{Letter, Question, Reply};
 use self::replies::Replies;
 use self::seat::Shared;
+use self::suspects::Inquiries;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::Config;
 use crate::events::{Answer, Arrival, Finding, ReplyTo, Standing, Trace};
@@ -93,6 +94,7 @@ pub struct Room {
     names: RefCell<Names>,
     resolved: Receiver<upstream::Found>,
     replies: Replies,
+    inquiries: Inquiries,
     bell: Bell,
     writer: Option<Writer>,
     performing: Cell<Performing>,

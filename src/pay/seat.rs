@@ -14,6 +14,7 @@ use super::bell::Bell;
 use super::messages::{Letter, Question};
 use super::peers::{Beginning, PeerWatch};
 use super::replies::Replies;
+use super::suspects::Inquiries;
 use super::{Performing, Room};
 use crate::claims::Claims;
 use crate::clock::Clock;
@@ -222,6 +223,7 @@ impl Seat {
             names: RefCell::new(self.names),
             resolved: self.resolved,
             replies: Replies::default(),
+            inquiries: Inquiries::default(),
             bell: Bell::default(),
             writer,
             performing: Cell::new(Performing::No),

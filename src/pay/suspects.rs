@@ -2,6 +2,8 @@
 //! once. What their words mean is decided by one pure function; what becomes of the payment, by the
 //! owner.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,10 +22,44 @@ use crate::table::Key;
 use crate::upstream::NameIndex;
 use crate::wire;
 
+/// Suspect ids that are being asked about, and those whose turn comes: a restart may find thousands
+/// of accepted payments, and a peer that is asked about all of them at once has no connection
+/// left for its clients.
+#[derive(Debug, Default)]
+pub(super) struct Inquiries {
+    open: Cell<usize>,
+    /// At most one for each unsettled payment.
+    queued: RefCell<VecDeque<(Key, UpstreamId)>>,
+}
+
 impl Room {
+    /// Has a suspect id asked about, now or when its turn comes.
+    pub(super) fn inquire(&self, flow: Key, id: UpstreamId) {
+        let open = self.inquiries.open.get();
+        let Some(room) = self.me.upgrade() else {
+            return;
+        };
+        if open >= limits::INQUIRIES_MAX {
+            self.inquiries.queued.borrow_mut().push_back((flow, id));
+            return;
+        }
+        self.inquiries.open.set(open.saturating_add(1));
+        monoio::spawn(room.inquire_in_turn(flow, id));
+    }
+
+    async fn inquire_in_turn(self: Rc<Self>, flow: Key, id: UpstreamId) {
+        let mut next = Some((flow, id));
+        while let Some((flow, id)) = next {
+            Rc::clone(&self).investigate(flow, id).await;
+            next = self.inquiries.queued.borrow_mut().pop_front();
+        }
+        let open = self.inquiries.open.get();
+        self.inquiries.open.set(open.saturating_sub(1));
+    }
+
     /// Asks all peers that are reachable and both processors for a suspect id, all at once, and
     /// tells the owner what they say.
-    pub(super) async fn investigate(self: Rc<Self>, flow: Key, id: UpstreamId) {
+    async fn investigate(self: Rc<Self>, flow: Key, id: UpstreamId) {
         let timeout = match self.config.ack {
             // Four fifths of a client's patience leave the rest for the payment itself.
             Ack::Processed => (self.config.request_timeout * 4 / 5).min(limits::PEER_TIMEOUT),
