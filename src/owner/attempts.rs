@@ -1,21 +1,20 @@
-//! Attempts: each is one send of one payment to one processor, from the slot that it takes to the
-//! answer that ends it, late or not. What its end means for the payment stands in `progress`.
+//! Attempts: each is one send of one payment to one processor, from the slot that it takes to its
+//! end, in time or late. What an answer proves stands in `answers`, what an end means for the
+//! payment in `progress`.
 //!
 //! Keeps I3 (an attempt ends as exactly one of the four outcomes; a late answer replaces Unknown
 //! for its own attempt only) and I4's half of the bargain: an attempt that gave up its slot keeps
 //! its connection until the answer was read or SETTLE_TIMEOUT_MS is over.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::lane::Slot;
 use super::{JournalStanding, Owner};
 use crate::breaker::{Kind, Permit, Ticket, Verdict};
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::events::{Action, AttemptRef, Exchange, Hedge, Lookup, Note, Reason};
+use crate::events::{Action, AttemptRef, Hedge, Lookup, Note, Reason};
 use crate::flow::{HedgeState, Stage};
-use crate::judge::{self, Circumstances, Evidence, Judgement, Question};
-use crate::limits;
+use crate::judge::Question;
 use crate::payment::{Outcome, Processor, UpstreamId};
 use crate::table::Key;
 
@@ -23,14 +22,14 @@ use crate::table::Key;
 #[derive(Debug)]
 pub(super) struct Attempt {
     /// Whose; may name a payment that is settled.
-    flow: Key,
-    id: UpstreamId,
-    processor: Processor,
-    purpose: Purpose,
-    phase: Phase,
-    lease: Lease,
+    pub(super) flow: Key,
+    pub(super) id: UpstreamId,
+    pub(super) processor: Processor,
+    pub(super) purpose: Purpose,
+    pub(super) phase: Phase,
+    pub(super) lease: Lease,
     /// When its first byte was handed over, on the run axis.
-    sent_at: Mono,
+    pub(super) sent_at: Mono,
 }
 
 /// What an attempt is for.
@@ -47,7 +46,7 @@ pub(super) enum Purpose {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// It gets a connection.
     Connecting,
     /// It has one; its Intent is being written.
@@ -62,18 +61,18 @@ enum Phase {
 
 /// What a processor is asked about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Inquiry {
-    question: Question,
+pub(super) struct Inquiry {
+    pub(super) question: Question,
     /// What the processor had answered.
-    status: u16,
+    pub(super) status: u16,
     /// Its GET had shown a charged id when it was asked: one that was proven only meanwhile may
     /// not have had the route when it looked.
-    is_proven: bool,
+    pub(super) is_proven: bool,
 }
 
 /// What an attempt holds besides its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lease {
+pub(super) enum Lease {
     /// A slot of its lane and a ticket of the breaker.
     Held { slot: Slot, ticket: Ticket },
     /// Both were given back; an end changes neither.
@@ -82,20 +81,11 @@ enum Lease {
 
 /// How an attempt ended, for `Owner::end`.
 #[derive(Clone, Copy, Debug)]
-struct End {
-    outcome: Outcome,
-    reason: Reason,
-    verdict: Verdict,
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) reason: Reason,
+    pub(super) verdict: Verdict,
 }
-
-/// This processor's GET was never asked about a charged id.
-const LOOKUP_UNTRIED: u8 = 0;
-/// It is being asked about one.
-const LOOKUP_ASKING: u8 = 1;
-/// It has shown one: its 404 means something.
-const LOOKUP_PROVEN: u8 = 2;
-/// It said 404 about one: it has no such route.
-const LOOKUP_USELESS: u8 = 3;
 
 impl Owner {
     /// Starts an attempt for `flow` at `processor` if a slot and a permit can be had.
@@ -175,63 +165,6 @@ impl Owner {
         }
     }
 
-    /// `attempt`'s exchange ended so.
-    pub fn exchanged(&mut self, attempt: AttemptRef, exchange: Exchange, now: Now) {
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
-        let (phase, processor) = (entry.phase, entry.processor);
-        match (exchange, phase) {
-            (Exchange::NotSent, Phase::Connecting | Phase::Connected) => {
-                self.on_no_connection(attempt, Count::NeverSent, now);
-            }
-            (Exchange::NotSent, Phase::Sent { .. } | Phase::Asking { .. } | Phase::Late { .. }) => {
-                self.on_no_connection(attempt, Count::CountedAsSent, now);
-            }
-            (Exchange::Cut, Phase::Connecting | Phase::Connected) => {
-                // The connection died before a byte of ours was handed over.
-                self.on_no_connection(attempt, Count::NeverSent, now);
-            }
-            (Exchange::Cut, _) => self.on_cut(attempt, now),
-            (
-                Exchange::Answered {
-                    status,
-                    retry_after_secs,
-                },
-                _,
-            ) => {
-                if status == 429 {
-                    self.rest(processor, retry_after_secs, now);
-                }
-                self.on_status(attempt, status, now);
-            }
-        }
-        self.pump(now);
-    }
-
-    /// The processor was asked about `attempt`'s id.
-    pub fn looked_up(&mut self, attempt: AttemptRef, lookup: Lookup, now: Now) {
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
-        let (processor, phase) = (entry.processor, entry.phase);
-        self.note(Note::LookedUp(processor, lookup));
-        self.learn_from(
-            processor,
-            lookup,
-            entry_is_proof(self.attempts.get(attempt.0)),
-        );
-        if let Phase::Asking { inquiry, .. } = phase {
-            if entry_is_proof(self.attempts.get(attempt.0)) {
-                self.attempts.remove(attempt.0);
-                self.wheel.cancel(attempt_token(attempt));
-            } else {
-                self.on_evidence(attempt, inquiry, lookup, now);
-            }
-        }
-        self.pump(now);
-    }
-
     // ---- from the connection to the bytes ----
 
     /// The Intent is durable, or needs no journal: bytes leave.
@@ -307,200 +240,6 @@ impl Owner {
 
     // ---- ends ----
 
-    fn on_no_connection(&mut self, attempt: AttemptRef, count: Count, now: Now) {
-        let end = End {
-            outcome: Outcome::NotSent,
-            reason: Reason::NoConnection,
-            verdict: Verdict::Failure,
-        };
-        let Some(entry) = self.end(attempt, end, now) else {
-            return;
-        };
-        let Some(flow) = self.flows.get_mut(entry.flow) else {
-            return;
-        };
-        match count {
-            Count::NeverSent => flow.on_not_sent(entry.processor),
-            Count::CountedAsSent => flow.on_unsent(entry.processor),
-        }
-        self.after_attempt(entry.flow, attempt, After::Free(entry.processor), now);
-    }
-
-    fn on_cut(&mut self, attempt: AttemptRef, now: Now) {
-        let end = End {
-            outcome: Outcome::Unknown,
-            reason: Reason::Cut,
-            verdict: Verdict::Failure,
-        };
-        let Some(entry) = self.end(attempt, end, now) else {
-            return;
-        };
-        self.after_attempt(entry.flow, attempt, After::Cut(entry.processor), now);
-    }
-
-    fn on_status(&mut self, attempt: AttemptRef, status: u16, now: Now) {
-        let reason = Reason::Status(status);
-        let (judgement, verdict) = judge::judge_status(status);
-        let end = |outcome| End {
-            outcome,
-            reason,
-            verdict,
-        };
-        match judgement {
-            Judgement::Applied => {
-                let Some(entry) = self.end(attempt, end(Outcome::Applied), now) else {
-                    return;
-                };
-                self.prove_lookup(entry.processor, entry.id, now);
-                let requested_at = self
-                    .flows
-                    .get(entry.flow)
-                    .and_then(|flow| flow.requested_at());
-                let Some(requested_at) = requested_at else {
-                    return;
-                };
-                self.after_attempt(
-                    entry.flow,
-                    attempt,
-                    After::Applied(entry.processor, requested_at),
-                    now,
-                );
-            }
-            Judgement::Ask(question) => self.ask(attempt, question, status, now),
-            Judgement::RefusedForGood => {
-                let Some(entry) = self.end(attempt, end(Outcome::Refused), now) else {
-                    return;
-                };
-                self.refused(
-                    entry.flow,
-                    attempt,
-                    After::RefusedForGood(entry.processor),
-                    now,
-                );
-            }
-            Judgement::RefusedResting | Judgement::RefusedBySetup => {
-                let Some(entry) = self.end(attempt, end(Outcome::Refused), now) else {
-                    return;
-                };
-                self.refused(entry.flow, attempt, After::Free(entry.processor), now);
-            }
-            Judgement::Unknown => {
-                let Some(entry) = self.end(attempt, end(Outcome::Unknown), now) else {
-                    return;
-                };
-                self.after_attempt(entry.flow, attempt, After::Silent(entry.processor), now);
-            }
-        }
-    }
-
-    /// The answer alone does not tell: the processor's own record must.
-    fn ask(&mut self, attempt: AttemptRef, question: Question, status: u16, now: Now) {
-        let until = now.run.after(self.settings.attempt_timeout);
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
-        if self.flows.get(entry.flow).is_none() {
-            // The payment is settled; the loser of a race needs no proof.
-            let outcome = match question {
-                Question::WhyUnprocessable => Outcome::Applied,
-                Question::WhetherCharged => Outcome::Unknown,
-            };
-            let (_, verdict) = judge::judge_status(status);
-            self.end(
-                attempt,
-                End {
-                    outcome,
-                    reason: Reason::Status(status),
-                    verdict,
-                },
-                now,
-            );
-            return;
-        }
-        let (processor, id) = (entry.processor, entry.id);
-        let is_proven = self.lookup_is_proven(processor);
-        let inquiry = Inquiry {
-            question,
-            status,
-            is_proven,
-        };
-        if let Some(entry) = self.attempts.get_mut(attempt.0) {
-            entry.phase = Phase::Asking { inquiry, until };
-        }
-        self.actions.push_back(Action::Lookup {
-            attempt,
-            processor,
-            id,
-        });
-        self.arm_attempt(attempt, until, now);
-    }
-
-    fn on_evidence(&mut self, attempt: AttemptRef, inquiry: Inquiry, lookup: Lookup, now: Now) {
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
-        let Inquiry {
-            question,
-            status,
-            is_proven,
-        } = inquiry;
-        let (key, processor) = (entry.flow, entry.processor);
-        let flow = self.flows.get(key);
-        let circumstances = Circumstances {
-            lookup_is_proven: is_proven,
-            others_unanswered: flow.is_some_and(|flow| flow.unresolved(processor) > 1),
-        };
-        let is_ours = |at: UnixMillis| flow.is_some_and(|flow| flow.has_sent(at));
-        let evidence = judge::judge_lookup(question, lookup, circumstances, is_ours);
-        let (_, verdict) = judge::judge_status(status);
-        let outcome = match evidence {
-            Evidence::Ours(_) => Outcome::Applied,
-            Evidence::NotCharged | Evidence::NotChargedForGood => Outcome::Refused,
-            // Whoever charged it, this attempt did not.
-            Evidence::Foreign(_) => Outcome::Refused,
-            Evidence::Nothing => Outcome::Unknown,
-        };
-        let end = End {
-            outcome,
-            reason: Reason::Status(status),
-            verdict,
-        };
-        if self.end(attempt, end, now).is_none() {
-            return;
-        }
-        match evidence {
-            Evidence::Ours(at) => {
-                self.after_attempt(key, attempt, After::Applied(processor, at), now);
-            }
-            Evidence::Foreign(at) => {
-                self.after_attempt(key, attempt, After::Foreign(processor, at), now);
-            }
-            Evidence::NotCharged => self.refused(key, attempt, After::Free(processor), now),
-            Evidence::NotChargedForGood => {
-                self.refused(key, attempt, After::RefusedForGood(processor), now);
-            }
-            Evidence::Nothing => self.after_attempt(key, attempt, After::Silent(processor), now),
-        }
-    }
-
-    /// One attempt was refused; whether the payment is depends on the others (I3).
-    fn refused(&mut self, key: Key, attempt: AttemptRef, after: After, now: Now) {
-        let processor = match after {
-            After::Free(processor) | After::RefusedForGood(processor) => processor,
-            After::Applied(..) | After::Foreign(..) | After::Cut(_) | After::Silent(_) => return,
-        };
-        let Some(flow) = self.flows.get_mut(key) else {
-            return;
-        };
-        flow.on_refused(processor);
-        let after = if flow.unresolved(processor) > 0 {
-            After::Silent(processor)
-        } else {
-            after
-        };
-        self.after_attempt(key, attempt, after, now);
-    }
-
     /// Time is up for `attempt` on the run axis, or its timer came early.
     pub(super) fn on_attempt_due(&mut self, attempt: AttemptRef, now: Now) {
         let Some(entry) = self.attempts.get(attempt.0) else {
@@ -572,7 +311,7 @@ impl Owner {
     }
 
     /// Takes the attempt out, gives back what it held, and notes how it ended.
-    fn end(&mut self, attempt: AttemptRef, end: End, now: Now) -> Option<Attempt> {
+    pub(super) fn end(&mut self, attempt: AttemptRef, end: End, now: Now) -> Option<Attempt> {
         let entry = self.attempts.remove(attempt.0)?;
         self.wheel.cancel(attempt_token(attempt));
         let processor = entry.processor;
@@ -621,79 +360,6 @@ impl Owner {
         self.note_transition(processor, transition);
     }
 
-    fn rest(&mut self, processor: Processor, retry_after_secs: Option<u32>, now: Now) {
-        let span = Duration::from_secs(u64::from(retry_after_secs.unwrap_or(1)));
-        let span = span.min(limits::REST_MAX);
-        let transition = self.processors.breaker(processor).rest(now.mono, span);
-        self.note_transition(processor, transition);
-    }
-
-    // ---- what the lookup route is worth ----
-
-    fn lookup_is_proven(&self, processor: Processor) -> bool {
-        self.processors
-            .lookups
-            .get(processor)
-            .load(Ordering::Relaxed)
-            == LOOKUP_PROVEN
-    }
-
-    /// Asks once for the first id that `processor` charged.
-    fn prove_lookup(&mut self, processor: Processor, id: UpstreamId, now: Now) {
-        let state = self.processors.lookups.get(processor);
-        let swap = state.compare_exchange(
-            LOOKUP_UNTRIED,
-            LOOKUP_ASKING,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        if swap.is_err() {
-            return;
-        }
-        let until = now.run.after(self.settings.attempt_timeout);
-        let inquiry = Inquiry {
-            question: Question::WhetherCharged,
-            status: 200,
-            is_proven: false,
-        };
-        let attempt = AttemptRef(self.attempts.insert(Attempt {
-            flow: Key {
-                slot: u32::MAX,
-                generation: u32::MAX,
-            },
-            id,
-            processor,
-            purpose: Purpose::Proof,
-            phase: Phase::Asking { inquiry, until },
-            lease: Lease::Returned,
-            sent_at: now.run,
-        }));
-        self.actions.push_back(Action::Lookup {
-            attempt,
-            processor,
-            id,
-        });
-        self.arm_attempt(attempt, until, now);
-    }
-
-    fn learn_from(&self, processor: Processor, lookup: Lookup, is_proof: bool) {
-        let state = self.processors.lookups.get(processor);
-        match lookup {
-            Lookup::Stored { .. } => state.store(LOOKUP_PROVEN, Ordering::Relaxed),
-            Lookup::NotFound if is_proof => state.store(LOOKUP_USELESS, Ordering::Relaxed),
-            Lookup::NoAnswer if is_proof => {
-                // Another id may be asked about; a proof that came meanwhile stays.
-                let _ = state.compare_exchange(
-                    LOOKUP_ASKING,
-                    LOOKUP_UNTRIED,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
-            }
-            Lookup::NotFound | Lookup::NoAnswer => {}
-        }
-    }
-
     // ---- questions of the other parts ----
 
     pub(super) fn processor_of(&self, attempt: AttemptRef) -> Option<Processor> {
@@ -715,17 +381,10 @@ impl Owner {
 
     /// Arms the attempt's timer for a time on the run axis. The run axis only falls behind, so
     /// the timer may come early, never late.
-    fn arm_attempt(&mut self, attempt: AttemptRef, until: Mono, now: Now) {
+    pub(super) fn arm_attempt(&mut self, attempt: AttemptRef, until: Mono, now: Now) {
         self.wheel
             .arm(attempt_token(attempt), now.mono.after(until.since(now.run)));
     }
-}
-
-/// Whether bytes had been counted as sent when it turned out that none were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
-    NeverSent,
-    CountedAsSent,
 }
 
 /// What the end of an attempt means for its payment.
@@ -743,10 +402,6 @@ pub(super) enum After {
     Cut(Processor),
     /// This attempt proves nothing yet: send it again after a pause.
     Silent(Processor),
-}
-
-fn entry_is_proof(entry: Option<&Attempt>) -> bool {
-    entry.is_some_and(|entry| entry.purpose == Purpose::Proof)
 }
 
 /// Timer tokens: payments are even, attempts are odd.

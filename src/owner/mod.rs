@@ -3,7 +3,7 @@
 //! socket, a file or a clock, so the whole of it runs in a seeded simulation.
 //!
 //! - `mod.rs` takes payments in and answers questions about them;
-//! - `attempts.rs` starts, times and ends attempts;
+//! - `attempts.rs` starts, times and ends attempts, `answers.rs` says what was seen of them;
 //! - `planning.rs`, `progress.rs` and `settling.rs` move a payment from one stage to the next until
 //!   it is settled;
 //! - `timers.rs` acts when a time has come;
@@ -13,6 +13,7 @@
 //! means for the payment, by `flow`), I5 (records before deeds), I6 (the ledger grows with Applied
 //! verdicts alone) and I8.
 
+mod answers;
 mod attempts;
 mod lane;
 mod planning;

@@ -1,0 +1,374 @@
+//! What becomes of an attempt by what was seen of it: an answer, a cut, or the processor's own
+//! record. `judge` says what a status proves; here it meets the attempt and its payment.
+//!
+//! Keeps I3: an attempt ends as exactly one of the four outcomes, a late answer replaces Unknown
+//! for its own attempt only, and a payment is refused only when all its attempts there were.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Owner;
+use super::attempts::{After, Attempt, End, Inquiry, Lease, Phase, Purpose, attempt_token};
+use crate::breaker::Verdict;
+use crate::clock::{Now, UnixMillis};
+use crate::events::{Action, AttemptRef, Exchange, Lookup, Note, Reason};
+use crate::judge::{self, Circumstances, Evidence, Judgement, Question};
+use crate::limits;
+use crate::payment::{Outcome, Processor, UpstreamId};
+use crate::table::Key;
+
+/// This processor's GET was never asked about a charged id.
+const LOOKUP_UNTRIED: u8 = 0;
+/// It is being asked about one.
+const LOOKUP_ASKING: u8 = 1;
+/// It has shown one: its 404 means something.
+const LOOKUP_PROVEN: u8 = 2;
+/// It said 404 about one: it has no such route.
+const LOOKUP_USELESS: u8 = 3;
+
+impl Owner {
+    // ---- events ----
+
+    /// `attempt`'s exchange ended so.
+    pub fn exchanged(&mut self, attempt: AttemptRef, exchange: Exchange, now: Now) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let (phase, processor) = (entry.phase, entry.processor);
+        match (exchange, phase) {
+            (Exchange::NotSent, Phase::Connecting | Phase::Connected) => {
+                self.on_no_connection(attempt, Count::NeverSent, now);
+            }
+            (Exchange::NotSent, Phase::Sent { .. } | Phase::Asking { .. } | Phase::Late { .. }) => {
+                self.on_no_connection(attempt, Count::CountedAsSent, now);
+            }
+            (Exchange::Cut, Phase::Connecting | Phase::Connected) => {
+                // The connection died before a byte of ours was handed over.
+                self.on_no_connection(attempt, Count::NeverSent, now);
+            }
+            (Exchange::Cut, _) => self.on_cut(attempt, now),
+            (
+                Exchange::Answered {
+                    status,
+                    retry_after_secs,
+                },
+                _,
+            ) => {
+                if status == 429 {
+                    self.rest(processor, retry_after_secs, now);
+                }
+                self.on_status(attempt, status, now);
+            }
+        }
+        self.pump(now);
+    }
+
+    /// The processor was asked about `attempt`'s id.
+    pub fn looked_up(&mut self, attempt: AttemptRef, lookup: Lookup, now: Now) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let (processor, phase) = (entry.processor, entry.phase);
+        self.note(Note::LookedUp(processor, lookup));
+        self.learn_from(
+            processor,
+            lookup,
+            entry_is_proof(self.attempts.get(attempt.0)),
+        );
+        if let Phase::Asking { inquiry, .. } = phase {
+            if entry_is_proof(self.attempts.get(attempt.0)) {
+                self.attempts.remove(attempt.0);
+                self.wheel.cancel(attempt_token(attempt));
+            } else {
+                self.on_evidence(attempt, inquiry, lookup, now);
+            }
+        }
+        self.pump(now);
+    }
+
+    // ---- ends ----
+
+    fn on_no_connection(&mut self, attempt: AttemptRef, count: Count, now: Now) {
+        let end = End {
+            outcome: Outcome::NotSent,
+            reason: Reason::NoConnection,
+            verdict: Verdict::Failure,
+        };
+        let Some(entry) = self.end(attempt, end, now) else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(entry.flow) else {
+            return;
+        };
+        match count {
+            Count::NeverSent => flow.on_not_sent(entry.processor),
+            Count::CountedAsSent => flow.on_unsent(entry.processor),
+        }
+        self.after_attempt(entry.flow, attempt, After::Free(entry.processor), now);
+    }
+
+    fn on_cut(&mut self, attempt: AttemptRef, now: Now) {
+        let end = End {
+            outcome: Outcome::Unknown,
+            reason: Reason::Cut,
+            verdict: Verdict::Failure,
+        };
+        let Some(entry) = self.end(attempt, end, now) else {
+            return;
+        };
+        self.after_attempt(entry.flow, attempt, After::Cut(entry.processor), now);
+    }
+
+    fn on_status(&mut self, attempt: AttemptRef, status: u16, now: Now) {
+        let reason = Reason::Status(status);
+        let (judgement, verdict) = judge::judge_status(status);
+        let end = |outcome| End {
+            outcome,
+            reason,
+            verdict,
+        };
+        match judgement {
+            Judgement::Applied => {
+                let Some(entry) = self.end(attempt, end(Outcome::Applied), now) else {
+                    return;
+                };
+                self.prove_lookup(entry.processor, entry.id, now);
+                let requested_at = self
+                    .flows
+                    .get(entry.flow)
+                    .and_then(|flow| flow.requested_at());
+                let Some(requested_at) = requested_at else {
+                    return;
+                };
+                self.after_attempt(
+                    entry.flow,
+                    attempt,
+                    After::Applied(entry.processor, requested_at),
+                    now,
+                );
+            }
+            Judgement::Ask(question) => self.ask(attempt, question, status, now),
+            Judgement::RefusedForGood => {
+                let Some(entry) = self.end(attempt, end(Outcome::Refused), now) else {
+                    return;
+                };
+                self.refused(
+                    entry.flow,
+                    attempt,
+                    After::RefusedForGood(entry.processor),
+                    now,
+                );
+            }
+            Judgement::RefusedResting | Judgement::RefusedBySetup => {
+                let Some(entry) = self.end(attempt, end(Outcome::Refused), now) else {
+                    return;
+                };
+                self.refused(entry.flow, attempt, After::Free(entry.processor), now);
+            }
+            Judgement::Unknown => {
+                let Some(entry) = self.end(attempt, end(Outcome::Unknown), now) else {
+                    return;
+                };
+                self.after_attempt(entry.flow, attempt, After::Silent(entry.processor), now);
+            }
+        }
+    }
+
+    /// The answer alone does not tell: the processor's own record must.
+    fn ask(&mut self, attempt: AttemptRef, question: Question, status: u16, now: Now) {
+        let until = now.run.after(self.settings.attempt_timeout);
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        if self.flows.get(entry.flow).is_none() {
+            // The payment is settled; the loser of a race needs no proof.
+            let outcome = match question {
+                Question::WhyUnprocessable => Outcome::Applied,
+                Question::WhetherCharged => Outcome::Unknown,
+            };
+            let (_, verdict) = judge::judge_status(status);
+            self.end(
+                attempt,
+                End {
+                    outcome,
+                    reason: Reason::Status(status),
+                    verdict,
+                },
+                now,
+            );
+            return;
+        }
+        let (processor, id) = (entry.processor, entry.id);
+        let is_proven = self.lookup_is_proven(processor);
+        let inquiry = Inquiry {
+            question,
+            status,
+            is_proven,
+        };
+        if let Some(entry) = self.attempts.get_mut(attempt.0) {
+            entry.phase = Phase::Asking { inquiry, until };
+        }
+        self.actions.push_back(Action::Lookup {
+            attempt,
+            processor,
+            id,
+        });
+        self.arm_attempt(attempt, until, now);
+    }
+
+    pub(super) fn on_evidence(
+        &mut self,
+        attempt: AttemptRef,
+        inquiry: Inquiry,
+        lookup: Lookup,
+        now: Now,
+    ) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let Inquiry {
+            question,
+            status,
+            is_proven,
+        } = inquiry;
+        let (key, processor) = (entry.flow, entry.processor);
+        let flow = self.flows.get(key);
+        let circumstances = Circumstances {
+            lookup_is_proven: is_proven,
+            others_unanswered: flow.is_some_and(|flow| flow.unresolved(processor) > 1),
+        };
+        let is_ours = |at: UnixMillis| flow.is_some_and(|flow| flow.has_sent(at));
+        let evidence = judge::judge_lookup(question, lookup, circumstances, is_ours);
+        let (_, verdict) = judge::judge_status(status);
+        let outcome = match evidence {
+            Evidence::Ours(_) => Outcome::Applied,
+            Evidence::NotCharged | Evidence::NotChargedForGood => Outcome::Refused,
+            // Whoever charged it, this attempt did not.
+            Evidence::Foreign(_) => Outcome::Refused,
+            Evidence::Nothing => Outcome::Unknown,
+        };
+        let end = End {
+            outcome,
+            reason: Reason::Status(status),
+            verdict,
+        };
+        if self.end(attempt, end, now).is_none() {
+            return;
+        }
+        match evidence {
+            Evidence::Ours(at) => {
+                self.after_attempt(key, attempt, After::Applied(processor, at), now);
+            }
+            Evidence::Foreign(at) => {
+                self.after_attempt(key, attempt, After::Foreign(processor, at), now);
+            }
+            Evidence::NotCharged => self.refused(key, attempt, After::Free(processor), now),
+            Evidence::NotChargedForGood => {
+                self.refused(key, attempt, After::RefusedForGood(processor), now);
+            }
+            Evidence::Nothing => self.after_attempt(key, attempt, After::Silent(processor), now),
+        }
+    }
+
+    /// One attempt was refused; whether the payment is depends on the others (I3).
+    fn refused(&mut self, key: Key, attempt: AttemptRef, after: After, now: Now) {
+        let processor = match after {
+            After::Free(processor) | After::RefusedForGood(processor) => processor,
+            After::Applied(..) | After::Foreign(..) | After::Cut(_) | After::Silent(_) => return,
+        };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
+        flow.on_refused(processor);
+        let after = if flow.unresolved(processor) > 0 {
+            After::Silent(processor)
+        } else {
+            after
+        };
+        self.after_attempt(key, attempt, after, now);
+    }
+
+    fn rest(&mut self, processor: Processor, retry_after_secs: Option<u32>, now: Now) {
+        let span = Duration::from_secs(u64::from(retry_after_secs.unwrap_or(1)));
+        let span = span.min(limits::REST_MAX);
+        let transition = self.processors.breaker(processor).rest(now.mono, span);
+        self.note_transition(processor, transition);
+    }
+
+    // ---- what the lookup route is worth ----
+
+    fn lookup_is_proven(&self, processor: Processor) -> bool {
+        self.processors
+            .lookups
+            .get(processor)
+            .load(Ordering::Relaxed)
+            == LOOKUP_PROVEN
+    }
+
+    /// Asks once for the first id that `processor` charged.
+    fn prove_lookup(&mut self, processor: Processor, id: UpstreamId, now: Now) {
+        let state = self.processors.lookups.get(processor);
+        let swap = state.compare_exchange(
+            LOOKUP_UNTRIED,
+            LOOKUP_ASKING,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if swap.is_err() {
+            return;
+        }
+        let until = now.run.after(self.settings.attempt_timeout);
+        let inquiry = Inquiry {
+            question: Question::WhetherCharged,
+            status: 200,
+            is_proven: false,
+        };
+        let attempt = AttemptRef(self.attempts.insert(Attempt {
+            flow: Key {
+                slot: u32::MAX,
+                generation: u32::MAX,
+            },
+            id,
+            processor,
+            purpose: Purpose::Proof,
+            phase: Phase::Asking { inquiry, until },
+            lease: Lease::Returned,
+            sent_at: now.run,
+        }));
+        self.actions.push_back(Action::Lookup {
+            attempt,
+            processor,
+            id,
+        });
+        self.arm_attempt(attempt, until, now);
+    }
+
+    pub(super) fn learn_from(&self, processor: Processor, lookup: Lookup, is_proof: bool) {
+        let state = self.processors.lookups.get(processor);
+        match lookup {
+            Lookup::Stored { .. } => state.store(LOOKUP_PROVEN, Ordering::Relaxed),
+            Lookup::NotFound if is_proof => state.store(LOOKUP_USELESS, Ordering::Relaxed),
+            Lookup::NoAnswer if is_proof => {
+                // Another id may be asked about; a proof that came meanwhile stays.
+                let _ = state.compare_exchange(
+                    LOOKUP_ASKING,
+                    LOOKUP_UNTRIED,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+            }
+            Lookup::NotFound | Lookup::NoAnswer => {}
+        }
+    }
+}
+
+/// Whether bytes had been counted as sent when it turned out that none were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    NeverSent,
+    CountedAsSent,
+}
+
+fn entry_is_proof(entry: Option<&Attempt>) -> bool {
+    entry.is_some_and(|entry| entry.purpose == Purpose::Proof)
+}
