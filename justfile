@@ -22,6 +22,14 @@ test-epoll:
 soak *parts:
     scripts/soak {{ parts }}
 
+# more seeds of the simulated world; WORLD_SEED=7 shows all that happens in one
+world seeds="10000":
+    WORLD_SEEDS={{ seeds }} cargo test --test world
+
+# breaks one rule after the other: does the simulated world notice?
+prove-world *words:
+    scripts/prove-world {{ words }}
+
 # two processors and p99, ready for curl
 demo:
     cargo run --release -- demo

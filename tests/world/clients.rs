@@ -141,7 +141,7 @@ impl World {
             payment,
             reply_to,
             trace: None,
-            standing: Standing::Own,
+            standing: self.standing(),
         };
         self.tell(|_| {
             format!(
@@ -150,6 +150,13 @@ impl World {
             )
         });
         self.tell_owner(core, |owner, now| owner.arrive(arrival, now));
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self.plan.has_peer {
+            true => Standing::Suspect,
+            false => Standing::Own,
+        }
     }
 
     /// The owner on `core` answers.
@@ -179,6 +186,7 @@ impl World {
             latest - since
         );
         self.clients[client].state = Waits::Told(answer);
+        self.seen.insert(format!("answered {answer:?}"));
         let id = self.clients[client].payment.id;
         self.check_answer(core, id, answer);
         self.stories.get_mut(&id).unwrap().told(answer);

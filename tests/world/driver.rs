@@ -52,7 +52,10 @@ impl World {
             Action::Close { attempt } => {
                 self.cores[core].links.remove(&attempt);
             }
-            Action::Investigate { .. } => panic!("nothing is suspect without peers"),
+            Action::Investigate { flow, id } => {
+                let delay = self.luck.within(50..=40 * MS);
+                self.schedule(delay, Event::Investigated { core, flow, id });
+            }
             Action::Append { record } => self.append(core, &record, now),
             Action::Answer { to, answer } => self.answer(core, to, answer),
             Action::Note(note) => self.note(core, note),
@@ -68,8 +71,8 @@ impl World {
         };
         let asking = Link::Asking {
             request,
-            processor,
             id,
+            is_proven: *self.proven.get(processor),
         };
         self.cores[core].links.insert(attempt, (processor, asking));
         let site = self.sites.get(processor);
@@ -245,6 +248,21 @@ impl World {
     }
 
     fn note(&mut self, core: usize, note: Note) {
+        let seen = match note {
+            Note::AttemptEnded {
+                outcome, reason, ..
+            } => format!("{outcome:?} by {reason:?}"),
+            Note::LateAnswer(_) => "a late answer".to_owned(),
+            Note::Duplicate(status) => format!("a duplicate of one {status:?}"),
+            Note::Settled { status, .. } => format!("settled as {status:?}"),
+            Note::Foreign { .. } => "charged by somebody else".to_owned(),
+            Note::Shed(shed) => format!("shed for {shed:?}"),
+            Note::Hedge(_, hedge) => format!("a hedge {hedge:?}"),
+            Note::Resent(_) => "sent again".to_owned(),
+            Note::LookedUp(..) => "looked up".to_owned(),
+            Note::Breaker(_, transition) => format!("{transition:?}"),
+        };
+        self.seen.insert(seen);
         if let Note::Settled {
             id,
             status,

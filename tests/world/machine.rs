@@ -24,8 +24,9 @@ pub(crate) enum Link {
     /// The request was answered by this status, and the processor is asked about its id.
     Asking {
         request: Option<(usize, u16)>,
-        processor: Processor,
         id: UpstreamId,
+        /// The processor's GET had shown a charged id before.
+        is_proven: bool,
     },
 }
 
@@ -43,7 +44,7 @@ pub(crate) struct Machine {
     pub(crate) stalled_in_all: u64,
     stalled: u64,
     pub(crate) unnoticed: u64,
-    /// Ticks in a row that left something due.
+    /// Ticks in a row that did nothing and left something due.
     overdue: u32,
     /// What the ledger must hold.
     pub(crate) charged: PerProcessor<Totals>,
@@ -108,20 +109,27 @@ impl World {
         let now = self.now(core);
         self.look_at_breakers(now);
         let due = self.cores[core].owner.tick(now);
+        let steps = self.steps;
         if !self.perform(core, now) {
             return;
         }
+        // `perform` counts one more step than there were actions.
+        let is_idle = self.steps == steps + 1;
         let machine = &mut self.cores[core];
         let next = machine.owner.next_timer();
         let is_overdue = next.is_some_and(|next| next <= now.mono);
-        machine.overdue = if is_overdue { machine.overdue + 1 } else { 0 };
+        machine.overdue = if is_overdue && is_idle {
+            machine.overdue + 1
+        } else {
+            0
+        };
         assert!(
             machine.overdue < 4,
             "I8: a timer that stays due makes the core spin"
         );
         let house = now.mono.after(limits::HOUSEKEEPING_INTERVAL);
-        let is_idle = machine.owner.pending() == 0;
-        let due = [due, next, (!is_idle).then_some(house)];
+        let is_empty = machine.owner.pending() == 0;
+        let due = [due, next, (!is_empty).then_some(house)];
         machine.tick_at = due
             .into_iter()
             .flatten()

@@ -37,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) stalls: u64,
     pub(crate) wall_steps: u64,
     pub(crate) foreign: u64,
+    /// Another instance shares the ids, so that every one of them is suspect.
+    pub(crate) has_peer: bool,
     pub(crate) moods: u64,
     /// Per processor: whether `GET /payments/{id}` is there.
     pub(crate) has_lookup: [bool; 2],
@@ -51,7 +53,7 @@ impl Plan {
         let cores = if is_crowd { 1 } else { pick_cores(luck) };
         let is_journalled = journal == Journalling::On;
         let crashes = if is_journalled && luck.chance(80) {
-            luck.within(1..=3)
+            luck.within(1..=5)
         } else {
             0
         };
@@ -79,9 +81,9 @@ impl Plan {
                 pick_cores(luck)
             },
             ids: if is_crowd {
-                luck.within(40..=70)
+                luck.within(60..=200)
             } else {
-                luck.within(2..=14)
+                luck.within(2..=24)
             },
             posts_max: luck.pick(&[1, 2, 4]),
             span: luck.pick(&[SECOND / 4, SECOND, 4 * SECOND]),
@@ -91,13 +93,14 @@ impl Plan {
             },
             mail: 0..=luck.pick(&[20, 2 * MS, 20 * MS]),
             mailbox_max: luck.pick(&[1, 4, 64]),
-            crashes: (0..crashes).map(|_| luck.within(1..=400)).collect(),
+            crashes: (0..crashes).map(|_| luck.within(1..=600)).collect(),
             torn_tails: luck.chance(50),
             journal_fails: is_journalled && luck.chance(10),
             purges: often(luck, 25, 2),
             stalls: often(luck, 30, 4),
             wall_steps: often(luck, 30, 3),
             foreign: often(luck, 30, 3),
+            has_peer: luck.chance(20),
             moods: luck.within(0..=6),
             has_lookup: [luck.chance(75), luck.chance(75)],
         }

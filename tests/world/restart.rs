@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use p99::claims::Claims;
-use p99::events::Standing;
 use p99::journal::replay::{self, State};
 use p99::owner::{Owner, Processors, Restored};
 use p99::payment::{CoreCount, PerProcessor, Processor, Status, Totals};
@@ -64,6 +63,8 @@ impl World {
         self.processors = Arc::new(Processors::new(self.plan.breaker));
         self.crash_at = self.plan.crashes.pop().map(|after| self.steps + after);
         let process = self.process;
+        let standing = self.standing();
+        self.seen.insert("a restart".to_owned());
         let mut pendings = Vec::new();
         for mut state in states {
             disk::age(&mut state, self.wall());
@@ -86,9 +87,7 @@ impl World {
                     story.minted = Some(open.requested_at);
                 }
                 self.tell(|_| format!("    core {core}: {restored:?}"));
-                if !self.tell_owner(core, |owner, now| {
-                    owner.restore(&restored, Standing::Own, now)
-                }) {
+                if !self.tell_owner(core, |owner, now| owner.restore(&restored, standing, now)) {
                     return;
                 }
             }

@@ -1,13 +1,14 @@
 //! The world: a virtual clock, an agenda of what will happen, clients, cores, disks and two odd
 //! processors. Everything that happens is one event; after each of them the invariants are checked.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use p99::clock::UnixMillis;
 use p99::events::{Answer, AttemptRef, Exchange, Lookup};
 use p99::owner::Processors;
 use p99::payment::{CoreCount, Payment, PerProcessor, Processor, UpstreamId};
+use p99::table::Key;
 
 use crate::clients::Client;
 use crate::luck::Luck;
@@ -77,6 +78,14 @@ pub(crate) enum Event {
         core: usize,
     },
     Mood(Processor, Mood),
+    /// A peer takes an id.
+    Hold(usize),
+    /// What is known elsewhere of a suspect id.
+    Investigated {
+        core: usize,
+        flow: Key,
+        id: UpstreamId,
+    },
     Foreign {
         processor: Processor,
         id: usize,
@@ -147,6 +156,8 @@ pub(crate) struct World {
     pub(crate) handed_over: BTreeMap<(usize, usize), usize>,
     /// What the disks of a process that died left behind.
     pub(crate) remains: Vec<p99::journal::replay::State>,
+    /// What happened at least once, so that a world in which nothing goes wrong is noticed.
+    pub(crate) seen: BTreeSet<String>,
     /// The last things that happened, when somebody wants to read them.
     pub(crate) trace: Option<VecDeque<String>>,
 }
@@ -183,6 +194,7 @@ impl World {
             replies: BTreeMap::new(),
             handed_over: BTreeMap::new(),
             remains: Vec::new(),
+            seen: BTreeSet::new(),
             trace: is_traced.then(VecDeque::new),
         };
         world.tell(|world| format!("{:#?}", world.plan));
@@ -308,6 +320,8 @@ impl World {
             Event::SyncFailed { core } => self.sync_failed(core),
             Event::Mood(processor, mood) => self.sites.get_mut(processor).mood = mood,
             Event::Foreign { processor, id } => self.plant(processor, id),
+            Event::Hold(id) => self.hold(id),
+            Event::Investigated { core, flow, id } => self.investigated(core, flow, id),
             Event::Purge => self.purge(),
             Event::Stall { core, span } => self.stall(core, span),
             Event::StepWall(span) => self.wall_step += span,
@@ -327,6 +341,7 @@ fn core_of(event: Event) -> Option<usize> {
         | Event::Exchanged { core, .. }
         | Event::Read { core, .. }
         | Event::LookedUp { core, .. }
+        | Event::Investigated { core, .. }
         | Event::Synced { core }
         | Event::SyncFailed { core } => Some(core),
         Event::Post(_)
@@ -334,6 +349,7 @@ fn core_of(event: Event) -> Option<usize> {
         | Event::LateInsert(_)
         | Event::Mood(..)
         | Event::Foreign { .. }
+        | Event::Hold(_)
         | Event::Purge
         | Event::Stall { .. }
         | Event::StepWall(_)

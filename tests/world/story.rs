@@ -24,6 +24,8 @@ pub(crate) struct Story {
     pub(crate) is_charged: bool,
     /// It was settled when ledger and claims were purged: nothing is known of it any more.
     pub(crate) is_purged: bool,
+    /// A peer took it and is going to charge it, or has.
+    pub(crate) is_held: bool,
     /// How it ended, as far as p99 says.
     pub(crate) settled: Option<Status>,
     /// The wall clock when the last time for it was minted.

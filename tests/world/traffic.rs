@@ -2,7 +2,7 @@
 
 use p99::clock::Now;
 use p99::events::{AttemptRef, Exchange, Lookup};
-use p99::payment::{Processor, UpstreamId};
+use p99::payment::UpstreamId;
 
 use crate::machine::Link;
 use crate::simulation::{Event, Request, World};
@@ -28,6 +28,7 @@ impl World {
             return;
         }
         self.check_intent(core, id, processor, sent);
+        self.check_peer(id, processor);
         let number = self.requests.len();
         let story = self.stories.get_mut(&id).unwrap();
         if self.cores[core].disk.is_none() && !story.has_unresolved(processor) {
@@ -135,8 +136,8 @@ impl World {
                 // The owner may ask for it at once.
                 let link = Link::Asking {
                     request: Some((request, status)),
-                    processor,
                     id,
+                    is_proven: false,
                 };
                 self.cores[core].links.insert(attempt, (processor, link));
             }
@@ -167,8 +168,14 @@ impl World {
     }
 
     pub(crate) fn looked_up(&mut self, core: usize, attempt: AttemptRef, lookup: Lookup) {
-        let Some((processor, Link::Asking { request, id, .. })) =
-            self.cores[core].links.get(&attempt).copied()
+        let Some((
+            processor,
+            Link::Asking {
+                request,
+                id,
+                is_proven,
+            },
+        )) = self.cores[core].links.get(&attempt).copied()
         else {
             return;
         };
@@ -176,23 +183,12 @@ impl World {
         match (lookup, request) {
             (Lookup::Stored { .. }, _) => *self.proven.get_mut(processor) = true,
             (Lookup::NotFound, Some((request, status))) => {
-                let is_proof = status == 422 || *self.proven.get(processor);
+                let is_proof = status == 422 || is_proven;
                 let story = self.stories.get_mut(&id).unwrap();
                 story.not_found(request, processor, is_proof);
             }
             (Lookup::NotFound, None) | (Lookup::NoAnswer, _) => {}
         }
         self.tell_owner(core, |owner, now| owner.looked_up(attempt, lookup, now));
-    }
-
-    /// Somebody else charges an id.
-    pub(crate) fn plant(&mut self, processor: Processor, id: usize) {
-        let payment = self.ids[id];
-        let row = Row {
-            amount: payment.amount,
-            requested_at: self.long_ago(),
-            is_ours: false,
-        };
-        self.sites.get_mut(processor).insert(payment.id, row);
     }
 }

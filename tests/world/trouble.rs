@@ -30,6 +30,10 @@ impl World {
             let id = self.luck.within(0..=self.plan.ids - 1);
             let id = usize::try_from(id).unwrap();
             self.schedule_at(at, Event::Foreign { processor, id });
+            let held_at = self.luck.within(0..=at);
+            if self.plan.has_peer {
+                self.schedule_at(held_at, Event::Hold(id));
+            }
         }
         for _ in 0..self.plan.purges {
             let at = self.luck.within(0..=span);
