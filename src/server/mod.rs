@@ -168,7 +168,8 @@ impl Core {
         while self.turn() < over {
             self.deadlines.end_idle();
             // A payment cannot settle any more once the journal failed: replay goes on with it.
-            let is_quiet = self.room.pending_payments() == 0 || self.room.has_failed();
+            let is_settled = self.room.pending_payments() == 0 || self.room.has_failed();
+            let is_quiet = self.deadlines.is_empty() && is_settled;
             self.lifecycle.tell_quiet(self.room.core, is_quiet);
             // Another core may still hand payments over to this one.
             if self.lifecycle.is_all_quiet() {
