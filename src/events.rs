@@ -120,7 +120,8 @@ pub enum Action {
         attempt: AttemptRef,
         /// Where to.
         processor: Processor,
-        /// Never a pooled one: a hedge must not queue behind a stuck connection.
+        /// Never a pooled one: a hedge must not queue behind a stuck connection, nor a re-send meet
+        /// another dead one.
         fresh: bool,
     },
     /// The connected but unused connection of `attempt` goes back; a connect under way is ended.

@@ -122,7 +122,8 @@ impl Owner {
             lease: Lease::Held { slot, ticket },
             sent_at: now.run,
         }));
-        let fresh = purpose == Purpose::Hedge;
+        // Where one pooled connection was cut the others are likely dead too.
+        let fresh = matches!(purpose, Purpose::Hedge | Purpose::Resend);
         self.actions.push_back(Action::Connect {
             attempt,
             processor,
