@@ -74,9 +74,14 @@ macro_rules! on_both_drivers_together {
 /// One test without its attribute, and its name.
 type Body = (&'static str, fn(&str));
 
-/// Runs these bodies at once; `ONLY=part-of-a-name` chooses among them.
+/// Runs these bodies at once; `ONLY=part-of-a-name` chooses among them, `LOG=debug` shows what they
+/// log.
 fn run_together(driver: &'static str, bodies: &[Body]) {
     let only = std::env::var("ONLY").unwrap_or_default();
+    if let Ok(filter) = std::env::var("LOG") {
+        // The second test of a process finds it started.
+        let _ = p99::logging::start(&filter);
+    }
     let threads: Vec<_> = bodies
         .iter()
         .filter(|(name, _)| name.contains(&only))
