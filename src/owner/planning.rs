@@ -185,8 +185,8 @@ impl Owner {
         }
     }
 
-    /// Routing is asked again for a payment that was slow to get anything (DESIGN: hedging with
-    /// nothing sent yet).
+    /// Routing is asked again for a payment that was slow to get anything: nothing was sent yet, so
+    /// the other processor may have it.
     pub(super) fn reroute(&mut self, key: Key, now: Now) {
         let Some(flow) = self.flows.get(key) else {
             return;

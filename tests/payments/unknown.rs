@@ -174,7 +174,9 @@ fn a_processor_that_restarts_is_asked_again(driver: &str) {
 }
 
 fn an_id_that_somebody_else_charged_is_a_duplicate(driver: &str) {
-    let stack = Stack::start(driver, &[("ROUTING", "cheapest")]);
+    // However long a connect takes, the payment waits for A.
+    let settings = [("ROUTING", "cheapest"), ("HEDGE_DELAY_MS", "60000")];
+    let stack = Stack::start(driver, &settings);
     let mut client = stack.client();
     let mut other = crate::client::Client::connect(stack.a.address());
     let body = format!(
