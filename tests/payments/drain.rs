@@ -294,20 +294,27 @@ fn what_is_pending_at_the_end_with_a_journal_is_settled_after_the_restart(driver
     }
     let p99 = processors.p99(driver, &settings);
     let told = pay_all(p99.address, 20, 0..20);
-    assert_eq!(with_status(&told, 202), 20);
+    // A disk that stands still turns a payment away before it is sent.
+    let held = with_status(&told, 202);
+    assert!(held > 0 && held + with_status(&told, 503) == 20, "{told:?}");
     assert_eq!(p99.stop(), Some(0), "the journal remembers");
     for sim in [&processors.a, &processors.b] {
         sim.clear_faults();
     }
     let p99 = processors.p99(driver, &settings);
     let mut client = Client::connect(p99.address);
-    for number in 0..20 {
-        wait_until("it settles", || {
-            Stack::state_of(&mut client, id(number)) == "processed"
-        });
-        assert_eq!(processors.charges(id(number)), 1);
-        assert_eq!(client.pay(id(number), "1").status, 409);
+    for (id, word) in &told {
+        let state = if *word == Told::Status(202) {
+            "processed"
+        } else {
+            ""
+        };
+        wait_until("it settles", || Stack::state_of(&mut client, *id) == state);
+        if *word == Told::Status(202) {
+            assert_eq!(client.pay(id, "1").status, 409);
+        }
     }
+    processors.audit(&told);
     drop(client);
     assert_eq!(p99.stop(), Some(0));
 }
