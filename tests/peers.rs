@@ -176,7 +176,7 @@ fn an_id_that_a_peer_still_holds_is_left_to_it() {
 
 #[test]
 fn without_its_peer_an_instance_pays_where_the_id_would_be_known_again() {
-    let [first, second] = two_instances(&[("ROUTING", "cheapest")]);
+    let [first, second] = two_instances(&[("ROUTING", "cheapest"), ("HEDGE_DELAY_MS", "60000")]);
     let _ = second.stop();
     for number in 0..20 {
         assert_eq!(pay(&first, &format!("alone-{number}"), "").0, 200);
