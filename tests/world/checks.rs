@@ -2,7 +2,7 @@
 //! every send, after a restart, and when all has healed.
 
 use p99::breaker::State;
-use p99::clock::Now;
+use p99::clock::{Now, UnixMillis};
 use p99::events::{Answer, AttemptRef};
 use p99::payment::{PerProcessor, Processor, Status, Totals, UpstreamId};
 
@@ -300,7 +300,7 @@ impl World {
             return;
         }
         let before = self.memory();
-        let sums = self.sums();
+        let sums = self.sums(None, None);
         self.crash();
         self.restart();
         assert_eq!(
@@ -308,12 +308,13 @@ impl World {
             before,
             "a restart changes nothing that is known"
         );
-        assert_eq!(self.sums(), sums, "I6: nor the ledger");
+        assert_eq!(self.sums(None, None), sums, "I6: nor the ledger");
     }
 
-    /// The ledger is what the processors charged for us, unless a purge forgot some of it.
-    fn check_books(&self) {
-        let mut charged = PerProcessor::<Totals>::default();
+    /// The ledger is what the processors charged for us, in every window of time, unless a purge
+    /// forgot some of it.
+    fn check_books(&mut self) {
+        let mut charged = Vec::new();
         for processor in Processor::ALL {
             for (id, row) in &self.sites.get(processor).rows {
                 let story = &self.stories[id];
@@ -325,25 +326,42 @@ impl World {
                     Some(Status::Processed),
                     "{id} is charged and p99 does not say so"
                 );
-                charged.get_mut(processor).add(Totals {
+                charged.push((processor, *row));
+            }
+        }
+        if self.is_purge_torn {
+            return;
+        }
+        let mut windows = vec![(None, None)];
+        for _ in 0..8.min(charged.len()) {
+            let (from, to) = (self.luck.pick(&charged).1, self.luck.pick(&charged).1);
+            windows.push((Some(from.requested_at), Some(to.requested_at)));
+            windows.push((Some(from.requested_at), Some(from.requested_at)));
+        }
+        for (from, to) in windows {
+            let mut expected = PerProcessor::<Totals>::default();
+            let is_inside = |at| from.is_none_or(|from| from <= at) && to.is_none_or(|to| at <= to);
+            for (processor, row) in charged
+                .iter()
+                .filter(|(_, row)| is_inside(row.requested_at))
+            {
+                expected.get_mut(*processor).add(Totals {
                     count: 1,
                     cents: u128::from(row.amount.0),
                 });
             }
-        }
-        if !self.is_purge_torn {
             assert_eq!(
-                self.sums(),
-                charged,
-                "I6: the ledger is what was charged for us"
+                self.sums(from, to),
+                expected,
+                "I6: the ledger is what was charged for us from {from:?} to {to:?}"
             );
         }
     }
 
-    fn sums(&self) -> PerProcessor<Totals> {
+    fn sums(&self, from: Option<UnixMillis>, to: Option<UnixMillis>) -> PerProcessor<Totals> {
         let mut sums = PerProcessor::<Totals>::default();
         for machine in &self.cores {
-            let totals = machine.owner.totals(None, None).unwrap();
+            let totals = machine.owner.totals(from, to).unwrap();
             for processor in Processor::ALL {
                 sums.get_mut(processor).add(*totals.get(processor));
             }
