@@ -53,6 +53,7 @@ impl Room {
         if let Some(task) = task {
             monoio::spawn(Rc::clone(self).write_journal(task));
         }
+        self.upstream.warm_up();
         monoio::spawn(Rc::clone(self).keep_time());
         monoio::spawn(Rc::clone(self).read_mail());
     }

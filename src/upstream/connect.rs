@@ -40,17 +40,29 @@ impl Connecting {
 impl Upstream {
     /// Begins a new connection for `attempt`, which then gets `job`.
     pub(super) fn dial(self: &Rc<Self>, attempt: AttemptRef, processor: Processor, job: Job) {
-        let Some(sink) = self.sink.upgrade() else {
-            return;
-        };
+        if let Some(connecting) = self.begin_connection(processor, job) {
+            self.link(attempt, Link::Connecting(attempt, connecting));
+        }
+    }
+
+    /// Begins one connection to each processor for the pool, so that a core's first payment waits
+    /// for none. A processor that is not there yet is no news.
+    pub fn warm_up(self: &Rc<Self>) {
+        for processor in Processor::ALL {
+            self.begin_connection(processor, Job::None);
+        }
+    }
+
+    fn begin_connection(self: &Rc<Self>, processor: Processor, job: Job) -> Option<Rc<Connecting>> {
+        let sink = self.sink.upgrade()?;
         let connecting = Rc::new(Connecting {
             deadline: sink.mono().after(self.connect_timeout),
             job: Cell::new(job),
             descriptor: Cell::new(None),
             is_given_up: Cell::new(false),
         });
-        self.link(attempt, Link::Connecting(attempt, Rc::clone(&connecting)));
         self.connecting.borrow_mut().push(Rc::clone(&connecting));
+        let begun = Rc::clone(&connecting);
         let upstream = Rc::clone(self);
         monoio::spawn(async move {
             let stream = upstream.reach(processor, &connecting).await;
@@ -67,6 +79,7 @@ impl Upstream {
                 }
             }
         });
+        Some(begun)
     }
 
     async fn reach(&self, processor: Processor, connecting: &Connecting) -> io::Result<TcpStream> {

@@ -178,7 +178,7 @@ fn a_rest_that_was_asked_for_is_kept(driver: &str) {
 fn a_full_queue_turns_payments_away_unharmed(driver: &str) {
     let small = [("FALLBACK_AFTER_MS", "600000"), ("QUEUE_CAPACITY", "40")];
     let stack = Stack::start(driver, &[&SETTINGS[..], &small].concat());
-    stack.a.set_refusing(true).unwrap();
+    stack.cut_off(&[(&stack.a, "default")]);
     let told = pay_all(stack.address(), 8, 0..200);
     let (held, shed) = (with_status(&told, 202), with_status(&told, 503));
     assert_eq!((held, held + shed), (40, 200));

@@ -188,6 +188,13 @@ fn run_table(driver: &str, more: &[(&str, &str)], rows: &[(Moment, Act, Leads)])
         told.extend(run_row(&stack, number, *row));
     }
     stack.audit("each fault at each moment", &told);
+    let is_silent = |(_, word): &&(UpstreamId, Told)| matches!(word, Told::Nothing(_));
+    let silent = told.iter().filter(is_silent).count();
+    assert!(
+        silent * 20 <= told.len(),
+        "{silent} of {} clients got no answer: more than a machine that stands still explains",
+        told.len()
+    );
     let charges = with_status(&told, 200) + with_status(&told, 202);
     eprintln!(
         "{} faults, {} payments, {charges} charged once, 0 twice; 200: {}, 202: {}, 422: {}",

@@ -32,9 +32,7 @@ fn a_name_that_does_not_resolve_costs_one_processor_only(driver: &str) {
 
 fn with_no_processor_at_all_payments_are_refused_and_free(driver: &str) {
     let stack = Stack::start(driver, &[("CB_OPEN_SECS", "1")]);
-    for sim in [&stack.a, &stack.b] {
-        sim.set_refusing(true).unwrap();
-    }
+    stack.cut_off(&[(&stack.a, "default"), (&stack.b, "fallback")]);
     let told = pay_all(stack.address(), 8, 0..100);
     assert_eq!(with_status(&told, 503), 100);
     assert_eq!(

@@ -168,6 +168,24 @@ impl Stack {
         charges
     }
 
+    /// Lets nobody reach these processors any more: p99's ready connections end too, and it knows.
+    pub(crate) fn cut_off(&self, sims: &[(&SimulatorHandle, &str)]) {
+        let open = |name| {
+            self.metric(&format!(
+                r#"p99_upstream_connections_open{{processor="{name}"}}"#
+            ))
+        };
+        for (sim, name) in sims {
+            wait_until("p99 has its connections ready", || open(name) >= 1.0);
+            sim.set_refusing(true).unwrap();
+            // What had begun before is let in by now, and ends here.
+            wait_until("no connection is left", || {
+                sim.reset_connections();
+                open(name) < 1.0
+            });
+        }
+    }
+
     /// Requests for `id` that were read in full, over both processors.
     pub(crate) fn attempts(&self, id: UpstreamId) -> u32 {
         self.a.attempts(id) + self.b.attempts(id)
