@@ -105,13 +105,8 @@ impl World {
         for (id, story) in &mut self.stories {
             let core = id.owner(count).index();
             let is_known = self.cores[core].owner.find(*id).is_some();
-            let is_row = |one: &Processor| {
-                self.sites
-                    .get(*one)
-                    .rows
-                    .get(id)
-                    .is_some_and(|row| row.is_ours)
-            };
+            // By us or, where p99 had learnt of it, by somebody else.
+            let is_row = |one: &Processor| self.sites.get(*one).rows.contains_key(id);
             let is_charged = Processor::ALL.iter().any(is_row);
             if self.is_purge_torn && is_charged && !is_known && !story.is_charged {
                 *story = Story::default();
