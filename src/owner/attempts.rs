@@ -289,7 +289,7 @@ impl Owner {
         let took = now.run.since(entry.sent_at);
         let lease = std::mem::replace(&mut entry.lease, Lease::Returned);
         self.return_lease(processor, lease, Verdict::Failure, now);
-        self.lanes.get_mut(processor).note_latency(took, now.mono);
+        self.lanes.get_mut(processor).note_standing(took, now.mono);
         let (outcome, reason) = (Outcome::Unknown, Reason::Timeout);
         self.note(Note::AttemptEnded {
             id,
@@ -322,6 +322,9 @@ impl Owner {
         } else {
             Duration::ZERO
         };
+        if let Reason::Status(_) = end.reason {
+            self.lanes.get_mut(processor).note_answer(took, now.mono);
+        }
         match entry.lease {
             Lease::Held { .. } => {
                 self.return_lease(processor, entry.lease, end.verdict, now);
@@ -330,7 +333,7 @@ impl Owner {
                         Verdict::Failure => took.max(self.settings.attempt_timeout),
                         Verdict::Success | Verdict::Neither => took,
                     };
-                    self.lanes.get_mut(processor).note_latency(slow, now.mono);
+                    self.lanes.get_mut(processor).note_standing(slow, now.mono);
                 }
                 let End {
                     outcome, reason, ..

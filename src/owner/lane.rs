@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Mono;
+use crate::config::Routing;
 use crate::latency::Latency;
 use crate::limits;
 
@@ -13,17 +14,21 @@ pub(super) struct Lane {
     slots_max: usize,
     slots_used: usize,
     resends_used: usize,
-    latency: Latency,
+    /// How long answers took.
+    answers: Latency,
+    /// How long attempts took, failures counted as slow; kept for ROUTING=fastest alone.
+    standing: Option<Latency>,
     budget: HedgeBudget,
 }
 
 impl Lane {
-    pub(super) fn new(slots_max: usize) -> Self {
+    pub(super) fn new(slots_max: usize, routing: Routing) -> Self {
         Self {
             slots_max,
             slots_used: 0,
             resends_used: 0,
-            latency: Latency::new(),
+            answers: Latency::new(),
+            standing: (routing == Routing::Fastest).then(Latency::new),
             budget: HedgeBudget::default(),
         }
     }
@@ -54,17 +59,30 @@ impl Lane {
         self.slots_used
     }
 
-    /// An attempt was answered, or given up, after `took`.
-    pub(super) fn note_latency(&mut self, took: Duration, now: Mono) {
-        self.latency.record(took, now);
+    /// A whole answer came after `took`, late or not.
+    pub(super) fn note_answer(&mut self, took: Duration, now: Mono) {
+        self.answers.record(took, now);
     }
 
+    /// An attempt counts as having taken `span` where processors are compared.
+    pub(super) fn note_standing(&mut self, span: Duration, now: Mono) {
+        if let Some(standing) = &mut self.standing {
+            standing.record(span, now);
+        }
+    }
+
+    /// The median by which ROUTING=fastest compares, failures counted as slow.
     pub(super) fn median(&mut self, now: Mono) -> Duration {
-        self.latency.quantile(500, now).unwrap_or_default()
+        let standing = self.standing.as_mut();
+        standing
+            .and_then(|all| all.quantile(500, now))
+            .unwrap_or_default()
     }
 
+    /// What 95 % of answers took at most: how long patience with an answer is worth it. Failures
+    /// do not count: with them, an outage would stretch every pause after it.
     pub(super) fn p95(&mut self, now: Mono) -> Duration {
-        self.latency.quantile(950, now).unwrap_or_default()
+        self.answers.quantile(950, now).unwrap_or_default()
     }
 
     pub(super) fn budget(&mut self) -> &mut HedgeBudget {
@@ -200,8 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn failures_make_a_processor_slow_to_compare_and_no_answer_slow() {
+        let now = Mono(0);
+        let (fast, slow) = (Duration::from_millis(1), Duration::from_secs(5));
+        let mut lane = Lane::new(8, Routing::Fastest);
+        for _ in 0..10 {
+            lane.note_answer(fast, now);
+            lane.note_standing(slow, now);
+        }
+        assert!(lane.p95(now) < Duration::from_millis(2));
+        assert!(lane.median(now) >= slow);
+    }
+
+    #[test]
     fn resends_take_at_most_a_quarter() {
-        let mut lane = Lane::new(8);
+        let mut lane = Lane::new(8, Routing::RoundRobin);
         assert!(lane.take_slot(Slot::Resend));
         assert!(lane.take_slot(Slot::Resend));
         assert!(!lane.take_slot(Slot::Resend));

@@ -150,7 +150,7 @@ impl Owner {
             ledger,
             flows: Table::default(),
             attempts: Table::default(),
-            lanes: PerProcessor([Lane::new(settings.slots_max), Lane::new(settings.slots_max)]),
+            lanes: PerProcessor([(), ()].map(|()| Lane::new(settings.slots_max, settings.routing))),
             waiting: PerProcessor::default(),
             pinned: PerProcessor::default(),
             late: VecDeque::new(),
