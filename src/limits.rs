@@ -187,10 +187,13 @@ pub const WHEEL_SLOTS: usize = 16_384;
 /// Longest payload of one journal frame. A snapshot cuts its ledger into parts of
 /// [`JOURNAL_PART_BYTES`], an owner's record has at most 110 octets; a reader never buffers more.
 pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;
-/// Octets of the ledger in one snapshot frame.
+/// Octets of the ledger in one snapshot frame, and of zeros that are written together.
 pub const JOURNAL_PART_BYTES: usize = 1 << 20;
 /// Octets that are looked at together behind the last record, on the stack.
-pub const JOURNAL_BLOCK_BYTES: usize = 32 << 10;
+pub const JOURNAL_SCAN_BYTES: usize = 32 << 10;
+/// A write that passes the page cache by begins and ends at a multiple of this, in the file and in
+/// memory: what nearly all disks and file systems demand is this or less.
+pub const JOURNAL_BLOCK_BYTES: usize = 4096;
 /// Settled claims in one snapshot frame: 256 of at most 37 octets are 9.3 KiB.
 pub const JOURNAL_CLAIMS_PER_FRAME: usize = 256;
 /// Sends of a pending payment that replay remembers besides the open one, as the owner does: a
@@ -204,6 +207,9 @@ pub const JOURNAL_FILES_MAX: usize = 65_536;
 pub const JOURNAL_ODDITIES_TOLD: usize = 8;
 /// Size of a segment: 12 minutes at 1,000 payments/s, of 103 octets each.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
+/// Size of each core's first segment after a start, which does not wait for zeros to be written:
+/// 10,000 payments.
+pub const JOURNAL_FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 /// Sealed segments of a core are merged into its snapshot once they hold this much (one segment,
 /// which is never quite full) and a quarter of the snapshot: a start replays no more than that and
 /// the segment in use, and merging writes at most four octets for each that was appended.

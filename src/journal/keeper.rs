@@ -16,10 +16,11 @@ use super::compaction;
 use super::directory::{Directory, Manifest};
 use super::fault::JournalFault;
 use super::frame::Identity;
-use super::segment;
+use super::segment::{self, Fill};
 use super::settings::JournalSettings;
 use super::writer::{Order, Prepared, WriterSeed};
 use crate::clock::Clock;
+use crate::config::JournalSync;
 use crate::payment::CoreId;
 
 /// What the keeper did, for metrics. Shared, relaxed.
@@ -114,6 +115,7 @@ impl Keeper {
                 prepared,
                 orders,
                 sync: settings.sync,
+                first_bytes: settings.first_bytes(),
                 segment_bytes: settings.segment_bytes,
             });
         }
@@ -193,7 +195,11 @@ impl Work {
         };
         line.last = identity;
         let path = self.dir.path_of(&identity);
-        let created = segment::create(&path, &identity, self.settings.segment_bytes);
+        let fill = match self.settings.sync {
+            JournalSync::Always => Fill::Zeros,
+            JournalSync::Os => Fill::Reserved,
+        };
+        let created = segment::create(&path, &identity, self.settings.segment_bytes, fill);
         let prepared = created.and_then(|file| self.dir.sync().map(|()| (identity, file)));
         if let Err(fault) = &prepared {
             log::error!("no next segment for core {}: {fault}", identity.core.0);

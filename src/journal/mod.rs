@@ -2,12 +2,13 @@
 //! payment's Accept, Intent and Verdict and every Purge (I5, I6).
 //!
 //! In street order: [`record`] is what an owner writes down, `codec` and `frame` spell it,
-//! `settings` say how it is kept, `segment` and `snapshot` are the files, `directory` says which
+//! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files, `directory` says which
 //! of them count, [`replay`] gives them their meaning, [`start`] brings an instance up, `writer`
 //! appends, `keeper` and `compaction` keep the disk bounded, and [`operator`] serves those who
 //! look from outside.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
 
+mod blocks;
 mod codec;
 mod compaction;
 mod directory;

@@ -1,10 +1,9 @@
 //! Segments: the append-only files of one core. Here they are created and read; `writer` appends.
 //!
 //! A new segment is preallocated, its header synced and its name made durable by the directory's
-//! sync before the first record may go in, so that a later fdatasync has only data to bring to
-//! the disk. Measured (2026-11, ext4 on a virtual disk): overwriting zeros that were written
-//! before is not faster than preallocated space (fdatasync p50 3.9 ms both), so no zeros are
-//! written. Zeros behind the tail are never records.
+//! sync before the first record may go in. With JOURNAL_SYNC=always its zeros are written too, so
+//! that a later sync has data alone to bring to the disk and not that a block is now in use;
+//! `blocks` says what that saves. Zeros behind the tail are never records.
 //!
 //! Reading is strict (I5): only the end of a core's last batch may be torn.
 
@@ -19,8 +18,22 @@ use super::frame::{self, Frames, Identity, Next, Rest};
 use super::record::Record;
 use crate::limits;
 
-/// Creates the segment and reserves `size` octets for it. The caller syncs the directory.
-pub(crate) fn create(path: &Path, identity: &Identity, size: u64) -> Result<File, JournalFault> {
+/// What is written behind the header of a new segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// Space that the file system promised: quick to make.
+    Reserved,
+    /// Zeros on the disk: a sync behind them is cheaper.
+    Zeros,
+}
+
+/// Creates the segment with `size` octets. The caller syncs the directory.
+pub(crate) fn create(
+    path: &Path,
+    identity: &Identity,
+    size: u64,
+    fill: Fill,
+) -> Result<File, JournalFault> {
     let io = |error| JournalFault::io(path, error);
     let file = OpenOptions::new()
         .read(true)
@@ -29,9 +42,27 @@ pub(crate) fn create(path: &Path, identity: &Identity, size: u64) -> Result<File
         .open(path)
         .map_err(io)?;
     reserve(&file, size).map_err(io)?;
+    if fill == Fill::Zeros {
+        write_zeros(&file, size).map_err(io)?;
+    }
     file.write_all_at(&identity.head(), 0).map_err(io)?;
     file.sync_all().map_err(io)?;
     Ok(file)
+}
+
+/// Writes zeros over the whole file, and syncs each part: a core's own sync waits behind one.
+fn write_zeros(file: &File, size: u64) -> io::Result<()> {
+    let zeros = vec![0; limits::JOURNAL_PART_BYTES];
+    let mut at = 0;
+    while at < size {
+        let count = zeros
+            .len()
+            .min(usize::try_from(size - at).unwrap_or(usize::MAX));
+        file.write_all_at(zeros.get(..count).unwrap_or(&zeros), at)?;
+        file.sync_data()?;
+        at += count as u64;
+    }
+    Ok(())
 }
 
 /// Gives the file its size and, where the file system can, its blocks: disk full shows here and
@@ -140,7 +171,7 @@ pub(crate) fn read(
 /// Behind which no octet is set any more; `offset` when none is from there on. By whole blocks,
 /// as most of a segment is the zeros that were reserved.
 fn written_end(file: &File, offset: u64) -> io::Result<u64> {
-    let zeros = [0; limits::JOURNAL_BLOCK_BYTES];
+    let zeros = [0; limits::JOURNAL_SCAN_BYTES];
     let mut block = zeros;
     let (mut at, mut end) = (offset, offset);
     loop {

@@ -41,4 +41,9 @@ impl JournalSettings {
             compact_bytes_min: limits::JOURNAL_COMPACT_BYTES_MIN,
         }
     }
+
+    /// Size of a core's first segment.
+    pub(crate) fn first_bytes(&self) -> u64 {
+        self.segment_bytes.min(limits::JOURNAL_FIRST_SEGMENT_BYTES)
+    }
 }

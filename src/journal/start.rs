@@ -11,7 +11,7 @@ use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
 use super::load::{self, Tear};
 use super::replay::{self, Oddity, Pending, State};
-use super::segment;
+use super::segment::{self, Fill};
 use super::settings::JournalSettings;
 use super::snapshot::SnapshotWriter;
 use super::writer::WriterSeed;
@@ -114,7 +114,8 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
             core,
             index: 0,
         };
-        let file = segment::create(&dir.path_of(&identity), &identity, settings.segment_bytes)?;
+        let path = dir.path_of(&identity);
+        let file = segment::create(&path, &identity, settings.first_bytes(), Fill::Reserved)?;
         firsts.push((identity, file));
     }
     dir.sync()?;

@@ -3,14 +3,14 @@
 //! and reports up to which sequence all is durable. Records that come meanwhile are the next
 //! batch, so concurrent payments share a sync (group commit).
 //!
-//! The write is a plain pwrite in the turn, for both settings: ext4 punts a buffered io_uring
-//! write to a worker thread. Measured (2026-11, Linux 6.18, ext4, batches of 300, 3,000 and
-//! 30,000 octets): plain 0.9, 2.5 and 13.9 us of CPU, io_uring 7.7, 9.5 and 18.8. The sync, which
-//! takes milliseconds, goes through the ring and never blocks the core; on the epoll driver
-//! monoio can only call it, so there it stops the core's turn.
+//! JOURNAL_SYNC=os writes with a plain pwrite in the turn: ext4 punts a buffered io_uring write to
+//! a worker thread. Measured (2026-11, Linux 6.18, ext4, batches of 300, 3,000 and 30,000
+//! octets): plain 0.9, 2.5 and 13.9 us of CPU, io_uring 7.7, 9.5 and 18.8. JOURNAL_SYNC=always
+//! writes and syncs in one operation of the ring (`blocks` says how) and never blocks the core; on
+//! the epoll driver monoio can only call it, so there it stops the core's turn.
 //!
-//! Any error is final (I5): nothing is tried again, because a second fdatasync says "ok" for data
-//! that the first one lost. After [`Progress::Failed`] nothing more becomes durable.
+//! Any error is final (I5): nothing is tried again, because a second sync says "ok" for data that
+//! the first one lost. After [`Progress::Failed`] nothing more becomes durable.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -22,6 +22,7 @@ use std::sync::mpsc::Sender;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::blocks::{self, Blocks};
 use super::fault::JournalFault;
 use super::frame::{self, Identity, Place};
 use super::record::Record;
@@ -50,6 +51,7 @@ pub struct WriterSeed {
     pub(crate) prepared: rtrb::Consumer<Prepared>,
     pub(crate) orders: Sender<Order>,
     pub(crate) sync: JournalSync,
+    pub(crate) first_bytes: u64,
     pub(crate) segment_bytes: u64,
 }
 
@@ -65,6 +67,8 @@ pub struct WriterTask {
     prepared: rtrb::Consumer<Prepared>,
     orders: Sender<Order>,
     sync: JournalSync,
+    /// Size of the segment in use, and of those after it.
+    bytes_max: u64,
     segment_bytes: u64,
 }
 
@@ -77,7 +81,7 @@ pub enum Progress {
         up_to: u64,
         /// How many octets the batch had.
         bytes: usize,
-        /// How long the sync took; `None` with JOURNAL_SYNC=os.
+        /// How long the write and its sync took; `None` with JOURNAL_SYNC=os.
         sync: Option<Duration>,
     },
     /// Nothing more becomes durable. The task has ended.
@@ -102,23 +106,49 @@ struct Shared {
 struct Segment {
     identity: Identity,
     path: PathBuf,
-    /// For writes in the turn.
-    plain: File,
-    /// The same open file, for syncs through the ring.
-    ring: monoio::fs::File,
+    sink: Sink,
     /// Where the next batch goes.
     offset: u64,
 }
 
+#[derive(Debug)]
+enum Sink {
+    /// Into the page cache, in the turn.
+    Cached(File),
+    /// To the disk, by the ring.
+    Durable {
+        file: monoio::fs::File,
+        /// The last block that is not full, and what comes behind it.
+        blocks: Blocks,
+        /// Where they begin in the file.
+        start: u64,
+    },
+}
+
 impl Segment {
-    fn open(identity: Identity, path: PathBuf, plain: File) -> Result<Self, JournalFault> {
-        let ring = plain.try_clone().and_then(monoio::fs::File::from_std);
-        let ring = ring.map_err(|error| JournalFault::io(&path, error))?;
+    fn open(
+        identity: Identity,
+        path: PathBuf,
+        file: File,
+        sync: JournalSync,
+    ) -> Result<Self, JournalFault> {
+        let sink = match sync {
+            JournalSync::Os => Sink::Cached(file),
+            JournalSync::Always => {
+                let file = blocks::open(&path).and_then(monoio::fs::File::from_std);
+                let mut blocks = Blocks::default();
+                blocks.append(&identity.head());
+                Sink::Durable {
+                    file: file.map_err(|error| JournalFault::io(&path, error))?,
+                    blocks,
+                    start: 0,
+                }
+            }
+        };
         Ok(Self {
             identity,
             path,
-            plain,
-            ring,
+            sink,
             offset: frame::FILE_HEAD_BYTES as u64,
         })
     }
@@ -143,10 +173,11 @@ impl WriterSeed {
         });
         let task = WriterTask {
             shared: Rc::clone(&shared),
-            segment: Segment::open(self.identity, self.path, self.file)?,
+            segment: Segment::open(self.identity, self.path, self.file, self.sync)?,
             prepared: self.prepared,
             orders: self.orders,
             sync: self.sync,
+            bytes_max: self.first_bytes,
             segment_bytes: self.segment_bytes,
         };
         Ok((Writer(shared), task))
@@ -248,24 +279,30 @@ impl WriterTask {
             return Err(JournalFault::Overrun);
         }
         let end = self.segment.offset + batch.len() as u64;
-        if end > self.segment_bytes && self.segment.offset > frame::FILE_HEAD_BYTES as u64 {
+        if end > self.bytes_max && self.segment.offset > frame::FILE_HEAD_BYTES as u64 {
             self.rotate().await?;
         }
         let segment = &mut self.segment;
-        let written = segment.plain.write_all_at(batch, segment.offset);
-        written.map_err(|error| JournalFault::io(&segment.path, error))?;
-        segment.offset += batch.len() as u64;
-        match self.sync {
-            JournalSync::Os => Ok(None),
-            JournalSync::Always => {
+        let (stored, took) = match &mut segment.sink {
+            Sink::Cached(file) => (file.write_all_at(batch, segment.offset), None),
+            Sink::Durable {
+                file,
+                blocks,
+                start,
+            } => {
+                blocks.append(batch);
                 let since = clock();
                 self.shared.syncing_since.set(Some(since));
-                let synced = segment.ring.sync_data().await;
+                let (stored, returned) = file.write_all_at(std::mem::take(blocks), *start).await;
                 self.shared.syncing_since.set(None);
-                synced.map_err(|error| JournalFault::io(&segment.path, error))?;
-                Ok(Some(clock().since(since)))
+                *blocks = returned;
+                *start += blocks.advance();
+                (stored, Some(clock().since(since)))
             }
-        }
+        };
+        stored.map_err(|error| JournalFault::io(&segment.path, error))?;
+        segment.offset += batch.len() as u64;
+        Ok(took)
     }
 
     /// Goes on in the prepared segment. The batch before was stored, so the old one is complete.
@@ -278,8 +315,9 @@ impl WriterTask {
             }
         };
         let path = self.segment.path.with_file_name(identity.name());
-        let next = Segment::open(identity, path, file)?;
+        let next = Segment::open(identity, path, file, self.sync)?;
         let old = std::mem::replace(&mut self.segment, next);
+        self.bytes_max = self.segment_bytes;
         let sealed = Order::Sealed {
             identity: old.identity,
             bytes: old.offset,

@@ -30,15 +30,22 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // A file system in memory where there is one: these tests sync a lot.
         let shared = Path::new("/dev/shm");
-        let root = if shared.is_dir() {
-            shared.to_owned()
+        if shared.is_dir() {
+            Self::below(shared)
         } else {
-            std::env::temp_dir()
-        };
+            Self::on_disk()
+        }
+    }
+
+    fn on_disk() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    fn below(root: &Path) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = root.join(format!("p99-journal-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
