@@ -9,6 +9,7 @@ import sides
 
 ROWS = ("p99 off", "p99 os", "p99 always", "haproxy", "nginx", "relay deferred",
         "relay plain", "direct")
+LOAD_BUSY_MAX = 0.8
 
 
 class Bench:
@@ -80,7 +81,9 @@ def saturate(bench):
 
 
 def rate_to_hold(bench):
-    """70 % of what HAProxy manages without a quota, or the rate that was asked for."""
+    """The rate that was asked for, or 70 % of what HAProxy manages without a quota; less where the
+    load's own cores would be busier than LOAD_BUSY_MAX with no proxy at all, as latency would
+    then be theirs."""
     if bench.options.rate:
         return bench.options.rate
     best = []
@@ -88,7 +91,15 @@ def rate_to_hold(bench):
         with bench.proxy("haproxy", limited=False) as proxy:
             best.append(rounds.saturated(proxy, bench, min(bench.seconds, 5))["rps"])
     print(f"  HAProxy without a quota: at best {max(best):,.0f} req/s", flush=True)
-    return int(max(best) * 0.7)
+    rate = int(max(best) * 0.7)
+    while not bench.options.quick:
+        with bench.proxy("direct", limited=False) as proxy:
+            busy = rounds.at_rate(proxy, bench, rate)["load_busy"]
+        print(f"  no proxy, {rate:,} req/s: the load is {busy:.0%} busy", flush=True)
+        if busy <= LOAD_BUSY_MAX:
+            break
+        rate = int(rate * 0.8)
+    return rate
 
 
 def latency(bench):
