@@ -12,8 +12,8 @@ use std::time::Duration;
 use p99::clock::UnixMillis;
 use p99::config::JournalSync;
 use p99::journal::operator::{self, Resolution, VerifyReport};
-use p99::journal::{JournalFault, JournalSettings};
-use p99::payment::{CoreCount, CorrelationId, Processor};
+use p99::journal::{self, JournalFault, JournalSettings};
+use p99::payment::{CoreCount, CorrelationId, PerProcessor, Processor, Totals};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -102,19 +102,23 @@ fn in_words(report: &VerifyReport) -> Vec<u8> {
         report.epoch, report.cores, report.records, report.pending, report.settled
     )
     .into_bytes();
-    for processor in Processor::ALL {
-        let totals = report.totals.get(processor);
-        let (name, count) = (processor.name(), totals.count);
-        text.extend(format!("{name}: payments {count}, amount ").bytes());
-        p99::payment::write_cents(totals.cents, &mut text);
-        text.push(b'\n');
-    }
+    write_totals(&report.totals, &mut text);
     for tear in &report.tears {
         let (path, offset) = (tear.path.display(), tear.offset);
         text.extend(format!("torn batch at the end of {path}, offset {offset}: ").bytes());
         text.extend(b"the next start cuts it; nobody was told that it was durable\n");
     }
     text
+}
+
+fn write_totals(totals: &PerProcessor<Totals>, text: &mut Vec<u8>) {
+    for processor in Processor::ALL {
+        let totals = totals.get(processor);
+        let (name, count) = (processor.name(), totals.count);
+        text.extend(format!("{name}: payments {count}, amount ").bytes());
+        p99::payment::write_cents(totals.cents, text);
+        text.push(b'\n');
+    }
 }
 
 /// `p99 resolve`: settles a payment by hand and says what it was.
@@ -129,14 +133,12 @@ pub(crate) fn resolve(
         return Err(InspectionFault::NoId(id.to_owned()));
     };
     demand_journal(dir)?;
-    // What this start rewrites must not forget anything, whatever the instance's settings are; the
-    // instance's own next start trims.
-    let settings = JournalSettings {
-        claims_max: usize::MAX,
-        ledger_exact: LEDGER_EXACT_MAX,
-        ..JournalSettings::new(dir.to_owned(), JournalSync::Always, CoreCount(1))
-    };
-    let was = operator::resolve(&settings, correlation_id.upstream_id(), resolution, wall)?;
+    let was = operator::resolve(
+        &forget_nothing(dir),
+        correlation_id.upstream_id(),
+        resolution,
+        wall,
+    )?;
     let verdict = match resolution {
         Resolution::Applied => "applied",
         Resolution::Refused => "refused",
@@ -144,6 +146,36 @@ pub(crate) fn resolve(
     writeln!(out, "resolved by hand as {verdict}; it was:")?;
     operator::write_pending(&[was], wall, out)?;
     Ok(out.flush()?)
+}
+
+/// `p99 journal absorb`: takes over another journal and says what it held.
+pub(crate) fn absorb(
+    dir: &Path,
+    from: &Path,
+    wall: UnixMillis,
+    out: &mut impl Write,
+) -> Result<(), InspectionFault> {
+    demand_journal(dir)?;
+    demand_journal(from)?;
+    let held = journal::absorb(&forget_nothing(dir), from, wall)?;
+    let word = match held.was_done {
+        true => "had taken over before",
+        false => "took over",
+    };
+    let mut text = format!("{word} {} settled ids, and\n", held.settled).into_bytes();
+    write_totals(&held.totals, &mut text);
+    out.write_all(&text)?;
+    Ok(out.flush()?)
+}
+
+/// What an operator's command rewrites must not forget anything, whatever the instance's settings
+/// are; the instance's own next start trims.
+fn forget_nothing(dir: &Path) -> JournalSettings {
+    JournalSettings {
+        claims_max: usize::MAX,
+        ledger_exact: LEDGER_EXACT_MAX,
+        ..JournalSettings::new(dir.to_owned(), JournalSync::Always, CoreCount(1))
+    }
 }
 
 /// The most that `LEDGER_EXACT_HOURS` can be.

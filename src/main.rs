@@ -14,7 +14,7 @@ mod inspection;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -90,7 +90,7 @@ enum Command {
         /// What is known to have happened.
         verdict: HandVerdict,
     },
-    /// Looks into JOURNAL_DIR and changes nothing.
+    /// Looks into JOURNAL_DIR, or brings another journal into it.
     Journal {
         #[command(subcommand)]
         task: JournalTask,
@@ -106,12 +106,18 @@ enum HandVerdict {
     Refused,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum JournalTask {
     /// Reads every record and says what they come to, or what is wrong.
     Verify,
     /// Prints every record, one line of JSON each.
     Dump,
+    /// Adds ledger and settled ids of an instance that was stopped for good. Both instances must be
+    /// stopped; the other journal can never be started again.
+    Absorb {
+        /// The JOURNAL_DIR of that instance.
+        from: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -152,6 +158,9 @@ fn main() -> ExitCode {
         Some(Command::Journal {
             task: JournalTask::Dump,
         }) => inspect(|dir| inspection::dump(dir, &mut io::stdout().lock())),
+        Some(Command::Journal {
+            task: JournalTask::Absorb { from },
+        }) => inspect(|dir| inspection::absorb(dir, &from, wall(), &mut io::stdout().lock())),
     };
     logging::flush();
     ExitCode::from(code)
@@ -366,6 +375,7 @@ mod tests {
             "p99 resolve test-123 applied",
             "p99 journal verify",
             "p99 journal dump",
+            "p99 journal absorb /var/lib/p99/retired",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
@@ -374,6 +384,7 @@ mod tests {
             "p99 resolve test-123",
             "p99 resolve x maybe",
             "p99 journal",
+            "p99 journal absorb",
         ] {
             assert!(
                 Arguments::try_parse_from(line.split(' ')).is_err(),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! LOCK                        flock; holds the pid of its holder
-//! MANIFEST                    epoch, and per core the number of its snapshot
+//! MANIFEST                    whose journal, epoch, and per core the number of its snapshot
 //! 00000003-001-000002.snapshot   epoch 3, core 1: all before segment 2
 //! 00000003-001-000002.segment    the records since
 //! ```
@@ -11,9 +11,12 @@
 //! A manifest is replaced by rename after all that it names was synced. Whatever it does not name
 //! is left over from a step that did not finish, or that did and did not tidy up: never read.
 
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use ahash::RandomState;
 
 use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
@@ -30,25 +33,68 @@ pub(crate) struct Directory {
     _lock: Option<File>,
 }
 
+/// Tells one journal from all others, from its first start on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JournalId(pub(crate) u64);
+
+impl JournalId {
+    /// One that no other journal has.
+    pub(crate) fn fresh() -> Self {
+        Self(RandomState::new().hash_one(std::process::id()))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// Which snapshot of each core counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
+    pub(crate) id: JournalId,
     /// Counts the starts.
     pub(crate) epoch: u32,
     /// Per core, the number of its snapshot, which is that of the first segment behind it.
     pub(crate) firsts: Vec<u32>,
+    /// Journals whose contents this one has taken over.
+    pub(crate) absorbed: Vec<JournalId>,
+    /// Which journal takes over, or has taken over, the contents of this one.
+    pub(crate) handed_to: Option<JournalId>,
 }
 
 impl Manifest {
+    /// That of a journal that was never started.
+    pub(crate) fn empty() -> Self {
+        Self {
+            id: JournalId::fresh(),
+            epoch: 0,
+            firsts: Vec::new(),
+            absorbed: Vec::new(),
+            handed_to: None,
+        }
+    }
+
     /// Every core with its number.
     pub(crate) fn cores(&self) -> impl Iterator<Item = (CoreId, u32)> + '_ {
         (0..).map(CoreId).zip(self.firsts.iter().copied())
     }
 
     fn write(&self) -> String {
-        let mut text = format!("p99 journal 1\nepoch {}\n", self.epoch);
+        let mut text = format!("p99 journal 1\nid {}\nepoch {}\n", self.id, self.epoch);
         for (core, first) in self.cores() {
             text.push_str(&format!("core {} from {first}\n", core.0));
+        }
+        for id in &self.absorbed {
+            text.push_str(&format!("absorbed {id}\n"));
+        }
+        if let Some(id) = self.handed_to {
+            text.push_str(&format!("handed to {id}\n"));
         }
         let checksum = crc32fast::hash(text.as_bytes());
         text.push_str(&format!("checksum {checksum:08x}\n"));
@@ -58,16 +104,21 @@ impl Manifest {
     fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         (lines.next()? == "p99 journal 1").then_some(())?;
-        let epoch = lines.next()?.strip_prefix("epoch ")?.parse().ok()?;
-        let mut firsts = Vec::new();
+        let mut manifest = Self {
+            id: JournalId::read(lines.next()?.strip_prefix("id ")?)?,
+            epoch: lines.next()?.strip_prefix("epoch ")?.parse().ok()?,
+            ..Self::empty()
+        };
         for line in lines {
-            let Some(core) = line.strip_prefix("core ") else {
-                break;
-            };
-            let (_, first) = core.split_once(" from ")?;
-            firsts.push(first.parse().ok()?);
+            if let Some(core) = line.strip_prefix("core ") {
+                let (_, first) = core.split_once(" from ")?;
+                manifest.firsts.push(first.parse().ok()?);
+            } else if let Some(id) = line.strip_prefix("absorbed ") {
+                manifest.absorbed.push(JournalId::read(id)?);
+            } else if let Some(id) = line.strip_prefix("handed to ") {
+                manifest.handed_to = Some(JournalId::read(id)?);
+            }
         }
-        let manifest = Self { epoch, firsts };
         // One spelling only: whatever reads differently was not written by us.
         (manifest.write() == text).then_some(manifest)
     }

@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::payment::UpstreamId;
+
 /// A fault of the journal, with the file it lies in.
 #[derive(Debug)]
 pub enum JournalFault {
@@ -41,6 +43,23 @@ pub enum JournalFault {
     Overrun,
     /// The payment is not pending, so it cannot be resolved by hand.
     NotPending,
+    /// The contents of this journal were taken over by another one.
+    HandedOver {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// A journal cannot be taken over while payments are pending in it.
+    StillPending {
+        /// Which directory.
+        dir: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// A payment is pending in one journal and settled in the other.
+    Conflict {
+        /// The upstream id.
+        id: UpstreamId,
+    },
     /// One of the journal's own threads is gone.
     ThreadDied,
 }
@@ -98,6 +117,21 @@ impl fmt::Display for JournalFault {
             Self::Missing { path } => write!(f, "journal file {} is missing", path.display()),
             Self::Overrun => f.write_str("the journal's buffer is full: the disk does not keep up"),
             Self::NotPending => f.write_str("the payment is not pending"),
+            Self::HandedOver { dir } => write!(
+                f,
+                "what the journal {} held was taken over by another one and counts there",
+                dir.display()
+            ),
+            Self::StillPending { dir, count } => write!(
+                f,
+                "{count} payments are pending in {}: let its instance settle them first",
+                dir.display()
+            ),
+            Self::Conflict { id } => write!(
+                f,
+                "payment {id} is pending here and settled in the other journal: start this \
+                 instance with the other one among its PEERS until nothing is pending"
+            ),
             Self::ThreadDied => f.write_str("a thread of the journal has ended"),
         }
     }
@@ -112,6 +146,9 @@ impl std::error::Error for JournalFault {
             | Self::Missing { .. }
             | Self::Overrun
             | Self::NotPending
+            | Self::HandedOver { .. }
+            | Self::StillPending { .. }
+            | Self::Conflict { .. }
             | Self::ThreadDied => None,
         }
     }

@@ -4,8 +4,8 @@
 //! In street order: [`record`] is what an owner writes down, `codec` and `frame` spell it,
 //! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files, `directory` says which
 //! of them count, [`replay`] gives them their meaning, [`start`] brings an instance up, `writer`
-//! appends, `keeper` and `compaction` keep the disk bounded, and [`operator`] serves those who
-//! look from outside.
+//! appends, `keeper` and `compaction` keep the disk bounded, [`operator`] serves those who look
+//! from outside, and `handover` takes in the journal of an instance that is no more.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
 
 mod blocks;
@@ -14,6 +14,7 @@ mod compaction;
 mod directory;
 mod fault;
 mod frame;
+mod handover;
 mod keeper;
 mod line;
 mod load;
@@ -28,6 +29,7 @@ mod start;
 mod writer;
 
 pub use fault::{Damage, JournalFault};
+pub use handover::{Handover, absorb};
 pub use keeper::{Keeper, KeeperStats};
 pub use load::Tear;
 pub use record::{Fate, Record, Verdict};

@@ -81,11 +81,7 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, JournalFault> {
             report.tears.extend(loaded.tear);
             report.pending += state.pending().iter().filter(|one| one.is_kept()).count() as u64;
             report.settled += state.settled().count() as u64;
-            // Without edges no window can cut an old second.
-            let totals = state.ledger.totals(None, None).unwrap_or_default();
-            for processor in Processor::ALL {
-                report.totals.get_mut(processor).add(*totals.get(processor));
-            }
+            state.add_totals(&mut report.totals);
         }
         Ok(report)
     })

@@ -22,7 +22,7 @@ use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::UnixMillis;
 use crate::ledger::{ChunkFault, Ledger};
 use crate::limits;
-use crate::payment::{CoreCount, Payment, Processor, Status, UpstreamId};
+use crate::payment::{CoreCount, Payment, PerProcessor, Processor, Status, Totals, UpstreamId};
 
 /// One send of a payment, as its Intent has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +174,15 @@ impl State {
                 self.settled.clear();
                 self.is_purged = true;
             }
+        }
+    }
+
+    /// Adds what the ledger holds to `sum`.
+    pub fn add_totals(&self, sum: &mut PerProcessor<Totals>) {
+        // Without edges no window can cut an old second.
+        let totals = self.ledger.totals(None, None).unwrap_or_default();
+        for processor in Processor::ALL {
+            sum.get_mut(processor).add(*totals.get(processor));
         }
     }
 

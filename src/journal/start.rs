@@ -73,6 +73,11 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
     let dir = Directory::lock(&settings.dir)?;
     let mut report = StartReport::default();
     let old = dir.manifest()?;
+    if old.as_ref().is_some_and(|old| old.handed_to.is_some()) {
+        return Err(JournalFault::HandedOver {
+            dir: settings.dir.clone(),
+        });
+    }
     let olds = match &old {
         Some(manifest) => read_all(&dir, manifest, settings, &mut report)?,
         None => Vec::new(),
@@ -86,26 +91,13 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
             what: Damage::Content,
         }
     })?;
-    let epoch = old.map_or(0, |manifest| manifest.epoch) + 1;
-    report.epoch = epoch;
-    let mut snapshot_bytes = Vec::new();
-    for (core, state) in (0..).map(CoreId).zip(&mut states) {
+    for state in &mut states {
         state.ledger.age(wall, usize::MAX);
         report.ended += state.end_unkept();
-        let identity = Identity {
-            kind: Kind::Snapshot,
-            epoch,
-            core,
-            index: 0,
-        };
-        snapshot_bytes.push(write_snapshot(&dir, &identity, state)?);
     }
-    let manifest = Manifest {
-        epoch,
-        firsts: vec![0; states.len()],
-    };
-    dir.switch(&manifest)?;
-    dir.tidy(&manifest)?;
+    let (manifest, snapshot_bytes) = renew(&dir, old, &states)?;
+    let epoch = manifest.epoch;
+    report.epoch = epoch;
     let mut firsts = Vec::new();
     for core in (0..settings.cores.0.max(1)).map(CoreId) {
         let identity = Identity {
@@ -166,6 +158,35 @@ pub(crate) fn read_all(
         states.push(state);
     }
     Ok(states)
+}
+
+/// Makes `states` what the journal holds: a snapshot of each core in a new epoch, then the manifest
+/// that names them, then the old files go. Returns the snapshots' sizes.
+pub(crate) fn renew(
+    dir: &Directory,
+    old: Option<Manifest>,
+    states: &[State],
+) -> Result<(Manifest, Vec<u64>), JournalFault> {
+    let old = old.unwrap_or_else(Manifest::empty);
+    let epoch = old.epoch + 1;
+    let mut sizes = Vec::new();
+    for (core, state) in (0..).map(CoreId).zip(states) {
+        let identity = Identity {
+            kind: Kind::Snapshot,
+            epoch,
+            core,
+            index: 0,
+        };
+        sizes.push(write_snapshot(dir, &identity, state)?);
+    }
+    let manifest = Manifest {
+        epoch,
+        firsts: vec![0; states.len()],
+        ..old
+    };
+    dir.switch(&manifest)?;
+    dir.tidy(&manifest)?;
+    Ok((manifest, sizes))
 }
 
 fn write_snapshot(

@@ -2,6 +2,7 @@
 
 mod cores;
 mod damage;
+mod handover;
 mod operators;
 mod running;
 
