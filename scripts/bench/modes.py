@@ -147,6 +147,16 @@ def many_cores(bench, cores):
             for count in counts[1:]]
 
 
+def front(bench):
+    """HAProxy as in haproxy.cfg before p99: over TCP and over a unix socket."""
+    ways = ("front tcp", "front unix")
+    for number, row in bench.interleaved(list(ways)):
+        with bench.proxy(row) as proxy:
+            bench.keep(rounds.saturated(proxy, bench), number, row)
+    return ["CPU of both processes together",
+            report.results(bench.measured, "front tcp", "cpu_us"), report.busy(bench.measured)]
+
+
 def claims(bench):
     """What 500,000 live claims cost, and the memory with 2,048 connections."""
     count, clients = (20_000, 200) if bench.options.quick else (500_000, 2_048)
@@ -220,5 +230,5 @@ def start(bench):
             report.target("ms to the first 200", spans.get("p99 off", []), 50)]
 
 
-MODES = {"saturate": saturate, "latency": latency, "scaling": scaling, "claims": claims,
-         "idle": idle, "scrape": scrape, "start": start}
+MODES = {"saturate": saturate, "latency": latency, "scaling": scaling, "front": front,
+         "claims": claims, "idle": idle, "scrape": scrape, "start": start}

@@ -161,6 +161,27 @@ def start_nginx(template, folder, words, cores, quota=None):
     return machine.Process(["nginx", "-p", folder, "-e", "stderr", "-c", path], cores, quota)
 
 
+class Chain:
+    """Processes that are measured as one."""
+
+    def __init__(self, *processes):
+        self.processes = processes
+        self.command = processes[0].command
+
+    def is_alive(self):
+        return all(process.is_alive() for process in self.processes)
+
+    def cpu_seconds(self):
+        return sum(process.cpu_seconds() for process in self.processes)
+
+    def rss_bytes(self):
+        return sum(process.rss_bytes() for process in self.processes)
+
+    def stop(self):
+        for process in self.processes:
+            process.stop()
+
+
 class Proxy:
     """One proxy between the load and the upstream, fresh for each round."""
 
@@ -227,6 +248,27 @@ class Proxy:
             self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-", dir=ROOT / "target"))
             env |= {"JOURNAL_DIR": str(self.folder), "JOURNAL_SYNC": journal}
         self._start([P99], env)
+
+    def _start_front(self, way):
+        """HAProxy as in /haproxy.cfg, and p99 behind it on TCP or a unix socket."""
+        behind = f"127.0.0.1:{free_port()}"
+        listen = behind
+        if way == "unix":
+            self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-", dir=memory_folder()))
+            behind, listen = f"unix@{self.folder}/p99.sock", f"unix:{self.folder}/p99.sock"
+        self.settings = self.settings | {"LISTEN": listen}
+        self._start_p99("off")
+        env = {
+            "P99_BIND": f"127.0.0.1:{self.port}",
+            "P99_A": behind,
+            "P99_B": behind,
+            "P99_MOVED": f"abns@bench-moved-{self.port}",
+            "P99_STATS": f"127.0.0.1:{free_port()}",
+            "P99_THREADS": "1",
+        }
+        balancer = machine.Process(
+            ["haproxy", "-q", "-db", "-f", ROOT / "haproxy.cfg"], self.cores, self.quota, env)
+        self.process = Chain(balancer, self.process)
 
     @property
     def is_p99(self):
