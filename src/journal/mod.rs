@@ -2,10 +2,11 @@
 //! payment's Accept, Intent and Verdict and every Purge (I5, I6).
 //!
 //! In street order: [`record`] is what an owner writes down, `codec` and `frame` spell it,
-//! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files, `directory` says which
-//! of them count, [`replay`] gives them their meaning, [`start`] brings an instance up, `writer`
-//! appends, `keeper` and `compaction` keep the disk bounded, [`operator`] serves those who look
-//! from outside, and `handover` takes in the journal of an instance that is no more.
+//! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files,
+//! `directory` says which of them count, [`replay`] gives them their meaning, [`start`] brings an
+//! instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded, [`operator`]
+//! serves those who look from outside, and `handover` takes in the journal of an instance that is
+//! no more.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
 
 mod blocks;
