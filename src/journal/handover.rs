@@ -60,7 +60,7 @@ pub fn absorb(
         return Err(handed_over());
     }
 
-    let found = read_all(&theirs, &leaving, settings, &mut StartReport::default())?;
+    let found = read(&theirs, &leaving, settings)?;
     let settled: HashSet<UpstreamId> = found.iter().flat_map(State::settled).map(id).collect();
     let mut handover = Handover {
         settled: settled.len() as u64,
@@ -73,15 +73,14 @@ pub fn absorb(
     if handover.was_done {
         return Ok(handover);
     }
-    let pending = found.iter().flat_map(State::pending);
-    let count = pending.filter(|pending| pending.is_kept()).count();
+    let count = found.iter().flat_map(State::pending).count();
     if count > 0 {
         return Err(JournalFault::StillPending {
             dir: from.to_owned(),
             count,
         });
     }
-    let kept = read_all(&ours, &manifest, settings, &mut StartReport::default())?;
+    let kept = read(&ours, &manifest, settings)?;
     let pending = kept.iter().flat_map(State::pending);
     let mut ids = pending.map(|pending| pending.payment.id);
     if let Some(id) = ids.find(|id| settled.contains(id)) {
@@ -105,6 +104,20 @@ pub fn absorb(
     manifest.absorbed.push(leaving.id);
     renew(&ours, Some(manifest), &states)?;
     Ok(handover)
+}
+
+/// What a start would go on with. A payment that ends with its process must not take the place of
+/// the same id's settled claim in the other journal.
+fn read(
+    dir: &Directory,
+    manifest: &Manifest,
+    settings: &JournalSettings,
+) -> Result<Vec<State>, JournalFault> {
+    let mut states = read_all(dir, manifest, settings, &mut StartReport::default())?;
+    for state in &mut states {
+        state.end_unkept();
+    }
+    Ok(states)
 }
 
 fn journal_in(dir: &Directory) -> Result<Manifest, JournalFault> {

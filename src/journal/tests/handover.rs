@@ -121,6 +121,34 @@ fn what_is_pending_is_never_taken_over() {
 }
 
 #[test]
+fn what_ended_with_its_process_takes_no_settled_claim_away() {
+    // Refused, planned again and sent to nobody when the process died.
+    let unkept = |number| {
+        let mut story = story(number);
+        let held = Record::Verdict {
+            id: story[0].id().unwrap(),
+            verdict: Verdict::Refused {
+                processor: Processor::Default,
+                fate: Fate::Held,
+            },
+        };
+        story.truncate(1);
+        story.push(held);
+        story
+    };
+    // Number 0 is settled in ours and unkept in theirs, number 8 the other way round.
+    let into = written(2, &[story(0), unkept(8)]);
+    let from = written(1, &[unkept(0), story(8)]);
+    let settled = Facts::of_records(&[story(0), story(8)].concat());
+    assert!(!absorbed(&into, &from).unwrap().was_done);
+    assert_eq!(Facts::of_dir(&into.0).unwrap(), settled);
+    assert_eq!(
+        Facts::of_start(&start(&into.settings(1), WALL).unwrap()),
+        settled
+    );
+}
+
+#[test]
 fn a_journal_is_not_taken_over_by_itself_nor_from_nowhere() {
     let into = written(1, &stories(0..8));
     let fault = absorbed(&into, &into).unwrap_err();
