@@ -69,6 +69,16 @@ pub(super) enum After {
 /// The client is gone: there is nobody to tell.
 pub(super) struct Gone;
 
+/// Why nothing more was read.
+enum Unread {
+    Gone,
+    /// The request that is being read fills the largest buffer (I8). Limits on heads and bodies
+    /// refuse it before that; should one of them ever not, this ends its connection and no more.
+    Full,
+}
+
+const TOO_LARGE: Reply = Reply::problem(431, "the request is too large");
+
 pub(super) struct Connection<S> {
     // Dropped in this order: the watch must go before the socket that it watches.
     pub(super) watch: Watch,
@@ -143,8 +153,10 @@ impl<S: Stream> Connection<S> {
                     return Next::Refuse(Reply::problem(reject.status, reject.reason), None);
                 }
             }
-            if self.read().await.is_err() {
-                return self.unfinished();
+            match self.read().await {
+                Ok(()) => {}
+                Err(Unread::Gone) => return self.unfinished(),
+                Err(Unread::Full) => return Next::Refuse(TOO_LARGE, None),
             }
         };
         let (call, route) = routes::judge(&self.core, &head, self.octets(), self.peer);
@@ -189,7 +201,10 @@ impl<S: Stream> Connection<S> {
             if std::mem::take(&mut is_continue_due) {
                 self.output.extend_from_slice(http::CONTINUE);
             }
-            self.read().await.map_err(|Gone| None)?;
+            self.read().await.map_err(|unread| match unread {
+                Unread::Gone => None,
+                Unread::Full => Some(TOO_LARGE),
+            })?;
         }
     }
 
@@ -235,12 +250,14 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Reads once, after everything that was answered has been written.
-    async fn read(&mut self) -> Result<(), Gone> {
-        self.flush().await?;
+    /// Reads once, after everything that was answered has been written and has left the buffer.
+    /// While a body is read nothing moves: `make_room_for_body` put its request at the front.
+    async fn read(&mut self) -> Result<(), Unread> {
+        self.flush().await.map_err(|Gone| Unread::Gone)?;
         let is_idle = self.octets().is_empty();
+        self.compact();
+        self.make_room(is_idle)?;
         self.arm_read(is_idle);
-        self.make_room(is_idle);
         let begin = self.input.len();
         let lent = std::mem::take(&mut self.input);
         let end = lent.capacity();
@@ -251,7 +268,7 @@ impl<S: Stream> Connection<S> {
             self.since = self.now.mono;
         }
         match result {
-            Ok(0) | Err(_) => Err(Gone),
+            Ok(0) | Err(_) => Err(Unread::Gone),
             Ok(_) => Ok(()),
         }
     }
@@ -273,23 +290,21 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Makes sure that a read has room: none would look like the end of the input.
-    fn make_room(&mut self, is_idle: bool) {
-        if is_idle {
-            self.input.clear();
-            self.start = 0;
-            if self.input.capacity() > limits::INPUT_BYTES_KEPT {
-                self.input = Vec::with_capacity(limits::INPUT_BYTES_IDLE);
-            }
+    fn make_room(&mut self, is_idle: bool) -> Result<(), Unread> {
+        if is_idle && self.input.capacity() > limits::INPUT_BYTES_KEPT {
+            self.input = Vec::with_capacity(limits::INPUT_BYTES_IDLE);
         }
         if self.input.len() < self.input.capacity() {
-            return;
+            return Ok(());
         }
         let bytes_max = self.core.input_bytes_max;
         let room = self.input.len().max(limits::INPUT_BYTES_IDLE);
         let room = room.min(bytes_max.saturating_sub(self.input.len()));
-        // I8: what is larger than any head and body was refused before it filled the buffer.
-        assert!(room > 0, "I8: a full buffer holds a whole request");
+        if room == 0 {
+            return Err(Unread::Full);
+        }
         self.input.reserve_exact(room);
+        Ok(())
     }
 
     /// Writes what has been answered so far.
