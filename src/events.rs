@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::Transition;
+use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
 use crate::journal::Record;
 use crate::payment::{Cents, CoreId, Found, Outcome, Payment, Processor, Status, UpstreamId};
@@ -100,10 +101,12 @@ pub enum Exchange {
 /// What `GET {UPSTREAM_PAY_PATH}/{id}` showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// 200 with the stored `requestedAt`.
+    /// 200 with the record of this id.
     Stored {
         /// As the processor stored it, to the millisecond.
         requested_at: UnixMillis,
+        /// What it charged.
+        amount: Cents,
     },
     /// 404.
     NotFound,
@@ -283,9 +286,9 @@ pub enum Answer {
     Accepted,
     /// The id is known already: 409.
     Duplicate(Status),
-    /// `ON_DUPLICATE=replay`: the first answer again; `Status::Processed` is 200, else 202.
-    Replayed(Status),
-    /// `ON_DUPLICATE=replay` with another amount than the first time: 422.
+    /// `ON_DUPLICATE=replay`: charged, and this is what its first client was told.
+    Replayed(FirstAnswer),
+    /// The id is known with another amount: 422.
     AmountDiffers,
     /// A processor refused it for good: 422, not charged, the id is free.
     RefusedForGood,

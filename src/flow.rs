@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{AttemptRef, ReplyTo, Standing, Trace};
+use crate::judge::{self, Question};
 use crate::limits;
-use crate::payment::{Payment, PerProcessor, Processor};
+use crate::payment::{Cents, Payment, PerProcessor, Processor};
 
 /// One unsettled payment.
 #[derive(Debug)]
@@ -152,12 +153,14 @@ pub enum Ending {
         /// With this time, which decides its summary window.
         requested_at: UnixMillis,
     },
-    /// Charged earlier, by somebody else.
+    /// Charged by another client.
     Foreign {
         /// Where.
         processor: Processor,
         /// With this time.
         requested_at: UnixMillis,
+        /// How much; our client may have asked for another amount.
+        amount: Cents,
     },
     /// A processor refused it for good.
     RefusedForGood {
@@ -174,8 +177,20 @@ pub enum Ending {
 struct Tried {
     /// Attempts that were sent there and have ended neither NotSent nor Refused.
     unresolved: u32,
+    /// Those of them that the processor itself answered: nothing of them can come any more, and
+    /// its record says whether they charged.
+    answered: u32,
+    /// All attempts that were ever sent there; wraps. Tells whether one left since a moment.
+    sent: u32,
     /// What became of it there since the payment was last planned anew.
     round: Round,
+}
+
+/// A moment at which a processor had answered every attempt that was ever sent there: what its
+/// record shows afterwards holds for all of them, as long as nothing is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    sent: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,13 +233,6 @@ impl Flow {
         Processor::ALL
             .into_iter()
             .find(|processor| self.tried.get(*processor).unresolved > 0)
-    }
-
-    /// Whether an Intent of it is durable, so that its client may be told 202 although its end is
-    /// still being written (I5). A charge that was only heard of, from a peer, has none.
-    #[must_use]
-    pub fn is_kept_by_intent(&self, ending: Ending) -> bool {
-        ending.is_charge() && self.pinned().is_some()
     }
 
     /// Whether bytes of this payment may go to `processor` (I2).
@@ -288,6 +296,30 @@ impl Flow {
         self.requested_at == Some(requested_at) || self.earlier.contains(&Some(requested_at))
     }
 
+    /// The time of ours that `processor` shows as `stored` with `amount`, if it is one. A time
+    /// that it may have coarsened is believed only while an attempt of ours there may have stored
+    /// it: not when the only one was told that the id is known already.
+    #[must_use]
+    pub fn sent_as(
+        &self,
+        processor: Processor,
+        (stored, amount): (UnixMillis, Cents),
+        question: Question,
+    ) -> Option<UnixMillis> {
+        if amount != self.payment.amount {
+            return None;
+        }
+        let may_be_stored = match question {
+            Question::WhetherCharged => self.unresolved(processor) > 0,
+            Question::WhyUnprocessable => self.unresolved(processor) > 1,
+        };
+        // What is unanswered went out with the present time. The earlier ones were refused: only
+        // the very time itself would prove that one of them was charged all the same.
+        self.requested_at
+            .filter(|sent| *sent == stored || (may_be_stored && judge::is_stored_as(*sent, stored)))
+            .or_else(|| self.has_sent(stored).then_some(stored))
+    }
+
     /// Bytes leave for `processor`.
     pub fn on_sent(&mut self, processor: Processor) {
         assert!(
@@ -296,16 +328,49 @@ impl Flow {
         );
         let tried = self.tried.get_mut(processor);
         tried.unresolved = tried.unresolved.saturating_add(1);
+        tried.sent = tried.sent.wrapping_add(1);
     }
 
-    /// One attempt that was sent to `processor` is proven not to have charged.
+    /// One attempt that was sent to `processor` was refused by its own answer.
     pub fn on_refused(&mut self, processor: Processor) {
         let tried = self.tried.get_mut(processor);
         assert!(
-            tried.unresolved > 0,
+            tried.unresolved > tried.answered,
             "I3: only an attempt that was sent can be refused"
         );
         tried.unresolved = tried.unresolved.saturating_sub(1);
+        tried.round = Round::Refused;
+    }
+
+    /// `processor` itself answered one attempt, and its record must say whether it charged.
+    /// Returns what a lookup that is sent now may prove absent.
+    pub fn on_answered(&mut self, processor: Processor) -> Option<Coverage> {
+        let tried = self.tried.get_mut(processor);
+        assert!(
+            tried.unresolved > tried.answered,
+            "I3: only an attempt that was sent is answered"
+        );
+        tried.answered = tried.answered.saturating_add(1);
+        (tried.answered == tried.unresolved).then_some(Coverage { sent: tried.sent })
+    }
+
+    /// Whether every attempt that was ever sent to `processor` is among those that `coverage`
+    /// speaks of.
+    #[must_use]
+    pub fn is_covered(&self, processor: Processor, coverage: Option<Coverage>) -> bool {
+        let tried = self.tried.get(processor);
+        coverage == Some(Coverage { sent: tried.sent }) && tried.answered == tried.unresolved
+    }
+
+    /// The record of `processor` shows that no attempt there charged, each of which it had
+    /// answered.
+    pub fn on_absent(&mut self, processor: Processor) {
+        let tried = self.tried.get_mut(processor);
+        assert!(
+            tried.unresolved > 0 && tried.answered == tried.unresolved,
+            "I3: what was not answered may still charge"
+        );
+        (tried.unresolved, tried.answered) = (0, 0);
         tried.round = Round::Refused;
     }
 
@@ -318,7 +383,10 @@ impl Flow {
     /// was never sent.
     pub fn on_unsent(&mut self, processor: Processor) {
         let tried = self.tried.get_mut(processor);
-        assert!(tried.unresolved > 0, "I3: nothing was counted as sent");
+        assert!(
+            tried.unresolved > tried.answered,
+            "I3: nothing was counted as sent"
+        );
         tried.unresolved = tried.unresolved.saturating_sub(1);
         tried.round = Round::Unreachable;
     }

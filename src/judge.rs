@@ -6,56 +6,63 @@
 
 use crate::breaker::Verdict;
 use crate::clock::UnixMillis;
+use crate::config::Upstream500;
 use crate::events::Lookup;
+use crate::payment::Cents;
 
 /// What one status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// 2xx: charged.
     Applied,
-    /// 422, 500, 503: the processor's own record must say.
+    /// 409, 422, 423, 425 and 500: the processor's own record must say.
     Ask(Question),
     /// 400 and the 4xx without a row of their own: the other processor would say the same.
     RefusedForGood,
-    /// 429: refused, and that processor rests.
+    /// 429: refused, and that processor rests when it says for how long.
     RefusedResting,
-    /// 401, 403, 404, 405: refused by a fault of the set-up.
+    /// 401, 403, 404, 405: refused by a misconfiguration.
     RefusedBySetup,
-    /// 408, 502, 504, 3xx and whatever proves nothing.
+    /// 408, 502, 503, 504, 3xx and whatever proves nothing. The processor itself never says 503:
+    /// a gateway does, while the payment may be on its way behind it.
     Unknown,
 }
 
 /// Why the processor is asked for its record of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// 422: the id is stored already, or a rule of the processor's was broken.
+    /// 422, and 409, 423, 425, which mean the same elsewhere: the id is stored already, or a rule
+    /// of the processor's was broken.
     WhyUnprocessable,
-    /// 500 or 503: charged before it failed, or not.
+    /// 500: charged before it failed, or not.
     WhetherCharged,
 }
 
 /// Judges a fully read answer, for the payment and for the processor's breaker.
 #[must_use]
-pub const fn judge_status(status: u16) -> (Judgement, Verdict) {
-    match status {
-        200..=299 => (Judgement::Applied, Verdict::Success),
-        422 => (Judgement::Ask(Question::WhyUnprocessable), Verdict::Success),
-        500 | 503 => (Judgement::Ask(Question::WhetherCharged), Verdict::Failure),
-        429 => (Judgement::RefusedResting, Verdict::Failure),
-        401 | 403..=405 => (Judgement::RefusedBySetup, Verdict::Failure),
-        408 => (Judgement::Unknown, Verdict::Failure),
-        400..=499 => (Judgement::RefusedForGood, Verdict::Neither),
-        _ => (Judgement::Unknown, Verdict::Failure),
+pub const fn judge_status(status: u16, on_500: Upstream500) -> (Judgement, Verdict) {
+    match (status, on_500) {
+        (200..=299, _) => (Judgement::Applied, Verdict::Success),
+        (409 | 422 | 423 | 425, _) => {
+            (Judgement::Ask(Question::WhyUnprocessable), Verdict::Success)
+        }
+        (500, Upstream500::Ask) => (Judgement::Ask(Question::WhetherCharged), Verdict::Failure),
+        (429, _) => (Judgement::RefusedResting, Verdict::Neither),
+        (401 | 403..=405, _) => (Judgement::RefusedBySetup, Verdict::Failure),
+        (408, _) => (Judgement::Unknown, Verdict::Failure),
+        (400..=499, _) => (Judgement::RefusedForGood, Verdict::Neither),
+        (_, Upstream500::Ask | Upstream500::Unknown) => (Judgement::Unknown, Verdict::Failure),
     }
 }
 
 /// What the processor's own record says about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// It stores a `requestedAt` that we sent: charged by us.
+    /// It stores our amount and, as precisely as it stores times, a `requestedAt` that we sent:
+    /// charged by us with this one.
     Ours(UnixMillis),
-    /// It stores another: charged earlier, by somebody else.
-    Foreign(UnixMillis),
+    /// It stores another time or amount: charged by another client.
+    Foreign(UnixMillis, Cents),
     /// It did not charge.
     NotCharged,
     /// It did not charge, and no other processor would.
@@ -69,29 +76,51 @@ pub enum Evidence {
 pub struct Circumstances {
     /// This GET has shown a charged id with 200 before, so its 404 means something.
     pub lookup_is_proven: bool,
-    /// Another attempt of the id is unanswered there: its insert may still come.
-    pub others_unanswered: bool,
+    /// The GET was sent after the last answer of every attempt of the id there had been read, and
+    /// nothing was sent since: no insert can come any more.
+    pub covers_all: bool,
 }
 
-/// Judges what the GET showed.
+/// Judges what the GET showed; `ours` gives the time that we sent, if the stored time and amount
+/// are those of an attempt of ours.
 #[must_use]
 pub fn judge_lookup(
     question: Question,
     lookup: Lookup,
     circumstances: Circumstances,
-    is_ours: impl FnOnce(UnixMillis) -> bool,
+    ours: impl FnOnce(UnixMillis, Cents) -> Option<UnixMillis>,
 ) -> Evidence {
     match lookup {
-        Lookup::Stored { requested_at } if is_ours(requested_at) => Evidence::Ours(requested_at),
-        Lookup::Stored { requested_at } => Evidence::Foreign(requested_at),
+        Lookup::Stored {
+            requested_at,
+            amount,
+        } => match ours(requested_at, amount) {
+            Some(sent) => Evidence::Ours(sent),
+            None => Evidence::Foreign(requested_at, amount),
+        },
         Lookup::NoAnswer => Evidence::Nothing,
-        Lookup::NotFound if circumstances.others_unanswered => Evidence::Nothing,
+        Lookup::NotFound if !circumstances.covers_all || !circumstances.lookup_is_proven => {
+            Evidence::Nothing
+        }
         Lookup::NotFound => match question {
             Question::WhyUnprocessable => Evidence::NotChargedForGood,
-            Question::WhetherCharged if circumstances.lookup_is_proven => Evidence::NotCharged,
-            Question::WhetherCharged => Evidence::Nothing,
+            Question::WhetherCharged => Evidence::NotCharged,
         },
     }
+}
+
+/// Whether a processor that was sent `sent` may show it as `stored`: it keeps milliseconds, or
+/// tenths, hundredths or whole seconds, rounded or cut. Coarser than a second proves nothing.
+#[must_use]
+pub fn is_stored_as(sent: UnixMillis, stored: UnixMillis) -> bool {
+    [1, 10, 100, 1_000].into_iter().any(|precision: i64| {
+        let cut = sent.0.saturating_sub(sent.0.rem_euclid(precision));
+        let rounded = match sent.0.rem_euclid(precision).saturating_mul(2) >= precision {
+            true => cut.saturating_add(precision),
+            false => cut,
+        };
+        stored.0 == cut || (precision > 1 && stored.0 == rounded)
+    })
 }
 
 #[cfg(test)]
@@ -100,72 +129,95 @@ mod tests {
 
     #[test]
     fn every_status_has_the_row_that_the_design_gives_it() {
-        for status in 100..=599 {
-            let expected = match status {
-                200..=299 => (Judgement::Applied, Verdict::Success),
-                422 => (Judgement::Ask(Question::WhyUnprocessable), Verdict::Success),
-                429 => (Judgement::RefusedResting, Verdict::Failure),
-                401 | 403 | 404 | 405 => (Judgement::RefusedBySetup, Verdict::Failure),
-                500 | 503 => (Judgement::Ask(Question::WhetherCharged), Verdict::Failure),
-                400..=499 if status != 408 => (Judgement::RefusedForGood, Verdict::Neither),
-                _ => (Judgement::Unknown, Verdict::Failure),
-            };
-            assert_eq!(judge_status(status), expected, "{status}");
+        for on_500 in [Upstream500::Ask, Upstream500::Unknown] {
+            for status in 100..=599 {
+                let expected = match status {
+                    200..=299 => (Judgement::Applied, Verdict::Success),
+                    409 | 422 | 423 | 425 => {
+                        (Judgement::Ask(Question::WhyUnprocessable), Verdict::Success)
+                    }
+                    429 => (Judgement::RefusedResting, Verdict::Neither),
+                    401 | 403 | 404 | 405 => (Judgement::RefusedBySetup, Verdict::Failure),
+                    500 if on_500 == Upstream500::Ask => {
+                        (Judgement::Ask(Question::WhetherCharged), Verdict::Failure)
+                    }
+                    400..=499 if status != 408 => (Judgement::RefusedForGood, Verdict::Neither),
+                    _ => (Judgement::Unknown, Verdict::Failure),
+                };
+                assert_eq!(judge_status(status, on_500), expected, "{status}");
+            }
         }
     }
 
     #[test]
     fn a_404_of_the_lookup_proves_something_only_in_the_right_circumstances() {
-        let judge = |question, lookup_is_proven, others_unanswered| {
+        let judge = |question, lookup_is_proven, covers_all| {
             let circumstances = Circumstances {
                 lookup_is_proven,
-                others_unanswered,
+                covers_all,
             };
-            judge_lookup(question, Lookup::NotFound, circumstances, |_| false)
+            judge_lookup(question, Lookup::NotFound, circumstances, |_, _| None)
         };
         let rows = [
-            (Question::WhetherCharged, true, false, Evidence::NotCharged),
-            (Question::WhetherCharged, false, false, Evidence::Nothing),
-            (Question::WhetherCharged, true, true, Evidence::Nothing),
-            (
-                Question::WhyUnprocessable,
-                true,
-                false,
-                Evidence::NotChargedForGood,
-            ),
-            (
-                Question::WhyUnprocessable,
-                false,
-                false,
-                Evidence::NotChargedForGood,
-            ),
-            (Question::WhyUnprocessable, true, true, Evidence::Nothing),
+            (Question::WhetherCharged, Evidence::NotCharged),
+            (Question::WhyUnprocessable, Evidence::NotChargedForGood),
         ];
-        for (question, proven, unanswered, expected) in rows {
-            assert_eq!(
-                judge(question, proven, unanswered),
-                expected,
-                "{question:?} {proven}"
-            );
+        for (question, proof) in rows {
+            assert_eq!(judge(question, true, true), proof);
+            for (proven, covers_all) in [(false, true), (true, false), (false, false)] {
+                let evidence = judge(question, proven, covers_all);
+                assert_eq!(evidence, Evidence::Nothing, "{question:?}");
+            }
         }
     }
 
     #[test]
-    fn a_stored_id_is_ours_only_with_a_time_that_we_sent() {
+    fn a_stored_id_is_ours_only_where_time_and_amount_are() {
         let circumstances = Circumstances {
             lookup_is_proven: false,
-            others_unanswered: true,
+            covers_all: false,
         };
+        let (requested_at, amount) = (UnixMillis(7), Cents(5));
         let stored = Lookup::Stored {
-            requested_at: UnixMillis(7),
+            requested_at,
+            amount,
         };
         for question in [Question::WhyUnprocessable, Question::WhetherCharged] {
-            let ours = judge_lookup(question, stored, circumstances, |at| at == UnixMillis(7));
-            assert_eq!(ours, Evidence::Ours(UnixMillis(7)));
-            let other = judge_lookup(question, stored, circumstances, |_| false);
-            assert_eq!(other, Evidence::Foreign(UnixMillis(7)));
-            let silent = judge_lookup(question, Lookup::NoAnswer, circumstances, |_| true);
+            let ours = judge_lookup(question, stored, circumstances, |at, cents| {
+                (at == requested_at && cents == amount).then_some(UnixMillis(8))
+            });
+            assert_eq!(ours, Evidence::Ours(UnixMillis(8)));
+            let other = judge_lookup(question, stored, circumstances, |_, _| None);
+            assert_eq!(other, Evidence::Foreign(requested_at, amount));
+            let silent = judge_lookup(question, Lookup::NoAnswer, circumstances, |at, _| Some(at));
             assert_eq!(silent, Evidence::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_time_may_be_stored_down_to_whole_seconds() {
+        let rows = [
+            (12_345, 12_345, true),
+            (12_345, 12_340, true),
+            (12_345, 12_350, true),
+            (12_345, 12_300, true),
+            (12_345, 12_000, true),
+            (12_345, 13_000, false),
+            (12_500, 13_000, true),
+            (12_999, 13_000, true),
+            (12_345, 12_346, false),
+            (12_345, 12_344, false),
+            (12_345, 12_400, false),
+            (12_345, 0, false),
+            (12_345, 10_000, false),
+            (-1, -1_000, true),
+            (-1, 0, true),
+            (i64::MAX, i64::MAX, true),
+            (i64::MIN, i64::MIN, true),
+        ];
+        for (sent, stored, expected) in rows {
+            let is_same = is_stored_as(UnixMillis(sent), UnixMillis(stored));
+            assert_eq!(is_same, expected, "{sent} as {stored}");
         }
     }
 }

@@ -53,6 +53,10 @@ pub const REST_MAX: Duration = Duration::from_secs(60);
 /// While HalfOpen, whoever got no permit asks again after this: any core's result may have moved
 /// the breaker. Shorter burns turns, longer lets payments wait although the processor works.
 pub const BREAKER_ASK_AGAIN: Duration = Duration::from_millis(20);
+/// How long after one asked, payments that were never sent to a processor are believed to go on
+/// coming: at one payment a second they still get its probes before pinned ones take them all. So
+/// long do pinned payments alone wait for the second permit of a round.
+pub const BREAKER_FRESH_HOPE: Duration = Duration::from_secs(1);
 
 // ---- http ----
 

@@ -165,7 +165,10 @@ impl Path {
                 Action::Lookup { attempt, .. } => {
                     // The first id that each processor charged is asked for once.
                     let requested_at = self.now.wall;
-                    let lookup = Lookup::Stored { requested_at };
+                    let lookup = Lookup::Stored {
+                        requested_at,
+                        amount: p99::payment::Cents(1990),
+                    };
                     self.owner.looked_up(attempt, lookup, self.now);
                 }
                 Action::Answer { answer, .. } => self.respond(answer),

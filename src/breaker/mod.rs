@@ -21,8 +21,10 @@ mod word;
 mod stress;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turns;
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -33,6 +35,11 @@ use self::counts::Counts;
 use self::word::{Event, Phase, Probe, Word};
 use crate::clock::Mono;
 use crate::limits;
+
+/// No HalfOpen round: beyond every generation.
+const NO_ROUND: u32 = u32::MAX;
+/// From one HalfOpen round to the next one but one: each goes by way of Open.
+const TWO_ROUNDS: u16 = 4;
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -45,8 +52,14 @@ pub struct Breaker {
     /// One word for each of `settings.probes` permits. Cold but for the moments of HalfOpen.
     probes: Box<[AtomicU64]>,
     /// Until when (ms) Fresh leaves one permit to a pinned payment that was refused. It passes by
-    /// itself, so a pinned payment that vanishes blocks nobody.
+    /// itself, so a pinned payment that vanishes blocks no other.
     pinned_hope_ms: CachePadded<AtomicU64>,
+    /// Until when (ms) a payment that was never sent there is believed to wait: pinned ones then
+    /// share the permits with it.
+    fresh_hope_ms: CachePadded<AtomicU64>,
+    /// The generation of the last HalfOpen round in which a pinned payment got its permit while
+    /// fresh ones waited; [`NO_ROUND`] before the first.
+    pinned_round: CachePadded<AtomicU32>,
     /// In the order of [`Transition::ALL`].
     transitions: [AtomicU64; Transition::ALL.len()],
 }
@@ -67,6 +80,8 @@ impl Breaker {
             counts: CachePadded::new(Counts::new(settings.window)),
             probes: (0..probes).map(|_| AtomicU64::new(0)).collect(),
             pinned_hope_ms: CachePadded::new(AtomicU64::new(0)),
+            fresh_hope_ms: CachePadded::new(AtomicU64::new(0)),
+            pinned_round: CachePadded::new(AtomicU32::new(NO_ROUND)),
             transitions: [const { AtomicU64::new(0) }; Transition::ALL.len()],
         }
     }
@@ -88,12 +103,13 @@ impl Breaker {
                 }
                 State::Open if now_ms(now) < word.deadline_ms => {
                     let until = Mono(word.deadline_ms.saturating_mul(1_000));
-                    if kind == Kind::Pinned {
-                        self.hope_for_pinned(until);
-                    }
+                    self.hope_for(kind, until);
                     return (Permit::Refused { until }, transition);
                 }
                 State::Open => {
+                    // The new round is fresh payments' at first: those that had another processor
+                    // to go to did not ask meanwhile.
+                    self.hope_for(Kind::Fresh, now);
                     transition = self
                         .advance(word.generation, Event::Elapsed, now)
                         .or(transition);
@@ -137,16 +153,19 @@ impl Breaker {
         );
     }
 
-    /// A 429 with Retry-After: the processor rests for `span`, at most [`limits::REST_MAX`],
-    /// whatever the counts say. Never shortens an Open that lasts longer; a zero span is no rest.
-    pub fn rest(&self, now: Mono, span: Duration) -> Option<Transition> {
+    /// A 429 with Retry-After, heard by an attempt of `generation`: the processor rests for
+    /// `span`, at most [`limits::REST_MAX`], whatever the counts say. Never shortens an Open that
+    /// lasts longer; a zero span is no rest, and what an older generation hears changes nothing.
+    pub fn rest(&self, generation: u16, span: Duration, now: Mono) -> Option<Transition> {
         if span.is_zero() {
             return None;
         }
         let span = span.min(limits::REST_MAX);
-        // A lost race means that somebody else moved it; then it rests from where it is now.
         loop {
             let word = self.load();
+            if word.generation != generation {
+                return None;
+            }
             let next = word.after(Event::Rest(span), now, &self.settings)?;
             if self.swap(word, next) {
                 return self.note(word, next);
@@ -260,9 +279,13 @@ impl Breaker {
         let now_ms = now_ms(now);
         let spare = match kind {
             Kind::Pinned => 0,
-            Kind::Fresh => u32::from(now_ms < self.pinned_hope_ms.load(SeqCst)),
+            Kind::Fresh => {
+                self.hope_for(Kind::Fresh, now);
+                let is_awaited = now_ms < self.pinned_hope_ms.load(SeqCst);
+                u32::from(is_awaited && self.pinned_turn(word.generation).is_some())
+            }
         };
-        if self.free_in(word.generation, now_ms) > spare {
+        if self.free_in(word.generation, now_ms) > spare && self.may_probe(kind, word, now_ms) {
             for (place, permit) in (0_u8..).zip(self.probes.iter()) {
                 let seen = permit.load(SeqCst);
                 if !Probe::unpack(seen).is_free(word.generation, now_ms) {
@@ -297,16 +320,43 @@ impl Breaker {
         }
         // Another core's record may free or end this at any moment: ask again soon.
         let until = now.after(limits::BREAKER_ASK_AGAIN);
-        if kind == Kind::Pinned {
-            self.hope_for_pinned(until);
-        }
+        self.hope_for(kind, until);
         Some(Permit::Refused { until })
     }
 
-    /// A pinned payment was told to come back at `until`; keep a permit until a little later.
-    fn hope_for_pinned(&self, until: Mono) {
-        let hope_ms = ceil_ms(until.after(limits::BREAKER_ASK_AGAIN));
-        self.pinned_hope_ms.fetch_max(hope_ms, SeqCst);
+    /// A payment asks, or was told to come back, at `until`: until a little later it counts.
+    fn hope_for(&self, kind: Kind, until: Mono) {
+        let (hope_ms, span) = match kind {
+            Kind::Pinned => (&self.pinned_hope_ms, limits::BREAKER_ASK_AGAIN),
+            Kind::Fresh => (&self.fresh_hope_ms, limits::BREAKER_FRESH_HOPE),
+        };
+        let hoped_ms = ceil_ms(until.after(span));
+        if hope_ms.load(SeqCst) < hoped_ms {
+            hope_ms.fetch_max(hoped_ms, SeqCst);
+        }
+    }
+
+    /// Whether `kind` may take a free permit of `word`. While payments wait that were never sent
+    /// there, pinned ones get one permit in two rounds: a few ids that the processor never answers
+    /// would else take every permit of every round.
+    fn may_probe(&self, kind: Kind, word: Word, now_ms: u64) -> bool {
+        if kind == Kind::Fresh || self.fresh_hope_ms.load(SeqCst) <= now_ms {
+            return true;
+        }
+        self.pinned_turn(word.generation).is_some_and(|last| {
+            let this = u32::from(word.generation);
+            self.pinned_round
+                .compare_exchange(last, this, SeqCst, SeqCst)
+                .is_ok()
+        })
+    }
+
+    /// The round that a pinned payment would follow, if a permit of `generation` is its turn.
+    fn pinned_turn(&self, generation: u16) -> Option<u32> {
+        let last = self.pinned_round.load(SeqCst);
+        let is_turn =
+            u16::try_from(last).map_or(true, |last| generation.wrapping_sub(last) >= TWO_ROUNDS);
+        is_turn.then_some(last)
     }
 
     fn record_probe(&self, ticket: Ticket, verdict: Verdict, now: Mono) -> Option<Transition> {

@@ -50,7 +50,11 @@ fn threads_never_hold_more_permits_than_there_are() {
         let breaker = Breaker::new(BreakerSettings { probes, ..SETTINGS });
         let mut now = ms(1);
         for round in 0..ROUNDS {
-            assert!(breaker.rest(now, Duration::from_secs(1)).is_some());
+            assert!(
+                breaker
+                    .rest(breaker.generation(), Duration::from_secs(1), now)
+                    .is_some()
+            );
             now = now.after(Duration::from_secs(2));
             let held = AtomicU32::new(0);
             let passed = AtomicU32::new(0);

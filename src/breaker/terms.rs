@@ -50,9 +50,10 @@ impl State {
 /// For what a permit is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A payment that no other processor may have (I2): it gets any free permit.
+    /// A payment that no other processor may have (I2): it gets any free permit, but while fresh
+    /// ones wait no more than one in two HalfOpen rounds.
     Pinned,
-    /// Any other payment: while pinned ones wait, on whatever core, one permit stays free for them.
+    /// Any other payment: while pinned ones wait for that one, on any core, it stays free for them.
     Fresh,
 }
 
@@ -82,6 +83,12 @@ pub struct Ticket {
 
 impl Ticket {
     pub(super) const NO_PROBE: u8 = u8::MAX;
+
+    /// Which generation of the breaker granted it.
+    #[must_use]
+    pub const fn generation(self) -> u16 {
+        self.generation
+    }
 
     /// Whether this attempt is a HalfOpen probe.
     #[must_use]

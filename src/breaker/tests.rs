@@ -24,7 +24,7 @@ pub(super) fn granted(breaker: &Breaker, now: Mono, kind: Kind) -> Ticket {
     }
 }
 
-fn refused(breaker: &Breaker, now: Mono, kind: Kind) -> Mono {
+pub(super) fn refused(breaker: &Breaker, now: Mono, kind: Kind) -> Mono {
     match breaker.permit(now, kind).0 {
         Permit::Granted(ticket) => panic!("granted {ticket:?}"),
         Permit::Refused { until } => until,
@@ -32,7 +32,7 @@ fn refused(breaker: &Breaker, now: Mono, kind: Kind) -> Mono {
 }
 
 /// Opens at `now` by failures alone.
-fn trip(breaker: &Breaker, now: Mono) {
+pub(super) fn trip(breaker: &Breaker, now: Mono) {
     let mut transition = None;
     for _ in 0..SETTINGS.min_samples {
         assert_eq!(transition, None, "opens with the last sample, not before");
@@ -188,10 +188,10 @@ fn refuses_while_open_and_then_lets_few_through() {
     );
     for free in [2, 1] {
         assert_eq!(breaker.probes_free(ms(5_100)), free);
-        let (permit, transition) = breaker.permit(ms(5_100), Kind::Pinned);
+        let (permit, transition) = breaker.permit(ms(5_100), Kind::Fresh);
         assert!(matches!(permit, Permit::Granted(_)) && transition.is_none());
     }
-    assert!(refused(&breaker, ms(5_101), Kind::Pinned) > ms(5_101));
+    assert!(refused(&breaker, ms(5_101), Kind::Fresh) > ms(5_101));
 }
 
 #[test]
@@ -306,37 +306,19 @@ fn an_unused_permit_goes_to_the_next() {
 }
 
 #[test]
-fn fresh_payments_leave_one_permit_to_waiting_pinned_ones() {
-    let breaker = Breaker::new(SETTINGS);
-    trip(&breaker, ms(100));
-    assert_eq!(refused(&breaker, ms(200), Kind::Pinned), ms(5_100));
-    granted(&breaker, ms(5_100), Kind::Fresh);
-    granted(&breaker, ms(5_100), Kind::Fresh);
-    assert!(refused(&breaker, ms(5_100), Kind::Fresh) > ms(5_100));
-    assert_eq!(breaker.probes_free(ms(5_100)), 1);
-    granted(&breaker, ms(5_101), Kind::Pinned);
-    // A pinned payment that never comes back blocks nobody for long.
-    let other = Breaker::new(BreakerSettings {
-        probes: 1,
-        ..SETTINGS
-    });
-    trip(&other, ms(100));
-    refused(&other, ms(200), Kind::Pinned);
-    refused(&other, ms(5_100), Kind::Fresh);
-    granted(&other, ms(5_120), Kind::Fresh);
-}
-
-#[test]
 fn a_rest_opens_whatever_the_counts_say_and_never_shortens() {
     let breaker = Breaker::new(SETTINGS);
     let ticket = granted(&breaker, ms(1), Kind::Fresh);
-    assert_eq!(breaker.rest(ms(10), Duration::ZERO), None);
+    assert_eq!(
+        breaker.rest(breaker.generation(), Duration::ZERO, ms(10)),
+        None
+    );
     let opened = Transition {
         from: State::Closed,
         to: State::Open,
     };
     assert_eq!(
-        breaker.rest(ms(10), Duration::from_secs(3_600)),
+        breaker.rest(breaker.generation(), Duration::from_secs(3_600), ms(10)),
         Some(opened)
     );
     assert_eq!(
@@ -344,11 +326,18 @@ fn a_rest_opens_whatever_the_counts_say_and_never_shortens() {
         ms(60_010),
         "at most a minute"
     );
-    assert_eq!(breaker.rest(ms(20), Duration::from_secs(1)), None);
+    assert_eq!(
+        breaker.rest(breaker.generation(), Duration::from_secs(1), ms(20)),
+        None
+    );
     assert_eq!(refused(&breaker, ms(21), Kind::Pinned), ms(60_010));
     assert_eq!(breaker.record(ticket, Verdict::Failure, ms(30)), None);
     let probe = granted(&breaker, ms(60_010), Kind::Fresh);
-    assert!(breaker.rest(ms(60_020), Duration::from_secs(1)).is_some());
+    assert!(
+        breaker
+            .rest(breaker.generation(), Duration::from_secs(1), ms(60_020))
+            .is_some()
+    );
     assert_eq!(breaker.record(probe, Verdict::Success, ms(60_021)), None);
     assert_eq!(refused(&breaker, ms(60_022), Kind::Fresh), ms(61_020));
 }

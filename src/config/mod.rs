@@ -29,7 +29,7 @@ pub use spelling::{NearMiss, near_misses};
 pub use values::{
     Ack, AddressRange, AuthHeader, BreakerConfig, CorrelationIdRule, DriverChoice, HttpUrl,
     JournalConfig, JournalSync, ListenAddress, OnDuplicate, PerMille, RateLimitConfig, Routing,
-    Secret,
+    Secret, Upstream500,
 };
 
 use reader::Reader;
@@ -106,6 +106,8 @@ pub struct Config {
     pub allow_purge: bool,
     /// `ON_DUPLICATE`.
     pub on_duplicate: OnDuplicate,
+    /// `UPSTREAM_500`.
+    pub upstream_500: Upstream500,
     /// `CORRELATION_ID`.
     pub correlation_id: CorrelationIdRule,
     /// `HEALTH_INTERVAL_MS`: how often the processors' health is asked; `None` when off.

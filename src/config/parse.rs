@@ -10,7 +10,9 @@ use crate::payment::{CoreCount, PerProcessor};
 use super::Config;
 use super::reader::Reader;
 use super::values::{self, AddressRange, BreakerConfig, HttpUrl, JournalConfig, ListenAddress};
-use super::values::{Ack, AuthHeader, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
+use super::values::{
+    Ack, AuthHeader, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate, Upstream500,
+};
 use super::values::{PerMille, RateLimitConfig, Routing, Secret};
 
 impl Config {
@@ -60,6 +62,7 @@ impl Config {
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECS"),
             allow_purge: reader.word("ALLOW_PURGE", &[("false", false), ("true", true)]),
             on_duplicate: reader.word("ON_DUPLICATE", &OnDuplicate::WORDS),
+            upstream_500: reader.word("UPSTREAM_500", &Upstream500::WORDS),
             correlation_id: reader.word("CORRELATION_ID", &CorrelationIdRule::WORDS),
             health_interval: reader.read("HEALTH_INTERVAL_MS", health_interval),
             ledger_exact: reader.seconds("LEDGER_EXACT_HOURS") * 3_600,

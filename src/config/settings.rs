@@ -157,6 +157,8 @@ pub const SETTINGS: &[Setting] = &[
         "a path such as /payments: it begins with a slash, does not end with one, no query",
     )
     .help("path of payments at both processors"),
+    Setting::words("UPSTREAM_500", &["ask", "unknown"])
+        .help("a processor's 500: its record says whether it charged; or nothing is proven"),
     Setting::text(
         "AUTH_HEADER_NAME",
         DefaultValue::Text("Authorization"),

@@ -253,6 +253,21 @@ impl OnDuplicate {
         [("conflict", Self::Conflict), ("replay", Self::Replay)];
 }
 
+/// `UPSTREAM_500`: what a processor's own 500 proves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Upstream500 {
+    /// The processor's record says whether it charged.
+    #[default]
+    Ask,
+    /// Nothing: a gateway says it too, or the insert may come later.
+    Unknown,
+}
+
+impl Upstream500 {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] = [("ask", Self::Ask), ("unknown", Self::Unknown)];
+}
+
 /// `CORRELATION_ID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CorrelationIdRule {

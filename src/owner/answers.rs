@@ -10,10 +10,9 @@ use std::time::Duration;
 use super::Owner;
 use super::attempts::{After, Attempt, End, Inquiry, Lease, Phase, Purpose, attempt_token};
 use crate::breaker::Verdict;
-use crate::clock::{Now, UnixMillis};
+use crate::clock::Now;
 use crate::events::{Action, AttemptRef, Exchange, Lookup, Note, Reason};
 use crate::judge::{self, Circumstances, Evidence, Judgement, Question};
-use crate::limits;
 use crate::payment::{Outcome, Processor, UpstreamId};
 use crate::table::Key;
 
@@ -34,12 +33,13 @@ impl Owner {
         let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
-        let (phase, processor) = (entry.phase, entry.processor);
-        match (exchange, phase) {
+        match (exchange, entry.phase) {
+            // It was answered, and a payment is answered once.
+            (_, Phase::Asking { .. }) => {}
             (Exchange::NotSent, Phase::Connecting | Phase::Connected) => {
                 self.on_no_connection(attempt, Count::NeverSent, now);
             }
-            (Exchange::NotSent, Phase::Sent { .. } | Phase::Asking { .. } | Phase::Late { .. }) => {
+            (Exchange::NotSent, Phase::Sent { .. } | Phase::Late { .. }) => {
                 self.on_no_connection(attempt, Count::CountedAsSent, now);
             }
             (Exchange::Cut, Phase::Connecting | Phase::Connected) => {
@@ -54,8 +54,8 @@ impl Owner {
                 },
                 _,
             ) => {
-                if status == 429 {
-                    self.rest(processor, retry_after_secs, now);
+                if let (429, Some(secs)) = (status, retry_after_secs) {
+                    self.rest(attempt, Duration::from_secs(u64::from(secs)), now);
                 }
                 self.on_status(attempt, status, now);
             }
@@ -121,7 +121,7 @@ impl Owner {
 
     fn on_status(&mut self, attempt: AttemptRef, status: u16, now: Now) {
         let reason = Reason::Status(status);
-        let (judgement, verdict) = judge::judge_status(status);
+        let (judgement, verdict) = self.judge(status);
         let end = |outcome| End {
             outcome,
             reason,
@@ -186,7 +186,7 @@ impl Owner {
                 Question::WhyUnprocessable => Outcome::Applied,
                 Question::WhetherCharged => Outcome::Unknown,
             };
-            let (_, verdict) = judge::judge_status(status);
+            let (_, verdict) = self.judge(status);
             self.end(
                 attempt,
                 End {
@@ -198,12 +198,17 @@ impl Owner {
             );
             return;
         }
-        let (processor, id) = (entry.processor, entry.id);
+        let (key, processor, id) = (entry.flow, entry.processor, entry.id);
+        let coverage = self
+            .flows
+            .get_mut(key)
+            .and_then(|flow| flow.on_answered(processor));
         let is_proven = self.lookup_is_proven(processor);
         let inquiry = Inquiry {
             question,
             status,
             is_proven,
+            coverage,
         };
         if let Some(entry) = self.attempts.get_mut(attempt.0) {
             entry.phase = Phase::Asking { inquiry, until };
@@ -230,21 +235,22 @@ impl Owner {
             question,
             status,
             is_proven,
+            coverage,
         } = inquiry;
         let (key, processor) = (entry.flow, entry.processor);
         let flow = self.flows.get(key);
         let circumstances = Circumstances {
             lookup_is_proven: is_proven,
-            others_unanswered: flow.is_some_and(|flow| flow.unresolved(processor) > 1),
+            covers_all: flow.is_some_and(|flow| flow.is_covered(processor, coverage)),
         };
-        let is_ours = |at: UnixMillis| flow.is_some_and(|flow| flow.has_sent(at));
-        let evidence = judge::judge_lookup(question, lookup, circumstances, is_ours);
-        let (_, verdict) = judge::judge_status(status);
+        let ours = |at, amount| flow?.sent_as(processor, (at, amount), question);
+        let evidence = judge::judge_lookup(question, lookup, circumstances, ours);
+        let (_, verdict) = self.judge(status);
         let outcome = match evidence {
             Evidence::Ours(_) => Outcome::Applied,
             Evidence::NotCharged | Evidence::NotChargedForGood => Outcome::Refused,
-            // Whoever charged it, this attempt did not.
-            Evidence::Foreign(_) => Outcome::Refused,
+            // Another client charged it, this attempt did not.
+            Evidence::Foreign(..) => Outcome::Refused,
             Evidence::Nothing => Outcome::Unknown,
         };
         let end = End {
@@ -259,24 +265,28 @@ impl Owner {
             Evidence::Ours(at) => {
                 self.after_attempt(key, attempt, After::Applied(processor, at), now);
             }
-            Evidence::Foreign(at) => {
-                self.after_attempt(key, attempt, After::Foreign(processor, at), now);
+            Evidence::Foreign(at, amount) => {
+                self.after_attempt(key, attempt, After::Foreign(processor, at, amount), now);
             }
-            Evidence::NotCharged => self.refused(key, attempt, After::Free(processor), now),
+            Evidence::NotCharged => self.absent(key, attempt, After::Free(processor), now),
             Evidence::NotChargedForGood => {
-                self.refused(key, attempt, After::RefusedForGood(processor), now);
+                self.absent(key, attempt, After::RefusedForGood(processor), now);
             }
             Evidence::Nothing => self.after_attempt(key, attempt, After::Silent(processor), now),
         }
     }
 
+    /// The processor's record shows that it charged none of the attempts there.
+    fn absent(&mut self, key: Key, attempt: AttemptRef, after: After, now: Now) {
+        if let (Some(flow), Some(processor)) = (self.flows.get_mut(key), after.refused_by()) {
+            flow.on_absent(processor);
+        }
+        self.after_attempt(key, attempt, after, now);
+    }
+
     /// One attempt was refused; whether the payment is depends on the others (I3).
     fn refused(&mut self, key: Key, attempt: AttemptRef, after: After, now: Now) {
-        let processor = match after {
-            After::Free(processor) | After::RefusedForGood(processor) => processor,
-            After::Applied(..) | After::Foreign(..) | After::Cut(_) | After::Silent(_) => return,
-        };
-        let Some(flow) = self.flows.get_mut(key) else {
+        let (Some(flow), Some(processor)) = (self.flows.get_mut(key), after.refused_by()) else {
             return;
         };
         flow.on_refused(processor);
@@ -288,11 +298,23 @@ impl Owner {
         self.after_attempt(key, attempt, after, now);
     }
 
-    fn rest(&mut self, processor: Processor, retry_after_secs: Option<u32>, now: Now) {
-        let span = Duration::from_secs(u64::from(retry_after_secs.unwrap_or(1)));
-        let span = span.min(limits::REST_MAX);
-        let transition = self.processors.breaker(processor).rest(now.mono, span);
+    /// The processor asked for a rest. A late word, or one of an older generation of its breaker,
+    /// is about another time and changes nothing.
+    fn rest(&mut self, attempt: AttemptRef, span: Duration, now: Now) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let Lease::Held { ticket, .. } = entry.lease else {
+            return;
+        };
+        let processor = entry.processor;
+        let breaker = self.processors.breaker(processor);
+        let transition = breaker.rest(ticket.generation(), span, now.mono);
         self.note_transition(processor, transition);
+    }
+
+    fn judge(&self, status: u16) -> (Judgement, Verdict) {
+        judge::judge_status(status, self.settings.upstream_500)
     }
 
     // ---- what the lookup route is worth ----
@@ -322,6 +344,7 @@ impl Owner {
             question: Question::WhetherCharged,
             status: 200,
             is_proven: false,
+            coverage: None,
         };
         let attempt = AttemptRef(self.attempts.insert(Attempt {
             flow: Key {

@@ -13,9 +13,9 @@ use super::{JournalStanding, Owner};
 use crate::breaker::{Kind, Permit, Ticket, Verdict};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, AttemptRef, Hedge, Lookup, Note, Reason};
-use crate::flow::{HedgeState, Stage};
+use crate::flow::{Coverage, HedgeState, Stage};
 use crate::judge::Question;
-use crate::payment::{Outcome, Processor, UpstreamId};
+use crate::payment::{Cents, Outcome, Processor, UpstreamId};
 use crate::table::Key;
 
 /// One send of one payment, or one lookup that proves the lookup route.
@@ -30,6 +30,18 @@ pub(super) struct Attempt {
     pub(super) lease: Lease,
     /// When its first byte was handed over, on the run axis.
     pub(super) sent_at: Mono,
+}
+
+impl Attempt {
+    /// What an end that `verdict` stands for says about the processor. A re-send that fails says
+    /// again what its first attempt has said: a few ids that a processor never answers would else
+    /// keep its breaker open for all others.
+    fn verdict(&self, verdict: Verdict) -> Verdict {
+        match (self.purpose, verdict) {
+            (Purpose::Resend, Verdict::Failure) => Verdict::Neither,
+            (Purpose::First | Purpose::Resend | Purpose::Hedge | Purpose::Proof, _) => verdict,
+        }
+    }
 }
 
 /// What an attempt is for.
@@ -68,6 +80,8 @@ pub(super) struct Inquiry {
     /// Its GET had shown a charged id when it was asked: one that was proven only meanwhile may
     /// not have had the route when it looked.
     pub(super) is_proven: bool,
+    /// What its 404 may prove absent; nothing while another attempt was unanswered.
+    pub(super) coverage: Option<Coverage>,
 }
 
 /// What an attempt holds besides its connection.
@@ -288,7 +302,8 @@ impl Owner {
         let (id, processor) = (entry.id, entry.processor);
         let took = now.run.since(entry.sent_at);
         let lease = std::mem::replace(&mut entry.lease, Lease::Returned);
-        self.return_lease(processor, lease, Verdict::Failure, now);
+        let verdict = entry.verdict(Verdict::Failure);
+        self.return_lease(processor, lease, verdict, now);
         self.lanes.get_mut(processor).note_standing(took, now.mono);
         let (outcome, reason) = (Outcome::Unknown, Reason::Timeout);
         self.note(Note::AttemptEnded {
@@ -327,7 +342,12 @@ impl Owner {
         }
         match entry.lease {
             Lease::Held { .. } => {
-                self.return_lease(processor, entry.lease, end.verdict, now);
+                let verdict = if was_sent {
+                    entry.verdict(end.verdict)
+                } else {
+                    end.verdict
+                };
+                self.return_lease(processor, entry.lease, verdict, now);
                 if was_sent {
                     let slow = match end.verdict {
                         Verdict::Failure => took.max(self.settings.attempt_timeout),
@@ -396,8 +416,8 @@ impl Owner {
 pub(super) enum After {
     /// Charged by us with this time.
     Applied(Processor, UnixMillis),
-    /// Charged by somebody else with this time.
-    Foreign(Processor, UnixMillis),
+    /// Charged by another client with this time and amount.
+    Foreign(Processor, UnixMillis, Cents),
     /// Every attempt there is proven not to have charged: it may go anywhere.
     Free(Processor),
     /// Likewise, and no processor would take it.
@@ -406,6 +426,16 @@ pub(super) enum After {
     Cut(Processor),
     /// This attempt proves nothing yet: send it again after a pause.
     Silent(Processor),
+}
+
+impl After {
+    /// The processor that did not charge it, if that is proven.
+    pub(super) const fn refused_by(self) -> Option<Processor> {
+        match self {
+            Self::Free(processor) | Self::RefusedForGood(processor) => Some(processor),
+            Self::Applied(..) | Self::Foreign(..) | Self::Cut(_) | Self::Silent(_) => None,
+        }
+    }
 }
 
 /// Timer tokens: payments are even, attempts are odd.

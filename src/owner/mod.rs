@@ -34,7 +34,7 @@ pub use self::settings::{Journalling, OwnerSettings, breaker_settings};
 use self::attempts::Attempt;
 use self::lane::Lane;
 use crate::breaker::{Breaker, BreakerSettings, Transition};
-use crate::claims::{Claim, Claims, FirstAnswer};
+use crate::claims::{Claim, Claims};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::config::OnDuplicate;
 use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed, Standing};
@@ -231,22 +231,29 @@ impl Owner {
     fn known(&mut self, payment: &Payment) -> Option<Answer> {
         let (status, amount, first) = match self.claims.look(payment.id) {
             Claim::Fresh => return None,
-            Claim::Pending(_) => (Status::Pending, payment.amount, Status::Pending),
+            Claim::Pending(slot) => {
+                let flow = self.flows.key_at(slot).and_then(|key| self.flows.get(key));
+                (Status::Pending, flow.map(|flow| flow.payment.amount), None)
+            }
             Claim::Settled(settled) => {
-                let first = match settled.first_answer {
-                    FirstAnswer::Answered200 => Status::Processed,
-                    FirstAnswer::Accepted202 => Status::Pending,
-                };
-                (settled.status, settled.amount, first)
+                // The amount of what another client charged is not what was asked for here.
+                let is_foreign = settled.status == Status::Processed && !settled.counted;
+                let amount = (!is_foreign).then_some(settled.amount);
+                let is_ours = settled.status == Status::Processed && !is_foreign;
+                (
+                    settled.status,
+                    amount,
+                    is_ours.then_some(settled.first_answer),
+                )
             }
         };
         self.note(Note::Duplicate(status));
-        Some(match (self.settings.on_duplicate, status) {
-            (OnDuplicate::Conflict, _) | (OnDuplicate::Replay, Status::Pending) => {
-                Answer::Duplicate(status)
-            }
-            (OnDuplicate::Replay, _) if amount != payment.amount => Answer::AmountDiffers,
-            (OnDuplicate::Replay, _) => Answer::Replayed(first),
+        if amount.is_some_and(|amount| amount != payment.amount) {
+            return Some(Answer::AmountDiffers);
+        }
+        Some(match (self.settings.on_duplicate, first) {
+            (OnDuplicate::Replay, Some(first)) => Answer::Replayed(first),
+            (OnDuplicate::Conflict | OnDuplicate::Replay, _) => Answer::Duplicate(status),
         })
     }
 
@@ -326,8 +333,11 @@ impl Owner {
             };
             let is_durable = match flow.stage {
                 Stage::Sending { .. } | Stage::Unknown { .. } => true,
-                Stage::WritingVerdict { ending } => flow.is_kept_by_intent(ending),
-                Stage::Investigating | Stage::Accepting | Stage::WritingIntent { .. } => false,
+                // Its verdict may be on the disk or not: replay says which, and what was said.
+                Stage::WritingVerdict { .. }
+                | Stage::Investigating
+                | Stage::Accepting
+                | Stage::WritingIntent { .. } => false,
                 // A pinned payment's Intent is durable although it is being sent again.
                 Stage::Waiting { .. } | Stage::Connecting { .. } => flow.pinned().is_some(),
             };

@@ -235,7 +235,7 @@ impl Owner {
                 processor,
                 requested_at,
             } => {
-                let id = flow.payment.id;
+                let (id, amount) = (flow.payment.id, flow.payment.amount);
                 let ending = if flow.has_sent(requested_at) {
                     Ending::Applied {
                         processor,
@@ -246,6 +246,7 @@ impl Owner {
                     Ending::Foreign {
                         processor,
                         requested_at,
+                        amount,
                     }
                 };
                 self.finish(key, ending, now);

@@ -76,16 +76,12 @@ impl Owner {
             return;
         };
         // Behind a Verdict an Accept would begin the payment anew: replay takes it for an id that
-        // was forgotten and came again. The verdict, or the Intent before it, keeps the payment.
-        let is_written = match flow.stage {
-            Stage::Accepting | Stage::WritingVerdict { .. } => true,
-            Stage::Investigating
-            | Stage::Waiting { .. }
-            | Stage::Connecting { .. }
-            | Stage::WritingIntent { .. }
-            | Stage::Sending { .. }
-            | Stage::Unknown { .. } => false,
-        };
+        // was forgotten and came again.
+        assert!(
+            !matches!(flow.stage, Stage::WritingVerdict { .. }),
+            "I5: nothing is promised behind a verdict"
+        );
+        let is_written = flow.stage == Stage::Accepting;
         flow.promise = Promise::Given;
         if !is_written {
             self.write_promise(key);
@@ -141,7 +137,7 @@ impl Owner {
                     now,
                 );
             }
-            After::Foreign(processor, requested_at) => {
+            After::Foreign(processor, requested_at, amount) => {
                 self.note(Note::Foreign {
                     id: flow.payment.id,
                     processor,
@@ -151,6 +147,7 @@ impl Owner {
                     Ending::Foreign {
                         processor,
                         requested_at,
+                        amount,
                     },
                     now,
                 );

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
-use crate::config::{Ack, Config, OnDuplicate, Routing};
+use crate::config::{Ack, Config, OnDuplicate, Routing, Upstream500};
 use crate::limits;
 use crate::payment::CoreCount;
 use crate::route::Rules;
@@ -17,6 +17,8 @@ pub struct OwnerSettings {
     pub routing: Routing,
     /// ON_DUPLICATE.
     pub on_duplicate: OnDuplicate,
+    /// UPSTREAM_500.
+    pub upstream_500: Upstream500,
     /// REQUEST_TIMEOUT_MS.
     pub request_timeout: Duration,
     /// ATTEMPT_TIMEOUT_MS.
@@ -63,6 +65,7 @@ impl OwnerSettings {
             ack: config.ack,
             routing: config.routing,
             on_duplicate: config.on_duplicate,
+            upstream_500: config.upstream_500,
             request_timeout: config.request_timeout,
             attempt_timeout: config.attempt_timeout,
             settle_timeout: config.settle_timeout,

@@ -67,6 +67,7 @@ impl Owner {
             Ending::Foreign {
                 processor,
                 requested_at,
+                amount,
             } => Verdict::Foreign {
                 processor,
                 amount,
@@ -190,16 +191,16 @@ impl Owner {
         ending: Ending,
         now: Now,
     ) -> (Answer, Status) {
-        let settled = |status, processor, requested_at, counted| SettledClaim {
+        let settled = |status, amount, processor, requested_at| SettledClaim {
             status,
-            amount: payment.amount,
+            amount,
             processor: Some(processor),
             requested_at,
             first_answer: match promise {
                 Promise::Open => FirstAnswer::Answered200,
                 Promise::Given => FirstAnswer::Accepted202,
             },
-            counted,
+            counted: false,
         };
         let (claim, answer) = match (ending, promise) {
             (
@@ -209,21 +210,30 @@ impl Owner {
                 },
                 _,
             ) => {
-                let claim = settled(Status::Processed, processor, Some(requested_at), true);
+                let claim = SettledClaim {
+                    counted: true,
+                    ..settled(
+                        Status::Processed,
+                        payment.amount,
+                        processor,
+                        Some(requested_at),
+                    )
+                };
                 (Some(claim), Answer::Charged)
             }
             (
                 Ending::Foreign {
                     processor,
                     requested_at,
+                    amount,
                 },
                 _,
             ) => {
-                let claim = settled(Status::Processed, processor, Some(requested_at), false);
+                let claim = settled(Status::Processed, amount, processor, Some(requested_at));
                 (Some(claim), Answer::Duplicate(Status::Processed))
             }
             (Ending::RefusedForGood { processor }, Promise::Given) => (
-                Some(settled(Status::Refused, processor, None, false)),
+                Some(settled(Status::Refused, payment.amount, processor, None)),
                 Answer::RefusedForGood,
             ),
             (Ending::RefusedForGood { .. }, Promise::Open) => (None, Answer::RefusedForGood),

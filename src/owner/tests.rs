@@ -2,28 +2,34 @@
 //! story that shows it; its whole behaviour is the world test's.
 
 mod play;
+mod rules;
 
 use std::time::Duration;
 
 use self::play::{PATIENCE, Play};
+use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
 use crate::events::{Answer, Elsewhere, Lookup, Standing};
-use crate::payment::{Processor, Status};
+use crate::payment::{Cents, Processor, Status};
 
-/// I5: replay takes an Accept behind the Verdict for an id that was forgotten and came again, and
-/// charges it a second time.
+/// A 202 behind a Verdict that replay reads as a 200 would be another first answer after a
+/// restart, and an Accept behind the Verdict would begin the payment anew (I5).
 #[test]
-fn a_202_while_the_verdict_is_being_written_leaves_no_accept_behind_the_verdict() {
+fn while_its_verdict_is_being_written_a_client_waits_for_the_disk() {
     let mut play = Play::begin();
     play.post(1, Standing::Own);
     play.sync();
     play.hear(200);
     play.pass(PATIENCE);
-    assert_eq!(play.answers, [Answer::Accepted]);
+    assert_eq!(play.answers, []);
     let state = play.replay(play.records.len());
     assert!(state.pending().is_empty(), "{:?}", play.records);
-    assert_eq!(state.settled().count(), 1);
+    let [(_, claim)] = state.settled().collect::<Vec<_>>()[..] else {
+        panic!("{:?}", play.records);
+    };
+    assert_eq!(claim.first_answer, FirstAnswer::Answered200);
     play.sync();
+    assert_eq!(play.answers, [Answer::Charged]);
     assert_eq!(play.owner.pending(), 0);
 }
 
@@ -134,7 +140,7 @@ fn a_404_that_was_asked_for_before_the_route_was_proven_proves_nothing() {
     let mut play = Play::begin();
     let id = play.post(1, Standing::Own);
     play.sync();
-    play.hear(503);
+    play.hear(500);
     play.post(2, Standing::Own);
     play.sync();
     play.hear(200);
@@ -143,6 +149,7 @@ fn a_404_that_was_asked_for_before_the_route_was_proven_proves_nothing() {
     };
     let stored = Lookup::Stored {
         requested_at: UnixMillis(0),
+        amount: Cents(1990),
     };
     play.owner.looked_up(proof, stored, play.now);
     play.owner.looked_up(early, Lookup::NotFound, play.now);

@@ -54,16 +54,15 @@ impl Owner {
             return;
         };
         let patience = match flow.stage {
-            // The client waits for the disk, whatever the time.
-            Stage::WritingVerdict { ending } if !flow.is_kept_by_intent(ending) => None,
-            Stage::Accepting => None,
+            // The client waits for the disk, whatever the time: a 202 behind a Verdict would be
+            // forgotten by a restart.
+            Stage::Accepting | Stage::WritingVerdict { .. } => None,
             Stage::Investigating
             | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
-            | Stage::Unknown { .. }
-            | Stage::WritingVerdict { .. } => flow.waiter.map(|_| flow.deadline),
+            | Stage::Unknown { .. } => flow.waiter.map(|_| flow.deadline),
         };
         let reroute = flow.arrived.after(self.settings.hedge_delay);
         let reroute = (reroute > now.mono).then_some(reroute);
@@ -148,10 +147,6 @@ impl Owner {
             Stage::Connecting { .. } if is_pinned => self.promise(key),
             Stage::Connecting { .. } => self.give_up(key, now),
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),
-            // Charged, and the Intent is durable; the verdict is being written.
-            Stage::WritingVerdict { ending } if flow.is_kept_by_intent(ending) => {
-                self.promise(key);
-            }
             // What the client is to be told is being written.
             Stage::Accepting | Stage::WritingVerdict { .. } => {}
         }

@@ -48,7 +48,8 @@ impl Room {
         log::debug!("health processor={} {health:?}", processor.name());
         if health.is_some_and(|health| health.failing) {
             let breaker = self.shared.processors.breaker(processor);
-            if let Some(transition) = breaker.rest(self.now().mono, interval) {
+            if let Some(transition) = breaker.rest(breaker.generation(), interval, self.now().mono)
+            {
                 notes::count(&self.metrics, &Note::Breaker(processor, transition));
             }
         }

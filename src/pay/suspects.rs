@@ -133,12 +133,10 @@ impl Room {
         write_get(&mut request, &target, &[]);
         match self.upstream.call(&addresses, request, timeout).await {
             Ok(called) if called.status == 404 => StoreWord::Unknown,
-            Ok(called) if called.status == 200 => {
-                match wire::read_stored_requested_at(&called.body) {
-                    Some(requested_at) => StoreWord::Stored(requested_at),
-                    None => StoreWord::Silence,
-                }
-            }
+            Ok(called) if called.status == 200 => match wire::read_stored(&called.body, id) {
+                Some((requested_at, _)) => StoreWord::Stored(requested_at),
+                None => StoreWord::Silence,
+            },
             Ok(_) | Err(_) => StoreWord::Silence,
         }
     }

@@ -4,6 +4,7 @@
 //! the engine is tested without a socket. Writing it out allocates nothing in steady state.
 //! Never says anything about a payment that the engine did not say.
 
+use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
 use crate::events::Answer;
 use crate::http::{
@@ -87,9 +88,10 @@ impl Reply {
                 Self::json(409, wire::duplicate(Status::Pending)).after(1)
             }
             Answer::Duplicate(status) => Self::json(409, wire::duplicate(status)),
-            Answer::Replayed(Status::Processed) => Self::json(200, wire::CHARGED).replayed(),
-            Answer::Replayed(Status::Pending | Status::Refused) => {
-                Self::json(202, wire::ACCEPTED).replayed()
+            Answer::Replayed(FirstAnswer::Answered200) => Self::json(200, wire::CHARGED).replayed(),
+            // The first answer spoke about its own moment; this one says how it is by now.
+            Answer::Replayed(FirstAnswer::Accepted202) => {
+                Self::json(202, wire::ACCEPTED_AND_CHARGED).replayed()
             }
             Answer::AmountDiffers => {
                 Self::problem(422, "the correlationId was first used with another amount")

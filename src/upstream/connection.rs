@@ -270,13 +270,14 @@ fn tell(upstream: &Upstream, job: Job, answer: &Answer, buffer: &[u8]) {
                 },
             );
         }
-        Job::Lookup(attempt, _) => {
+        Job::Lookup(attempt, id) => {
             upstream.unlink(attempt);
             let body = buffer.get(answer.body.clone()).unwrap_or_default();
-            let stored = || wire::read_stored_requested_at(body);
+            let stored = || wire::read_stored(body, id);
             let lookup = match answer.head.status {
-                200 => stored().map_or(Lookup::NoAnswer, |requested_at| Lookup::Stored {
+                200 => stored().map_or(Lookup::NoAnswer, |(requested_at, amount)| Lookup::Stored {
                     requested_at,
+                    amount,
                 }),
                 404 => Lookup::NotFound,
                 _ => Lookup::NoAnswer,

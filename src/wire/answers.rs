@@ -11,6 +11,8 @@ use crate::payment::{
 pub const CHARGED: &[u8] = br#"{"message":"payment processed successfully"}"#;
 /// 202: held, and going to be settled.
 pub const ACCEPTED: &[u8] = br#"{"message":"payment accepted","status":"pending"}"#;
+/// 202 again, `ON_DUPLICATE=replay`: charged by now.
+pub const ACCEPTED_AND_CHARGED: &[u8] = br#"{"message":"payment accepted","status":"processed"}"#;
 /// The answer to a purge.
 pub const PURGED: &[u8] = br#"{"message":"all payments purged"}"#;
 

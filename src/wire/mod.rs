@@ -17,12 +17,12 @@ mod payment;
 mod query;
 
 pub use answers::{
-    ACCEPTED, CHARGED, Health, PURGED, duplicate, read_found, read_health, read_summary,
-    write_found, write_problem, write_summary,
+    ACCEPTED, ACCEPTED_AND_CHARGED, CHARGED, Health, PURGED, duplicate, read_found, read_health,
+    read_summary, write_found, write_problem, write_summary,
 };
 pub use iso8601::{Edge, INSTANT_BYTES, read_edge, write_instant};
 pub use payment::{
-    Field, PaymentFault, UpstreamPayment, read_payment, read_stored_requested_at,
-    read_upstream_payment, upstream_payment_bytes, write_upstream_payment,
+    Field, PaymentFault, UpstreamPayment, read_payment, read_stored, read_upstream_payment,
+    upstream_payment_bytes, write_upstream_payment,
 };
 pub use query::{QueryFault, query_value};

@@ -187,208 +187,22 @@ pub fn read_upstream_payment(body: &[u8]) -> Option<UpstreamPayment> {
     })
 }
 
-/// Reads `requestedAt` out of a processor's answer to `GET {UPSTREAM_PAY_PATH}/{id}`, to the
-/// millisecond that it lies in. `None` when the answer shows none.
+/// Reads a processor's record of `id` out of its answer to `GET {UPSTREAM_PAY_PATH}/{id}`:
+/// `requestedAt` to the millisecond that it is in, and the amount. `None` when the answer shows no
+/// such record, or the one of another id.
 #[must_use]
-pub fn read_stored_requested_at(body: &[u8]) -> Option<UnixMillis> {
-    let [requested_at] = read_object(body, ["requestedAt"]).ok()?;
-    iso8601::read_stored(&read_string(requested_at?)?)
+pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
+    let names = ["correlationId", "amount", "requestedAt"];
+    let [stored_id, amount, requested_at] = read_object(body, names).ok()?;
+    if let Some(stored_id) = stored_id {
+        let stored_id = CorrelationId::try_new(&read_string(stored_id)?).ok()?;
+        if stored_id.as_uuid() != Some(id) {
+            return None;
+        }
+    }
+    let requested_at = iso8601::read_stored(&read_string(requested_at?)?)?;
+    Some((requested_at, Cents::from_json_number(amount?).ok()?))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limits;
-    use proptest::prelude::*;
-
-    const ID: &str = "4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3";
-
-    /// `$` stands for a good id.
-    fn fault(body: &str) -> Option<PaymentFault> {
-        read_payment(body.replace('$', ID).as_bytes(), true).err()
-    }
-
-    #[test]
-    fn payments_are_read_in_every_spelling() {
-        let rows = [
-            (r#"{"correlationId":"$","amount":19.90}"#, 1990),
-            (
-                " \t\r\n{ \"amount\"\t: 19.9 ,\r\n\"correlationId\" :\n\"$\" } \n",
-                1990,
-            ),
-            (r#"{"correlation\u0049d":"$","\u0061mount":1.99e1}"#, 1990),
-            (
-                r#"{"x":{"amount":1},"correlationId":"$","amount":1,"y":[[1e999,"\ud800"]]}"#,
-                100,
-            ),
-            (
-                r#"{"correlationId":"\u0034a7901b8-7d26-4D9D-AA19-4dc1c7cf60b3","amount":1}"#,
-                100,
-            ),
-        ];
-        for (body, cents) in rows {
-            let payment = read_payment(body.replace('$', ID).as_bytes(), true).unwrap();
-            assert_eq!(
-                (payment.id.to_string().as_str(), payment.amount.0),
-                (ID, cents),
-                "{body}"
-            );
-        }
-        let payment = read_payment(br#"{"correlationId":"test-123","amount":1}"#, false).unwrap();
-        assert_eq!(payment.correlation_id.as_str(), "test-123");
-        assert_eq!(payment.id, payment.correlation_id.upstream_id(), "I2");
-    }
-
-    #[test]
-    fn a_body_that_cannot_be_read_is_unreadable_before_any_rule() {
-        use PaymentFault as F;
-        let [id, amount] = [Field::CorrelationId, Field::Amount];
-        let deep = format!(
-            r#"{{"correlationId":{}1{}}}"#,
-            "[".repeat(200),
-            "]".repeat(200)
-        );
-        let rows = [
-            (r#"{"correlationId":"$","amount":0"#, F::NotJson),
-            (r#"{"correlationId":"$","amount":19.90}x"#, F::NotJson),
-            (r#"{"correlationId":"$","amount":1_000}"#, F::NotJson),
-            (r#"{"correlationId":"$","amount":-Infinity}"#, F::NotJson),
-            ("\u{feff}{\"correlationId\":\"$\",\"amount\":1}", F::NotJson),
-            (r#"["$",19.90]"#, F::NotAnObject),
-            (r#"[{"correlationId":"$","amount":19.90}]"#, F::NotAnObject),
-            (
-                r#"{"correlationId":"$","amount":1,"amount":2}"#,
-                F::Repeated(amount),
-            ),
-            (
-                r#"{"correlationId":"$","correlation\u0049d":"$","amount":1}"#,
-                F::Repeated(id),
-            ),
-            (
-                r#"{"correlationId":null,"correlationId":"$"}"#,
-                F::Repeated(id),
-            ),
-            (&deep, F::TooDeep),
-        ];
-        for (body, expected) in rows {
-            assert_eq!(fault(body), Some(expected), "{body}");
-        }
-    }
-
-    #[test]
-    fn each_rule_has_its_fault_and_the_first_broken_one_counts() {
-        use PaymentFault as F;
-        let [id, amount] = [Field::CorrelationId, Field::Amount];
-        for (body, expected) in [
-            ("{}", F::Missing(id)),
-            (r#"{"amount":1}"#, F::Missing(id)),
-            (r#"{"correlationId":"$"}"#, F::Missing(amount)),
-            (r#"{"correlationId":"","Amount":1}"#, F::Missing(amount)),
-        ] {
-            assert_eq!(fault(body), Some(expected), "{body}");
-        }
-        let long = "1".repeat(5_000);
-        let rows = [
-            ("null", "1", F::WrongType(id)),
-            ("7", "-1", F::WrongType(id)),
-            (r#"["$"]"#, "1", F::WrongType(id)),
-            (r#""""#, "1", F::CorrelationId(CorrelationIdFault::Length)),
-            (
-                r#""a\u0000""#,
-                "1",
-                F::CorrelationId(CorrelationIdFault::Octet),
-            ),
-            (
-                r#""\ud800""#,
-                "1",
-                F::CorrelationId(CorrelationIdFault::Octet),
-            ),
-            (r#""{$}""#, "1", F::CorrelationId(CorrelationIdFault::Octet)),
-            (
-                r#""$0""#,
-                "1",
-                F::CorrelationId(CorrelationIdFault::NotUuid),
-            ),
-            (r#""$""#, r#""1""#, F::WrongType(amount)),
-            (r#""$""#, "null", F::WrongType(amount)),
-            (r#""$""#, "{}", F::WrongType(amount)),
-            (r#""$""#, "0", F::Amount(AmountFault::NotPositive)),
-            (r#""$""#, "-0.0", F::Amount(AmountFault::NotPositive)),
-            (r#""$""#, "-19.90", F::Amount(AmountFault::NotPositive)),
-            (r#""$""#, "1e-400", F::Amount(AmountFault::FractionOfACent)),
-            (r#""$""#, "1e400", F::Amount(AmountFault::TooLarge)),
-            (r#""$""#, &long, F::Amount(AmountFault::TooLarge)),
-        ];
-        for (id, amount, expected) in rows {
-            let body = format!(r#"{{"correlationId":{id},"amount":{amount}}}"#);
-            assert_eq!(fault(&body), Some(expected), "{body}");
-        }
-    }
-
-    #[test]
-    fn unreadable_bodies_are_told_from_broken_rules() {
-        let unreadable = |body: &[u8]| read_payment(body, false).unwrap_err().is_unreadable();
-        assert!(unreadable(b""));
-        assert!(unreadable(
-            b"{\"correlationId\":\"a\",\"amount\":1,\"x\":\"\xe2\x82\"}"
-        ));
-        assert!(unreadable(br#"{"amount":0,"amount":0}"#));
-        assert!(!unreadable(b"{}"));
-        assert!(!unreadable(br#"{"correlationId":"a","amount":0}"#));
-    }
-
-    #[test]
-    fn stored_times_are_found() {
-        let body = br#"{"correlationId":"x","amount":1.0,"requestedAt":"2025-07-10T12:34:56.12Z"}"#;
-        assert_eq!(
-            read_stored_requested_at(body),
-            Some(UnixMillis(1_752_150_896_120))
-        );
-        for body in [
-            "",
-            "{}",
-            r#"{"requestedAt":null}"#,
-            r#"{"requestedAt":"now"}"#,
-            "[]",
-        ] {
-            assert_eq!(read_stored_requested_at(body.as_bytes()), None, "{body}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_goes_upstream_is_read_again(
-            id in any::<u128>(),
-            cents in 1..=limits::AMOUNT_CENTS_MAX,
-            shift in 0_u32..40,
-            at in 0_i64..253_402_200_000_000,
-        ) {
-            let amount = Cents((cents >> shift).max(1));
-            let requested_at = UnixMillis(at);
-            let payment = UpstreamPayment { id: UpstreamId(id), amount, requested_at };
-            let mut out = Vec::new();
-            write_upstream_payment(&payment, &mut out);
-            prop_assert_eq!(out.len(), upstream_payment_bytes(amount));
-            prop_assert_eq!(read_upstream_payment(&out), Some(payment));
-            prop_assert_eq!(read_stored_requested_at(&out), Some(requested_at));
-            let read = read_payment(&out, true).unwrap();
-            prop_assert_eq!((read.id, read.amount), (payment.id, amount));
-        }
-
-        #[test]
-        fn no_body_is_too_odd_to_read(
-            body in proptest::collection::vec(any::<u8>(), 0..60),
-            cut in 0_usize..70,
-            place in 0_usize..70,
-            octet in any::<u8>(),
-        ) {
-            let _ = read_payment(&body, false);
-            let mut near = format!(r#"{{"correlationId":"{ID}","amount":19.90}}"#).into_bytes();
-            if let Some(there) = near.get_mut(place) {
-                *there = octet;
-            }
-            near.truncate(cut);
-            let _ = (read_payment(&near, true), read_upstream_payment(&near));
-        }
-    }
-}
+mod tests;

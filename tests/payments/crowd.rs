@@ -7,13 +7,19 @@ use std::thread;
 
 use p99::payment::UpstreamId;
 
-use crate::client::{Client, id, payment};
+use crate::client::{Answer, Client, id, payment};
 use crate::stack::Told;
 
 /// The amount of payment `number`: 0.01 to 10.00, so that sums tell payments apart.
 pub(crate) fn amount(number: usize) -> String {
     let cents = number % 1_000 + 1;
     format!("{}.{:02}", cents / 100, cents % 100)
+}
+
+/// Pays again what [`pay_all`] paid as `id`.
+pub(crate) fn pay_again(client: &mut Client, UpstreamId(paid): UpstreamId) -> Answer {
+    let number = usize::try_from(paid - id(0).0).unwrap();
+    client.pay(UpstreamId(paid), &amount(number))
 }
 
 /// Has `clients` clients pay the payments of these numbers; what each was told, in their order.

@@ -11,7 +11,7 @@ use p99::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions}
 
 use crate::binary::Binary;
 use crate::client::{Broken, Client, id, payment, wait_until};
-use crate::crowd::{amount, pay_all, with_status};
+use crate::crowd::{amount, pay_again, pay_all, with_status};
 use crate::on_both_drivers_together;
 use crate::stack::{Stack, Told, count};
 
@@ -311,7 +311,7 @@ fn what_is_pending_at_the_end_with_a_journal_is_settled_after_the_restart(driver
         };
         wait_until("it settles", || Stack::state_of(&mut client, *id) == state);
         if *word == Told::Status(202) {
-            assert_eq!(client.pay(id, "1").status, 409);
+            assert_eq!(pay_again(&mut client, *id).status, 409);
         }
     }
     processors.audit(&told);

@@ -27,28 +27,29 @@ enum Leads {
 const CLIENTS: usize = 32;
 
 #[rustfmt::skip]
-const CLEAR: [(Moment, Act, Leads); 28] = [
+const CLEAR: [(Moment, Act, Leads); 29] = [
     (Moment::Connect, Act::Pause(20), Leads::Through),
     (Moment::Head, Act::Pause(20), Leads::Through),
     (Moment::Head, Act::Status(401), Leads::ToTheOther),
-    (Moment::Head, Act::Status(503), Leads::ToTheOther),
     (Moment::Body, Act::Pause(20), Leads::Through),
     (Moment::Body, Act::Status(401), Leads::ToTheOther),
     (Moment::Body, Act::Status(403), Leads::ToTheOther),
     (Moment::Body, Act::Status(404), Leads::ToTheOther),
     (Moment::Body, Act::Status(405), Leads::ToTheOther),
     (Moment::Body, Act::Status(500), Leads::ToTheOther),
-    (Moment::Body, Act::Status(503), Leads::ToTheOther),
     (Moment::Body, Act::Status(400), Leads::ToRefusal),
     (Moment::Body, Act::Status(402), Leads::ToRefusal),
     (Moment::Body, Act::Status(418), Leads::ToRefusal),
+    (Moment::Body, Act::Status(409), Leads::ToRefusal),
     (Moment::Body, Act::Status(422), Leads::ToRefusal),
+    (Moment::Body, Act::Status(425), Leads::ToRefusal),
     (Moment::Answer, Act::Pause(20), Leads::Through),
     (Moment::Answer, Act::Status(201), Leads::Through),
     (Moment::Answer, Act::Status(204), Leads::Through),
+    (Moment::Answer, Act::Status(409), Leads::Through),
     (Moment::Answer, Act::Status(422), Leads::Through),
+    (Moment::Answer, Act::Status(423), Leads::Through),
     (Moment::Answer, Act::Status(500), Leads::Through),
-    (Moment::Answer, Act::Status(503), Leads::Through),
     (Moment::Answer, Act::Drip(1), Leads::Through),
     (Moment::Answer, Act::Double, Leads::Through),
     (Moment::Answer, Act::Chunked, Leads::Through),
@@ -59,7 +60,7 @@ const CLEAR: [(Moment, Act, Leads); 28] = [
 ];
 
 #[rustfmt::skip]
-const UNCLEAR: [(Moment, Act, Leads); 24] = [
+const UNCLEAR: [(Moment, Act, Leads); 27] = [
     (Moment::Connect, Act::Reset, Leads::ToUnknownOrTheOther),
     (Moment::Connect, Act::Close, Leads::ToUnknownOrTheOther),
     (Moment::Connect, Act::Stall, Leads::ToUnknownOrTheOther),
@@ -67,12 +68,14 @@ const UNCLEAR: [(Moment, Act, Leads); 24] = [
     (Moment::Head, Act::Close, Leads::ToUnknown),
     (Moment::Head, Act::Stall, Leads::ToUnknown),
     (Moment::Head, Act::Status(408), Leads::ToUnknown),
+    (Moment::Head, Act::Status(503), Leads::ToUnknown),
     (Moment::Body, Act::Reset, Leads::ToUnknown),
     (Moment::Body, Act::Close, Leads::ToUnknown),
     (Moment::Body, Act::Stall, Leads::ToUnknown),
     (Moment::Body, Act::Status(302), Leads::ToUnknown),
     (Moment::Body, Act::Status(408), Leads::ToUnknown),
     (Moment::Body, Act::Status(502), Leads::ToUnknown),
+    (Moment::Body, Act::Status(503), Leads::ToUnknown),
     (Moment::Body, Act::Status(504), Leads::ToUnknown),
     (Moment::Body, Act::ResetChargeLater(300), Leads::ToUnknown),
     (Moment::Body, Act::Pause(1_000), Leads::ToUnknown),
@@ -80,6 +83,7 @@ const UNCLEAR: [(Moment, Act, Leads); 24] = [
     (Moment::Answer, Act::Close, Leads::ToUnknown),
     (Moment::Answer, Act::Stall, Leads::ToUnknown),
     (Moment::Answer, Act::Status(502), Leads::ToUnknown),
+    (Moment::Answer, Act::Status(503), Leads::ToUnknown),
     (Moment::Answer, Act::CutHead, Leads::ToUnknown),
     (Moment::Answer, Act::CutBody, Leads::ToUnknown),
     (Moment::Answer, Act::ResetBody, Leads::ToUnknown),

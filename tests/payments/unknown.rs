@@ -7,7 +7,7 @@ use p99::payment::UpstreamId;
 use p99::sim::{Act, Fault, Moment, Window};
 
 use crate::client::{id, wait_until};
-use crate::crowd::{amount, pay_all, with_status};
+use crate::crowd::{amount, pay_again, pay_all, with_status};
 use crate::on_both_drivers_together;
 use crate::stack::{Stack, Told, count};
 
@@ -65,7 +65,7 @@ fn a_payment_that_was_swallowed_is_sent_there_again(driver: &str) {
         let state = r#""status":"pending","processor":"default","requestedAt":"#;
         assert!(found.contains(state), "{found}");
         assert!(!found.contains(r#""requestedAt":null"#), "{found}");
-        let again = client.pay(id, "1");
+        let again = pay_again(&mut client, id);
         assert_eq!(again.status, 409);
         assert_eq!(again.field("Retry-After"), Some("1"));
         assert_eq!(

@@ -180,7 +180,8 @@ pub(crate) fn age(state: &mut State, wall: UnixMillis) {
     state.ledger.age(wall, usize::MAX);
 }
 
-/// The longest time that a record may wait for the disk: the batch under way, then its own.
+/// The longest time that a record may wait for the disk: the batch under way, then its own; and
+/// the same once more when a purge comes between and repeats it.
 pub(crate) fn longest_wait(sync: u64) -> Duration {
-    Duration::from_micros(2 * sync)
+    Duration::from_micros(4 * sync)
 }

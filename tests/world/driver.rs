@@ -1,5 +1,7 @@
 //! The driver: what the owner asks for, performed against the model of sockets and disk.
 
+use std::collections::BTreeSet;
+
 use p99::clock::Now;
 use p99::events::{Action, AttemptRef, Exchange, Lookup, Note};
 use p99::journal::Record;
@@ -64,13 +66,13 @@ impl World {
 
     fn look(&mut self, core: usize, attempt: AttemptRef, (processor, id): (Processor, UpstreamId)) {
         let link = self.cores[core].links.remove(&attempt);
-        let request = match link {
-            None => None,
-            Some((_, Link::Asking { request, .. })) => request,
+        let covered = match link {
+            None => BTreeSet::new(),
+            Some((_, Link::Asking { covered, .. })) => covered,
             Some(other) => panic!("a lookup while {other:?}"),
         };
         let asking = Link::Asking {
-            request,
+            covered,
             id,
             is_proven: *self.proven.get(processor),
         };

@@ -1,7 +1,7 @@
 //! One core: its owner, its clock and what its attempts hold. The process may die between any two
 //! steps, a step being an event told or an action performed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use p99::clock::{Mono, Now, UnixMillis};
@@ -15,15 +15,16 @@ use crate::plan::MS;
 use crate::simulation::World;
 
 /// What an attempt holds, as the driver knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
     Dialling,
     Ready,
     /// This request is out.
     Sent(usize),
-    /// The request was answered by this status, and the processor is asked about its id.
+    /// The processor is asked about this id.
     Asking {
-        request: Option<(usize, u16)>,
+        /// The requests that its 404 may prove absent.
+        covered: BTreeSet<usize>,
         id: UpstreamId,
         /// The processor's GET had shown a charged id before.
         is_proven: bool,

@@ -48,7 +48,7 @@ const LINES: usize = 120;
 const FAILURES: usize = 3;
 
 /// What 256 seeds must have shown at least once: a world in which all goes well proves nothing.
-const SIGHTS: [&str; 40] = [
+const SIGHTS: [&str; 42] = [
     "a duplicate of one Pending",
     "a duplicate of one Processed",
     "a duplicate of one Refused",
@@ -68,8 +68,8 @@ const SIGHTS: [&str; 40] = [
     "answered Overloaded",
     "answered RefusedByAll",
     "answered RefusedForGood",
-    "answered Replayed(Pending)",
-    "answered Replayed(Processed)",
+    "answered Replayed(Accepted202)",
+    "answered Replayed(Answered200)",
     "answered Silence",
     "answered Unavailable",
     "charged by somebody else",
@@ -82,11 +82,13 @@ const SIGHTS: [&str; 40] = [
     "shed for Suspect",
     "shed for Unavailable",
     "Applied by Status(200)",
+    "Applied by Status(409)",
     "Applied by Status(422)",
     "NotSent by Abandoned",
     "NotSent by NoConnection",
-    "Refused by Status(503)",
+    "Refused by Status(500)",
     "Unknown by Cut",
+    "Unknown by Status(503)",
     "Unknown by Timeout",
     "Transition { from: HalfOpen, to: Closed }",
 ];

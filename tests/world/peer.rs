@@ -49,6 +49,7 @@ impl World {
         let row = Row {
             amount: payment.amount,
             requested_at: self.long_ago(),
+            sent: self.long_ago(),
             is_ours: false,
         };
         self.sites.get_mut(processor).insert(payment.id, row);

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use p99::breaker::BreakerSettings;
-use p99::config::{Ack, OnDuplicate, Routing};
+use p99::config::{Ack, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings};
 
 use crate::luck::Luck;
@@ -127,6 +127,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         ack,
         routing: luck.pick(&[Routing::RoundRobin, Routing::Cheapest, Routing::Fastest]),
         on_duplicate: luck.pick(&[OnDuplicate::Conflict, OnDuplicate::Replay]),
+        upstream_500: Upstream500::Ask,
         request_timeout,
         attempt_timeout,
         settle_timeout: ms(luck.pick(&[200, 1_000, 3_000])),

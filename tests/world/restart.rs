@@ -108,7 +108,8 @@ impl World {
             // By us or, where p99 had learnt of it, by somebody else.
             let is_row = |one: &Processor| self.sites.get(*one).rows.contains_key(id);
             let is_charged = Processor::ALL.iter().any(is_row);
-            if self.is_purge_torn && is_charged && !is_known && !story.is_charged {
+            let is_over = is_charged || story.is_refused();
+            if self.is_purge_torn && is_over && !is_known && !story.is_charged {
                 *story = Story::default();
                 story.is_purged = true;
             }

@@ -171,9 +171,9 @@ impl World {
         let mut luck = Luck::new(seed);
         let plan = Plan::draw(&mut luck);
         let processors = Arc::new(Processors::new(plan.breaker));
-        let site = |one: Processor| Site::new(plan.has_lookup[one.index()]);
+        let sites = Processor::ALL.map(|one| Site::new(plan.has_lookup[one.index()], &mut luck));
         let mut world = Self {
-            sites: PerProcessor(Processor::ALL.map(site)),
+            sites: PerProcessor(sites),
             plan,
             luck,
             time: 0,

@@ -14,7 +14,10 @@ use crate::plan::{MS, SECOND};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) amount: Cents,
+    /// As its processor stores times.
     pub(crate) requested_at: UnixMillis,
+    /// As it was sent.
+    pub(crate) sent: UnixMillis,
     /// Charged by p99; else somebody else's.
     pub(crate) is_ours: bool,
 }
@@ -24,6 +27,16 @@ pub(crate) struct Site {
     pub(crate) rows: BTreeMap<UpstreamId, Row>,
     pub(crate) mood: Mood,
     pub(crate) has_lookup: bool,
+    /// What it answers to an id that it has.
+    pub(crate) known: u16,
+    precision: Precision,
+}
+
+/// How a processor stores times: to so many milliseconds, rounded or cut.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Precision {
+    Cut(i64),
+    Rounded(i64),
 }
 
 /// How a processor fares at the moment.
@@ -116,12 +129,27 @@ enum Kind {
 }
 
 impl Site {
-    pub(crate) fn new(has_lookup: bool) -> Self {
+    pub(crate) fn new(has_lookup: bool, luck: &mut Luck) -> Self {
+        let span = luck.pick(&[1, 1, 10, 1_000]);
         Self {
             rows: BTreeMap::new(),
             mood: Mood::Fine,
             has_lookup,
+            known: luck.pick(&[422, 422, 409, 423, 425]),
+            precision: if luck.chance(50) {
+                Precision::Cut(span)
+            } else {
+                Precision::Rounded(span)
+            },
         }
+    }
+
+    /// The time that it stores where `sent` was sent.
+    pub(crate) fn stored(&self, UnixMillis(sent): UnixMillis) -> UnixMillis {
+        UnixMillis(match self.precision {
+            Precision::Cut(span) => sent.div_euclid(span) * span,
+            Precision::Rounded(span) => (sent + span / 2).div_euclid(span) * span,
+        })
     }
 
     pub(crate) fn dial(&self, luck: &mut Luck, is_fresh: bool) -> Dial {
@@ -222,14 +250,14 @@ fn fare_of(kind: Kind, luck: &mut Luck) -> Fare {
         Kind::Cut => (maybe(luck), Reply::Cut),
         Kind::Failure => {
             let insert = luck.pick(&[Insert::Never, Insert::Now]);
-            (insert, Reply::Status(luck.pick(&[500, 503]), None))
+            (insert, Reply::Status(500, None))
         }
         Kind::Busy => {
             let rest = luck.pick(&[None, Some(0), Some(1), Some(2)]);
             (Insert::Never, Reply::Status(429, rest))
         }
         Kind::Gateway => {
-            let status = luck.pick(&[408, 502, 504, 302, 501, 599]);
+            let status = luck.pick(&[408, 502, 503, 503, 504, 302, 501, 599]);
             (maybe(luck), Reply::Status(status, None))
         }
         Kind::BadSetup => {
@@ -237,7 +265,7 @@ fn fare_of(kind: Kind, luck: &mut Luck) -> Fare {
             (Insert::Never, Reply::Status(status, None))
         }
         Kind::Refusal => {
-            let status = luck.pick(&[400, 409, 418, 422, 422]);
+            let status = luck.pick(&[400, 409, 418, 422, 422, 423, 425]);
             (Insert::Never, Reply::Status(status, None))
         }
     };

@@ -1,8 +1,9 @@
 //! What is true of one id, told by what was seen going out and coming in, never by p99's own
 //! opinion: which sends may still be charged, and what clients may count on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use p99::claims::FirstAnswer;
 use p99::clock::UnixMillis;
 use p99::events::Answer;
 use p99::payment::{Cents, PerProcessor, Processor, Status};
@@ -18,6 +19,12 @@ pub(crate) struct Sent {
 pub(crate) struct Story {
     /// By the number of the request.
     pub(crate) unresolved: PerProcessor<BTreeMap<usize, Sent>>,
+    /// Those of them that their processor itself answered: nothing of them can come any more.
+    answered: BTreeSet<usize>,
+    /// A processor proved that it did not charge some attempt.
+    was_refused: bool,
+    /// What its first client was told, if anything.
+    pub(crate) first: Option<FirstAnswer>,
     /// A client was told 202 and the end is not known.
     pub(crate) is_promised: bool,
     /// A client was told 200.
@@ -35,6 +42,11 @@ pub(crate) struct Story {
 impl Story {
     pub(crate) fn has_unresolved(&self, processor: Processor) -> bool {
         !self.unresolved.get(processor).is_empty()
+    }
+
+    /// Whether it may have ended as refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.was_refused && Processor::ALL.iter().all(|one| !self.has_unresolved(*one))
     }
 
     /// I2, I3, I9: bytes go to `processor`.
@@ -58,24 +70,36 @@ impl Story {
         self.settled = None;
     }
 
-    /// A whole answer with this status was handed to p99. True when the status alone refuses.
-    pub(crate) fn answered(&mut self, request: usize, processor: Processor, status: u16) -> bool {
-        let refuses = matches!(status, 400..=499) && !matches!(status, 408 | 422);
-        if refuses {
-            self.refused(request, processor);
+    /// A whole answer with this status was handed to p99. Gives what a lookup that is sent now may
+    /// prove absent, where the processor must be asked.
+    pub(crate) fn answered(
+        &mut self,
+        request: usize,
+        processor: Processor,
+        status: u16,
+    ) -> Option<BTreeSet<usize>> {
+        if is_asked_about(status) {
+            self.answered.insert(request);
+            let open: BTreeSet<_> = self.unresolved.get(processor).keys().copied().collect();
+            return Some(if open.is_subset(&self.answered) {
+                open
+            } else {
+                BTreeSet::new()
+            });
         }
-        refuses
+        if matches!(status, 400..=499) && status != 408 {
+            self.unresolved.get_mut(processor).remove(&request);
+            self.was_refused = true;
+        }
+        None
     }
 
-    pub(crate) fn refused(&mut self, request: usize, processor: Processor) {
-        self.unresolved.get_mut(processor).remove(&request);
-    }
-
-    /// The lookup after a 422, 500 or 503 said 404.
-    pub(crate) fn not_found(&mut self, request: usize, processor: Processor, is_proof: bool) {
-        let open = self.unresolved.get(processor);
-        if is_proof && open.len() == 1 && open.contains_key(&request) {
-            self.refused(request, processor);
+    /// A lookup that may prove the requests of `covered` absent, and no others, said 404.
+    pub(crate) fn not_found(&mut self, covered: &BTreeSet<usize>, processor: Processor) {
+        let open = self.unresolved.get_mut(processor);
+        if open.keys().all(|request| covered.contains(request)) {
+            open.clear();
+            self.was_refused = true;
         }
     }
 
@@ -97,8 +121,18 @@ impl Story {
     /// What a client was told.
     pub(crate) fn told(&mut self, answer: Answer) {
         match answer {
-            Answer::Charged => self.is_charged = true,
-            Answer::Accepted => self.is_promised = self.settled.is_none(),
+            Answer::Charged => {
+                self.is_charged = true;
+                self.first.get_or_insert(FirstAnswer::Answered200);
+            }
+            Answer::Accepted => {
+                self.is_promised = self.settled.is_none();
+                self.first.get_or_insert(FirstAnswer::Accepted202);
+            }
+            Answer::Replayed(again) => {
+                let first = *self.first.get_or_insert(again);
+                assert_eq!(again, first, "the first answer again");
+            }
             Answer::RefusedForGood | Answer::RefusedByAll | Answer::Unavailable => {
                 assert!(!self.is_promised, "a promised payment is never freed");
                 assert!(
@@ -108,11 +142,15 @@ impl Story {
                 );
             }
             Answer::Duplicate(_)
-            | Answer::Replayed(_)
             | Answer::AmountDiffers
             | Answer::Overloaded
             | Answer::JournalDown
             | Answer::Silence => {}
         }
     }
+}
+
+/// Statuses after which the processor's own record must say.
+pub(crate) fn is_asked_about(status: u16) -> bool {
+    matches!(status, 409 | 422 | 423 | 425 | 500)
 }

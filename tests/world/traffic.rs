@@ -17,7 +17,7 @@ impl World {
         (id, sent): (UpstreamId, Sent),
         now: Now,
     ) {
-        let (processor, link) = self.cores[core].links[&attempt];
+        let (processor, link) = self.cores[core].links[&attempt].clone();
         assert_eq!(link, Link::Ready, "only an unused connection is written to");
         if !self.is_healed && self.luck.chance(1) {
             // The kernel says that the connection is gone before it takes a byte.
@@ -61,6 +61,7 @@ impl World {
             process,
             ..
         } = self.requests[number];
+        let known = self.sites.get(self.requests[number].processor).known;
         let is_new = match fare.insert {
             Insert::Never => true,
             Insert::Now => self.insert(number),
@@ -71,7 +72,7 @@ impl World {
         };
         let exchange = match fare.reply {
             Reply::Honest => Exchange::Answered {
-                status: if is_new { 200 } else { 422 },
+                status: if is_new { 200 } else { known },
                 retry_after_secs: None,
             },
             Reply::Status(status, retry_after_secs) => Exchange::Answered {
@@ -109,7 +110,8 @@ impl World {
         let is_charged_there = other.is_some_and(|row| row.is_ours);
         let row = Row {
             amount,
-            requested_at,
+            requested_at: self.sites.get(processor).stored(requested_at),
+            sent: requested_at,
             is_ours: true,
         };
         let is_new = self.sites.get_mut(processor).insert(id, row);
@@ -121,21 +123,18 @@ impl World {
     }
 
     pub(crate) fn exchanged(&mut self, core: usize, attempt: AttemptRef, exchange: Exchange) {
-        let Some((processor, Link::Sent(request))) = self.cores[core].links.get(&attempt).copied()
+        let Some((processor, Link::Sent(request))) = self.cores[core].links.get(&attempt).cloned()
         else {
             return;
         };
         self.cores[core].links.remove(&attempt);
         let id = self.requests[request].id;
         if let Exchange::Answered { status, .. } = exchange {
-            self.stories
-                .get_mut(&id)
-                .unwrap()
-                .answered(request, processor, status);
-            if matches!(status, 422 | 500 | 503) {
+            let story = self.stories.get_mut(&id).unwrap();
+            if let Some(covered) = story.answered(request, processor, status) {
                 // The owner may ask for it at once.
                 let link = Link::Asking {
-                    request: Some((request, status)),
+                    covered,
                     id,
                     is_proven: false,
                 };
@@ -148,7 +147,7 @@ impl World {
     /// The processor looks an id up; what it says then stays said.
     pub(crate) fn read(&mut self, core: usize, attempt: AttemptRef, after: u64) {
         let Some((processor, Link::Asking { id, .. })) =
-            self.cores[core].links.get(&attempt).copied()
+            self.cores[core].links.get(&attempt).cloned()
         else {
             return;
         };
@@ -156,6 +155,7 @@ impl World {
         let row = site.rows.get(&id).filter(|_| site.has_lookup);
         let lookup = row.map_or(Lookup::NotFound, |row| Lookup::Stored {
             requested_at: row.requested_at,
+            amount: row.amount,
         });
         self.schedule(
             after,
@@ -171,23 +171,22 @@ impl World {
         let Some((
             processor,
             Link::Asking {
-                request,
+                covered,
                 id,
                 is_proven,
             },
-        )) = self.cores[core].links.get(&attempt).copied()
+        )) = self.cores[core].links.get(&attempt).cloned()
         else {
             return;
         };
         self.cores[core].links.remove(&attempt);
-        match (lookup, request) {
-            (Lookup::Stored { .. }, _) => *self.proven.get_mut(processor) = true,
-            (Lookup::NotFound, Some((request, status))) => {
-                let is_proof = status == 422 || is_proven;
+        match lookup {
+            Lookup::Stored { .. } => *self.proven.get_mut(processor) = true,
+            Lookup::NotFound if is_proven => {
                 let story = self.stories.get_mut(&id).unwrap();
-                story.not_found(request, processor, is_proof);
+                story.not_found(&covered, processor);
             }
-            (Lookup::NotFound, None) | (Lookup::NoAnswer, _) => {}
+            Lookup::NotFound | Lookup::NoAnswer => {}
         }
         self.tell_owner(core, |owner, now| owner.looked_up(attempt, lookup, now));
     }

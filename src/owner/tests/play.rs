@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::breaker::BreakerSettings;
+use crate::breaker::{BreakerSettings, State as BreakerState};
 use crate::clock::Now;
-use crate::config::{Ack, OnDuplicate, Routing};
-use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, ReplyTo, Standing};
+use crate::config::{Ack, OnDuplicate, Routing, Upstream500};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Standing};
 use crate::journal::Record;
 use crate::journal::replay::State;
 use crate::owner::{Journalling, Owner, OwnerSettings, Processors};
-use crate::payment::{Cents, CoreId, CorrelationId, Payment, UpstreamId};
+use crate::payment::{Cents, CoreId, CorrelationId, Payment, Processor, UpstreamId};
 use crate::table::Key;
 
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
@@ -18,21 +18,29 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) struct Play {
     pub(super) owner: Owner,
+    processors: Arc<Processors>,
     pub(super) now: Now,
     pub(super) records: Vec<Record>,
     pub(super) answers: Vec<Answer>,
     pub(super) sent: Vec<AttemptRef>,
     pub(super) lookups: Vec<AttemptRef>,
+    /// Attempts and the processors that they got a connection to.
+    pub(super) connected: Vec<(AttemptRef, Processor)>,
     /// Payments that are asked about elsewhere.
     pub(super) suspects: Vec<Key>,
 }
 
 impl Play {
     pub(super) fn begin() -> Self {
-        let settings = OwnerSettings {
+        Self::begin_with(|_| {})
+    }
+
+    pub(super) fn begin_with(change: impl FnOnce(&mut OwnerSettings)) -> Self {
+        let mut settings = OwnerSettings {
             ack: Ack::Processed,
             routing: Routing::Cheapest,
             on_duplicate: OnDuplicate::Conflict,
+            upstream_500: Upstream500::Ask,
             request_timeout: PATIENCE,
             attempt_timeout: PATIENCE,
             settle_timeout: Duration::from_millis(200),
@@ -47,21 +55,24 @@ impl Play {
             ledger_exact: DAY,
             journal: Journalling::On,
         };
-        let processors = Processors::new(BreakerSettings {
+        change(&mut settings);
+        let processors = Arc::new(Processors::new(BreakerSettings {
             failure_per_mille: 300,
             min_samples: 20,
             open: PATIENCE,
             window: DAY,
             probes: 1,
             probe_ttl: PATIENCE,
-        });
+        }));
         Self {
-            owner: Owner::new(settings, Arc::new(processors)),
+            owner: Owner::new(settings, Arc::clone(&processors)),
+            processors,
             now: Now::default(),
             records: Vec::new(),
             answers: Vec::new(),
             sent: Vec::new(),
             lookups: Vec::new(),
+            connected: Vec::new(),
             suspects: Vec::new(),
         }
     }
@@ -69,7 +80,12 @@ impl Play {
     pub(super) fn perform(&mut self) {
         while let Some(action) = self.owner.next_action() {
             match action {
-                Action::Connect { attempt, .. } => self.owner.connected(attempt, self.now),
+                Action::Connect {
+                    attempt, processor, ..
+                } => {
+                    self.connected.push((attempt, processor));
+                    self.owner.connected(attempt, self.now);
+                }
                 Action::Append { record } => self.records.push(record),
                 Action::Answer { answer, .. } => self.answers.push(answer),
                 Action::Send { attempt, .. } => self.sent.push(attempt),
@@ -81,11 +97,19 @@ impl Play {
     }
 
     pub(super) fn post(&mut self, number: u32, standing: Standing) -> UpstreamId {
+        self.post_with(number, Cents(1990), standing)
+    }
+
+    pub(super) fn post_of(&mut self, number: u32, amount: Cents) -> UpstreamId {
+        self.post_with(number, amount, Standing::Own)
+    }
+
+    fn post_with(&mut self, number: u32, amount: Cents, standing: Standing) -> UpstreamId {
         let correlation_id = CorrelationId::try_new(&format!("order-{number}")).unwrap();
         let payment = Payment {
             id: correlation_id.upstream_id(),
             correlation_id,
-            amount: Cents(1990),
+            amount,
         };
         let key = Key {
             slot: number,
@@ -113,13 +137,53 @@ impl Play {
         self.perform();
     }
 
+    /// What the processor shows when it is asked for the `number`-th lookup's id.
+    pub(super) fn show(&mut self, number: usize, lookup: Lookup) {
+        let attempt = self.lookups[number];
+        self.owner.looked_up(attempt, lookup, self.now);
+        self.perform();
+    }
+
+    /// Has `processor` show a charged id, so that its lookup route is known to work.
+    pub(super) fn prove_lookups(&mut self) {
+        self.post(999, Standing::Own);
+        self.sync();
+        self.hear(200);
+        self.sync();
+        let stored = Lookup::Stored {
+            requested_at: self.now.wall,
+            amount: Cents(1990),
+        };
+        let last = self.lookups.len() - 1;
+        self.show(last, stored);
+        self.answers.clear();
+    }
+
+    pub(super) fn state_of(&self, processor: Processor) -> BreakerState {
+        self.processors.breaker(processor).state(self.now.mono)
+    }
+
+    /// What was sent where.
+    pub(super) fn sent_to(&self) -> Vec<Processor> {
+        self.connected
+            .iter()
+            .filter(|(attempt, _)| self.sent.contains(attempt))
+            .map(|(_, at)| *at)
+            .collect()
+    }
+
     /// The last attempt that was sent is answered so.
     pub(super) fn hear(&mut self, status: u16) {
+        self.hear_of(self.sent.len() - 1, status, None);
+    }
+
+    /// The `number`-th attempt that was sent is answered so.
+    pub(super) fn hear_of(&mut self, number: usize, status: u16, retry_after_secs: Option<u32>) {
         let answered = Exchange::Answered {
             status,
-            retry_after_secs: None,
+            retry_after_secs,
         };
-        let attempt = *self.sent.last().unwrap();
+        let attempt = self.sent[number];
         self.owner.exchanged(attempt, answered, self.now);
         self.perform();
     }

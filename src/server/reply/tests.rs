@@ -33,9 +33,18 @@ fn every_answer_of_the_engine_has_its_status() {
         ),
         (Answer::Duplicate(Status::Processed), Some(409), None, false),
         (Answer::Duplicate(Status::Refused), Some(409), None, false),
-        (Answer::Replayed(Status::Processed), Some(200), None, true),
-        (Answer::Replayed(Status::Pending), Some(202), None, true),
-        (Answer::Replayed(Status::Refused), Some(202), None, true),
+        (
+            Answer::Replayed(FirstAnswer::Answered200),
+            Some(200),
+            None,
+            true,
+        ),
+        (
+            Answer::Replayed(FirstAnswer::Accepted202),
+            Some(202),
+            None,
+            true,
+        ),
         (Answer::AmountDiffers, Some(422), None, false),
         (Answer::RefusedForGood, Some(422), None, false),
         (Answer::RefusedByAll, Some(502), None, false),
@@ -88,7 +97,7 @@ fn a_fault_is_a_problem_and_a_replay_says_that_it_is_one() {
     assert!(text.contains("\r\nAllow: GET, HEAD\r\n"), "{text}");
     assert!(text.contains("\r\nRetry-After: 3\r\n"), "{text}");
     assert!(text.ends_with(r#"{"title":"Method Not Allowed","status":405,"detail":"no"}"#));
-    let replay = Reply::to_payment(Answer::Replayed(Status::Processed)).unwrap();
+    let replay = Reply::to_payment(Answer::Replayed(FirstAnswer::Answered200)).unwrap();
     assert!(written(&replay, None).contains("\r\nIdempotent-Replayed: true\r\n"));
 }
 
