@@ -7,6 +7,7 @@ use std::time::Duration;
 use p99::breaker::BreakerSettings;
 use p99::config::{Ack, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings};
+use p99::payment::Processor;
 
 use crate::luck::Luck;
 
@@ -18,6 +19,7 @@ pub(crate) const SECOND: u64 = 1_000 * MS;
 pub(crate) struct Plan {
     pub(crate) settings: OwnerSettings,
     pub(crate) breaker: BreakerSettings,
+    is_crowd: bool,
     pub(crate) cores: u8,
     pub(crate) cores_after_restart: u8,
     pub(crate) ids: u64,
@@ -40,6 +42,10 @@ pub(crate) struct Plan {
     /// Another instance shares the ids, so that every one of them is suspect.
     pub(crate) has_peer: bool,
     pub(crate) moods: u64,
+    /// A processor that stays as bad as it is long after all else has healed.
+    pub(crate) stubborn: Option<Processor>,
+    /// A restart may come with other settings.
+    pub(crate) settings_change: bool,
     /// Per processor: whether `GET /payments/{id}` is there.
     pub(crate) has_lookup: [bool; 2],
 }
@@ -64,16 +70,11 @@ impl Plan {
                 0
             }
         };
+        let has_peer = luck.chance(20);
         Self {
-            breaker: BreakerSettings {
-                failure_per_mille: 300,
-                min_samples: luck.pick(&[1, 3, 20]),
-                open: Duration::from_millis(luck.within(20..=400)),
-                window: Duration::from_secs(luck.within(1..=10)),
-                probes: luck.pick(&[1, 2, 3]),
-                probe_ttl: settings.attempt_timeout,
-            },
+            breaker: breaker(luck, &settings),
             settings,
+            is_crowd,
             cores,
             cores_after_restart: if luck.chance(50) {
                 cores
@@ -100,10 +101,32 @@ impl Plan {
             stalls: often(luck, 30, 4),
             wall_steps: often(luck, 30, 3),
             foreign: often(luck, 30, 3),
-            has_peer: luck.chance(20),
+            has_peer,
             moods: luck.within(0..=6),
+            stubborn: (!has_peer && luck.chance(25)).then(|| luck.pick(&Processor::ALL)),
+            settings_change: luck.chance(50),
             has_lookup: [luck.chance(75), luck.chance(75)],
         }
+    }
+}
+
+impl Plan {
+    /// Other settings, as an operator may choose them for a restart.
+    pub(crate) fn change_settings(&mut self, luck: &mut Luck) {
+        let ack = luck.pick(&[Ack::Processed, Ack::Accepted]);
+        self.settings = settings(luck, ack, self.settings.journal, self.is_crowd);
+        self.breaker = breaker(luck, &self.settings);
+    }
+}
+
+fn breaker(luck: &mut Luck, settings: &OwnerSettings) -> BreakerSettings {
+    BreakerSettings {
+        failure_per_mille: 300,
+        min_samples: luck.pick(&[1, 3, 20]),
+        open: Duration::from_millis(luck.within(20..=400)),
+        window: Duration::from_secs(luck.within(1..=10)),
+        probes: luck.pick(&[1, 2, 3]),
+        probe_ttl: settings.attempt_timeout,
     }
 }
 
@@ -127,7 +150,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         ack,
         routing: luck.pick(&[Routing::RoundRobin, Routing::Cheapest, Routing::Fastest]),
         on_duplicate: luck.pick(&[OnDuplicate::Conflict, OnDuplicate::Replay]),
-        upstream_500: Upstream500::Ask,
+        upstream_500: luck.pick(&[Upstream500::Ask, Upstream500::Unknown]),
         request_timeout,
         attempt_timeout,
         settle_timeout: ms(luck.pick(&[200, 1_000, 3_000])),

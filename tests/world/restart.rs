@@ -49,6 +49,9 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self) {
+        if self.plan.settings_change {
+            self.plan.change_settings(&mut self.luck);
+        }
         let settings = self.plan.settings;
         let count = CoreCount(u16::from(self.plan.cores_after_restart));
         self.plan.cores_after_restart = self.luck.pick(&[1, 2, 3, 4]);

@@ -22,7 +22,7 @@ const DAWN: i64 = 1_752_150_896_000;
 
 /// In this time all that was promised is settled once all has healed: the longest pause between
 /// two re-sends is 37 s, and a payment may have to wait for another one's.
-const HEALING: u64 = 120 * SECOND;
+pub(crate) const HEALING: u64 = 120 * SECOND;
 
 /// Something that will happen. What belongs to one process carries its number, and is nothing once
 /// that process died.
@@ -103,6 +103,8 @@ pub(crate) enum Event {
     Crash,
     Restart,
     Heal,
+    /// The one processor that stayed bad heals, too.
+    Relent(Processor),
 }
 
 /// What went to a processor.
@@ -139,6 +141,8 @@ pub(crate) struct World {
     pub(crate) steps: u64,
     pub(crate) crash_at: Option<u64>,
     pub(crate) is_healed: bool,
+    /// When the last thing heals.
+    pub(crate) healed_at: u64,
     /// The process died in the middle of a purge.
     pub(crate) is_purge_torn: bool,
     pub(crate) processors: Arc<Processors>,
@@ -184,6 +188,7 @@ impl World {
             steps: 0,
             crash_at: None,
             is_healed: false,
+            healed_at: 0,
             is_purge_torn: false,
             processors,
             open: PerProcessor::default(),
@@ -271,7 +276,7 @@ impl World {
             }
         }
         assert!(
-            self.time < self.plan.span + HEALING,
+            self.time < self.healed_at + HEALING,
             "payments are still unsettled two minutes after all healed: {:?}",
             self.unsettled()
         );
@@ -332,6 +337,7 @@ impl World {
             Event::Crash => self.crash(),
             Event::Restart => self.restart(),
             Event::Heal => self.heal(),
+            Event::Relent(stubborn) => self.relent(stubborn),
         }
     }
 }
@@ -359,6 +365,7 @@ fn core_of(event: Event) -> Option<usize> {
         | Event::StepWall(_)
         | Event::Crash
         | Event::Restart
-        | Event::Heal => None,
+        | Event::Heal
+        | Event::Relent(_) => None,
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use p99::clock::UnixMillis;
+use p99::config::Upstream500;
 use p99::payment::{Cents, UpstreamId};
 
 use crate::luck::Luck;
@@ -183,7 +184,7 @@ impl Site {
         })
     }
 
-    pub(crate) fn fare(&self, luck: &mut Luck) -> Fare {
+    pub(crate) fn fare(&self, on_500: Upstream500, luck: &mut Luck) -> Fare {
         use Kind::{BadSetup, Busy, Charge, Cut, Failure, Gateway, Late, Never, Refusal, VeryLate};
         let kind = match self.mood {
             Mood::Fine => Charge,
@@ -209,7 +210,7 @@ impl Site {
                 (2, Refusal),
             ]),
         };
-        fare_of(kind, luck)
+        fare_of(kind, on_500, luck)
     }
 
     pub(crate) fn look(&self, luck: &mut Luck) -> Look {
@@ -243,13 +244,18 @@ impl Site {
     }
 }
 
-fn fare_of(kind: Kind, luck: &mut Luck) -> Fare {
+fn fare_of(kind: Kind, on_500: Upstream500, luck: &mut Luck) -> Fare {
     let (insert, reply) = match kind {
         Kind::Charge | Kind::Late | Kind::VeryLate => (Insert::Now, Reply::Honest),
         Kind::Never => (maybe(luck), Reply::Nothing),
         Kind::Cut => (maybe(luck), Reply::Cut),
         Kind::Failure => {
-            let insert = luck.pick(&[Insert::Never, Insert::Now]);
+            // A 500 that is not the processor's last word: the contract of UPSTREAM_500=ask
+            // excludes it.
+            let insert = match on_500 {
+                Upstream500::Ask => luck.pick(&[Insert::Never, Insert::Now]),
+                Upstream500::Unknown => maybe(luck),
+            };
             (insert, Reply::Status(500, None))
         }
         Kind::Busy => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p99::claims::FirstAnswer;
 use p99::clock::UnixMillis;
+use p99::config::Upstream500;
 use p99::events::Answer;
 use p99::payment::{Cents, PerProcessor, Processor, Status};
 
@@ -76,9 +77,13 @@ impl Story {
         &mut self,
         request: usize,
         processor: Processor,
-        status: u16,
+        (status, on_500): (u16, Upstream500),
     ) -> Option<BTreeSet<usize>> {
-        if is_asked_about(status) {
+        let is_asked_about = match status {
+            500 => on_500 == Upstream500::Ask,
+            _ => matches!(status, 409 | 422 | 423 | 425),
+        };
+        if is_asked_about {
             self.answered.insert(request);
             let open: BTreeSet<_> = self.unresolved.get(processor).keys().copied().collect();
             return Some(if open.is_subset(&self.answered) {
@@ -148,9 +153,4 @@ impl Story {
             | Answer::Silence => {}
         }
     }
-}
-
-/// Statuses after which the processor's own record must say.
-pub(crate) fn is_asked_about(status: u16) -> bool {
-    matches!(status, 409 | 422 | 423 | 425 | 500)
 }

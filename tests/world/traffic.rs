@@ -35,7 +35,8 @@ impl World {
             story.minted = Some(now.wall);
         }
         story.send(number, processor, sent);
-        let fare = self.sites.get(processor).fare(&mut self.luck);
+        let on_500 = self.plan.settings.upstream_500;
+        let fare = self.sites.get(processor).fare(on_500, &mut self.luck);
         self.tell(|_| format!("    request {number}: {fare:?}"));
         self.requests.push(Request {
             id,
@@ -131,7 +132,8 @@ impl World {
         let id = self.requests[request].id;
         if let Exchange::Answered { status, .. } = exchange {
             let story = self.stories.get_mut(&id).unwrap();
-            if let Some(covered) = story.answered(request, processor, status) {
+            let on_500 = self.plan.settings.upstream_500;
+            if let Some(covered) = story.answered(request, processor, (status, on_500)) {
                 // The owner may ask for it at once.
                 let link = Link::Asking {
                     covered,

@@ -3,8 +3,8 @@
 
 use p99::payment::Processor;
 
-use crate::plan::MS;
-use crate::simulation::{Event, World};
+use crate::plan::{MS, SECOND};
+use crate::simulation::{Event, HEALING, World};
 use crate::site::{MOODS, Mood};
 
 impl World {
@@ -46,21 +46,66 @@ impl World {
             let span = self.luck.within(5 * MS..=400 * MS);
             self.schedule_at(at, Event::Stall { core, span });
         }
+        if self.luck.chance(10) {
+            // The whole process is stopped and goes on seconds later.
+            let at = self.luck.within(0..=span);
+            let stopped = self.luck.within(SECOND..=5 * SECOND);
+            for core in 0..usize::from(self.plan.cores) {
+                self.schedule_at(
+                    at,
+                    Event::Stall {
+                        core,
+                        span: stopped,
+                    },
+                );
+            }
+        }
         for _ in 0..self.plan.wall_steps {
             let at = self.luck.within(0..=span);
             let step = i64::try_from(self.luck.within(0..=20_000)).unwrap() - 15_000;
             self.schedule_at(at, Event::StepWall(step));
         }
         self.schedule_at(span + 1, Event::Heal);
+        self.healed_at = span;
+        if let Some(stubborn) = self.plan.stubborn {
+            self.healed_at = span + HEALING;
+            self.schedule_at(self.healed_at, Event::Relent(stubborn));
+        }
+    }
+
+    /// In all this time one processor stayed bad: everything that may be charged by the other one
+    /// was, and what is left had bytes sent to the bad one.
+    pub(crate) fn relent(&mut self, stubborn: Processor) {
+        let unsettled = self
+            .cores
+            .iter()
+            .flat_map(|machine| machine.owner.unsettled());
+        for flow in unsettled {
+            let story = &self.stories[&flow.payment.id];
+            // After a restart p99 cannot know that the bytes of an open Intent never left.
+            let may_be_there = story.has_unresolved(stubborn) || self.process > 0;
+            assert!(
+                may_be_there && flow.pinned() == Some(stubborn),
+                "{flow:?} waits for a processor that does not have it"
+            );
+        }
+        self.seen.insert("one processor stayed bad".to_owned());
+        self.heal_site(stubborn);
+    }
+
+    fn heal_site(&mut self, processor: Processor) {
+        let site = self.sites.get_mut(processor);
+        site.mood = Mood::Fine;
+        site.has_lookup = true;
     }
 
     pub(crate) fn heal(&mut self) {
         self.is_healed = true;
         self.crash_at = None;
         for processor in Processor::ALL {
-            let site = self.sites.get_mut(processor);
-            site.mood = Mood::Fine;
-            site.has_lookup = true;
+            if self.plan.stubborn != Some(processor) {
+                self.heal_site(processor);
+            }
         }
         // A disk that failed ends its process, healed or not.
         if self.cores.iter().any(|core| core.has_failed) {

@@ -32,10 +32,12 @@ pub(super) struct Play {
 
 impl Play {
     pub(super) fn begin() -> Self {
-        Self::begin_with(|_| {})
+        Self::begin_with(|_, _| {})
     }
 
-    pub(super) fn begin_with(change: impl FnOnce(&mut OwnerSettings)) -> Self {
+    pub(super) fn begin_with(
+        change: impl FnOnce(&mut OwnerSettings, &mut BreakerSettings),
+    ) -> Self {
         let mut settings = OwnerSettings {
             ack: Ack::Processed,
             routing: Routing::Cheapest,
@@ -55,15 +57,16 @@ impl Play {
             ledger_exact: DAY,
             journal: Journalling::On,
         };
-        change(&mut settings);
-        let processors = Arc::new(Processors::new(BreakerSettings {
+        let mut breaker = BreakerSettings {
             failure_per_mille: 300,
             min_samples: 20,
             open: PATIENCE,
             window: DAY,
             probes: 1,
             probe_ttl: PATIENCE,
-        }));
+        };
+        change(&mut settings, &mut breaker);
+        let processors = Arc::new(Processors::new(breaker));
         Self {
             owner: Owner::new(settings, Arc::clone(&processors)),
             processors,
@@ -161,6 +164,12 @@ impl Play {
 
     pub(super) fn state_of(&self, processor: Processor) -> BreakerState {
         self.processors.breaker(processor).state(self.now.mono)
+    }
+
+    /// Where the connection of `attempt` went.
+    pub(super) fn processor_of(&self, attempt: AttemptRef) -> Processor {
+        let of = |(one, _): &&(AttemptRef, Processor)| *one == attempt;
+        self.connected.iter().rev().find(of).unwrap().1
     }
 
     /// What was sent where.

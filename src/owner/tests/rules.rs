@@ -239,13 +239,50 @@ fn a_resend_that_fails_again_says_nothing_about_the_processor() {
     assert_eq!(play.state_of(A), State::Closed);
 }
 
+/// Twenty-seven ids that A swallows, and five others a second that it charges at once.
+#[test]
+fn a_few_ids_that_are_never_answered_do_not_starve_the_others() {
+    let mut play = Play::begin_with(|settings, breaker| {
+        (settings.waiting_max, settings.queue_max, settings.slots_max) = (100, 100, 64);
+        breaker.open = Duration::from_secs(5);
+        breaker.window = Duration::from_secs(10);
+        breaker.probes = 3;
+    });
+    for number in 0..27 {
+        play.post(number, Standing::Own);
+    }
+    play.sync();
+    let poisoned: Vec<_> = play.sent.drain(..).map(|_| ()).collect();
+    assert_eq!(poisoned.len(), 27);
+    let (mut at_a, mut all) = (0, 0);
+    for step in 0..300_u32 {
+        play.pass(Duration::from_millis(200));
+        play.sent.clear();
+        play.post(1_000 + step, Standing::Own);
+        play.sync();
+        // The newest is the one that is not poisoned.
+        let newest = *play.sent.last().expect("one of both takes it");
+        let to = play.processor_of(newest);
+        play.hear(200);
+        play.sync();
+        if step >= 75 {
+            all += 1;
+            at_a += u32::from(to == A);
+        }
+    }
+    assert!(
+        at_a * 100 >= all * 95,
+        "{at_a} of {all} are charged by A after 15 s"
+    );
+}
+
 #[test]
 fn a_repeat_is_told_how_the_payment_is_by_now() {
     for (status, expected) in [
         (200, Answer::Replayed(FirstAnswer::Accepted202)),
         (400, Answer::Duplicate(Status::Refused)),
     ] {
-        let mut play = Play::begin_with(|settings| settings.on_duplicate = OnDuplicate::Replay);
+        let mut play = Play::begin_with(|settings, _| settings.on_duplicate = OnDuplicate::Replay);
         play.post(1, Standing::Own);
         play.sync();
         play.pass(PATIENCE);
