@@ -84,6 +84,10 @@ impl World {
                     open: one.open.map(|sent| (sent.processor, sent.requested_at)),
                     earlier: one.earlier.iter().map(|sent| sent.requested_at).collect(),
                 };
+                assert!(
+                    restored.accepted_at.is_some() || restored.open.is_some(),
+                    "a start takes up a payment that no client counts on: {restored:?}"
+                );
                 self.cores[core].restored += 1;
                 if let Some(open) = one.open {
                     let story = self.stories.get_mut(&one.payment.id).unwrap();
