@@ -26,6 +26,8 @@ pub enum CorrelationIdFault {
     Length,
     /// An octet outside the allowed set.
     Octet,
+    /// `.` or `..`.
+    Dots,
     /// Not a UUID although `CORRELATION_ID=uuid` demands one.
     NotUuid,
 }

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::Offset;
 
 use crate::clock::UnixMillis;
@@ -58,11 +59,22 @@ pub fn read_edge(text: &str, edge: Edge) -> Option<UnixMillis> {
         }
         Some(_) | None => Cow::Borrowed(text),
     };
-    let nanos = text.parse::<Timestamp>().ok()?.as_nanosecond();
+    let nanos = moment(&text)?;
     match edge {
         Edge::From => millis(nanos.checked_add(999_999)?),
         Edge::To => millis(nanos),
     }
+}
+
+/// The nanoseconds since 1970 of a date, a time and an offset. Counted from the civil date: a
+/// `Timestamp` ends two days before the year 9999 does, so that every offset still fits.
+fn moment(text: &str) -> Option<i128> {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let pieces = Pieces::parse(text).ok()?;
+    let civil = DateTime::from_parts(pieces.date(), pieces.time()?);
+    let offset = pieces.to_numeric_offset()?;
+    let offset = i128::from(offset.seconds()).checked_mul(1_000_000_000)?;
+    civil.duration_since(EPOCH).as_nanos().checked_sub(offset)
 }
 
 /// Reads a moment that a processor stored; without an offset it is UTC, as their contract says.
@@ -132,6 +144,14 @@ mod tests {
         }
     }
 
+    const FIRST: i64 = WRITABLE[0];
+    const LAST: i64 = WRITABLE[1];
+    const DAY_LESS_A_MINUTE: i64 = 86_340_000;
+    const LATER: i64 = LAST + DAY_LESS_A_MINUTE;
+    const EARLIER: i64 = LAST - DAY_LESS_A_MINUTE;
+    const BEFORE: i64 = FIRST - DAY_LESS_A_MINUTE;
+    const YEAR_ONE: i64 = -62_135_596_800_000;
+
     #[test]
     fn edges_move_inward_to_whole_milliseconds() {
         let base = 1_752_150_896_000;
@@ -148,6 +168,21 @@ mod tests {
             ("2025-07-10 13:34:56 01:00", Some((base, base))),
             ("2025-07-10 12:34:56Z", Some((base, base))),
             ("1969-12-31T23:59:59.9999Z", Some((0, -1))),
+            ("9999-12-31T23:59:59.999Z", Some((LAST, LAST))),
+            ("9999-12-31T23:59:59.9999Z", Some((LAST + 1, LAST))),
+            ("9999-12-31T23:59:59Z", Some((LAST - 999, LAST - 999))),
+            ("9999-12-31T23:59:59.999-23:59", Some((LATER, LATER))),
+            ("9999-12-31T23:59:59.999+23:59", Some((EARLIER, EARLIER))),
+            ("0001-01-01T00:00:00Z", Some((YEAR_ONE, YEAR_ONE))),
+            ("0000-01-01T00:00:00Z", Some((FIRST, FIRST))),
+            ("0000-01-01T00:00:00+23:59", Some((BEFORE, BEFORE))),
+            ("9999-12-31T23:59:59.999", None),
+            ("9999-13-31T23:59:59Z", None),
+            ("10000-01-01T00:00:00Z", None),
+            ("99999-01-01T00:00:00Z", None),
+            ("-0001-01-01T00:00:00Z", None),
+            ("2025-07-10T12:34:56+99:00", None),
+            ("2025-07-10T12:34:56Z[Europe/Berlin]", Some((base, base))),
             ("2025-07-10T12:34:56", None),
             ("2025-07-10", None),
             ("2025-02-29T00:00:00Z", None),
@@ -182,8 +217,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(at in WRITABLE[0]..253_402_200_000_000) {
-            // jiff keeps the last day of the year 9999 free for offsets.
+        fn what_is_written_is_read_again(at in WRITABLE[0]..=WRITABLE[1]) {
             let text = written(at);
             prop_assert_eq!(read_edge(&text, Edge::From), Some(UnixMillis(at)));
             prop_assert_eq!(read_edge(&text, Edge::To), Some(UnixMillis(at)));

@@ -77,6 +77,7 @@ impl PaymentFault {
             Self::CorrelationId(CorrelationIdFault::Octet) => {
                 "correlationId has a character outside A-Z a-z 0-9 - . _ : ~"
             }
+            Self::CorrelationId(CorrelationIdFault::Dots) => "correlationId is . or ..",
             Self::CorrelationId(CorrelationIdFault::NotUuid) => "correlationId is not a UUID",
             Self::Amount(AmountFault::NotANumber) => "amount is not a number",
             Self::Amount(AmountFault::NotPositive) => "amount is not greater than 0",
@@ -100,6 +101,11 @@ pub fn read_payment(body: &[u8], demand_uuid: bool) -> Result<Payment, PaymentFa
     // A string without a text holds half a surrogate pair, which is outside the allowed set.
     let id = read_string(id).ok_or(PaymentFault::CorrelationId(CorrelationIdFault::Octet))?;
     let correlation_id = CorrelationId::try_new(&id).map_err(PaymentFault::CorrelationId)?;
+    // No path can name these two: clients and proxies take them out (RFC 3986, section 5.2.4).
+    // They are ids all the same, so that a journal which holds one is read.
+    if matches!(&*id, "." | "..") {
+        return Err(PaymentFault::CorrelationId(CorrelationIdFault::Dots));
+    }
     let id = match correlation_id.as_uuid() {
         Some(id) => id,
         None if demand_uuid => {
