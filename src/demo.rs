@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use p99::config::{Config, ListenAddress};
+use p99::config::{AuthHeader, Config, ListenAddress};
 use p99::sim::{Fee, Simulator, SimulatorHandle, SimulatorOptions};
 
 /// The fees of the official test, in millionths: 5 % and 15 %.
@@ -65,6 +65,12 @@ impl Demo {
         let auth = config.auth.as_ref().map_or_else(String::new, |auth| {
             format!(" -H \"{}: $AUTH_HEADER_VALUE\"", auth.name)
         });
+        let is_open = |auth: &AuthHeader| !auth.guards_reads;
+        let reads = if config.auth.as_ref().is_some_and(is_open) {
+            ""
+        } else {
+            auth.as_str()
+        };
         let json = "-H 'Content-Type: application/json'";
         let body = r#"{"correlationId":"test-123","amount":20}"#;
         let admin = format!("-H 'X-Rinha-Token: 123' {json}");
@@ -72,8 +78,8 @@ impl Demo {
             "\np99 is ready; default charges at {a}, fallback at {b}. Ctrl-C stops all.\n\n\
              Pay, see what was charged, see the metrics:\n\
              {p99}/payments -X POST {json}{auth} -d '{body}'\n\
-             {p99}/payments-summary\n\
-             {p99}/metrics\n\n\
+             {p99}/payments-summary{reads}\n\
+             {p99}/metrics{reads}\n\n\
              Break default (fallback's calls are the same at {b}): let it fail, let it be slow:\n\
              curl -X PUT {a}/admin/configurations/failure {admin} -d '{{\"failure\":true}}'\n\
              curl -X PUT {a}/admin/configurations/delay {admin} -d '{{\"delay\":2000}}'\n\
@@ -113,8 +119,8 @@ mod tests {
         for part in [
             "curl http://localhost:9999/payments -X POST -H 'Content-Type: application/json'",
             "-d '{\"correlationId\":\"test-123\",\"amount\":20}'",
-            "curl http://localhost:9999/payments-summary\n",
-            "curl http://localhost:9999/metrics\n",
+            "curl http://localhost:9999/payments-summary -H \"authorization: $AUTH",
+            "curl http://localhost:9999/metrics -H \"authorization: $AUTH",
             "-H \"authorization: $AUTH_HEADER_VALUE\"",
             &format!("{admin}failure"),
             &format!("{admin}delay"),

@@ -296,9 +296,12 @@ pub enum Answer {
     RefusedByAll,
     /// None could be tried within REQUEST_TIMEOUT_MS: 503, not charged, the id is free.
     Unavailable,
-    /// A bound was reached before claiming: 503, not charged, the id is free.
+    /// The same, or refused, while another instance may hold the id: 503, the id is free here,
+    /// and what became of it elsewhere is not known.
+    Unclear,
+    /// A bound was reached before claiming: 503; nothing is said of the id.
     Overloaded,
-    /// The journal failed: 503, the id was never claimed.
+    /// The journal failed before claiming: 503; nothing is said of the id.
     JournalDown,
     /// Its fate is decided by replay: close without an answer.
     Silence,

@@ -23,6 +23,7 @@ pub mod claims;
 pub mod clock;
 pub mod config;
 pub mod cores;
+pub mod credentials;
 pub mod events;
 pub mod flow;
 pub mod http;

@@ -41,6 +41,8 @@ pub const PAY_PATH_BYTES_MAX: usize = 256;
 pub const AUTH_NAME_BYTES_MAX: usize = 64;
 /// Longest password in a header; it must fit in a request head beside everything else.
 pub const AUTH_VALUE_BYTES_MAX: usize = 1_024;
+/// Longest file with passwords: two of them with their line ends are 2,052 bytes.
+pub const AUTH_FILE_BYTES_MAX: usize = 4_096;
 
 // ---- breaker ----
 

@@ -8,7 +8,8 @@
 //! clean-up is enough. Whose address it is behind a proxy, the server decides.
 //!
 //! IPv6 clients are told apart by their first 64 bits: a customer gets at least that much, and
-//! whoever may choose the rest would have no limit.
+//! a client that may choose the rest would have no limit. Clients whose address cannot be told
+//! share one budget: a limit that lets them pass is none.
 //!
 //! Bounds (I8): [`limits::RATE_LIMIT_ADDRESSES`] words of eight octets, eight to a cache line. When
 //! all eight of a line are in use, the one that is nearest to a whole budget is forgotten early:
@@ -38,6 +39,15 @@ const _: () = assert!(
     LINES.is_power_of_two(),
     "a line is chosen by the low bits of a hash"
 );
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// The client with this address.
+    At(IpAddr),
+    /// One whose address cannot be told.
+    Unknown,
+}
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -70,12 +80,12 @@ impl RateLimit {
         }
     }
 
-    /// Counts one request of `address`.
+    /// Counts one request of `client`.
     ///
     /// # Errors
     /// It comes too early and was not counted; how long to wait.
-    pub fn check(&self, address: IpAddr, now: Mono) -> Result<(), Duration> {
-        let hash = self.hasher.hash_one(budget_of(address));
+    pub fn check(&self, client: Client, now: Mono) -> Result<(), Duration> {
+        let hash = self.hasher.hash_one(budget_of(client));
         let fingerprint = hash >> TICK_BITS;
         let index = usize::try_from(hash & TICK_MASK).unwrap_or(0) & (LINES - 1);
         let Some(line) = self.lines.get(index) else {
@@ -142,8 +152,12 @@ impl RateLimit {
     }
 }
 
-/// Whose budget a request of `address` uses.
-fn budget_of(address: IpAddr) -> u64 {
+/// Whose budget a request of `client` uses.
+fn budget_of(client: Client) -> u64 {
+    let Client::At(address) = client else {
+        // The prefix of multicast addresses (ff00::/8), from which nothing is sent.
+        return u64::MAX;
+    };
     match address.to_canonical() {
         // Such a prefix (0000::/32) is nobody's in IPv6.
         IpAddr::V4(address) => u64::from(address.to_bits()),
@@ -160,8 +174,8 @@ mod tests {
 
     use super::*;
 
-    const fn client(number: u32) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::from_bits(number))
+    const fn client(number: u32) -> Client {
+        Client::At(IpAddr::V4(Ipv4Addr::from_bits(number)))
     }
 
     #[test]
@@ -222,7 +236,7 @@ mod tests {
 
     #[test]
     fn addresses_are_told_apart_as_far_as_their_owner_cannot_choose_them() {
-        let v6 = |text: &str| IpAddr::V6(text.parse::<Ipv6Addr>().unwrap());
+        let v6 = |text: &str| Client::At(IpAddr::V6(text.parse::<Ipv6Addr>().unwrap()));
         assert_eq!(
             budget_of(v6("2001:db8:1:2::1")),
             budget_of(v6("2001:db8:1:2:ffff::9"))
@@ -236,6 +250,9 @@ mod tests {
             budget_of(client(0x0a00_0001))
         );
         assert_ne!(budget_of(client(1)), budget_of(client(2)));
+        for known in [client(0), client(u32::MAX), v6("::"), v6("2001:db8::1")] {
+            assert_ne!(budget_of(Client::Unknown), budget_of(known));
+        }
     }
 
     #[test]

@@ -2,12 +2,15 @@
 //!
 //! This room decides what each setting may be, which settings fit together and what holds when one
 //! is missing. `main` calls it once at the start; everybody else is handed the result by reference.
-//! It never reads the environment itself (the lookup is an argument, so a map tests it), never
+//! It never reads the environment itself (the lookup is an argument, so a map tests it), opens no
+//! file but that of the credentials, never
 //! changes a value later and never shows a secret. A bad value stops the start, and all faults are
 //! told together.
 
+mod auth;
 mod help;
 mod parse;
+mod ranges;
 mod reader;
 mod settings;
 mod spelling;
@@ -22,14 +25,15 @@ use std::time::Duration;
 use crate::limits;
 use crate::payment::{CoreCount, PerProcessor};
 
+pub use auth::{AuthHeader, Secret, read_secret_file};
 pub use help::{help, report, tell_faults, warnings};
+pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use spelling::{NearMiss, near_misses};
 pub use values::{
-    Ack, AddressRange, AuthHeader, BreakerConfig, CorrelationIdRule, DriverChoice, HttpUrl,
-    JournalConfig, JournalSync, ListenAddress, OnDuplicate, PerMille, RateLimitConfig, Routing,
-    Secret, Upstream500,
+    Ack, BreakerConfig, CorrelationIdRule, DriverChoice, HttpUrl, JournalConfig, JournalSync,
+    ListenAddress, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
 };
 
 use reader::Reader;
@@ -50,7 +54,7 @@ pub struct Config {
     pub upstream: PerProcessor<HttpUrl>,
     /// `UPSTREAM_PAY_PATH`: begins with a slash and does not end with one.
     pub pay_path: String,
-    /// `AUTH_HEADER_NAME`, `AUTH_HEADER_VALUE`: what a POST must carry; `None` for no auth.
+    /// `AUTH_*`: what a client must send; `None` for no auth.
     pub auth: Option<AuthHeader>,
     /// `REQUEST_TIMEOUT_MS`: longest that a client waits for the outcome.
     pub request_timeout: Duration,

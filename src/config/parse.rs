@@ -8,12 +8,12 @@ use crate::limits;
 use crate::payment::{CoreCount, PerProcessor};
 
 use super::Config;
+use super::auth::read_auth;
+use super::ranges::{self, AddressRange};
 use super::reader::Reader;
-use super::values::{self, AddressRange, BreakerConfig, HttpUrl, JournalConfig, ListenAddress};
-use super::values::{
-    Ack, AuthHeader, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate, Upstream500,
-};
-use super::values::{PerMille, RateLimitConfig, Routing, Secret};
+use super::values::{self, BreakerConfig, HttpUrl, JournalConfig, ListenAddress};
+use super::values::{Ack, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
+use super::values::{PerMille, RateLimitConfig, Routing, Upstream500};
 
 impl Config {
     pub(super) fn read(reader: &mut Reader<'_>, allowed_cores: CoreCount) -> Self {
@@ -128,10 +128,21 @@ impl Config {
     /// What is legal but surely not meant.
     pub(super) fn doubts(&self, reader: &Reader<'_>) -> Vec<String> {
         let waits_for_a = self.routing == Routing::Cheapest && self.ack == Ack::Accepted;
+        let is_socket = |address: &ListenAddress| matches!(address, ListenAddress::Unix(_));
+        let has_socket = self.listen.iter().any(is_socket);
         let rules = [
             (
                 reader.is_set("AUTH_HEADER_NAME") && self.auth.is_none(),
                 "AUTH_HEADER_NAME is set but AUTH_HEADER_VALUE is not: nobody must authenticate",
+            ),
+            (
+                reader.is_set("AUTH_READS") && self.auth.is_none(),
+                "AUTH_READS has no effect without AUTH_HEADER_VALUE",
+            ),
+            (
+                self.rate_limit.is_some() && has_socket && self.trusted_proxies.is_empty(),
+                "RATE_LIMIT_RPS: all clients of a unix socket share one budget while \
+                 TRUSTED_PROXIES names no proxy whose X-Forwarded-For counts",
             ),
             (
                 !self.fallback_after.is_zero() && !waits_for_a,
@@ -151,11 +162,15 @@ impl Config {
                  told are accepted",
             ),
         ];
-        rules
+        let plain = rules
             .iter()
             .filter(|(doubt, _)| *doubt)
-            .map(|(_, text)| (*text).to_owned())
-            .collect()
+            .map(|(_, text)| (*text).to_owned());
+        let proxies = reader.text("TRUSTED_PROXIES").unwrap_or_default();
+        let shortened = ranges::shortened(&proxies)
+            .into_iter()
+            .map(|(text, range)| format!("TRUSTED_PROXIES: {text} is read as {range}"));
+        plain.chain(shortened).collect()
     }
 }
 
@@ -166,12 +181,6 @@ pub(super) fn read_listen(reader: &mut Reader<'_>) -> Vec<ListenAddress> {
     }
     let derived = format!("0.0.0.0:{port}");
     reader.read_or("LISTEN", Some(derived), |text| list(text, listen_item))
-}
-
-fn read_auth(reader: &mut Reader<'_>) -> Option<AuthHeader> {
-    let name = reader.read("AUTH_HEADER_NAME", header_name);
-    let value = reader.read("AUTH_HEADER_VALUE", |text| header_value(text).map(Some));
-    value.map(|value| AuthHeader { name, value })
 }
 
 fn read_attempt_timeout(reader: &mut Reader<'_>, ack: Ack, request: Duration) -> Duration {
@@ -283,32 +292,6 @@ fn pay_path(text: &str) -> Option<String> {
     let plain =
         |octet: u8| octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&octet);
     (fits && ends && text.bytes().all(plain)).then(|| text.to_owned())
-}
-
-fn header_name(text: &str) -> Option<String> {
-    // Headers that p99 reads itself: one of them as a password would break every request.
-    const TAKEN: [&str; 9] = [
-        "host",
-        "connection",
-        "content-length",
-        "content-type",
-        "transfer-encoding",
-        "expect",
-        "date",
-        "x-forwarded-for",
-        "x-request-id",
-    ];
-    let name = text.to_ascii_lowercase();
-    // A token of RFC 9110, section 5.6.2.
-    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
-    let fits = (1..=limits::AUTH_NAME_BYTES_MAX).contains(&name.len());
-    (fits && name.bytes().all(plain) && !TAKEN.contains(&name.as_str())).then_some(name)
-}
-
-fn header_value(text: &str) -> Option<Secret> {
-    let fits = (1..=limits::AUTH_VALUE_BYTES_MAX).contains(&text.len()) && text.trim() == text;
-    let plain = text.bytes().all(|octet| (b' '..=b'~').contains(&octet));
-    (fits && plain).then(|| Secret::new(text.to_owned()))
 }
 
 fn log_filter(text: &str) -> Option<String> {

@@ -162,7 +162,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text(
         "AUTH_HEADER_NAME",
         DefaultValue::Text("Authorization"),
-        "a header name that HTTP itself does not use",
+        "a header name that neither HTTP nor p99 uses",
     )
     .help("the header that carries AUTH_HEADER_VALUE"),
     Setting::text(
@@ -171,7 +171,15 @@ pub const SETTINGS: &[Setting] = &[
         "visible ASCII, inner spaces allowed, 1 to 1024 characters; unset for no auth",
     )
     .secret()
-    .help("when set, every POST needs it, else 401"),
+    .help("when set, every call but /healthz and /readyz needs it, else 401"),
+    Setting::text(
+        "AUTH_HEADER_VALUE_FILE",
+        DefaultValue::Derived("none"),
+        "a file with one or two values, one a line, while AUTH_HEADER_VALUE is unset",
+    )
+    .help("values that are kept out of the environment; either of two opens"),
+    Setting::words("AUTH_READS", &["on", "off"])
+        .help("off opens GET /payments/{id}, /payments-summary and /metrics to all"),
     Setting::whole("REQUEST_TIMEOUT_MS", MS, "50")
         .from(1, 60_000)
         .help("longest that a client waits for the outcome, then 202 pending"),
@@ -264,7 +272,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text(
         "TRUSTED_PROXIES",
         DefaultValue::Text("none"),
-        "a list of addresses and ranges such as 10.0.0.0/8, or none",
+        "a list of addresses and ranges such as 10.0.0.0/8, each once, or none",
     )
     .help("whose X-Forwarded-For counts"),
     Setting::whole("HEADER_TIMEOUT_MS", MS, "5000")

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use super::*;
 
+mod access;
+
 const CORES: CoreCount = CoreCount(2);
 const UPSTREAMS: [(&str, &str); 2] = [
     ("UPSTREAM_A_URL", "http://a:8001"),
@@ -175,9 +177,10 @@ fn words_and_lists_are_read() {
     assert_eq!(config.journal.unwrap().sync, JournalSync::Os);
     let auth = config.auth.unwrap();
     assert_eq!(
-        (auth.name.as_str(), auth.value.reveal()),
+        (auth.name.as_str(), auth.values.first().unwrap().reveal()),
         ("x-api-key", "let me in")
     );
+    assert!(auth.guards_reads && auth.file.is_none());
     assert_eq!(config.breaker.failure_rate, PerMille(5));
 }
 
@@ -232,6 +235,11 @@ fn a_bad_value_is_named_with_what_is_allowed() {
             &["", "X Key", "Content-Length", "host", "Ä"],
         ),
         ("AUTH_HEADER_VALUE", &["", " x", "x ", "a\nb", "ä"]),
+        (
+            "AUTH_HEADER_VALUE_FILE",
+            &["", "/nowhere/at/all", "/", "/dev/null"],
+        ),
+        ("AUTH_READS", &["", "true", "OFF"]),
         ("REQUEST_TIMEOUT_MS", &["0", "60001", "50ms", "1e3"]),
         (
             "CB_FAIL_RATE",
@@ -251,7 +259,13 @@ fn a_bad_value_is_named_with_what_is_allowed() {
         ("RATE_LIMIT_RPS", &["", "0", "1000001", "on"]),
         (
             "TRUSTED_PROXIES",
-            &["", "10.0.0.0/33", "10.0.0.0/", "haproxy"],
+            &[
+                "",
+                "10.0.0.0/33",
+                "10.0.0.0/",
+                "haproxy",
+                "::ffff:10.0.0.0/95",
+            ],
         ),
         ("MAX_BODY_BYTES", &["63", "1048577"]),
         ("ALLOW_PURGE", &["yes", "TRUE", "1"]),
@@ -319,6 +333,9 @@ fn settings_without_effect_are_warned_about() {
         &[("JOURNAL_SYNC", "os")],
         &[("RATE_LIMIT_BURST", "5")],
         &[("ACK", "accepted")],
+        &[("AUTH_READS", "off")],
+        &[("RATE_LIMIT_RPS", "1"), ("LISTEN", "0.0.0.0:1,unix:/x")],
+        &[("TRUSTED_PROXIES", "10.1.2.3/8")],
     ];
     for settings in rows {
         assert_eq!(read(settings).unwrap().warnings.len(), 1, "{settings:?}");

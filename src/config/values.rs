@@ -2,7 +2,7 @@
 //! They are made once at the start and never change. Nothing here reads the environment.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,41 +95,8 @@ impl fmt::Display for HttpUrl {
     }
 }
 
-/// A text that no log, page or panic may show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `text`.
-    #[must_use]
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself, for the compare and for peers.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(MASK)
-    }
-}
-
-/// What stands where a secret would.
+/// What is shown in the place of a secret.
 pub(super) const MASK: &str = "******";
-
-/// The header that a POST must carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthHeader {
-    /// In lower case.
-    pub name: String,
-    /// Compared in constant time.
-    pub value: Secret,
-}
 
 /// A share in thousandths, so that no float decides when a breaker opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,51 +119,6 @@ impl PerMille {
             .ok()
             .filter(|share| (1..=1_000).contains(share))
             .map(Self)
-    }
-}
-
-/// An address or a range of addresses, such as `10.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressRange {
-    address: IpAddr,
-    prefix: u32,
-}
-
-impl AddressRange {
-    /// Reads an address, or an address, a slash and how many of its bits count.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(digits(prefix)?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            Some(prefix) => u32::try_from(prefix)
-                .ok()
-                .filter(|prefix| *prefix <= width)?,
-            None => width,
-        };
-        Some(Self { address, prefix })
-    }
-
-    /// Whether `address` lies in the range. An IPv4 address in IPv6 clothes counts as IPv4.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let same = |ours: u128, theirs: u128, width: u32| {
-            let ignored = width.saturating_sub(self.prefix);
-            ours.checked_shr(ignored) == theirs.checked_shr(ignored)
-        };
-        match (self.address.to_canonical(), address.to_canonical()) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) if self.address.is_ipv4() => {
-                same(u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
-            }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.to_bits(), theirs.to_bits(), 128),
-            (IpAddr::V4(_), IpAddr::V4(_) | IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
-                false
-            }
-        }
     }
 }
 
@@ -359,31 +281,4 @@ pub struct RateLimitConfig {
 pub(super) fn digits(text: &str) -> Option<u64> {
     let is_plain = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
     is_plain.then(|| text.parse().ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_hold_their_addresses_and_no_others() {
-        let rows = [
-            ("10.1.2.3", "10.1.2.3", true),
-            ("10.1.2.3", "10.1.2.4", false),
-            ("0.0.0.0/0", "255.1.2.3", true),
-            ("0.0.0.0/0", "::1", false),
-            ("10.0.0.0/8", "::ffff:10.9.9.9", true),
-            ("fd00::/8", "fdff::1", true),
-            ("fd00::/8", "fe80::1", false),
-            ("::/0", "2001:db8::1", true),
-        ];
-        for (range, address, holds) in rows {
-            let range = AddressRange::parse(range).unwrap();
-            assert_eq!(
-                range.contains(address.parse().unwrap()),
-                holds,
-                "{range:?} {address}"
-            );
-        }
-    }
 }

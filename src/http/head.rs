@@ -57,6 +57,15 @@ pub enum ContentType {
     Other,
 }
 
+/// Whether the body is as its media type says, or coded once more (RFC 9110, section 8.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentCoding {
+    /// No Content-Encoding, or nothing but `identity` in it.
+    Identity,
+    /// Any other.
+    Other,
+}
+
 /// The X-Forwarded-For lines, oldest first. Proxies add lines at the end, so when there are more
 /// than fit, the last ones are kept: they come from the proxies nearest to us.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +111,8 @@ pub struct RequestHead {
     pub expect_continue: bool,
     /// The body's media type.
     pub content_type: ContentType,
+    /// What the body's octets are coded with.
+    pub content_coding: ContentCoding,
     /// The credentials, if the rules name their field and it was sent.
     pub auth: Option<Span>,
     /// Where the request came from, as proxies say.

@@ -18,6 +18,7 @@ pub mod response;
 
 mod authority;
 mod fields;
+mod node;
 mod octets;
 mod request_line;
 
@@ -26,8 +27,10 @@ pub use body::{AnswerFraming, Body, BodyFault, BodyReader};
 pub use chunked::{ChunkFault, ChunkedDecoder, Decoded};
 pub use date::{DateCache, DateText};
 pub use head::{
-    ContentType, ForwardedFor, Framing, HeadRules, Persistence, RequestHead, parse_head,
+    ContentCoding, ContentType, ForwardedFor, Framing, HeadRules, Persistence, RequestHead,
+    parse_head,
 };
+pub use node::read_node;
 pub use request::{Target, write_get, write_post};
 pub use request_line::{Method, Reject, Version};
 pub use response::{CONTINUE, ConnectionField, ResponseHead, write_response};

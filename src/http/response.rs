@@ -36,8 +36,6 @@ pub struct ResponseHead<'a> {
     pub retry_after: Option<u32>,
     /// Location, in up to two pieces that are written one after the other.
     pub location: [&'a str; 2],
-    /// Allow, for 405.
-    pub allow: &'a str,
     /// Further fields.
     pub extra: &'a [(&'a str, &'a [u8])],
 }
@@ -53,7 +51,6 @@ impl<'a> ResponseHead<'a> {
             connection: ConnectionField::Silent,
             retry_after: None,
             location: ["", ""],
-            allow: "",
             extra: &[],
         }
     }
@@ -90,7 +87,6 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_>, body: &[u8], i
     }
     let [base, rest] = head.location;
     write_field(out, "Location", &[base.as_bytes(), rest.as_bytes()]);
-    write_field(out, "Allow", &[head.allow.as_bytes()]);
     for (name, value) in head.extra {
         write_field(out, name, &[value]);
     }

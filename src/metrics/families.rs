@@ -56,6 +56,10 @@ impl Metrics {
         self.total(page, ("p99_rate_limited_total", limited), |core| {
             &core.rate_limited
         });
+        let unknown = "Requests under RATE_LIMIT_RPS whose client's address could not be told.";
+        self.total(page, ("p99_clients_unknown_total", unknown), |core| {
+            &core.clients_unknown
+        });
         let open = "Open client connections.";
         let accepted = "Client connections accepted.";
         let failures = "Accepts that failed.";

@@ -95,6 +95,8 @@ pub struct CoreMetrics {
     pub sheds: By<ShedReason, Counter, { ShedReason::COUNT }>,
     /// Requests beyond a client's rate.
     pub rate_limited: Counter,
+    /// Requests whose client's address could not be told; they share one rate.
+    pub clients_unknown: Counter,
 
     /// Client connections that are open.
     pub connections_open: Gauge,

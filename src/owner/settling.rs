@@ -7,7 +7,7 @@ use super::progress::flow_token;
 use super::{JournalStanding, Owner};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::Now;
-use crate::events::{Answer, Note};
+use crate::events::{Answer, Note, Standing};
 use crate::flow::{Ending, Flow, HedgeState, Promise, Stage, Trail};
 use crate::journal::{Fate, Record, Verdict};
 use crate::payment::{Payment, Status};
@@ -158,7 +158,17 @@ impl Owner {
             return;
         };
         let (payment, promise) = (flow.payment, flow.promise);
+        let may_be_elsewhere = flow.standing == Standing::Suspect || flow.confined.is_some();
         let (answer, status) = self.remember(&payment, promise, ending, now);
+        let answer = match answer {
+            // Only what all peers were asked about is known to be charged nowhere.
+            Answer::RefusedForGood | Answer::RefusedByAll | Answer::Unavailable
+                if may_be_elsewhere =>
+            {
+                Answer::Unclear
+            }
+            answer => answer,
+        };
         let processor = match ending {
             Ending::Applied {
                 processor,

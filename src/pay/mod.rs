@@ -41,6 +41,7 @@ use self::seat::Shared;
 use self::suspects::Inquiries;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::events::{Answer, Arrival, Finding, ReplyTo, Standing, Trace};
 use crate::journal::Writer;
 use crate::limits;
@@ -79,6 +80,8 @@ pub enum AskFault {
 pub struct Room {
     /// The settings.
     pub config: Arc<Config>,
+    /// What clients must show; none where anybody may call.
+    pub credentials: Option<Credentials>,
     /// This core's clock.
     pub clock: Clock,
     /// Which core this is.

@@ -118,7 +118,7 @@ impl Room {
                 host: &host,
                 path: ["/payments-summary", &query],
             };
-            write_get(&mut request, &target, &self.peer_headers());
+            self.with_peer_headers(|headers| write_get(&mut request, &target, headers));
             let called = self.call_peer(index, request, limits::PEER_TIMEOUT).await?;
             if called.status == 422 {
                 // It keeps fewer milliseconds than we do.
@@ -138,7 +138,7 @@ impl Room {
                 host: &host,
                 path: ["/purge-payments", "?scope=local"],
             };
-            write_post(&mut request, &target, &self.peer_headers(), b"{}");
+            self.with_peer_headers(|headers| write_post(&mut request, &target, headers, b"{}"));
             let called = self.call_peer(index, request, limits::PEER_TIMEOUT).await?;
             if !(200..300).contains(&called.status) {
                 return Err(AskFault::PeerSilent);
@@ -207,11 +207,14 @@ impl Room {
         })
     }
 
-    pub(super) fn peer_headers(&self) -> Vec<(&str, &[u8])> {
-        let auth = self.config.auth.as_ref();
-        auth.map(|auth| (auth.name.as_str(), auth.value.reveal().as_bytes()))
-            .into_iter()
-            .collect()
+    /// Lends the header that peers ask for.
+    pub(super) fn with_peer_headers(&self, write: impl FnOnce(&[(&str, &[u8])])) {
+        match &self.credentials {
+            None => write(&[]),
+            Some(credentials) => {
+                write(&[(credentials.header(), &credentials.own_value())]);
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::{Performing, Room};
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::config::{Config, JournalSync};
+use crate::credentials::Credentials;
 use crate::journal::{self, JournalSettings, Keeper};
 use crate::ledger::Ledger;
 use crate::mailbox::{self, Mailbox, mailboxes};
@@ -32,6 +33,8 @@ use crate::upstream::{self, Names, Resolver, Upstream};
 pub struct Setup {
     /// The settings.
     pub config: Arc<Config>,
+    /// What clients must show; none where anybody may call.
+    pub credentials: Option<Credentials>,
     /// What is counted, on all cores.
     pub metrics: Arc<Metrics>,
     /// The moment from which every core's clock counts.
@@ -58,6 +61,7 @@ impl Setup {
             upstream_concurrency: config.upstream_concurrency,
         });
         Self {
+            credentials: config.auth.as_ref().map(Credentials::new),
             config: Arc::new(config),
             metrics: Arc::new(metrics),
             start,
@@ -215,6 +219,7 @@ impl Seat {
             upstream: Upstream::new(&config, &self.names, self.resolver, room.clone()),
             owner: RefCell::new(Owner::with_past(settings, processors, claims, ledger)),
             config,
+            credentials: self.setup.credentials,
             clock,
             core: self.core,
             metrics,

@@ -97,7 +97,7 @@ impl Room {
             host: &host,
             path: [&path, ""],
         };
-        write_get(&mut request, &target, &self.peer_headers());
+        self.with_peer_headers(|headers| write_get(&mut request, &target, headers));
         let Ok(called) = self.call_peer(index, request, timeout).await else {
             return PeerWord::Silence;
         };

@@ -108,11 +108,9 @@ impl<S: Stream> Connection<S> {
     async fn summary(&mut self, request: &Request) -> After {
         let octets = self.octets_of(request);
         let query = request.head.query(octets).unwrap_or_default();
-        let asked = routes::window(query)
-            .and_then(|window| routes::scope(query).map(|scope| (window, scope)));
-        let (window, scope) = match asked {
+        let (window, scope) = match routes::summary_query(query) {
             Ok(asked) => asked,
-            Err(reply) => return self.say(request, &reply, None),
+            Err(page) => return self.show(request, &page),
         };
         if self.flush().await.is_err() {
             return After::Cut;
@@ -138,9 +136,10 @@ impl<S: Stream> Connection<S> {
             return self.say(request, &reply, None);
         }
         let octets = self.octets_of(request);
-        let scope = match routes::scope(request.head.query(octets).unwrap_or_default()) {
+        let query = request.head.query(octets).unwrap_or_default();
+        let scope = match routes::purge_query(query) {
             Ok(scope) => scope,
-            Err(reply) => return self.say(request, &reply, None),
+            Err(page) => return self.show(request, &page),
         };
         if self.flush().await.is_err() {
             return After::Cut;

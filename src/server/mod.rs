@@ -10,6 +10,7 @@
 
 mod accept;
 mod calls;
+mod clients;
 mod connection;
 mod deadlines;
 pub mod lifecycle;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::clock::{Mono, Now};
+use crate::credentials::Credentials;
 use crate::http::{DateCache, HeadRules};
 use crate::limits;
 use crate::metrics::{self, Answered, CoreMetrics, Label, Unanswered};
@@ -153,6 +155,9 @@ impl Core {
         let now = self.now().mono;
         self.lifecycle.beat(self.room.core, now);
         self.deadlines.sweep(now);
+        if let Some(credentials) = &self.room.credentials {
+            credentials.refresh();
+        }
         self.metrics().turns.increment();
         self.metrics()
             .connections_open
@@ -205,8 +210,10 @@ impl Core {
     /// Lends the date and a scratch buffer to one answer.
     fn with_ink<T>(&self, now: Now, write: impl FnOnce(Ink<'_>) -> T) -> T {
         let InkWell { date, scratch } = &mut *self.ink_well.borrow_mut();
+        let challenge = self.room.credentials.as_ref().map(Credentials::challenge);
         write(Ink {
             date: date.at(now.wall),
+            challenge: challenge.as_deref().unwrap_or_default(),
             scratch,
         })
     }

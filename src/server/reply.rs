@@ -14,7 +14,10 @@ use crate::limits;
 use crate::pay::AskFault;
 use crate::payment::{CorrelationId, Status};
 use crate::server::lifecycle::Readiness;
-use crate::wire;
+use crate::wire::{self, Charged, Problem};
+
+/// The type of 422 for an id that is known with another amount.
+const AMOUNT_DIFFERS: &str = "urn:p99:problem:amount-differs";
 
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
@@ -24,8 +27,15 @@ const PROBLEM: &str = "application/problem+json";
 pub(super) enum Text {
     /// JSON as it stands.
     Json(&'static [u8]),
-    /// The detail of a problem (RFC 9457); its title is the status's own phrase.
-    Problem(&'static str),
+    /// A problem (RFC 9457); its title is the status's own phrase.
+    Problem {
+        /// Empty for most: the status says it all.
+        kind: &'static str,
+        /// What this one is about.
+        detail: &'static str,
+        /// What it says about money.
+        charged: Charged,
+    },
 }
 
 /// One answer without its connection's part.
@@ -35,8 +45,9 @@ pub(super) struct Reply {
     pub(super) text: Text,
     /// Seconds.
     pub(super) retry_after: Option<u32>,
-    /// For 405.
-    pub(super) allow: &'static str,
+    /// One field that says what would be taken, such as Allow for 405; its value is empty where
+    /// there is none.
+    pub(super) field: (&'static str, &'static str),
     /// The first answer to a payment, once more.
     pub(super) is_replayed: bool,
 }
@@ -47,21 +58,42 @@ impl Reply {
             status,
             text: Text::Json(body),
             retry_after: None,
-            allow: "",
+            field: ("", ""),
             is_replayed: false,
         }
     }
 
-    /// A problem with this detail.
+    /// A problem of this request alone: an earlier one with the same id may have charged.
     pub(super) const fn problem(status: u16, detail: &'static str) -> Self {
-        let text = Text::Problem(detail);
+        Self::about(status, detail, Charged::Unknown)
+    }
+
+    /// A problem of a payment whose claim p99 held, and that no processor has.
+    const fn not_charged(status: u16, detail: &'static str) -> Self {
+        Self::about(status, detail, Charged::No)
+    }
+
+    const fn about(status: u16, detail: &'static str, charged: Charged) -> Self {
+        let text = Text::Problem {
+            kind: "",
+            detail,
+            charged,
+        };
         Self {
             status,
             text,
             retry_after: None,
-            allow: "",
+            field: ("", ""),
             is_replayed: false,
         }
+    }
+
+    /// A kind of problem that its status alone does not tell.
+    const fn of_kind(mut self, name: &'static str) -> Self {
+        if let Text::Problem { kind, .. } = &mut self.text {
+            *kind = name;
+        }
+        self
     }
 
     pub(super) const fn after(mut self, seconds: u32) -> Self {
@@ -69,8 +101,9 @@ impl Reply {
         self
     }
 
-    pub(super) const fn allowing(mut self, allow: &'static str) -> Self {
-        self.allow = allow;
+    /// With a field that says what would be taken instead.
+    pub(super) const fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.field = (name, value);
         self
     }
 
@@ -95,23 +128,31 @@ impl Reply {
             }
             Answer::AmountDiffers => {
                 Self::problem(422, "the correlationId was first used with another amount")
+                    .of_kind(AMOUNT_DIFFERS)
             }
             Answer::RefusedForGood => {
-                Self::problem(422, "the processor refused the payment; it is not charged")
+                Self::not_charged(422, "the processor refused the payment; it is not charged")
             }
             Answer::RefusedByAll => {
-                Self::problem(502, "no processor took the payment; it is not charged")
+                Self::not_charged(502, "no processor took the payment; it is not charged")
             }
-            Answer::Unavailable => Self::problem(
+            Answer::Unavailable => Self::not_charged(
                 503,
                 "no processor could be tried; the payment is not charged",
             )
             .after(1),
-            Answer::Overloaded => {
-                Self::problem(503, "too many payments at once; this one is not charged").after(1)
-            }
+            Answer::Unclear => Self::problem(
+                503,
+                "no processor here took the payment; another instance may have it",
+            )
+            .after(1),
+            Answer::Overloaded => Self::problem(
+                503,
+                "too many payments at once; this request was not looked at",
+            )
+            .after(1),
             Answer::JournalDown => {
-                Self::problem(503, "the journal failed; the payment is not charged").after(1)
+                Self::problem(503, "the journal failed; this request was not looked at").after(1)
             }
             Answer::Silence => return None,
         };
@@ -133,10 +174,10 @@ impl Reply {
     pub(super) const fn to_probe(readiness: Readiness, is_fit: bool) -> Self {
         match readiness {
             Readiness::Ready if is_fit => Self::json(200, br#"{"status":"ready"}"#),
-            Readiness::Ready => Self::problem(503, "the journal does not keep up"),
-            Readiness::Starting => Self::problem(503, "starting"),
-            Readiness::Draining => Self::problem(503, "draining"),
-            Readiness::CoreStuck(_) => Self::problem(503, "a core does not run"),
+            Readiness::Ready => Self::about(503, "the journal does not keep up", Charged::Unsaid),
+            Readiness::Starting => Self::about(503, "starting", Charged::Unsaid),
+            Readiness::Draining => Self::about(503, "draining", Charged::Unsaid),
+            Readiness::CoreStuck(_) => Self::about(503, "a core does not run", Charged::Unsaid),
         }
     }
 
@@ -147,7 +188,7 @@ impl Reply {
 }
 
 /// A body that was made for this one answer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
@@ -168,11 +209,22 @@ impl Page {
         let mut detail = b"before ".to_vec();
         wire::write_instant(boundary, &mut detail);
         detail.extend_from_slice(b" from and to must name whole seconds: from .000, to .999");
-        let detail = String::from_utf8_lossy(&detail);
+        Self::problem(422, &String::from_utf8_lossy(&detail))
+    }
+
+    /// A problem whose detail was made for it.
+    pub(super) fn problem(status: u16, detail: &str) -> Self {
+        let problem = Problem {
+            kind: "",
+            title: title(status),
+            status,
+            detail,
+            charged: Charged::Unknown,
+        };
         let mut body = Vec::new();
-        wire::write_problem(422, title(422), &detail, &mut body);
+        wire::write_problem(&problem, &mut body);
         Self {
-            status: 422,
+            status,
             content_type: PROBLEM,
             body,
         }
@@ -234,20 +286,42 @@ impl<'a> Envelope<'a> {
 #[derive(Debug)]
 pub(super) struct Ink<'a> {
     pub(super) date: &'a DateText,
+    /// WWW-Authenticate, for 401.
+    pub(super) challenge: &'a str,
     /// Lent for the text of a problem.
     pub(super) scratch: &'a mut Vec<u8>,
 }
 
 /// Appends `reply` to `out`.
 pub(super) fn write_reply(reply: &Reply, envelope: &Envelope<'_>, ink: Ink<'_>, out: &mut Vec<u8>) {
-    let Ink { date, scratch } = ink;
+    let Ink {
+        date,
+        challenge,
+        scratch,
+    } = ink;
     let (content_type, body) = match reply.text {
         Text::Json(body) => (JSON, body),
-        Text::Problem(detail) => {
+        Text::Problem {
+            kind,
+            detail,
+            charged,
+        } => {
+            let problem = Problem {
+                kind,
+                title: title(reply.status),
+                status: reply.status,
+                detail,
+                charged,
+            };
             scratch.clear();
-            wire::write_problem(reply.status, title(reply.status), detail, scratch);
+            wire::write_problem(&problem, scratch);
             (PROBLEM, scratch.as_slice())
         }
+    };
+    // RFC 9110, section 15.5.2: a 401 says how to authenticate.
+    let (name, value) = match reply.status {
+        401 => ("WWW-Authenticate", challenge),
+        _ => reply.field,
     };
     let location = envelope.location.filter(|_| reply.status == 202);
     let head = ResponseHead {
@@ -255,8 +329,8 @@ pub(super) fn write_reply(reply: &Reply, envelope: &Envelope<'_>, ink: Ink<'_>, 
         connection: envelope.connection,
         retry_after: reply.retry_after,
         location: location.map_or(["", ""], |id| [limits::PAYMENTS_PATH_PREFIX, id.as_str()]),
-        allow: reply.allow,
         extra: &[
+            (name, value.as_bytes()),
             ("X-Request-Id", envelope.request_id),
             ("traceparent", envelope.trace_parent),
             (

@@ -4,21 +4,20 @@
 //!
 //! Called by `connection` once per request. Decides nothing about payments, and reads no body.
 
-use std::net::IpAddr;
-
-use subtle::ConstantTimeEq;
+use std::borrow::Cow;
 
 use super::Core;
+use super::clients::client_of;
 use super::listen::{Door, Peer};
-use super::reply::Reply;
+use super::reply::{Page, Reply};
 use crate::clock::UnixMillis;
-use crate::config::AddressRange;
-use crate::http::{ContentType, Method, RequestHead};
+use crate::http::{ContentCoding, ContentType, Method, RequestHead};
 use crate::limits;
 use crate::metrics::Route;
 use crate::pay::Scope;
 use crate::payment::CorrelationId;
-use crate::wire::{Edge, query_value, read_edge};
+use crate::rate_limit::Client;
+use crate::wire::{Edge, QueryFault, query_has, read_edge, read_query};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +57,8 @@ impl Call {
 }
 
 const NOT_FOUND: Reply = Reply::problem(404, "there is nothing here");
-const READ_ONLY: Reply = Reply::problem(405, "this can only be read").allowing("GET, HEAD");
-const POST_ONLY: Reply = Reply::problem(405, "this takes a POST").allowing("POST");
+const READ_ONLY: Reply = Reply::problem(405, "this can only be read").with("Allow", "GET, HEAD");
+const POST_ONLY: Reply = Reply::problem(405, "this takes a POST").with("Allow", "POST");
 const ADMIN_ONLY: Reply = Reply::problem(403, "this is served on the administrator's listener");
 
 /// A head and the octets that it was parsed from.
@@ -120,22 +119,29 @@ fn wrong_door(call: Call, query: &str, door: Door) -> Option<Reply> {
     match (door, call) {
         (Door::Admin, Call::Pay) => Some(NOT_FOUND),
         (Door::Public, Call::Metrics | Call::Purge) => Some(NOT_FOUND),
-        (Door::Public, Call::Summary | Call::Find) => match scope(query) {
-            Ok(Scope::Local) => Some(ADMIN_ONLY),
-            Ok(Scope::All) | Err(_) => None,
-        },
+        (Door::Public, Call::Summary | Call::Find) => {
+            query_has(query, "scope", "local").then_some(ADMIN_ONLY)
+        }
         (Door::Admin | Door::Public, _) => None,
     }
 }
 
+/// Every call on the public door counts but a probe: a balancer that was told 429 would take the
+/// instance out.
 fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Reply> {
     let limit = core.rate_limit.as_ref()?;
     match (call, peer.door) {
-        (Call::Alive | Call::Ready | Call::Metrics, _) | (_, Door::Admin) => return None,
-        (Call::Pay | Call::Find | Call::Summary | Call::Purge | Call::Refuse(_), Door::Public) => {}
+        (Call::Alive | Call::Ready, _) | (_, Door::Admin) => return None,
+        (
+            Call::Pay | Call::Find | Call::Summary | Call::Purge | Call::Metrics | Call::Refuse(_),
+            Door::Public,
+        ) => {}
     }
     let trusted = &core.room.config.trusted_proxies;
-    let client = client_address(peer.address, asked, trusted)?;
+    let client = client_of(peer.address, (asked.head, asked.octets), trusted);
+    if client == Client::Unknown {
+        core.metrics().clients_unknown.increment();
+    }
     let wait = limit.check(client, core.now().mono).err()?;
     core.metrics().rate_limited.increment();
     // Whole seconds, rounded up: a client that comes back earlier would be refused again.
@@ -147,53 +153,35 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
     Some(Reply::problem(429, "too many requests from this address").after(seconds))
 }
 
-/// The client behind `peer`: X-Forwarded-For counts only as far as trusted proxies wrote it. A
-/// unix socket is a proxy on this machine. None where no address is known at all.
-fn client_address(
-    peer: Option<IpAddr>,
-    asked: Asked<'_>,
-    trusted: &[AddressRange],
-) -> Option<IpAddr> {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|range| range.contains(address));
-    let mut nearest = peer.map(|address| address.to_canonical());
-    for hop in asked.head.forwarded_for.from_nearest(asked.octets) {
-        if nearest.is_some_and(|address| !is_trusted(address)) || trusted.is_empty() {
-            break;
-        }
-        let Some(address) = std::str::from_utf8(hop)
-            .ok()
-            .and_then(|hop| hop.parse().ok())
-        else {
-            break;
-        };
-        nearest = Some(IpAddr::to_canonical(&address));
-    }
-    nearest
-}
-
-/// Every POST carries the credentials, when there are any.
+/// Every call but a probe needs the credentials, when there are any; AUTH_READS=off opens those
+/// that only read.
 fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
-    let auth = core.room.config.auth.as_ref()?;
+    let credentials = core.room.credentials.as_ref()?;
     match call {
         Call::Pay | Call::Purge => {}
-        Call::Find | Call::Summary | Call::Metrics | Call::Alive | Call::Ready => return None,
-        Call::Refuse(_) => return None,
+        Call::Find | Call::Summary | Call::Metrics if credentials.guards_reads() => {}
+        Call::Find | Call::Summary | Call::Metrics => return None,
+        Call::Alive | Call::Ready | Call::Refuse(_) => return None,
     }
     let given = asked
         .head
         .auth
         .map(|span| span.of(asked.octets))
         .unwrap_or_default();
-    // The length is no secret; the comparison of equal lengths takes the same time for any octets.
-    let is_right = bool::from(given.ct_eq(auth.value.reveal().as_bytes()));
-    (!is_right).then_some(Reply::problem(401, "the credentials are missing or wrong"))
+    (!credentials.accept(given))
+        .then_some(Reply::problem(401, "the credentials are missing or wrong"))
 }
 
 fn wrong_media(call: Call, head: &RequestHead) -> Option<Reply> {
-    match (call, head.content_type) {
-        (Call::Pay, ContentType::Other) => {
-            Some(Reply::problem(415, "the body must be application/json"))
-        }
+    match (call, head.content_coding, head.content_type) {
+        (Call::Pay | Call::Purge, ContentCoding::Other, _) => Some(
+            Reply::problem(415, "the body must not have a content coding")
+                .with("Accept-Encoding", "identity"),
+        ),
+        (Call::Pay, ContentCoding::Identity, ContentType::Other) => Some(
+            Reply::problem(415, "the body must be application/json")
+                .with("Accept", "application/json"),
+        ),
         _ => None,
     }
 }
@@ -225,36 +213,59 @@ pub(super) struct Window {
     pub(super) to: Option<UnixMillis>,
 }
 
-/// Reads `from` and `to` out of a query.
+/// Reads a summary's query.
 ///
 /// # Errors
-/// 400, when one of them is no date.
-pub(super) fn window(query: &str) -> Result<Window, Reply> {
-    let from = edge(query, "from", Edge::From)?;
-    let to = edge(query, "to", Edge::To)?;
-    Ok(Window { from, to })
+/// 400, naming the parameter that is not known, repeated or has no good value.
+pub(super) fn summary_query(query: &str) -> Result<(Window, Scope), Page> {
+    let names = ["from", "to", "scope"];
+    let [from, to, scope] =
+        read_query(query, names).map_err(|fault| bad_query(fault, "from, to and scope"))?;
+    let from = edge("from", from, Edge::From)?;
+    let to = edge("to", to, Edge::To)?;
+    Ok((Window { from, to }, read_scope(scope)?))
 }
 
-fn edge(query: &str, name: &str, edge: Edge) -> Result<Option<UnixMillis>, Reply> {
-    const BAD_DATE: Reply = Reply::problem(
-        400,
-        "from and to are ISO-8601 dates, each given at most once",
-    );
-    let Some(text) = query_value(query, name).map_err(|_| BAD_DATE)? else {
+/// Reads a purge's query.
+///
+/// # Errors
+/// The same.
+pub(super) fn purge_query(query: &str) -> Result<Scope, Page> {
+    let [scope] = read_query(query, ["scope"]).map_err(|fault| bad_query(fault, "scope"))?;
+    read_scope(scope)
+}
+
+fn bad_query(fault: QueryFault<'_>, known: &str) -> Page {
+    let detail = match fault {
+        QueryFault::Unknown(name) => {
+            format!("the parameter {name:?} is not known; known are {known}")
+        }
+        QueryFault::Repeated(name) => format!("the parameter {name:?} is given twice"),
+        QueryFault::BadEscape(name) => {
+            format!("the parameter {name:?} has a malformed percent-encoding")
+        }
+    };
+    Page::problem(400, &detail)
+}
+
+fn edge(name: &str, text: Option<Cow<'_, str>>, edge: Edge) -> Result<Option<UnixMillis>, Page> {
+    let Some(text) = text else {
         return Ok(None);
     };
-    read_edge(&text, edge).map(Some).ok_or(BAD_DATE)
+    let at = read_edge(&text, edge);
+    at.map(Some).ok_or_else(|| {
+        let detail = format!(
+            "{name} is not a date and time with an offset, such as 2026-01-31T23:59:59.999Z"
+        );
+        Page::problem(400, &detail)
+    })
 }
 
-/// Reads `scope` out of a query.
-///
-/// # Errors
-/// 400, when it is neither `local` nor absent.
-pub(super) fn scope(query: &str) -> Result<Scope, Reply> {
-    match query_value(query, "scope").as_ref().map(Option::as_deref) {
-        Ok(None) => Ok(Scope::All),
-        Ok(Some("local")) => Ok(Scope::Local),
-        Ok(Some(_)) | Err(_) => Err(Reply::problem(400, "scope is local or absent")),
+fn read_scope(text: Option<Cow<'_, str>>) -> Result<Scope, Page> {
+    match text.as_deref() {
+        None => Ok(Scope::All),
+        Some("local") => Ok(Scope::Local),
+        Some(_) => Err(Page::problem(400, "scope is local or absent")),
     }
 }
 

@@ -1,8 +1,10 @@
-//! What p99 says in JSON: the message bodies of `POST /payments`, `GET /payments/{id}`, the
-//! summary, and problems (RFC 9457). What peers say is read here too, because it is the same text.
+//! What p99 says in JSON when all is well: the message bodies of `POST /payments`,
+//! `GET /payments/{id}` and the summary. What peers say is read here too, because it is the same
+//! text. Refusals are `problem`'s.
 
 use super::iso8601;
 use super::object::{read_object, read_string};
+use super::problem::write_quoted;
 use crate::payment::{
     Cents, CorrelationId, Found, PerProcessor, Processor, Status, Totals, write_cents,
 };
@@ -159,41 +161,6 @@ fn read_cents(number: &str) -> Option<u128> {
         .checked_add(u128::from(of_a_cent))
 }
 
-/// Appends a problem (RFC 9457). Its type is left out, which means `about:blank`: the title is the
-/// status's own phrase and `detail` says the rest.
-pub fn write_problem(status: u16, title: &str, detail: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"title\":");
-    write_quoted(title, out);
-    out.extend_from_slice(b",\"status\":");
-    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
-    out.extend_from_slice(b",\"detail\":");
-    write_quoted(detail, out);
-    out.push(b'}');
-}
-
-/// Appends `text` as a JSON string.
-fn write_quoted(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for octet in text.bytes() {
-        match octet {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', octet]),
-            0..=0x1f => {
-                let hex = |half: u8| {
-                    if half < 10 {
-                        b'0' + half
-                    } else {
-                        b'a' + half - 10
-                    }
-                };
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[hex(octet >> 4), hex(octet & 0xf)]);
-            }
-            _ => out.push(octet),
-        }
-    }
-    out.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,10 +239,6 @@ mod tests {
                 r#""fallback":{"totalRequests":0,"totalAmount":0.00}}"#
             )
         );
-        assert_eq!(
-            text(|out| write_problem(422, "Unprocessable Content", "amount is \"0\"\n", out)),
-            r#"{"title":"Unprocessable Content","status":422,"detail":"amount is \"0\"\u000a"}"#
-        );
         for status in STATUSES {
             let body = std::str::from_utf8(duplicate(status)).unwrap();
             assert!(body.ends_with(&format!("\"status\":\"{}\"}}", status.name())));
@@ -334,13 +297,6 @@ mod tests {
             let id = CorrelationId::try_new("a").unwrap();
             let body = text(|out| write_found(&id, &found, out));
             prop_assert_eq!(read_found(body.as_bytes()), Some(found));
-        }
-
-        #[test]
-        fn problems_are_json_whatever_their_detail(detail in any::<String>()) {
-            let body = text(|out| write_problem(400, "Bad Request", &detail, out));
-            let [read] = read_object(body.as_bytes(), ["detail"]).unwrap();
-            prop_assert_eq!(read_string(read.unwrap()).unwrap(), detail);
         }
     }
 }

@@ -14,15 +14,17 @@ mod answers;
 mod iso8601;
 mod object;
 mod payment;
+mod problem;
 mod query;
 
 pub use answers::{
     ACCEPTED, ACCEPTED_AND_CHARGED, CHARGED, Health, PURGED, duplicate, read_found, read_health,
-    read_summary, write_found, write_problem, write_summary,
+    read_summary, write_found, write_summary,
 };
 pub use iso8601::{Edge, INSTANT_BYTES, read_edge, write_instant};
 pub use payment::{
     Field, PaymentFault, UpstreamPayment, read_payment, read_stored, read_upstream_payment,
     upstream_payment_bytes, write_upstream_payment,
 };
-pub use query::{QueryFault, query_value};
+pub use problem::{Charged, Problem, write_problem};
+pub use query::{QueryFault, query_has, read_query};

@@ -29,6 +29,7 @@ const FLOORS: &[&[&str]] = &[
     &[
         "breaker",
         "claims",
+        "credentials",
         "latency",
         "ledger",
         "mailbox",

@@ -151,7 +151,10 @@ impl World {
             Answer::Duplicate(Status::Refused) => {
                 assert!(!is_row(true), "409 refused for a payment that was charged");
             }
-            Answer::RefusedForGood | Answer::RefusedByAll | Answer::Unavailable => {
+            Answer::RefusedForGood
+            | Answer::RefusedByAll
+            | Answer::Unavailable
+            | Answer::Unclear => {
                 assert!(!is_row(true), "{answer:?} for a payment that was charged");
                 assert_eq!(found, None, "{answer:?} frees the id");
                 assert!(

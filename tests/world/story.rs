@@ -138,7 +138,10 @@ impl Story {
                 let first = *self.first.get_or_insert(again);
                 assert_eq!(again, first, "the first answer again");
             }
-            Answer::RefusedForGood | Answer::RefusedByAll | Answer::Unavailable => {
+            Answer::RefusedForGood
+            | Answer::RefusedByAll
+            | Answer::Unavailable
+            | Answer::Unclear => {
                 assert!(!self.is_promised, "a promised payment is never freed");
                 assert!(
                     Processor::ALL.iter().all(|one| !self.has_unresolved(*one)),

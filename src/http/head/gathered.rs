@@ -8,7 +8,8 @@ use httparse::Header;
 use super::super::fields::{Framed, FramingFault, FramingFields};
 use super::super::{Span, authority, octets, request_line};
 use super::{
-    ContentType, ForwardedFor, Framing, HeadRules, Persistence, Reject, RequestHead, Version,
+    ContentCoding, ContentType, ForwardedFor, Framing, HeadRules, Persistence, Reject, RequestHead,
+    Version,
 };
 use crate::limits;
 
@@ -38,6 +39,7 @@ impl<'b> Gathered<'b> {
             persistence: Persistence::Close,
             expect_continue: false,
             content_type: ContentType::Missing,
+            content_coding: ContentCoding::Identity,
             auth: None,
             forwarded_for: ForwardedFor::default(),
             request_id: None,
@@ -83,6 +85,7 @@ impl<'b> Gathered<'b> {
             15 if name.eq_ignore_ascii_case("x-forwarded-for") => {
                 self.head.forwarded_for.push(Span::within(all, value));
             }
+            16 if name.eq_ignore_ascii_case("content-encoding") => self.note_content_coding(value),
             // A mark that cannot be read is taken as set: being asked twice is the safe side.
             18 if name.eq_ignore_ascii_case("x-p99-redispatched") => {
                 self.head.redispatched |= !matches!(value, b"" | b"0");
@@ -108,6 +111,15 @@ impl<'b> Gathered<'b> {
             ContentType::Json | ContentType::Other => {
                 Err(Reject::new(400, "Content-Type is given twice"))
             }
+        }
+    }
+
+    /// A list over all lines; empty elements mean nothing (RFC 9110, section 5.6.1).
+    fn note_content_coding(&mut self, value: &[u8]) {
+        let is_plain =
+            |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+        if !octets::elements(value).all(is_plain) {
+            self.head.content_coding = ContentCoding::Other;
         }
     }
 

@@ -188,6 +188,41 @@ fn an_expectation_is_met_ignored_or_refused() {
 }
 
 #[test]
+fn a_content_coding_other_than_identity_is_noticed_wherever_it_is_named() {
+    use ContentCoding::{Identity, Other};
+    let rows = [
+        ("", Identity),
+        ("Content-Encoding:\r\n", Identity),
+        ("Content-Encoding: , ,\r\n", Identity),
+        ("content-encoding: Identity\r\n", Identity),
+        ("Content-Encoding: identity, identity\r\n", Identity),
+        ("Content-Encoding: gzip\r\n", Other),
+        ("CONTENT-ENCODING:\tGZIP\t\r\n", Other),
+        ("Content-Encoding: identity, br\r\n", Other),
+        ("Content-Encoding: gzip, identity\r\n", Other),
+        (
+            "Content-Encoding: identity\r\nContent-Encoding: x-gzip\r\n",
+            Other,
+        ),
+        (
+            "Content-Encoding: deflate\r\nContent-Encoding: identity\r\n",
+            Other,
+        ),
+        ("Content-Encoding: identity;q=1\r\n", Other),
+        ("Content-Encoding: aws-chunked\r\n", Other),
+        ("Content-Encoding: *\r\n", Other),
+        ("X-Content-Encoding: gzip\r\n", Identity),
+    ];
+    for (fields, expected) in rows {
+        assert_eq!(
+            head(&with_fields(fields)).content_coding,
+            expected,
+            "{fields:?}"
+        );
+    }
+}
+
+#[test]
 fn the_content_type_is_json_with_or_without_parameters() {
     use ContentType::{Json, Missing, Other};
     let rows = [

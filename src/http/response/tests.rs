@@ -48,7 +48,7 @@ fn the_smallest_answers_are_framed_too() {
     }
     let kept = ResponseHead {
         connection: ConnectionField::KeepAlive,
-        allow: "GET, HEAD",
+        extra: &[("Allow", b"GET, HEAD")],
         ..ResponseHead::new(405, &date)
     };
     let text = written(&kept, b"", false);

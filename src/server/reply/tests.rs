@@ -14,6 +14,7 @@ fn written(reply: &Reply, location: Option<&CorrelationId>) -> String {
     };
     let ink = Ink {
         date: date.at(UnixMillis(0)),
+        challenge: "Bearer realm=\"p99\"",
         scratch: &mut scratch,
     };
     write_reply(reply, &envelope, ink, &mut out);
@@ -49,6 +50,7 @@ fn every_answer_of_the_engine_has_its_status() {
         (Answer::RefusedForGood, Some(422), None, false),
         (Answer::RefusedByAll, Some(502), None, false),
         (Answer::Unavailable, Some(503), Some(1), false),
+        (Answer::Unclear, Some(503), Some(1), false),
         (Answer::Overloaded, Some(503), Some(1), false),
         (Answer::JournalDown, Some(503), Some(1), false),
         (Answer::Silence, None, None, false),
@@ -87,7 +89,9 @@ fn an_accepted_payment_is_told_where_to_look() {
 #[test]
 fn a_fault_is_a_problem_and_a_replay_says_that_it_is_one() {
     let text = written(
-        &Reply::problem(405, "no").allowing("GET, HEAD").after(3),
+        &Reply::problem(405, "no")
+            .with("Allow", "GET, HEAD")
+            .after(3),
         None,
     );
     assert!(
@@ -96,7 +100,9 @@ fn a_fault_is_a_problem_and_a_replay_says_that_it_is_one() {
     );
     assert!(text.contains("\r\nAllow: GET, HEAD\r\n"), "{text}");
     assert!(text.contains("\r\nRetry-After: 3\r\n"), "{text}");
-    assert!(text.ends_with(r#"{"title":"Method Not Allowed","status":405,"detail":"no"}"#));
+    assert!(text.ends_with(
+        r#"{"title":"Method Not Allowed","status":405,"detail":"no","charged":"unknown"}"#
+    ));
     let replay = Reply::to_payment(Answer::Replayed(FirstAnswer::Answered200)).unwrap();
     assert!(written(&replay, None).contains("\r\nIdempotent-Replayed: true\r\n"));
 }
@@ -117,4 +123,46 @@ fn readiness_is_200_only_when_the_process_and_its_journal_are_well() {
             "{readiness:?}"
         );
     }
+}
+
+#[test]
+fn not_charged_is_said_only_of_a_payment_whose_claim_was_held() {
+    let rows = [
+        (Answer::RefusedForGood, r#""charged":false"#),
+        (Answer::RefusedByAll, r#""charged":false"#),
+        (Answer::Unavailable, r#""charged":false"#),
+        (Answer::Unclear, r#""charged":"unknown""#),
+        (Answer::Overloaded, r#""charged":"unknown""#),
+        (Answer::JournalDown, r#""charged":"unknown""#),
+        (Answer::AmountDiffers, r#""charged":"unknown""#),
+    ];
+    for (answer, expected) in rows {
+        let text = written(&Reply::to_payment(answer).unwrap(), None);
+        assert!(text.contains(expected), "{answer:?}: {text}");
+        assert_eq!(
+            text.contains("not charged"),
+            expected.contains("false"),
+            "{text}"
+        );
+    }
+    let differs = written(&Reply::to_payment(Answer::AmountDiffers).unwrap(), None);
+    let start = "{\"type\":\"urn:p99:problem:amount-differs\",\"title\":\"Unprocessable Content\"";
+    assert!(differs.contains(start), "{differs}");
+    for status in [
+        400, 401, 404, 405, 408, 413, 414, 415, 417, 422, 429, 431, 501, 503, 505,
+    ] {
+        let text = written(&Reply::problem(status, "x"), None);
+        assert!(text.ends_with(r#","charged":"unknown"}"#), "{text}");
+    }
+    let probe = written(&Reply::to_probe(Readiness::Starting, true), None);
+    assert!(!probe.contains("charged"), "{probe}");
+}
+
+#[test]
+fn every_401_says_how_to_authenticate_and_no_other_answer_does() {
+    let field = "\r\nWWW-Authenticate: Bearer realm=\"p99\"\r\n";
+    assert!(written(&Reply::problem(401, "x"), None).contains(field));
+    assert!(!written(&Reply::problem(403, "x"), None).contains("WWW-Authenticate"));
+    let coded = Reply::problem(415, "x").with("Accept-Encoding", "identity");
+    assert!(written(&coded, None).contains("\r\nAccept-Encoding: identity\r\n"));
 }

@@ -3,10 +3,6 @@
 use super::*;
 use crate::http::{HeadRules, parse_head};
 
-fn range(text: &str) -> AddressRange {
-    AddressRange::parse(text).unwrap()
-}
-
 #[test]
 fn every_path_has_its_call_and_every_call_its_methods() {
     let rows = [
@@ -27,8 +23,8 @@ fn every_path_has_its_call_and_every_call_its_methods() {
         assert_eq!(place(path), call, "{path}");
         let refusal = call.and_then(|call| wrong_method(call, Method::Delete));
         assert_eq!(
-            refusal.map(|reply| (reply.status, reply.allow)),
-            call.map(|_| (405, allow))
+            refusal.map(|reply| (reply.status, reply.field)),
+            call.map(|_| (405, ("Allow", allow)))
         );
     }
 }
@@ -41,6 +37,8 @@ fn with_a_door_for_administrators_each_door_has_its_own_calls() {
         (Call::Find, "scope=local", Some(403), None),
         (Call::Summary, "", None, None),
         (Call::Summary, "from=x&scope=local", Some(403), None),
+        (Call::Summary, "sc%6fpe=%6cocal", Some(403), None),
+        (Call::Summary, "scope=all", None, None),
         (Call::Purge, "", Some(404), None),
         (Call::Metrics, "", Some(404), None),
         (Call::Alive, "", None, None),
@@ -54,53 +52,6 @@ fn with_a_door_for_administrators_each_door_has_its_own_calls() {
 }
 
 #[test]
-fn a_forwarded_address_counts_only_as_far_as_trusted_proxies_wrote_it() {
-    let trusted = [range("10.0.0.0/8")];
-    let rows: [(_, &[AddressRange], _, _); 9] = [
-        (Some("1.2.3.4"), &trusted, "9.9.9.9", Some("1.2.3.4")),
-        (Some("10.0.0.1"), &[], "9.9.9.9", Some("10.0.0.1")),
-        (Some("10.0.0.1"), &trusted, "9.9.9.9", Some("9.9.9.9")),
-        (
-            Some("10.0.0.1"),
-            &trusted,
-            "6.6.6.6, 9.9.9.9, 10.0.0.2",
-            Some("9.9.9.9"),
-        ),
-        (
-            Some("10.0.0.1"),
-            &trusted,
-            "6.6.6.6, junk",
-            Some("10.0.0.1"),
-        ),
-        (Some("10.0.0.1"), &trusted, "", Some("10.0.0.1")),
-        (
-            Some("::ffff:10.0.0.1"),
-            &trusted,
-            "9.9.9.9",
-            Some("9.9.9.9"),
-        ),
-        (None, &trusted, "9.9.9.9", Some("9.9.9.9")),
-        (None, &[], "9.9.9.9", None),
-    ];
-    for (peer, trusted, forwarded, expected) in rows {
-        let text = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {forwarded}\r\n\r\n");
-        let octets = text.as_bytes();
-        let head = parse_head(octets, &HeadRules::default()).unwrap().unwrap();
-        let peer = peer.map(|peer| peer.parse().unwrap());
-        let asked = Asked {
-            head: &head,
-            octets,
-        };
-        let client = client_address(peer, asked, trusted);
-        assert_eq!(
-            client,
-            expected.map(|text| text.parse().unwrap()),
-            "{forwarded}"
-        );
-    }
-}
-
-#[test]
 fn an_id_in_a_path_may_be_escaped() {
     let id = |path| id_in_path(path).map(|id| id.as_str().to_owned());
     assert_eq!(id("/payments/test-123").as_deref(), Some("test-123"));
@@ -110,36 +61,90 @@ fn an_id_in_a_path_may_be_escaped() {
         "/payments/%C3%A9",
         "/payments/%",
         "/payments/a%4",
+        "/payments/",
     ] {
         assert_eq!(id(path), None, "{path}");
     }
 }
 
 #[test]
-fn a_window_and_a_scope_are_read_or_refused() {
-    let both = window("to=2025-07-10T12:34:57Z&from=2025-07-10T12%3A34%3A56Z").unwrap();
+fn a_query_is_read_or_refused_by_the_name_of_its_parameter() {
+    let (both, scope) =
+        summary_query("to=2025-07-10T12:34:57Z&from=2025-07-10T12%3A34%3A56Z").unwrap();
     assert_eq!(both.from, Some(UnixMillis(1_752_150_896_000)));
     assert_eq!(both.to, Some(UnixMillis(1_752_150_897_000)));
-    assert_eq!(
-        window("").unwrap(),
-        Window {
-            from: None,
-            to: None
-        }
-    );
+    assert_eq!(scope, Scope::All);
+    let open = Window {
+        from: None,
+        to: None,
+    };
+    assert_eq!(summary_query("").unwrap(), (open, Scope::All));
+    assert_eq!(summary_query("scope=local").unwrap(), (open, Scope::Local));
+    assert_eq!(purge_query("").unwrap(), Scope::All);
+    assert_eq!(purge_query("scope=local").unwrap(), Scope::Local);
+    let rows = [
+        ("from=yesterday", "from is"),
+        ("to=", "to is"),
+        ("from=%zz", r#"\"from\" has a malformed"#),
+        (
+            "FROM=2026-01-01T00:00:00Z",
+            r#"\"FROM\" is not known; known are from, to and scope"#,
+        ),
+        ("form=2026-01-01T00:00:00Z", r#"\"form\" is not known"#),
+        ("since=2026-01-01T00:00:00Z", r#"\"since\" is not known"#),
+        (
+            "to=2025-07-10T00:00:00Z&to=2025-07-10T00:00:00Z",
+            r#"\"to\" is given twice"#,
+        ),
+        ("scope=all", "scope is"),
+        ("scope", "scope is"),
+    ];
+    for (query, expected) in rows {
+        let page = summary_query(query).unwrap_err();
+        let body = String::from_utf8(page.body).unwrap();
+        assert_eq!(page.status, 400, "{query}");
+        assert!(body.contains(expected), "{query}: {body}");
+        assert!(body.contains(r#""charged":"unknown""#), "{body}");
+    }
     for query in [
-        "from=yesterday",
-        "to=",
-        "from=%zz",
-        "to=2025-07-10T00:00:00Z&to=x",
+        "from=2026-01-01T00:00:00Z",
+        "Scope=local",
+        "scope=local&scope=local",
+        "scope=",
     ] {
         assert_eq!(
-            window(query).map_err(|reply| reply.status),
+            purge_query(query).map_err(|page| page.status),
             Err(400),
             "{query}"
         );
     }
-    assert_eq!(scope("from=x"), Ok(Scope::All));
-    assert_eq!(scope("scope=local"), Ok(Scope::Local));
-    assert_eq!(scope("scope=all").map_err(|reply| reply.status), Err(400));
+}
+
+#[test]
+fn a_body_that_is_coded_or_of_another_kind_is_refused_with_what_is_taken() {
+    let rows = [
+        (Call::Pay, "", None),
+        (Call::Pay, "Content-Encoding: identity\r\n", None),
+        (
+            Call::Pay,
+            "Content-Encoding: gzip\r\n",
+            Some("Accept-Encoding"),
+        ),
+        (
+            Call::Purge,
+            "Content-Encoding: br\r\n",
+            Some("Accept-Encoding"),
+        ),
+        (Call::Purge, "Content-Type: text/plain\r\n", None),
+        (Call::Pay, "Content-Type: text/plain\r\n", Some("Accept")),
+        (Call::Find, "Content-Encoding: gzip\r\n", None),
+        (Call::Alive, "Content-Encoding: gzip\r\n", None),
+    ];
+    for (call, fields, expected) in rows {
+        let text = format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        let head = parse_head(text.as_bytes(), &HeadRules::default());
+        let reply = wrong_media(call, &head.unwrap().unwrap());
+        let found = reply.map(|reply| (reply.status, reply.field.0));
+        assert_eq!(found, expected.map(|name| (415, name)), "{call:?} {fields}");
+    }
 }

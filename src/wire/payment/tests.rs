@@ -108,8 +108,16 @@ fn each_rule_has_its_fault_and_the_first_broken_one_counts() {
         ),
         (r#""{$}""#, "1", F::CorrelationId(CorrelationIdFault::Octet)),
         (r#"".""#, "1", F::CorrelationId(CorrelationIdFault::Dots)),
-        (r#""\u002e.""#, "1", F::CorrelationId(CorrelationIdFault::Dots)),
-        (r#""...""#, "1", F::CorrelationId(CorrelationIdFault::NotUuid)),
+        (
+            r#""\u002e.""#,
+            "1",
+            F::CorrelationId(CorrelationIdFault::Dots),
+        ),
+        (
+            r#""...""#,
+            "1",
+            F::CorrelationId(CorrelationIdFault::NotUuid),
+        ),
         (
             r#""$0""#,
             "1",
