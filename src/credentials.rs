@@ -33,7 +33,7 @@ struct Generation {
     /// What a 401 says in WWW-Authenticate.
     challenge: String,
     /// Set once, when the file was read again.
-    next: OnceLock<Arc<Generation>>,
+    next: OnceLock<Arc<Self>>,
 }
 
 /// What reading the file again led to.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use p99::payment::{CorrelationId, UpstreamId};
 use p99::sim::SimulatorHandle;
-use stack::{Stack, ask, connect, get, post};
+use stack::{Stack, ask, connect, get, get_with, post};
 
 /// Far beyond anything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,6 +124,29 @@ fn a_summary_adds_all_peers_or_says_nothing() {
 }
 
 #[test]
+fn peers_show_each_other_the_credentials_that_clients_must_show() {
+    let secret = "Authorization: Bearer abc\r\n";
+    let [first, second] =
+        two_instances(&[("AUTH_HEADER_VALUE", "Bearer abc"), ("ALLOW_PURGE", "true")]);
+    assert_eq!(pay(&first, "shown-1", "").0, 401);
+    assert_eq!(pay(&first, "shown-1", secret).0, 200);
+    let moved = format!("{secret}X-P99-Redispatched: 1\r\n");
+    assert_eq!(pay(&second, "shown-1", &moved).0, 409, "it was asked about");
+    assert_eq!(attempts(&first, "shown-1"), 1);
+    let summary = |fields: &str| {
+        let request = get_with("/payments-summary", fields);
+        let (status, _, body) = ask(&mut connect(second.address()), &request);
+        (status, body.contains("\"totalAmount\":19.90"))
+    };
+    assert_eq!(summary(""), (401, false));
+    assert_eq!(summary(secret), (200, true));
+    let purge = post("/purge-payments", secret, "{}");
+    assert_eq!(ask(&mut connect(second.address()), &purge).0, 200);
+    assert_eq!(summary(secret), (200, false));
+    let _ = (first.stop(), second.stop());
+}
+
+#[test]
 fn an_id_that_moved_is_charged_once() {
     let [first, second] = two_instances(&[]);
     let moved = "X-P99-Redispatched: 1\r\n";
@@ -186,10 +209,15 @@ fn without_its_peer_an_instance_pays_where_the_id_would_be_known_again() {
     // The peer may have sent a payment there: the dear one must not get it now.
     first.processors[0].set_refusing(true).unwrap();
     first.processors[0].reset_connections();
-    let statuses: Vec<u16> = (20..60)
-        .map(|number| pay(&first, &format!("alone-{number}"), "").0)
-        .collect();
-    assert!(statuses.iter().all(|status| *status >= 500), "{statuses:?}");
+    for number in 20..60 {
+        let (status, body) = pay(&first, &format!("alone-{number}"), "");
+        assert_eq!(status, 503, "{body}");
+        let expected = r#""charged":"unknown""#;
+        assert!(
+            body.contains(expected),
+            "the peer may have charged it: {body}"
+        );
+    }
     assert_eq!(first.processors[1].rows().len(), 0);
     let _ = first.stop();
 }

@@ -160,14 +160,15 @@ impl Owner {
         let (payment, promise) = (flow.payment, flow.promise);
         let may_be_elsewhere = flow.standing == Standing::Suspect || flow.confined.is_some();
         let (answer, status) = self.remember(&payment, promise, ending, now);
-        let answer = match answer {
-            // Only what all peers were asked about is known to be charged nowhere.
+        // Only of an id that all peers were asked about is it known that it is charged nowhere.
+        let is_freed = matches!(
+            answer,
             Answer::RefusedForGood | Answer::RefusedByAll | Answer::Unavailable
-                if may_be_elsewhere =>
-            {
-                Answer::Unclear
-            }
-            answer => answer,
+        );
+        let answer = if is_freed && may_be_elsewhere {
+            Answer::Unclear
+        } else {
+            answer
         };
         let processor = match ending {
             Ending::Applied {

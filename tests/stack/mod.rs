@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use p99::config::{Config, ListenAddress};
 use p99::cores::{Exit, Running};
+use p99::credentials::Credentials;
 use p99::pay::Setup;
 use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
 
@@ -17,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Stack {
     pub(crate) running: Running,
     pub(crate) processors: [SimulatorHandle; 2],
+    /// The main thread's hold on the credentials.
+    pub(crate) credentials: Option<Credentials>,
 }
 
 impl Stack {
@@ -42,10 +45,12 @@ impl Stack {
             given.or(usual).map(str::to_owned)
         };
         let config = Config::from_lookup(lookup).unwrap();
-        let running = Running::start(&Setup::new(config)).unwrap();
+        let setup = Setup::new(config);
+        let running = Running::start(&setup).unwrap();
         Self {
             running,
             processors,
+            credentials: setup.credentials,
         }
     }
 
@@ -107,7 +112,11 @@ pub(crate) fn ask<S: Read + Write>(stream: &mut S, request: &str) -> (u16, Strin
 }
 
 pub(crate) fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+    get_with(path, "")
+}
+
+pub(crate) fn get_with(path: &str, fields: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n")
 }
 
 pub(crate) fn post(path: &str, fields: &str, body: &str) -> String {
