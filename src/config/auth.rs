@@ -120,6 +120,9 @@ pub(super) fn read_auth(reader: &mut Reader<'_>) -> Option<AuthHeader> {
         &["AUTH_HEADER_VALUE_FILE"],
         "unset while AUTH_HEADER_VALUE is set: only one of both can hold the values",
     );
+    if file.is_some() && value.is_none() {
+        reader.mark_unused("AUTH_HEADER_VALUE");
+    }
     let values = match (&file, value) {
         (Some(path), _) => match read_secret_file(path) {
             Ok(values) => values,

@@ -114,6 +114,37 @@ fn what_only_a_peer_knows_is_told_when_it_is_durable_and_not_before() {
     assert_eq!(play.answers, [Answer::Duplicate(Status::Processed)]);
 }
 
+/// What is freed here may be charged by a peer that was not heard, so it is not "not charged".
+#[test]
+fn a_suspect_id_is_not_called_uncharged_before_all_were_heard() {
+    let rows = [
+        // Elsewhere, and the status with which the processor answers, if it gets the payment.
+        (None, None, Answer::Unclear),
+        (Some(Elsewhere::Unclear), None, Answer::Unclear),
+        (Some(Elsewhere::Unheard), Some(400), Answer::Unclear),
+        (Some(Elsewhere::Unheard), Some(401), Answer::Unclear),
+        (Some(Elsewhere::Nowhere), Some(400), Answer::RefusedForGood),
+    ];
+    for (elsewhere, status, expected) in rows {
+        let mut play = Play::begin();
+        let id = play.post(1, Standing::Suspect);
+        if let Some(elsewhere) = elsewhere {
+            let suspect = play.suspects[0];
+            play.owner.investigated(suspect, elsewhere, play.now);
+            play.perform();
+            play.sync();
+        }
+        if let Some(status) = status {
+            play.hear(status);
+        }
+        play.sync();
+        play.pass(PATIENCE);
+        play.sync();
+        assert_eq!(play.answers, [expected], "{elsewhere:?} {status:?}");
+        assert_eq!(play.owner.find(id), None, "the id is free here");
+    }
+}
+
 #[test]
 fn a_hedge_that_went_on_alone_and_was_not_answered_is_sent_again() {
     let mut play = Play::begin();

@@ -200,6 +200,11 @@ mod tests {
             Err(CorrelationIdFault::Length)
         );
         assert!(CorrelationId::try_new(&"a".repeat(64)).is_ok());
+        let of_journal = CorrelationId::try_new("..");
+        assert!(
+            of_journal.is_ok(),
+            "clients are refused it, a journal may hold it"
+        );
         for text in ["a b", "a/b", "é", "a\0", "{a}", "'"] {
             assert_eq!(
                 CorrelationId::try_new(text),
