@@ -231,6 +231,10 @@ pub const JOURNAL_COMPACT_BYTES_MIN: u64 = 48 << 20;
 /// about 100,000 payments with three records of at most 135 octets (41 MB); beyond this the disk
 /// has stopped. One batch must fit a segment.
 pub const JOURNAL_BUFFER_BYTES_MAX: usize = 48 << 20;
+/// Longest frame of an owner's record: a header of 24 octets, a payload of at most 110 and a mark. A
+/// core that takes up payments from a journal may append one of these for each of them at once,
+/// beyond [`JOURNAL_BUFFER_BYTES_MAX`]: no setting of today bounds how many there are.
+pub const JOURNAL_RECORD_BYTES_MAX: usize = 135;
 /// A buffer that a burst made larger than this is given back.
 pub const JOURNAL_BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// How often the writer looks for a segment that is not prepared yet. Rare: 64 MiB were appended
@@ -368,9 +372,6 @@ pub const RESEND_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub const EXPIRED_PER_TICK_MAX: usize = 64;
 /// Seconds of the ledger that are aged in one tick.
 pub const AGED_PER_TICK_MAX: usize = 64;
-/// Open payments that a journal may hold beyond the two queue bounds: they were taken in under the
-/// bounds of an earlier start, whose settings may have been wider.
-pub const RESTORED_MAX: usize = 1_000_000;
 /// Suspect ids that one core asks about at once. Each opens a connection to every peer and to both
 /// processors for one question, so 32 hold about a hundred descriptors, and at a millisecond an
 /// answer they are asked 32,000 times a second.

@@ -4,6 +4,7 @@
 //! a length claims).
 
 use crate::clock::UnixMillis;
+use crate::limits;
 use crate::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
 
 /// Bytes that are read from the front.
@@ -58,8 +59,10 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    /// No more than any payment can have: what is read here is packed into fewer bits later.
     pub(crate) fn amount(&mut self) -> Option<Cents> {
-        self.number().map(Cents)
+        let cents = self.number()?;
+        (cents <= limits::AMOUNT_CENTS_MAX).then_some(Cents(cents))
     }
 
     pub(crate) fn id(&mut self) -> Option<UpstreamId> {

@@ -24,6 +24,10 @@ use crate::limits;
 use crate::payment::CoreId;
 
 const MANIFEST: &str = "MANIFEST";
+/// Cores of a journal: file names have three digits for them.
+const CORES_MAX: u16 = 1_000;
+/// Epochs and segments of an epoch; a million starts a day take six years to get there.
+const NUMBER_MAX: u32 = u32::MAX / 2;
 
 /// The directory, held by this process until it is dropped.
 #[derive(Debug)]
@@ -119,6 +123,11 @@ impl Manifest {
                 manifest.handed_to = Some(JournalId::read(id)?);
             }
         }
+        // More than any start writes, and numbers that the next step could not count on from.
+        let is_sane = manifest.firsts.len() <= usize::from(CORES_MAX)
+            && manifest.epoch < NUMBER_MAX
+            && manifest.firsts.iter().all(|first| *first < NUMBER_MAX);
+        is_sane.then_some(())?;
         // One spelling only: whatever reads differently was not written by us.
         (manifest.write() == text).then_some(manifest)
     }

@@ -193,12 +193,16 @@ impl Head {
         if checksum(seed, bytes.get(..HEAD_BYTES - 4)?) != u32::from_le_bytes(*own) {
             return None;
         }
+        let size = usize::try_from(length >> 8).ok()?;
+        if size > limits::JOURNAL_PAYLOAD_BYTES_MAX {
+            return None;
+        }
         Some(Self {
             place: Place {
                 sequence: u64::from_le_bytes(*sequence),
                 position: u32::from_le_bytes(*position),
             },
-            length: usize::try_from(length >> 8).ok()?,
+            length: size,
             payload_checksum: u32::from_le_bytes(*payload_checksum),
         })
     }

@@ -21,6 +21,7 @@ use super::settings::JournalSettings;
 use super::writer::{Order, Prepared, WriterSeed};
 use crate::clock::Clock;
 use crate::config::JournalSync;
+use crate::limits;
 use crate::payment::CoreId;
 
 /// What the keeper did, for metrics. Shared, relaxed.
@@ -117,6 +118,7 @@ impl Keeper {
                 sync: settings.sync,
                 first_bytes: settings.first_bytes(),
                 segment_bytes: settings.segment_bytes,
+                buffer_bytes_max: limits::JOURNAL_BUFFER_BYTES_MAX,
             });
         }
         let path = dir.manifest_path();

@@ -73,7 +73,13 @@ pub(crate) fn load(
     let footer = snapshot::read(&dir.path_of(&files.snapshot), &files.snapshot, |line| {
         sink.line(line)
     })?;
-    let first = footer.covers + 1;
+    let Some(first) = footer.covers.checked_add(1) else {
+        return Err(JournalFault::Damaged {
+            path: dir.path_of(&files.snapshot),
+            offset: 0,
+            what: Damage::Order,
+        });
+    };
     let mut next = first;
     let mut tear: Option<Tear> = None;
     for identity in &files.segments {

@@ -262,6 +262,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits;
     use crate::payment::CorrelationId;
 
     pub(crate) fn any_record() -> impl Strategy<Value = Record> {
@@ -269,7 +270,7 @@ pub(crate) mod tests {
         let processor = || prop_oneof![Just(Processor::Default), Just(Processor::Fallback)];
         let fate = || prop_oneof![Just(Fate::Held), Just(Fate::Freed), Just(Fate::Ended)];
         let id = || any::<u128>().prop_map(UpstreamId);
-        let amount = || any::<u64>().prop_map(Cents);
+        let amount = || (0..=limits::AMOUNT_CENTS_MAX).prop_map(Cents);
         let payment = || {
             (id(), amount(), "[A-Za-z0-9._:~-]{1,64}", any::<bool>()).prop_map(
                 |(id, amount, text, is_canonical)| {
@@ -334,6 +335,26 @@ pub(crate) mod tests {
             let mut payload = vec![kind];
             payload.extend_from_slice(&bytes);
             let _ = Record::decode(&payload);
+        }
+    }
+
+    #[test]
+    fn an_amount_that_no_payment_can_have_is_no_record() {
+        let id = UpstreamId(7);
+        let verdict = |cents| Verdict::Applied {
+            processor: Processor::Default,
+            amount: Cents(cents),
+            requested_at: UnixMillis(0),
+        };
+        for (cents, is_read) in [
+            (limits::AMOUNT_CENTS_MAX, true),
+            (limits::AMOUNT_CENTS_MAX + 1, false),
+            (u64::MAX, false),
+        ] {
+            let mut bytes = Vec::new();
+            let verdict = verdict(cents);
+            Record::Verdict { id, verdict }.encode(&mut bytes);
+            assert_eq!(Record::decode(&bytes).is_some(), is_read, "{cents}");
         }
     }
 

@@ -22,7 +22,9 @@ use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::UnixMillis;
 use crate::ledger::{ChunkFault, Ledger};
 use crate::limits;
-use crate::payment::{CoreCount, Payment, PerProcessor, Processor, Status, Totals, UpstreamId};
+use crate::payment::{
+    CoreCount, CoreId, Payment, PerProcessor, Processor, Status, Totals, UpstreamId,
+};
 
 /// One send of a payment, as its Intent has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,8 +233,13 @@ impl State {
         self.is_purged
     }
 
-    /// Adds a settled claim of a snapshot, in the snapshot's order.
+    /// Adds a settled claim of a snapshot, in the snapshot's order. One whose id is pending is odd:
+    /// what is pending stays so, because a claim that is wrongly settled frees nobody of a doubt.
     pub fn settle(&mut self, id: UpstreamId, claim: SettledClaim) {
+        if self.pending.contains_key(&id) {
+            self.oddities = self.oddities.saturating_add(1);
+            return;
+        }
         self.settled.insert(id, claim);
     }
 
@@ -241,6 +248,13 @@ impl State {
         for record in pending.records() {
             self.apply(&record);
         }
+    }
+
+    /// Whether this core owns every id that is here.
+    fn is_all_of(&self, core: u16, cores: CoreCount) -> bool {
+        let settled = self.settled.iter().map(|(id, _)| id);
+        let mut ids = self.pending.keys().copied().chain(settled);
+        ids.all(|id| id.owner(cores) == CoreId(core))
     }
 
     fn promise(&mut self, payment: Payment, accepted_at: UnixMillis) {
@@ -359,7 +373,12 @@ pub fn distribute(
     empty: impl Fn() -> State,
 ) -> Result<Vec<State>, ChunkFault> {
     let count = usize::from(cores.0.max(1));
-    if olds.len() == count {
+    if olds.len() == count
+        && olds
+            .iter()
+            .zip(0..)
+            .all(|(old, core)| old.is_all_of(core, cores))
+    {
         return Ok(olds);
     }
     let mut states: Vec<State> = std::iter::repeat_with(empty).take(count).collect();

@@ -142,7 +142,9 @@ pub(crate) fn read(
         }
         let record = Record::decode(payload).ok_or_else(|| damaged(offset, Damage::Content))?;
         each(next, record);
-        next += 1;
+        next = next
+            .checked_add(1)
+            .ok_or_else(|| damaged(offset, Damage::Order))?;
     }
     let offset = frames.offset();
     drop(frames);

@@ -232,6 +232,9 @@ fn decode(
         }
         LEDGER_PART => {
             chunk.extend_from_slice(content);
+            if chunk.len() > limits::LEDGER_CHUNK_BYTES_MAX {
+                return None;
+            }
             Ok(())
         }
         LEDGER_LAST_PART => {

@@ -18,6 +18,7 @@ use super::writer::WriterSeed;
 use crate::claims::SettledClaim;
 use crate::clock::UnixMillis;
 use crate::ledger::Ledger;
+use crate::limits;
 use crate::payment::{CoreId, UpstreamId};
 
 /// A journal that is open for writing.
@@ -202,9 +203,13 @@ fn write_snapshot(
     writer.finish(0)
 }
 
-fn restore(state: State, writer: WriterSeed, report: &mut StartReport) -> Restored {
+fn restore(state: State, mut writer: WriterSeed, report: &mut StartReport) -> Restored {
     let settled: Vec<_> = state.settled().collect();
     let pending: Vec<Pending> = state.pending().into_iter().cloned().collect();
+    let promises = pending
+        .len()
+        .saturating_mul(limits::JOURNAL_RECORD_BYTES_MAX);
+    writer.buffer_bytes_max = writer.buffer_bytes_max.saturating_add(promises);
     report.pending += pending.len() as u64;
     report.settled += settled.len() as u64;
     Restored {

@@ -53,6 +53,8 @@ pub struct WriterSeed {
     pub(crate) sync: JournalSync,
     pub(crate) first_bytes: u64,
     pub(crate) segment_bytes: u64,
+    /// Octets that may wait for the disk.
+    pub(crate) buffer_bytes_max: usize,
 }
 
 /// The owner's side: takes records. Clones are the same writer.
@@ -91,6 +93,7 @@ pub enum Progress {
 #[derive(Debug, Default)]
 struct Shared {
     seed: u32,
+    buffer_bytes_max: usize,
     buffer: RefCell<Vec<u8>>,
     /// The sequence of the last record appended.
     last: Cell<u64>,
@@ -169,6 +172,7 @@ impl WriterSeed {
     pub fn open(self) -> Result<(Writer, WriterTask), JournalFault> {
         let shared = Rc::new(Shared {
             seed: self.identity.seed(),
+            buffer_bytes_max: self.buffer_bytes_max,
             ..Shared::default()
         });
         let task = WriterTask {
@@ -195,7 +199,7 @@ impl Writer {
         shared.waiting.set(position.saturating_add(1));
         let mut buffer = shared.buffer.borrow_mut();
         let place = Place { sequence, position };
-        let fits = buffer.len() < limits::JOURNAL_BUFFER_BYTES_MAX
+        let fits = buffer.len() < shared.buffer_bytes_max
             && frame::write(shared.seed, place, &mut buffer, |out| record.encode(out));
         if !fits {
             shared.has_overrun.set(true);

@@ -41,7 +41,6 @@ use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed, St
 use crate::flow::{Flow, Promise, Stage, Trail};
 use crate::journal::Record;
 use crate::ledger::{CutsOldSecond, Ledger};
-use crate::limits;
 use crate::payment::{Found, Payment, PerProcessor, Processor, Status, Totals, UpstreamId};
 use crate::table::{Key, Table};
 use crate::wheel::Wheel;
@@ -104,6 +103,8 @@ pub struct Owner {
     journal: JournalState,
     actions: VecDeque<Action>,
     clients_waiting: usize,
+    /// Payments that a journal brought back, under whatever bounds they were taken in.
+    restored: usize,
 }
 
 #[derive(Debug)]
@@ -154,7 +155,7 @@ impl Owner {
             waiting: PerProcessor::default(),
             pinned: PerProcessor::default(),
             late: VecDeque::new(),
-            wheel: Wheel::new(timers_max(&settings)),
+            wheel: Wheel::new(),
             due: Vec::new(),
             journal: JournalState {
                 standing,
@@ -163,6 +164,7 @@ impl Owner {
             },
             actions: VecDeque::new(),
             clients_waiting: 0,
+            restored: 0,
         }
     }
 
@@ -216,6 +218,7 @@ impl Owner {
         }
         let id = flow.payment.id;
         let key = self.flows.insert(flow);
+        self.restored = self.restored.saturating_add(1);
         self.claims.hold(id, key.slot);
         if restored.accepted_at.is_none() {
             self.write_promise(key);
@@ -290,7 +293,7 @@ impl Owner {
             self.clients_waiting <= self.flows.len(),
             "I8: every client waits for a payment"
         );
-        debug_assert!(self.flows.len() <= flows_max.saturating_add(limits::RESTORED_MAX));
+        debug_assert!(self.flows.len() <= flows_max.saturating_add(self.restored));
     }
 
     // ---- events: the journal ----
@@ -478,16 +481,6 @@ impl Owner {
         }
         self.journal.waiting.push_back((position, key));
     }
-}
-
-/// Two tokens for every payment that the bounds allow: one for itself, one for an attempt. Late
-/// attempts and proofs are far fewer than the bound of restored payments leaves room for.
-fn timers_max(settings: &OwnerSettings) -> u32 {
-    let flows_max = settings.queue_max.saturating_add(settings.waiting_max);
-    let entries = flows_max
-        .saturating_add(limits::RESTORED_MAX)
-        .saturating_mul(2);
-    u32::try_from(entries).unwrap_or(u32::MAX)
 }
 
 /// One core's gauges.

@@ -10,7 +10,8 @@ use self::play::{PATIENCE, Play};
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
 use crate::events::{Answer, Elsewhere, Lookup, Standing};
-use crate::payment::{Cents, Processor, Status};
+use crate::owner::Restored;
+use crate::payment::{Cents, CorrelationId, Payment, Processor, Status};
 
 /// A 202 behind a Verdict that replay reads as a 200 would be another first answer after a
 /// restart, and an Accept behind the Verdict would begin the payment anew (I5).
@@ -191,4 +192,34 @@ fn a_404_that_was_asked_for_before_the_route_was_proven_proves_nothing() {
         Some(Processor::Default),
         "I3: Unknown is not Refused"
     );
+}
+
+/// I8: what a journal brings back was taken in under other settings, and is taken up whatever the
+/// settings are now; only new payments wait until there is room.
+#[test]
+fn more_payments_than_the_queue_may_hold_are_taken_up_from_a_journal() {
+    let mut play = Play::begin_with(|settings, _| {
+        settings.queue_max = 2;
+        settings.waiting_max = 1;
+        settings.claims_max = 1;
+    });
+    for number in 0..1_000 {
+        let correlation_id = CorrelationId::try_new(&format!("earlier-{number}")).unwrap();
+        let restored = Restored {
+            payment: Payment {
+                id: correlation_id.upstream_id(),
+                correlation_id,
+                amount: Cents(1990),
+            },
+            accepted_at: None,
+            open: Some((Processor::Default, UnixMillis(number))),
+            earlier: Vec::new(),
+        };
+        play.owner.restore(&restored, Standing::Own, play.now);
+        play.perform();
+    }
+    play.sync();
+    assert_eq!(play.owner.pending(), 1_000);
+    play.post(1, Standing::Own);
+    assert_eq!(play.answers, [Answer::Overloaded]);
 }

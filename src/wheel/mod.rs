@@ -8,8 +8,9 @@
 //! A timer never fires early, and at most 1 ms late as seen by `expire`. Entries further away than
 //! one turn of the wheel stay in their slot for another round. A two-level bitmap of occupied slots
 //! finds the next one in a handful of loads, so that an idle core can sleep until then.
-//! Bounds (I8): tokens below the bound given to [`Wheel::new`], 16 octets each;
-//! [`WHEEL_SLOTS`] slots.
+//! Bounds (I8): as many tokens as the owner's tables have places, 16 octets each; [`WHEEL_SLOTS`]
+//! slots. The tables may hold more than any setting allows now: what a journal brought back was
+//! taken in under the settings of an earlier start.
 
 mod bitmap;
 
@@ -46,8 +47,6 @@ impl Timer {
 #[derive(Debug)]
 pub struct Wheel {
     timers: Vec<Timer>,
-    /// Tokens lie below this.
-    tokens_max: u32,
     /// The first token of each slot, or [`NONE`].
     heads: Box<[u32]>,
     occupied: Bitmap,
@@ -59,13 +58,18 @@ pub struct Wheel {
     is_overdue: bool,
 }
 
+impl Default for Wheel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Wheel {
-    /// A wheel for tokens below `tokens_max`, at the start of time.
+    /// A wheel without timers, at the start of time.
     #[must_use]
-    pub fn new(tokens_max: u32) -> Self {
+    pub fn new() -> Self {
         Self {
             timers: Vec::new(),
-            tokens_max,
             heads: vec![NONE; WHEEL_SLOTS].into_boxed_slice(),
             occupied: Bitmap::new(),
             armed_count: 0,
@@ -77,10 +81,6 @@ impl Wheel {
     /// Lets `token` fall due at `at`, instead of when it was armed for before. A moment that has
     /// passed falls due with the next `expire`.
     pub fn arm(&mut self, token: u32, at: Mono) {
-        assert!(
-            token < self.tokens_max,
-            "the wheel was made for the slab of its tokens"
-        );
         self.cancel(token);
         let index = place(token);
         if self.timers.len() <= index {

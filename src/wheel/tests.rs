@@ -14,7 +14,7 @@ fn due(wheel: &mut Wheel, now_us: u64) -> Vec<u32> {
 
 #[test]
 fn nothing_fires_early_and_nothing_fires_twice() {
-    let mut wheel = Wheel::new(8);
+    let mut wheel = Wheel::new();
     wheel.arm(3, Mono(1_500));
     assert_eq!(wheel.next(), Some(Mono(2_000)));
     assert!(due(&mut wheel, 1_999).is_empty());
@@ -25,7 +25,7 @@ fn nothing_fires_early_and_nothing_fires_twice() {
 
 #[test]
 fn a_moment_that_has_passed_is_due_at_once() {
-    let mut wheel = Wheel::new(8);
+    let mut wheel = Wheel::new();
     assert!(due(&mut wheel, 5_000_500).is_empty());
     wheel.arm(1, Mono(7));
     assert!(wheel.next().is_some_and(|at| at <= Mono(5_000_500)));
@@ -34,7 +34,7 @@ fn a_moment_that_has_passed_is_due_at_once() {
 
 #[test]
 fn arming_again_moves_and_cancelling_removes() {
-    let mut wheel = Wheel::new(8);
+    let mut wheel = Wheel::new();
     for token in [0, 1, 2] {
         wheel.arm(token, Mono(4_000));
     }
@@ -48,7 +48,7 @@ fn arming_again_moves_and_cancelling_removes() {
 
 #[test]
 fn far_timers_wait_for_their_round() {
-    let mut wheel = Wheel::new(8);
+    let mut wheel = Wheel::new();
     let hour = 3_600_000_000;
     wheel.arm(0, Mono(hour));
     let mut looks = 0;
@@ -67,7 +67,7 @@ fn far_timers_wait_for_their_round() {
 
 #[test]
 fn the_last_moment_of_the_clock_is_a_moment() {
-    let mut wheel = Wheel::new(8);
+    let mut wheel = Wheel::new();
     wheel.arm(0, Mono(u64::MAX));
     assert!(wheel.is_armed(0));
     assert!(due(&mut wheel, 1_000).is_empty());
@@ -76,7 +76,7 @@ fn the_last_moment_of_the_clock_is_a_moment() {
 
 #[test]
 fn timers_of_one_millisecond_fire_in_the_order_of_arming() {
-    let mut wheel = Wheel::new(100);
+    let mut wheel = Wheel::new();
     for token in (0..100).rev() {
         wheel.arm(token, Mono(10_000));
     }
@@ -108,7 +108,7 @@ proptest! {
 
     #[test]
     fn a_wheel_does_what_a_sorted_map_does(steps in steps()) {
-        let mut wheel = Wheel::new(40);
+        let mut wheel = Wheel::new();
         let mut model: BTreeMap<u32, u64> = BTreeMap::new();
         let mut now = 0_u64;
         for step in steps {

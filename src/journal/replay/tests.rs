@@ -306,3 +306,33 @@ fn a_start_forgets_what_nobody_counts_on_so_that_its_id_may_come_with_another_am
     assert_eq!(pending.payment.amount, Cents(5));
     assert_eq!(state.end_unkept(), 0, "it may have been sent");
 }
+
+#[test]
+fn a_snapshot_that_settles_what_is_pending_leaves_it_pending() {
+    let claim = SettledClaim {
+        status: Status::Processed,
+        amount: Cents(1990),
+        processor: Some(A),
+        requested_at: None,
+        first_answer: FirstAnswer::Answered200,
+        counted: true,
+    };
+    let mut state = State::new(100, EXACT);
+    state.apply(&intent(A, 1));
+    state.settle(UpstreamId(1), claim);
+    assert_eq!((state.pending().len(), state.settled().count()), (1, 0));
+    assert_eq!(state.oddities(), 1);
+}
+
+/// I1: as many files as cores, and an id in the file of a core that does not own it.
+#[test]
+fn a_payment_in_another_cores_file_reaches_its_owner() {
+    let cores = CoreCount(2);
+    let empty = || State::new(100, EXACT);
+    let mut olds = vec![empty(), empty()];
+    let owner = UpstreamId(1).owner(cores).index();
+    olds[1 - owner].apply(&intent(A, 1));
+    let states = distribute(olds, cores, empty).unwrap();
+    assert_eq!(states[owner].pending().len(), 1);
+    assert!(states[1 - owner].pending().is_empty());
+}

@@ -109,6 +109,7 @@ fn fail(path: &str, sync: JournalSync) -> (JournalFault, u64) {
         sync,
         first_bytes: 8192,
         segment_bytes: 8192,
+        buffer_bytes_max: 4096,
     };
     let failed: Rc<RefCell<Option<JournalFault>>> = Rc::default();
     let durable = block_on(async {
