@@ -241,6 +241,17 @@ pub const JOURNAL_BUFFER_BYTES_KEPT: usize = 1 << 20;
 /// faster than the next ones could be reserved.
 pub const JOURNAL_PREPARE_PAUSE: Duration = Duration::from_millis(2);
 
+/// How often the keeper tries again to reserve a segment that could not be had. A second is short
+/// against the minutes that a segment lasts, and one failed `fallocate` costs microseconds.
+pub const JOURNAL_RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How often a fault that lasts is logged.
+pub const JOURNAL_FAULT_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// First and longest pause before a failed compaction is tried again; it reads all of the core's
+/// segments, which takes seconds where there are many.
+pub const JOURNAL_COMPACT_PAUSE: Duration = Duration::from_secs(10);
+/// See [`JOURNAL_COMPACT_PAUSE`].
+pub const JOURNAL_COMPACT_PAUSE_MAX: Duration = Duration::from_secs(600);
+
 const _: () = assert!(
     (JOURNAL_BUFFER_BYTES_MAX as u64) + 4096 < JOURNAL_SEGMENT_BYTES,
     "one batch fits one segment"

@@ -6,6 +6,10 @@
 //! from file to file one at a time; in memory are the claims, the pending payments and what the
 //! segments add to the ledger (I8).
 
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
 use super::directory::{CoreFiles, Directory, Manifest};
 use super::fault::JournalFault;
 use super::frame::{Identity, Kind};
@@ -23,7 +27,7 @@ pub(crate) fn compact(
     dir: &Directory,
     manifest: &mut Manifest,
     (core, until): (CoreId, u32),
-    (settings, wall): (&JournalSettings, UnixMillis),
+    (settings, before): (&JournalSettings, UnixMillis),
 ) -> Result<u64, JournalFault> {
     let all = dir.files(manifest)?;
     let Some(found) = all.into_iter().nth(core.index()) else {
@@ -62,37 +66,72 @@ pub(crate) fn compact(
         core,
         index: until,
     };
-    let mut writer = SnapshotWriter::create(&dir.path_of(&identity), &identity)?;
-    writer.state(&state)?;
-    if !state.is_purged() {
-        let old = dir.path_of(&files.snapshot);
-        snapshot::read(&old, &files.snapshot, |line| match line {
-            Line::Ledger(chunk) => {
-                let mut part = Ledger::new(settings.ledger_exact);
-                load::absorb(&mut part, chunk, &old)?;
-                write_ledger(&mut writer, &mut part, wall)
-            }
-            Line::Record(_) | Line::Settled(_, _) => Ok(()),
-        })?;
-    }
-    write_ledger(&mut writer, &mut state.ledger, wall)?;
-    let bytes = writer.finish(loaded.next - 1)?;
+    let path = dir.path_of(&identity);
+    let merged = merge(
+        &path,
+        &identity,
+        (dir, &files, &mut state),
+        settings.ledger_exact,
+        before,
+    );
+    let bytes = match merged.and_then(|writer| writer.finish(loaded.next - 1)) {
+        Ok(bytes) => bytes,
+        Err(fault) => {
+            // No manifest names it yet, and its room is what others wait for.
+            fs::remove_file(&path).unwrap_or_default();
+            return Err(fault);
+        }
+    };
     let mut next = manifest.clone();
     if let Some(first) = next.firsts.get_mut(core.index()) {
         *first = until;
     }
-    dir.switch(&next)?;
+    let switched = dir.switch(&next);
+    // A switch that failed late may have happened all the same: what the disk says counts.
+    if let Err(fault) = switched
+        && dir.manifest()?.as_ref() != Some(&next)
+    {
+        fs::remove_file(&path).unwrap_or_default();
+        return Err(fault);
+    }
     *manifest = next;
-    dir.tidy(manifest)?;
+    if let Err(fault) = dir.tidy(manifest) {
+        log::warn!("files that no longer count are left until the next compaction: {fault}");
+    }
     Ok(bytes)
+}
+
+/// Writes all but the end of the new snapshot.
+fn merge(
+    path: &Path,
+    identity: &Identity,
+    (dir, files, state): (&Directory, &CoreFiles, &mut State),
+    exact: Duration,
+    before: UnixMillis,
+) -> Result<SnapshotWriter, JournalFault> {
+    let mut writer = SnapshotWriter::create(path, identity)?;
+    writer.state(state)?;
+    if !state.is_purged() {
+        let old = dir.path_of(&files.snapshot);
+        snapshot::read(&old, &files.snapshot, |line| match line {
+            Line::Ledger(chunk) => {
+                let mut part = Ledger::new(exact);
+                load::absorb(&mut part, chunk, &old)?;
+                write_ledger(&mut writer, &mut part, before)
+            }
+            Line::Record(_) | Line::Settled(_, _) => Ok(()),
+        })?;
+    }
+    write_ledger(&mut writer, &mut state.ledger, before)?;
+    Ok(writer)
 }
 
 fn write_ledger(
     writer: &mut SnapshotWriter,
     ledger: &mut Ledger,
-    wall: UnixMillis,
+    before: UnixMillis,
 ) -> Result<(), JournalFault> {
-    ledger.age(wall, usize::MAX);
+    ledger.age_before(before, usize::MAX);
     for chunk in ledger.chunks() {
         writer.ledger(&chunk)?;
     }

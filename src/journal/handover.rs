@@ -98,8 +98,9 @@ pub fn absorb(
         offset: 0,
         what: Damage::Content,
     })?;
+    let date = replay::date_of(&states, wall);
     for state in &mut states {
-        state.ledger.age(wall, usize::MAX);
+        state.ledger.age_by(date, usize::MAX);
     }
     manifest.absorbed.push(leaving.id);
     renew(&ours, Some(manifest), &states)?;

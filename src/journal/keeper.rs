@@ -3,34 +3,37 @@
 //! and decides nothing about payments. Cores talk to it by a channel, it answers by one-place
 //! rings, so that no core ever waits for it unless the disk is slower than the load.
 //!
-//! A failed reservation (disk full) reaches the core, which stops acceptance. A failed compaction
-//! is logged and counted and tried again after the next sealed segment: the old files still count.
+//! A fault that may pass (a full disk, no descriptor left) is never final here: a reservation is
+//! tried again every second until it works, and shown meanwhile ([`CoreDisk::is_next_missing`]); a
+//! compaction is tried again with growing pauses, the old files still count. Only the core that
+//! *needs* a segment and finds none has it tried once more, hears the fault, and stops acceptance.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::compaction;
 use super::directory::{Directory, Manifest};
+use super::disk::CoreDisk;
 use super::fault::JournalFault;
 use super::frame::Identity;
 use super::segment::{self, Fill};
 use super::settings::JournalSettings;
 use super::writer::{Order, Prepared, WriterSeed};
-use crate::clock::Clock;
+use crate::clock::{Clock, Mono, UnixMillis};
 use crate::config::JournalSync;
+use crate::ledger::Horizon;
 use crate::limits;
 use crate::payment::CoreId;
 
-/// What the keeper did, for metrics. Shared, relaxed.
+/// What the keeper did, for tests. Shared, relaxed.
 #[derive(Debug, Default)]
 pub struct KeeperStats {
     compactions: AtomicU64,
     compaction_failures: AtomicU64,
-    snapshot_bytes: AtomicU64,
-    sealed_bytes: AtomicU64,
 }
 
 impl KeeperStats {
@@ -44,18 +47,6 @@ impl KeeperStats {
     #[must_use]
     pub fn compaction_failures(&self) -> u64 {
         self.compaction_failures.load(Ordering::Relaxed)
-    }
-
-    /// Size of all snapshots in use.
-    #[must_use]
-    pub fn snapshot_bytes(&self) -> u64 {
-        self.snapshot_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Size of all sealed segments that no snapshot covers.
-    #[must_use]
-    pub fn sealed_bytes(&self) -> u64 {
-        self.sealed_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -71,10 +62,22 @@ pub struct Keeper {
 #[derive(Debug)]
 struct Line {
     ring: rtrb::Producer<Prepared>,
-    /// The segment that was prepared last.
+    /// The segment that was prepared last, and is in the ring or in use.
     last: Identity,
+    /// A segment must be prepared behind it.
+    is_owed: bool,
+    /// When a failed preparation was logged, so that it is not logged every second.
+    told_at: Option<Mono>,
     sealed_bytes: u64,
+    /// The segment up to which all are sealed.
+    sealed_until: u32,
     snapshot_bytes: u64,
+    /// What its segments have reserved, and what of it is sealed.
+    reserved_bytes: u64,
+    reserved_sealed: u64,
+    /// After a compaction failed: when to try again, and the pause after that.
+    again: Option<(Mono, Duration)>,
+    disk: Arc<CoreDisk>,
 }
 
 #[derive(Debug)]
@@ -84,15 +87,17 @@ struct Work {
     settings: JournalSettings,
     lines: Vec<Line>,
     stats: Arc<KeeperStats>,
+    clock: Clock,
+    horizon: Horizon,
 }
 
 impl Keeper {
     /// Starts the thread and returns each core's side of it. `firsts` are the segments in use and
-    /// the sizes of the snapshots, by core.
+    /// the sizes of the snapshots, by core; `date` is up to when the journal's payments go.
     pub(crate) fn spawn(
         dir: Directory,
         manifest: Manifest,
-        settings: &JournalSettings,
+        (settings, date): (&JournalSettings, UnixMillis),
         (firsts, snapshots): (Vec<(Identity, File)>, Vec<u64>),
     ) -> Result<(Self, Vec<WriterSeed>), JournalFault> {
         let (orders, inbox) = channel();
@@ -101,11 +106,19 @@ impl Keeper {
         let mut writers = Vec::new();
         for ((identity, file), snapshot_bytes) in firsts.into_iter().zip(snapshots) {
             let (ring, prepared) = rtrb::RingBuffer::new(1);
+            let disk = Arc::new(CoreDisk::default());
             lines.push(Line {
                 ring,
                 last: identity,
+                is_owed: true,
+                told_at: None,
                 sealed_bytes: 0,
+                sealed_until: 0,
                 snapshot_bytes,
+                reserved_bytes: settings.first_bytes(),
+                reserved_sealed: 0,
+                again: None,
+                disk: Arc::clone(&disk),
             });
             let path = dir.path_of(&identity);
             let orders = orders.clone();
@@ -119,16 +132,22 @@ impl Keeper {
                 first_bytes: settings.first_bytes(),
                 segment_bytes: settings.segment_bytes,
                 buffer_bytes_max: limits::JOURNAL_BUFFER_BYTES_MAX,
+                disk,
             });
         }
         let path = dir.manifest_path();
         let settings = settings.clone();
+        let clock = Clock::new(Clock::process_start());
+        let mut horizon = Horizon::new(settings.ledger_exact.as_secs().saturating_add(1));
+        horizon.remember(date, clock.now());
         let mut work = Work {
             dir,
             manifest,
             settings,
             lines,
             stats: Arc::clone(&stats),
+            clock,
+            horizon,
         };
         let run = move || work.run(&inbox);
         let thread = std::thread::Builder::new()
@@ -166,81 +185,144 @@ impl Drop for Keeper {
 impl Work {
     fn run(&mut self, inbox: &Receiver<Order>) {
         lower_priority();
-        self.count();
-        for index in 0..self.lines.len() {
-            self.prepare(index);
-        }
-        while let Ok(order) = inbox.recv() {
-            match order {
-                Order::Sealed { identity, bytes } => {
-                    let index = identity.core.index();
-                    self.prepare(index);
-                    if let Some(line) = self.lines.get_mut(index) {
-                        line.sealed_bytes += bytes;
-                    }
-                    self.compact(identity);
-                    self.count();
-                }
-                Order::Stop => return,
+        loop {
+            self.prepare_all();
+            self.compact_again();
+            self.show();
+            match inbox.recv_timeout(limits::JOURNAL_RETRY_PAUSE) {
+                Ok(Order::Sealed { identity, bytes }) => self.sealed(identity, bytes),
+                Ok(Order::Need { core }) => self.need(core),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Reserves the segment behind the last one of the core.
-    fn prepare(&mut self, index: usize) {
-        let Some(line) = self.lines.get_mut(index) else {
-            return;
+    fn sealed(&mut self, identity: Identity, bytes: u64) {
+        let index = identity.core.index();
+        let size = match identity.index {
+            0 => self.settings.first_bytes(),
+            _ => self.settings.segment_bytes,
+        };
+        if let Some(line) = self.lines.get_mut(index) {
+            line.is_owed = true;
+            line.sealed_bytes += bytes;
+            line.sealed_until = identity.index + 1;
+            line.reserved_sealed += size;
+        }
+        self.prepare(index).unwrap_or_default();
+        self.compact(index);
+    }
+
+    /// The core has nowhere to write: now or never.
+    fn need(&mut self, core: CoreId) {
+        if let Err(fault) = self.prepare(core.index())
+            && let Some(line) = self.lines.get_mut(core.index())
+        {
+            line.ring.push(Err(fault)).unwrap_or_default();
+        }
+    }
+
+    /// What is owed is tried again each time that the keeper wakes up; a fault was shown.
+    fn prepare_all(&mut self) {
+        for index in 0..self.lines.len() {
+            self.prepare(index).unwrap_or_default();
+        }
+    }
+
+    /// Reserves the segment behind the last one of the core, if one is owed.
+    fn prepare(&mut self, index: usize) -> Result<(), JournalFault> {
+        let Some(line) = self.lines.get_mut(index).filter(|line| line.is_owed) else {
+            return Ok(());
         };
         let identity = Identity {
             index: line.last.index + 1,
             ..line.last
         };
-        line.last = identity;
         let path = self.dir.path_of(&identity);
-        let fill = match self.settings.sync {
-            JournalSync::Always => Fill::Zeros,
-            JournalSync::Os => Fill::Reserved,
-        };
-        let created = segment::create(&path, &identity, self.settings.segment_bytes, fill);
-        let prepared = created.and_then(|file| self.dir.sync().map(|()| (identity, file)));
-        if let Err(fault) = &prepared {
-            log::error!("no next segment for core {}: {fault}", identity.core.0);
-        }
-        // The ring has room: the core took the last one before it sealed the one in use.
-        if line.ring.push(prepared).is_err() {
-            log::error!(
-                "the segment prepared for core {} was not taken",
-                identity.core.0
-            );
+        let core = identity.core.0;
+        let prepared = prepare(&self.dir, &identity, &self.settings);
+        let now = self.clock.now().mono;
+        line.disk.next_is_missing(prepared.is_err());
+        match prepared {
+            Ok(file) => {
+                if line.told_at.take().is_some() {
+                    log::info!("core {core} has a next segment again");
+                }
+                line.is_owed = false;
+                line.last = identity;
+                line.reserved_bytes += self.settings.segment_bytes;
+                // The ring has room: the core took the last one before it sealed the one in use.
+                if line.ring.push(Ok((identity, file))).is_err() {
+                    log::error!("the segment prepared for core {core} was not taken");
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                // What is there of it takes room from others, and its name from the next try.
+                fs::remove_file(&path).unwrap_or_default();
+                let is_due = line
+                    .told_at
+                    .is_none_or(|told| now.since(told) >= limits::JOURNAL_FAULT_TOLD_EVERY);
+                if is_due {
+                    line.told_at = Some(now);
+                    log::error!(
+                        "no next segment for core {core}, p99 stops taking payments when this one \
+                         is full; tried again every second: {fault}"
+                    );
+                }
+                Err(fault)
+            }
         }
     }
 
-    fn compact(&mut self, sealed: Identity) {
-        let CoreId(core) = sealed.core;
-        let Some(line) = self.lines.get_mut(sealed.core.index()) else {
+    /// Tries failed compactions again when their pause is over, and looks at the clocks.
+    fn compact_again(&mut self) {
+        let now = self.clock.now();
+        self.horizon.look(now);
+        for index in 0..self.lines.len() {
+            let again = self.lines.get(index).and_then(|line| line.again);
+            if again.is_some_and(|(at, _)| at <= now.mono) {
+                self.compact(index);
+            }
+        }
+    }
+
+    fn compact(&mut self, index: usize) {
+        let now = self.clock.now();
+        let before = self.horizon.look(now);
+        let Some(line) = self.lines.get_mut(index) else {
             return;
         };
         if line.sealed_bytes < self.settings.compact_bytes_min.max(line.snapshot_bytes / 4) {
             return;
         }
-        let wall = Clock::new(Clock::process_start()).now().wall;
-        let until = sealed.index + 1;
-        let settings = (&self.settings, wall);
-        let done = compaction::compact(
-            &self.dir,
-            &mut self.manifest,
-            (sealed.core, until),
-            settings,
-        );
+        let (core, until) = (line.last.core, line.sealed_until);
+        let settings = (&self.settings, before);
+        let done = compaction::compact(&self.dir, &mut self.manifest, (core, until), settings);
+        let core = core.0;
         match done {
             Ok(bytes) => {
                 log::info!("core {core}: segments before {until} are now a snapshot of {bytes} B");
                 line.snapshot_bytes = bytes;
                 line.sealed_bytes = 0;
+                line.reserved_bytes = line.reserved_bytes.saturating_sub(line.reserved_sealed);
+                line.reserved_sealed = 0;
+                line.again = None;
                 self.stats.compactions.fetch_add(1, Ordering::Relaxed);
             }
             Err(fault) => {
-                log::error!("core {core}: compaction failed, old files stay: {fault}");
+                let pause = line
+                    .again
+                    .map_or(limits::JOURNAL_COMPACT_PAUSE, |(_, last)| {
+                        last.saturating_mul(2)
+                            .min(limits::JOURNAL_COMPACT_PAUSE_MAX)
+                    });
+                line.again = Some((now.mono.after(pause), pause));
+                log::error!(
+                    "core {core}: compaction failed, old files stay, tried again in {pause:?}: \
+                     {fault}"
+                );
                 self.stats
                     .compaction_failures
                     .fetch_add(1, Ordering::Relaxed);
@@ -248,15 +330,29 @@ impl Work {
         }
     }
 
-    fn count(&self) {
-        let sum = |of: fn(&Line) -> u64| self.lines.iter().map(of).sum();
-        self.stats
-            .snapshot_bytes
-            .store(sum(|line| line.snapshot_bytes), Ordering::Relaxed);
-        self.stats
-            .sealed_bytes
-            .store(sum(|line| line.sealed_bytes), Ordering::Relaxed);
+    fn show(&self) {
+        for line in &self.lines {
+            line.disk
+                .set_bytes(line.snapshot_bytes.saturating_add(line.reserved_bytes));
+        }
     }
+}
+
+/// Creates the segment, and opens it as its core will write to it: no descriptor is asked for when
+/// it comes into use.
+fn prepare(
+    dir: &Directory,
+    identity: &Identity,
+    settings: &JournalSettings,
+) -> Result<File, JournalFault> {
+    let path = dir.path_of(identity);
+    let fill = match settings.sync {
+        JournalSync::Always => Fill::Zeros,
+        JournalSync::Os => Fill::Reserved,
+    };
+    let file = segment::create(&path, identity, settings.segment_bytes, fill)?;
+    dir.sync()?;
+    segment::for_writing(&path, file, settings.sync)
 }
 
 /// Nice 19 for this thread alone: compaction yields to every core thread, and is still scheduled.

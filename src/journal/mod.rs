@@ -4,7 +4,8 @@
 //! In street order: [`record`] is what an owner writes down, `codec` and `frame` spell it,
 //! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files,
 //! `directory` says which of them count, [`replay`] gives them their meaning, [`start`] brings an
-//! instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded, [`operator`]
+//! instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded,
+//! `disk` shows how it stands, [`operator`]
 //! serves those who look from outside, and `handover` takes in the journal of an instance that is
 //! no more.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
@@ -13,7 +14,9 @@ mod blocks;
 mod codec;
 mod compaction;
 mod directory;
+mod disk;
 mod fault;
+mod files;
 mod frame;
 mod handover;
 mod keeper;

@@ -362,6 +362,14 @@ impl State {
     }
 }
 
+/// Up to which moment a journal's own payments say that time has passed; `wall` where there are
+/// none, or where a payment is dated later. A wall clock that is wrong ahead at a start would else
+/// make everything old, for good.
+pub(super) fn date_of(states: &[State], wall: UnixMillis) -> UnixMillis {
+    let newest = states.iter().filter_map(|state| state.ledger.newest());
+    newest.max().map_or(wall, |newest| newest.min(wall))
+}
+
 /// Gives each payment to the core that owns it now (I1), whatever the number of cores was. The
 /// ledger knows no ids: any core may hold any part of it, as a summary adds all of them.
 ///

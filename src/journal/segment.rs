@@ -7,15 +7,18 @@
 //!
 //! Reading is strict (I5): only the end of a core's last batch may be torn.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::blocks;
 use super::fault::{Damage, JournalFault};
+use super::files;
 use super::frame::{self, Frames, Identity, Next, Rest};
 use super::record::Record;
+use crate::config::JournalSync;
 use crate::limits;
 
 /// What is written behind the header of a new segment.
@@ -35,12 +38,7 @@ pub(crate) fn create(
     fill: Fill,
 ) -> Result<File, JournalFault> {
     let io = |error| JournalFault::io(path, error);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .map_err(io)?;
+    let file = files::create_new(path).map_err(io)?;
     reserve(&file, size).map_err(io)?;
     if fill == Fill::Zeros {
         write_zeros(&file, size).map_err(io)?;
@@ -48,6 +46,19 @@ pub(crate) fn create(
     file.write_all_at(&identity.head(), 0).map_err(io)?;
     file.sync_all().map_err(io)?;
     Ok(file)
+}
+
+/// The segment as its core writes to it: `file` itself for the page cache, else another open file
+/// that passes it by.
+pub(crate) fn for_writing(
+    path: &Path,
+    file: File,
+    sync: JournalSync,
+) -> Result<File, JournalFault> {
+    match sync {
+        JournalSync::Os => Ok(file),
+        JournalSync::Always => blocks::open(path).map_err(|error| JournalFault::io(path, error)),
+    }
 }
 
 /// Writes zeros over the whole file, and syncs each part: a core's own sync waits behind one.
@@ -104,7 +115,7 @@ pub(crate) fn read(
         offset,
         what,
     };
-    let file = File::open(path).map_err(io)?;
+    let file = files::read(path).map_err(io)?;
     let mut source = BufReader::with_capacity(limits::JOURNAL_PART_BYTES, &file);
     let mut head = Vec::new();
     source

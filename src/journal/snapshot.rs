@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::codec::{self, Reader};
 use super::fault::{Damage, JournalFault};
+use super::files;
 use super::frame::{self, Frames, Identity, Next, Place};
 use super::record::Record;
 use super::replay::State;
@@ -58,7 +59,7 @@ pub(crate) struct SnapshotWriter {
 
 impl SnapshotWriter {
     pub(crate) fn create(path: &Path, identity: &Identity) -> Result<Self, JournalFault> {
-        let file = File::create(path).map_err(|error| JournalFault::io(path, error))?;
+        let file = files::create_empty(path).map_err(|error| JournalFault::io(path, error))?;
         let mut writer = Self {
             out: BufWriter::with_capacity(limits::JOURNAL_PART_BYTES, file),
             path: path.to_owned(),
@@ -163,7 +164,7 @@ pub(crate) fn read(
     mut each: impl FnMut(Line<'_>) -> Result<(), JournalFault>,
 ) -> Result<Footer, JournalFault> {
     let io = |error| JournalFault::io(path, error);
-    let file = match File::open(path) {
+    let file = match files::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(JournalFault::Missing {
                 path: path.to_owned(),

@@ -92,8 +92,9 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
             what: Damage::Content,
         }
     })?;
+    let date = replay::date_of(&states, wall);
     for state in &mut states {
-        state.ledger.age(wall, usize::MAX);
+        state.ledger.age_by(date, usize::MAX);
         report.ended += state.end_unkept();
     }
     let (manifest, snapshot_bytes) = renew(&dir, old, &states)?;
@@ -109,10 +110,12 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
         };
         let path = dir.path_of(&identity);
         let file = segment::create(&path, &identity, settings.first_bytes(), Fill::Reserved)?;
+        let file = segment::for_writing(&path, file, settings.sync)?;
         firsts.push((identity, file));
     }
     dir.sync()?;
-    let (keeper, writers) = Keeper::spawn(dir, manifest, settings, (firsts, snapshot_bytes))?;
+    let (keeper, writers) =
+        Keeper::spawn(dir, manifest, (settings, date), (firsts, snapshot_bytes))?;
     let cores = states.into_iter().zip(writers);
     let cores = cores
         .map(|(state, writer)| restore(state, writer, &mut report))

@@ -18,17 +18,21 @@ use std::future::poll_fn;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use super::blocks::{self, Blocks};
+use super::blocks::Blocks;
+use super::disk::CoreDisk;
 use super::fault::JournalFault;
+use super::files;
 use super::frame::{self, Identity, Place};
 use super::record::Record;
 use crate::clock::Mono;
 use crate::config::JournalSync;
 use crate::limits;
+use crate::payment::CoreId;
 
 /// A segment that may be written to, or why there is none.
 pub(crate) type Prepared = Result<(Identity, File), JournalFault>;
@@ -38,6 +42,9 @@ pub(crate) type Prepared = Result<(Identity, File), JournalFault>;
 pub(crate) enum Order {
     /// The segment is full and all of it is written; the prepared one is in use.
     Sealed { identity: Identity, bytes: u64 },
+    /// The segment in use is full and none is prepared: the next one is tried at once, and the
+    /// fault is told.
+    Need { core: CoreId },
     /// End the thread.
     Stop,
 }
@@ -55,6 +62,7 @@ pub struct WriterSeed {
     pub(crate) segment_bytes: u64,
     /// Octets that may wait for the disk.
     pub(crate) buffer_bytes_max: usize,
+    pub(crate) disk: Arc<CoreDisk>,
 }
 
 /// The owner's side: takes records. Clones are the same writer.
@@ -103,6 +111,9 @@ struct Shared {
     syncing_since: Cell<Option<Mono>>,
     durable: Cell<u64>,
     task: RefCell<Option<Waker>>,
+    disk: Arc<CoreDisk>,
+    /// Whether three quarters of the segment in use are written.
+    is_nearly_full: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -138,7 +149,7 @@ impl Segment {
         let sink = match sync {
             JournalSync::Os => Sink::Cached(file),
             JournalSync::Always => {
-                let file = blocks::open(&path).and_then(monoio::fs::File::from_std);
+                let file = monoio::fs::File::from_std(file);
                 let mut blocks = Blocks::default();
                 blocks.append(&identity.head());
                 Sink::Durable {
@@ -160,9 +171,12 @@ impl Segment {
 impl WriterSeed {
     /// Writes and syncs the first record of a segment that no task will write to.
     pub(crate) fn append_first(&self, frame: &[u8]) -> Result<(), JournalFault> {
-        let written = self.file.write_all_at(frame, frame::FILE_HEAD_BYTES as u64);
-        let synced = written.and_then(|()| self.file.sync_data());
-        synced.map_err(|error| JournalFault::io(&self.path, error))
+        // Its own file may take whole blocks only.
+        let written = files::append(&self.path).and_then(|file| {
+            file.write_all_at(frame, frame::FILE_HEAD_BYTES as u64)?;
+            file.sync_data()
+        });
+        written.map_err(|error| JournalFault::io(&self.path, error))
     }
 
     /// Opens the writer on the thread of its core, inside the core's runtime.
@@ -173,6 +187,7 @@ impl WriterSeed {
         let shared = Rc::new(Shared {
             seed: self.identity.seed(),
             buffer_bytes_max: self.buffer_bytes_max,
+            disk: self.disk,
             ..Shared::default()
         });
         let task = WriterTask {
@@ -222,6 +237,26 @@ impl Writer {
     #[must_use]
     pub fn durable(&self) -> u64 {
         self.0.durable.get()
+    }
+
+    /// What this core's journal takes on the disk, reserved room included.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        self.0.disk.bytes()
+    }
+
+    /// Whether the segment behind the one in use could not be reserved; it is tried again until it
+    /// can or is needed.
+    #[must_use]
+    pub fn is_next_missing(&self) -> bool {
+        self.0.disk.is_next_missing()
+    }
+
+    /// Whether the journal is about to end for want of room: no next segment, and three quarters of
+    /// the one in use are written.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.is_next_missing() && self.0.is_nearly_full.get()
     }
 
     /// Since when the sync under way has been running; `None` while none is. One of more than
@@ -306,15 +341,23 @@ impl WriterTask {
         };
         stored.map_err(|error| JournalFault::io(&segment.path, error))?;
         segment.offset += batch.len() as u64;
+        let is_nearly_full = segment.offset > self.bytes_max / 4 * 3;
+        self.shared.is_nearly_full.set(is_nearly_full);
         Ok(took)
     }
 
     /// Goes on in the prepared segment. The batch before was stored, so the old one is complete.
     async fn rotate(&mut self) -> Result<(), JournalFault> {
+        let mut has_asked = false;
         let (identity, file) = loop {
             match self.prepared.pop() {
                 Ok(prepared) => break prepared?,
                 Err(_) if self.prepared.is_abandoned() => return Err(JournalFault::ThreadDied),
+                Err(_) if !has_asked => {
+                    has_asked = true;
+                    let core = self.segment.identity.core;
+                    self.tell(Order::Need { core })?;
+                }
                 Err(_) => monoio::time::sleep(limits::JOURNAL_PREPARE_PAUSE).await,
             }
         };
@@ -326,8 +369,12 @@ impl WriterTask {
             identity: old.identity,
             bytes: old.offset,
         };
+        self.tell(sealed)
+    }
+
+    fn tell(&self, order: Order) -> Result<(), JournalFault> {
         self.orders
-            .send(sealed)
+            .send(order)
             .map_err(|_| JournalFault::ThreadDied)
     }
 }

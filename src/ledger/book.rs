@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::chunk::{self, ChunkFault, Part, Seconds};
+use super::horizon::Horizon;
 use super::hour::{Cut, Hour, SECONDS};
 use super::list::{Entry, List};
 use super::open::OpenSecond;
 use super::window::{CutsOldSecond, Window};
-use crate::clock::UnixMillis;
+use crate::clock::{Now, UnixMillis};
 use crate::limits;
 use crate::payment::{Cents, PerProcessor, Processor, Totals};
 
@@ -22,6 +23,9 @@ pub struct Ledger {
     open: Vec<OpenSecond>,
     /// How long milliseconds are kept, in seconds.
     exact_secs: i64,
+    horizon: Horizon,
+    /// Whether the horizon knows what an earlier process left here.
+    is_anchored: bool,
 }
 
 /// Seconds that are not open.
@@ -29,7 +33,8 @@ pub struct Ledger {
 struct Hours {
     /// By hours since 1970.
     by_number: BTreeMap<i64, Hour>,
-    /// Of seconds before this one only the sum is kept. It never moves back.
+    /// Of seconds before this one only the sum is kept. It never moves back, and only as far as
+    /// payments were aged: a date of a wall clock that was wrong must not make later ones old.
     boundary: i64,
 }
 
@@ -47,6 +52,8 @@ impl Ledger {
             },
             open: vec![OpenSecond::empty(); limits::LEDGER_OPEN_SECONDS],
             exact_secs: i64::try_from(exact_secs).unwrap_or(i64::MAX),
+            horizon: Horizon::new(exact_secs),
+            is_anchored: false,
         }
     }
 
@@ -101,12 +108,47 @@ impl Ledger {
     }
 
     /// Keeps only the sum of at most `at_most` seconds that are older than the exact time, and
-    /// says of how many. A wall clock that steps back changes nothing.
-    pub fn age(&mut self, wall_now: UnixMillis, at_most: usize) -> usize {
+    /// says of how many. Whatever the wall clock does, time passes as the monotonic clock says.
+    pub fn age(&mut self, now: Now, at_most: usize) -> usize {
+        if !self.is_anchored {
+            self.is_anchored = true;
+            if let Some(newest) = self.newest() {
+                self.horizon.remember(newest, now);
+            }
+        }
+        let date = self.horizon.look(now);
+        self.age_before(date, at_most)
+    }
+
+    /// The same for a moment that the caller knows to have come; for those who run once and see no
+    /// time pass.
+    pub fn age_by(&mut self, date: UnixMillis, at_most: usize) -> usize {
         self.age_to(
-            wall_now.0.div_euclid(1_000).saturating_sub(self.exact_secs),
+            date.0.div_euclid(1_000).saturating_sub(self.exact_secs),
             at_most,
         )
+    }
+
+    /// Keeps only the sum of seconds before `date`, which a [`Horizon`] of the caller's gave.
+    pub fn age_before(&mut self, date: UnixMillis, at_most: usize) -> usize {
+        self.age_to(date.0.div_euclid(1_000), at_most)
+    }
+
+    /// The last second with a payment, at its end.
+    #[must_use]
+    pub fn newest(&self) -> Option<UnixMillis> {
+        let kept = self
+            .hours
+            .by_number
+            .iter()
+            .rev()
+            .find_map(|(number, hour)| {
+                let first = number.saturating_mul(i64::from(SECONDS));
+                Some(first.saturating_add(i64::from(hour.last_second()?)))
+            });
+        let open = self.open.iter().filter_map(OpenSecond::second).max();
+        let second = kept.max(open)?;
+        Some(UnixMillis(second.saturating_mul(1_000).saturating_add(999)))
     }
 
     /// Forgets every payment (purge).
@@ -155,6 +197,7 @@ impl Ledger {
         }
         // What another core has aged already is older than the exact time here too.
         self.age_to(boundary, usize::MAX);
+        self.hours.boundary = boundary;
         Ok(())
     }
 
@@ -212,9 +255,17 @@ impl Ledger {
         kept.chain(open)
     }
 
+    /// Names the first second that is kept by millisecond, or where the old ones end.
     fn cut(&self) -> CutsOldSecond {
+        let kept = self.hours.by_number.iter().find_map(|(number, hour)| {
+            let first = number.saturating_mul(i64::from(SECONDS));
+            Some(first.saturating_add(i64::from(hour.first_exact()?)))
+        });
+        let open = self.open.iter().filter_map(OpenSecond::second).min();
+        let second = [kept, open].into_iter().flatten().min();
+        let second = second.unwrap_or(self.hours.boundary);
         CutsOldSecond {
-            boundary: UnixMillis(self.hours.boundary.saturating_mul(1_000)),
+            boundary: UnixMillis(second.saturating_mul(1_000)),
         }
     }
 
@@ -287,14 +338,13 @@ impl Hours {
                     break;
                 }
                 if aged == at_most {
-                    self.boundary = second;
                     return aged;
                 }
                 hour.age_first();
+                self.boundary = second.saturating_add(1);
                 aged += 1;
             }
         }
-        self.boundary = target;
         aged
     }
 }

@@ -70,6 +70,12 @@ impl Hour {
         self.exact.first_key_value().map(|(second, _)| *second)
     }
 
+    /// The last second with a payment.
+    pub(super) fn last_second(&self) -> Option<u16> {
+        let exact = self.exact.last_key_value().map(|(second, _)| *second);
+        exact.max(self.old.last_place())
+    }
+
     /// Keeps only the sum of that second.
     pub(super) fn age_first(&mut self) {
         if let Some((second, exact)) = self.exact.pop_first() {

@@ -7,6 +7,7 @@
 //! - I7: sums are integers, wide enough for anything that can be added up.
 //! - I9: the millisecond that was sent is kept, both ends of a window are inside it, and payments
 //!   may arrive in any order.
+//! - Payments age by the monotonic clock (`horizon`): a wall clock that steps changes no window.
 //! - Nothing is ever rounded. What is older than LEDGER_EXACT_HOURS is kept by whole seconds; a
 //!   window whose edge cuts such a second, and payments lie in it, is refused with the boundary
 //!   from which on milliseconds are kept. A second without payments can be cut: both halves of
@@ -27,6 +28,7 @@
 
 mod book;
 mod chunk;
+mod horizon;
 mod hour;
 mod list;
 mod open;
@@ -34,4 +36,5 @@ mod window;
 
 pub use book::Ledger;
 pub use chunk::ChunkFault;
+pub use horizon::Horizon;
 pub use window::CutsOldSecond;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::Mono;
 
 const HOUR: i64 = 3_600_000;
 /// An hour's start that is no day's.
@@ -70,14 +71,18 @@ fn an_old_second_with_payments_is_not_cut_and_the_boundary_is_named() {
         add(&mut ledger, at, 5);
     }
     let now = BASE + HOUR + 10_999;
-    assert_eq!(ledger.age(UnixMillis(now), 1), 1, "no more than asked for");
+    assert_eq!(
+        ledger.age_by(UnixMillis(now), 1),
+        1,
+        "no more than asked for"
+    );
     assert_eq!(totals(&ledger, BASE + 1, BASE + 999), Err(BASE + 2_000));
     assert_eq!(
         totals(&ledger, BASE + 2_500, BASE + 2_500),
         Ok((1, 5)),
         "not aged yet"
     );
-    assert_eq!(ledger.age(UnixMillis(now), 10), 1);
+    assert_eq!(ledger.age_by(UnixMillis(now), 10), 1);
     for (from, to) in [
         (BASE + 1, BASE + HOUR),
         (BASE, BASE + 2_000),
@@ -101,7 +106,7 @@ fn an_old_second_with_payments_is_not_cut_and_the_boundary_is_named() {
         "still exact"
     );
     assert_eq!(
-        ledger.age(UnixMillis(BASE), 10),
+        ledger.age_by(UnixMillis(BASE), 10),
         0,
         "a wall clock that steps back"
     );
@@ -131,7 +136,7 @@ fn a_month_of_payments_stays_small() {
         exact < 36_000 * 5,
         "{exact} octets for 36,000 exact payments"
     );
-    ledger.age(UnixMillis(BASE + 2 * HOUR), usize::MAX);
+    ledger.age_by(UnixMillis(BASE + 2 * HOUR), usize::MAX);
     let old = bytes(&ledger);
     assert!(old < 43_000, "{old} octets for an old hour");
     assert!(restored(&ledger) == ledger);
@@ -145,8 +150,8 @@ fn ledgers_of_several_cores_add_up_in_one() {
         add(&mut other, BASE + step * 9_300 + 11, 9);
     }
     let now = UnixMillis(BASE + HOUR + 1_000_000);
-    one.age(now, usize::MAX);
-    other.age(now, usize::MAX);
+    one.age_by(now, usize::MAX);
+    other.age_by(now, usize::MAX);
     let mut both = restored(&one);
     other
         .chunks()
@@ -174,7 +179,7 @@ fn a_purged_ledger_is_empty() {
 fn octets_that_are_no_chunk_are_refused_and_change_nothing() {
     let mut ledger = Ledger::new(Duration::from_secs(3_600));
     (0..20).for_each(|step| add(&mut ledger, BASE + step * 400, 1_990));
-    ledger.age(UnixMillis(BASE + HOUR + 3_000), usize::MAX);
+    ledger.age_by(UnixMillis(BASE + HOUR + 3_000), usize::MAX);
     let chunk: Vec<u8> = ledger.chunks().next().unwrap();
     let mut copy = Ledger::new(Duration::from_secs(3_600));
     assert_eq!(copy.absorb(&[]), Err(ChunkFault::Malformed));
@@ -280,7 +285,7 @@ proptest! {
                     model.payments.push((processor, at, cents));
                 }
                 Step::Age(now, at_most) => {
-                    prop_assert!(ledger.age(UnixMillis(now), at_most) <= at_most);
+                    prop_assert!(ledger.age_by(UnixMillis(now), at_most) <= at_most);
                 }
                 Step::Window(from, to) => {
                     let found = ledger.totals(Some(UnixMillis(from)), Some(UnixMillis(to)));
@@ -306,4 +311,66 @@ proptest! {
         prop_assert_eq!(ledger.totals(None, None), Ok(all));
         prop_assert_eq!(restored(&ledger).totals(None, None), Ok(all));
     }
+}
+
+/// Ten seconds of payments with the wall clock `ahead` milliseconds from the third to the sixth.
+fn through_a_step(ledger: &mut Ledger, ahead: i64) {
+    for second in 0..10_u64 {
+        let is_wrong = (3..7).contains(&second);
+        let mono = Mono(second * 1_000_000);
+        let at = BASE + i64::try_from(second).unwrap() * 1_000;
+        let wall = UnixMillis(at + if is_wrong { ahead } else { 0 });
+        let now = Now {
+            mono,
+            run: mono,
+            wall,
+        };
+        ledger.age(now, usize::MAX);
+        add(ledger, wall.0 + 500, 1);
+        ledger.age(now, usize::MAX);
+        ledger.check_invariants();
+    }
+}
+
+#[test]
+fn a_wall_clock_that_was_wrong_for_seconds_changes_no_window() {
+    let day = 24 * HOUR;
+    for ahead in [40 * day, day + HOUR, -40 * day, -BASE, i64::MAX / 2] {
+        let mut ledger = Ledger::new(Duration::from_secs(86_400));
+        through_a_step(&mut ledger, ahead);
+        for mut ledger in [restored(&ledger), ledger] {
+            for second in [0, 1, 2, 7, 8, 9] {
+                let at = BASE + second * 1_000 + 500;
+                assert_eq!(totals(&ledger, at, at), Ok((1, 1)), "{ahead} {second}");
+                assert_eq!(totals(&ledger, at + 1, at + 499), Ok((0, 0)), "{ahead}");
+            }
+            // A start with the clock still wrong, and the next with it right.
+            for wall in [BASE + 11_000 + ahead, BASE + 11_000] {
+                let newest = ledger.newest().unwrap().0.min(wall);
+                ledger.age_by(UnixMillis(newest), usize::MAX);
+            }
+            ledger.check_invariants();
+        }
+    }
+}
+
+#[test]
+fn a_start_whose_wall_clock_is_ahead_finds_all_milliseconds() {
+    let mut ledger = Ledger::new(Duration::from_secs(86_400));
+    add(&mut ledger, BASE + 500, 1);
+    let ahead = |second: u64, days: i64| Now {
+        mono: Mono(second * 1_000_000),
+        run: Mono(second * 1_000_000),
+        wall: UnixMillis(BASE + days * 24 * HOUR + i64::try_from(second).unwrap() * 1_000),
+    };
+    ledger.age(ahead(0, 40), usize::MAX);
+    assert_eq!(totals(&ledger, BASE + 500, BASE + 500), Ok((1, 1)));
+    // Right again, and what comes now is not old.
+    ledger.age(ahead(5, 0), usize::MAX);
+    add(&mut ledger, BASE + 5_500, 1);
+    ledger.age(ahead(6, 0), usize::MAX);
+    assert_eq!(totals(&ledger, BASE + 5_500, BASE + 5_500), Ok((1, 1)));
+    // An exact time and a little later it is old after all.
+    ledger.age(ahead(26 * 3_600, 0), usize::MAX);
+    assert!(totals(&ledger, BASE + 500, BASE + 500).is_err());
 }

@@ -274,6 +274,12 @@ impl Metrics {
         self.gauge(page, ("p99_journal_disk_bytes", disk), |core| {
             &core.journal_disk_bytes
         });
+        let missing = "Cores whose next journal segment cannot be reserved; full disk?";
+        self.gauge(
+            page,
+            ("p99_journal_next_segment_missing", missing),
+            |core| &core.journal_next_missing,
+        );
         let help = "How long each sync of the journal took.";
         page.begin(Kind::Histogram, "p99_journal_sync_duration_seconds", help);
         let histograms: Vec<&Histogram> = self

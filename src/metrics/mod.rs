@@ -125,6 +125,8 @@ pub struct CoreMetrics {
     pub journal_lag: Gauge,
     /// Size of this core's journal on disk.
     pub journal_disk_bytes: Gauge,
+    /// 1 while this core's next segment cannot be reserved.
+    pub journal_next_missing: Gauge,
 
     /// Turns of the event loop: a core that does not turn is stuck. The watchdog reads it.
     pub turns: Counter,

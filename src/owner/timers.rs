@@ -32,7 +32,7 @@ impl Owner {
         self.due = due;
         self.pump(now);
         self.claims.expire(now.mono, limits::EXPIRED_PER_TICK_MAX);
-        self.ledger.age(now.wall, limits::AGED_PER_TICK_MAX);
+        self.ledger.age(now, limits::AGED_PER_TICK_MAX);
         self.next_tick(now)
     }
 

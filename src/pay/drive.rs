@@ -230,6 +230,10 @@ impl Room {
             metrics
                 .journal_lag
                 .set(writer.last().saturating_sub(writer.durable()));
+            metrics.journal_disk_bytes.set(writer.disk_bytes());
+            metrics
+                .journal_next_missing
+                .set(u64::from(writer.is_next_missing()));
         }
     }
 

@@ -218,12 +218,15 @@ impl Room {
         self.shared.metrics.render(self.now().mono, &breakers, out);
     }
 
-    /// Whether this core may take payments: its journal syncs in time.
+    /// Whether this core may take payments: its journal syncs in time and has room to go on.
     #[must_use]
     pub fn is_fit(&self) -> bool {
         let since = self.writer.as_ref().and_then(Writer::syncing_since);
         let now = self.now().mono;
-        !self.has_failed() && since.is_none_or(|since| now.since(since) < limits::SYNC_SLOW)
+        let is_short = self.writer.as_ref().is_some_and(Writer::is_short);
+        !self.has_failed()
+            && !is_short
+            && since.is_none_or(|since| now.since(since) < limits::SYNC_SLOW)
     }
 
     /// Whether the process must stop: the journal failed for good.

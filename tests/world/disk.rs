@@ -177,7 +177,7 @@ pub(crate) fn snapshot(state: &State, settings: &OwnerSettings) -> State {
 
 /// Ages a ledger as a start does; nothing here is old.
 pub(crate) fn age(state: &mut State, wall: UnixMillis) {
-    state.ledger.age(wall, usize::MAX);
+    state.ledger.age_by(wall, usize::MAX);
 }
 
 /// The longest time that a record may wait for the disk: the batch under way, then its own; and

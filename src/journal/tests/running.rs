@@ -1,6 +1,7 @@
 //! A journal that is written to: group commit, rotation, compaction, and disks that fail.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use super::super::frame::{Identity, Kind};
 use super::*;
@@ -110,6 +111,7 @@ fn fail(path: &str, sync: JournalSync) -> (JournalFault, u64) {
         first_bytes: 8192,
         segment_bytes: 8192,
         buffer_bytes_max: 4096,
+        disk: Arc::default(),
     };
     let failed: Rc<RefCell<Option<JournalFault>>> = Rc::default();
     let durable = block_on(async {
@@ -192,4 +194,69 @@ fn a_disk_too_full_for_the_next_segment_ends_the_journal_when_it_is_needed() {
         kept,
         "what was durable is there, no more"
     );
+}
+
+/// The disk is full when the next segment is prepared, and has room later.
+#[test]
+fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
+    for sync in [JournalSync::Os, JournalSync::Always] {
+        let scratch = Scratch::new();
+        let settings = JournalSettings {
+            sync,
+            segment_bytes: 4096,
+            ..scratch.settings(1)
+        };
+        // A name that is taken stands for a disk that is full: no file can be made either way.
+        let taken = scratch.0.join("00000002-000-000001.segment");
+        let blocked = || fs::create_dir(taken.join("in the way")).is_ok();
+        let mut started = start_while(&settings, || {
+            fs::create_dir(&taken).unwrap();
+            assert!(blocked());
+        });
+        let core = started.cores.remove(0);
+        let numbers: Vec<u32> = (0..200).collect();
+        block_on(async {
+            let (writer, task) = core.writer.open().unwrap();
+            monoio::spawn(task.run(
+                || Mono(0),
+                |progress| assert!(matches!(progress, Progress::Durable { .. }), "{progress:?}"),
+            ));
+            let wait_for = async |is: &dyn Fn() -> bool| {
+                while !is() {
+                    monoio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            wait_for(&|| writer.is_next_missing()).await;
+            assert!(!writer.is_short(), "there is room for now");
+            let mut numbers = numbers.iter();
+            while !writer.is_short() {
+                for record in story(*numbers.next().unwrap()) {
+                    let sequence = writer.append(&record);
+                    wait_for(&|| writer.durable() >= sequence).await;
+                }
+            }
+            fs::remove_dir_all(&taken).unwrap();
+            wait_for(&|| !writer.is_next_missing()).await;
+            assert!(!writer.is_short());
+            assert!(writer.disk_bytes() > 2 * 4096);
+            for number in numbers {
+                for record in story(*number) {
+                    let sequence = writer.append(&record);
+                    wait_for(&|| writer.durable() >= sequence).await;
+                }
+            }
+        });
+        drop(started);
+        let expected = Facts::of_records(&stories(0..200).concat());
+        assert_eq!(Facts::of_dir(&scratch.0).unwrap(), expected);
+    }
+}
+
+/// Starts, with the keeper's first look at the disk after `meanwhile`.
+fn start_while(settings: &JournalSettings, meanwhile: impl FnOnce()) -> Started {
+    // The first start makes the manifest, so that the second takes what is in the way for no
+    // journal of its own.
+    drop(start(settings, WALL).unwrap());
+    meanwhile();
+    start(settings, WALL).unwrap()
 }

@@ -1,0 +1,31 @@
+//! How one core's journal stands on the disk: the keeper writes it down, the core shows it. Atomics
+//! only, relaxed: nothing is decided by the order in which they are seen.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// See the header of this file.
+#[derive(Debug, Default)]
+pub(crate) struct CoreDisk {
+    bytes: AtomicU64,
+    is_next_missing: AtomicBool,
+}
+
+impl CoreDisk {
+    /// What snapshot and segments take, reserved room included.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_bytes(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether the segment behind the one in use could not be reserved when it was last tried.
+    pub(crate) fn is_next_missing(&self) -> bool {
+        self.is_next_missing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_is_missing(&self, is_missing: bool) {
+        self.is_next_missing.store(is_missing, Ordering::Relaxed);
+    }
+}

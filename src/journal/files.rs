@@ -1,0 +1,66 @@
+//! How the journal opens its files: for its owner alone whatever the umask says, never through a
+//! link that was put in place of one, and not inherited by any child. Nothing else in this room
+//! opens a file.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// What owner, group and others may do with a file.
+pub(crate) const FILE_MODE: u32 = 0o600;
+/// The same for the directory.
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    // Close-on-exec is what the library sets by itself.
+    options.custom_flags(libc::O_NOFOLLOW).mode(FILE_MODE);
+    options
+}
+
+/// An existing file, to read it.
+pub(crate) fn read(path: &Path) -> io::Result<File> {
+    options().read(true).open(path)
+}
+
+/// An existing file, to write into it.
+pub(crate) fn append(path: &Path) -> io::Result<File> {
+    options().write(true).open(path)
+}
+
+/// The same with more flags of open(2).
+pub(crate) fn append_with(path: &Path, flags: libc::c_int) -> io::Result<File> {
+    options()
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | flags)
+        .open(path)
+}
+
+/// A file that must not be there yet.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    options().read(true).write(true).create_new(true).open(path)
+}
+
+/// An empty file, whatever was there.
+pub(crate) fn create_empty(path: &Path) -> io::Result<File> {
+    options().write(true).create(true).truncate(true).open(path)
+}
+
+/// A file that is made when it is not there, and kept as it is otherwise.
+pub(crate) fn create_or_keep(path: &Path) -> io::Result<File> {
+    options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+}
+
+/// The directory itself. Its last name may be a link, as operators use them.
+pub(crate) fn directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY)
+        .open(path)
+}
