@@ -19,11 +19,15 @@ use std::path::{Path, PathBuf};
 use ahash::RandomState;
 
 use super::fault::{Damage, JournalFault};
+use super::files;
 use super::frame::{Identity, Kind};
+use super::guard;
 use crate::limits;
 use crate::payment::CoreId;
 
 const MANIFEST: &str = "MANIFEST";
+/// Octets of a manifest that are read: a thousand cores and many journals taken over.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// Cores of a journal: file names have three digits for them.
 const CORES_MAX: u16 = 1_000;
 /// Epochs and segments of an epoch; a million starts a day take six years to get there.
@@ -143,21 +147,10 @@ pub(crate) struct CoreFiles {
 impl Directory {
     /// Takes the directory for this process, creating it when it is not there.
     pub(crate) fn lock(path: &Path) -> Result<Self, JournalFault> {
-        let io = |error| JournalFault::io(path, error);
-        if !path.is_dir() {
-            fs::create_dir_all(path).map_err(io)?;
-            if let Some(parent) = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-            {
-                sync(parent)?;
-            }
-        }
+        guard::make(path)?;
         let lock_path = path.join("LOCK");
         let io = |error| JournalFault::io(&lock_path, error);
-        let mut options = File::options();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let mut lock = options.open(&lock_path).map_err(io)?;
+        let mut lock = files::create_or_keep(&lock_path).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -173,10 +166,17 @@ impl Directory {
         }
         lock.set_len(0).map_err(io)?;
         writeln!(lock, "{}", std::process::id()).map_err(io)?;
-        Ok(Self {
+        let dir = Self {
             path: path.to_owned(),
             _lock: Some(lock),
-        })
+        };
+        let names = dir
+            .identities()?
+            .into_iter()
+            .map(|identity| identity.name());
+        let others = ["LOCK", MANIFEST].map(str::to_owned);
+        guard::close_files(path, names.chain(others))?;
+        Ok(dir)
     }
 
     /// Looks at a directory that may be in use. Files may vanish while they are read.
@@ -199,7 +199,7 @@ impl Directory {
     /// manifest are refused: it was lost, and starting anew would forget what they hold.
     pub(crate) fn manifest(&self) -> Result<Option<Manifest>, JournalFault> {
         let path = self.manifest_path();
-        match fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => Manifest::read(&text)
                 .map(Some)
                 .ok_or(JournalFault::Damaged {
@@ -234,7 +234,7 @@ impl Directory {
         self.sync()?;
         let fresh = self.path.join("MANIFEST.new");
         let io = |error| JournalFault::io(&fresh, error);
-        let mut file = File::create(&fresh).map_err(io)?;
+        let mut file = files::create_empty(&fresh).map_err(io)?;
         file.write_all(manifest.write().as_bytes()).map_err(io)?;
         file.sync_all().map_err(io)?;
         fs::rename(&fresh, self.manifest_path()).map_err(io)?;
@@ -294,7 +294,7 @@ impl Directory {
     }
 
     pub(crate) fn sync(&self) -> Result<(), JournalFault> {
-        sync(&self.path)
+        files::sync_directory(&self.path)
     }
 
     fn identities(&self) -> Result<Vec<Identity>, JournalFault> {
@@ -311,7 +311,10 @@ impl Directory {
     }
 }
 
-fn sync(path: &Path) -> Result<(), JournalFault> {
-    let synced = File::open(path).and_then(|dir| dir.sync_all());
-    synced.map_err(|error| JournalFault::io(path, error))
+/// A small text file. What is longer than any that is written reads as damaged.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = files::read(path)?;
+    file.take(TEXT_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }

@@ -25,6 +25,17 @@ pub enum JournalFault {
         /// The process that wrote itself into the lock file, as far as it is readable.
         holder: Option<u32>,
     },
+    /// A directory or file that strangers could have written to, or that is not ours.
+    Unsafe {
+        /// Which.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+        /// What is wrong and what to do.
+        why: &'static str,
+    },
     /// A file does not hold what was written to it.
     Damaged {
         /// Which file.
@@ -107,6 +118,16 @@ impl fmt::Display for JournalFault {
                     None => Ok(()),
                 }
             }
+            Self::Unsafe {
+                path,
+                owner,
+                mode,
+                why,
+            } => write!(
+                f,
+                "the journal does not trust {} (owner {owner}, mode {mode:04o}): {why}",
+                path.display()
+            ),
             Self::Damaged { path, offset, what } => {
                 write!(
                     f,
@@ -142,6 +163,7 @@ impl std::error::Error for JournalFault {
         match self {
             Self::Io { error, .. } => Some(error),
             Self::Locked { .. }
+            | Self::Unsafe { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }
             | Self::Overrun

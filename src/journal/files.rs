@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::fault::JournalFault;
+
 /// What owner, group and others may do with a file.
 pub(crate) const FILE_MODE: u32 = 0o600;
 /// The same for the directory.
@@ -63,4 +65,10 @@ pub(crate) fn directory(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_DIRECTORY)
         .open(path)
+}
+
+/// Makes names in the directory durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), JournalFault> {
+    let synced = directory(path).and_then(|dir| dir.sync_all());
+    synced.map_err(|error| JournalFault::io(path, error))
 }

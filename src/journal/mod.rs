@@ -18,6 +18,7 @@ mod disk;
 mod fault;
 mod files;
 mod frame;
+mod guard;
 mod handover;
 mod keeper;
 mod line;

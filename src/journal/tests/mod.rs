@@ -2,6 +2,7 @@
 
 mod cores;
 mod damage;
+mod guard;
 mod handover;
 mod operators;
 mod running;
