@@ -9,11 +9,30 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Subcommand;
 use p99::clock::UnixMillis;
 use p99::config::JournalSync;
 use p99::journal::operator::{self, Resolution, VerifyReport};
-use p99::journal::{self, JournalFault, JournalSettings};
+use p99::journal::{self, Authorities, JournalFault, JournalSettings};
 use p99::payment::{CoreCount, CorrelationId, PerProcessor, Processor, Totals};
+
+/// What `p99 journal` is asked for.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum JournalTask {
+    /// Reads every record and says what they come to, or what is wrong.
+    Verify,
+    /// Prints every record, one line of JSON each.
+    Dump,
+    /// Adds ledger and settled ids of an instance that was stopped for good. Both instances must be
+    /// stopped; the other journal can never be started again.
+    Absorb {
+        /// The JOURNAL_DIR of that instance.
+        from: PathBuf,
+    },
+    /// Says that UPSTREAM_A_URL and UPSTREAM_B_URL, as they are set now, are the processors that
+    /// the journal is about, under other names. The instance must be stopped.
+    AcceptUpstreams,
+}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -165,6 +184,31 @@ pub(crate) fn absorb(
     let mut text = format!("{word} {} settled ids, and\n", held.settled).into_bytes();
     write_totals(&held.totals, &mut text);
     out.write_all(&text)?;
+    Ok(out.flush()?)
+}
+
+/// `p99 journal accept-upstreams`: takes the operator's word about where the processors are, and
+/// says what is open where.
+pub(crate) fn accept_upstreams(
+    dir: &Path,
+    now: &Authorities,
+    out: &mut impl Write,
+) -> Result<(), InspectionFault> {
+    demand_journal(dir)?;
+    let accepted = operator::accept_upstreams(&forget_nothing(dir), now)?;
+    for processor in Processor::ALL {
+        let (name, is) = (processor.name(), now.get(processor));
+        let was = accepted.was.as_ref().map(|was| was.get(processor).as_str());
+        let (was, open) = (was.unwrap_or("unknown"), accepted.open.get(processor));
+        writeln!(
+            out,
+            "{name}: was {was}, is {is}; payments open there: {open}"
+        )?;
+    }
+    writeln!(
+        out,
+        "accepted: what is open is asked about and sent again at these addresses"
+    )?;
     Ok(out.flush()?)
 }
 

@@ -14,7 +14,7 @@ mod inspection;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -27,7 +27,7 @@ use p99::pay::Setup;
 use p99::probe::{self, Target};
 use p99::sim::{Fee, Simulator, SimulatorOptions};
 
-use crate::inspection::InspectionFault;
+use crate::inspection::{InspectionFault, JournalTask};
 
 // Small buffers come and go on every core; this allocator keeps them apart by thread.
 #[global_allocator]
@@ -106,20 +106,6 @@ enum HandVerdict {
     Refused,
 }
 
-#[derive(Clone, Debug, Subcommand)]
-enum JournalTask {
-    /// Reads every record and says what they come to, or what is wrong.
-    Verify,
-    /// Prints every record, one line of JSON each.
-    Dump,
-    /// Adds ledger and settled ids of an instance that was stopped for good. Both instances must be
-    /// stopped; the other journal can never be started again.
-    Absorb {
-        /// The JOURNAL_DIR of that instance.
-        from: PathBuf,
-    },
-}
-
 fn main() -> ExitCode {
     let command = Arguments::command().after_help(config::help());
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
@@ -161,6 +147,9 @@ fn main() -> ExitCode {
         Some(Command::Journal {
             task: JournalTask::Absorb { from },
         }) => inspect(|dir| inspection::absorb(dir, &from, wall(), &mut io::stdout().lock())),
+        Some(Command::Journal {
+            task: JournalTask::AcceptUpstreams,
+        }) => accept_upstreams(),
     };
     logging::flush();
     ExitCode::from(code)
@@ -279,6 +268,15 @@ fn resolve(id: &str, verdict: HandVerdict) -> u8 {
     inspect(|dir| inspection::resolve(dir, id, resolution, wall(), &mut io::stdout().lock()))
 }
 
+/// `p99 journal accept-upstreams`
+fn accept_upstreams() -> u8 {
+    let Ok(config) = settings(environment) else {
+        return BAD_SETTINGS;
+    };
+    let now = p99::pay::authorities(&config);
+    inspect(|dir| inspection::accept_upstreams(dir, &now, &mut io::stdout().lock()))
+}
+
 /// Does `what` with JOURNAL_DIR.
 fn inspect(what: impl FnOnce(&Path) -> Result<(), InspectionFault>) -> u8 {
     let dir = match config::journal_dir_from_lookup(environment) {
@@ -376,6 +374,7 @@ mod tests {
             "p99 journal verify",
             "p99 journal dump",
             "p99 journal absorb /var/lib/p99/retired",
+            "p99 journal accept-upstreams",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -132,3 +132,23 @@ pub(crate) fn write_payment(payment: &Payment, out: &mut Vec<u8>) {
     out.push(u8::try_from(text.len()).unwrap_or(0));
     out.extend_from_slice(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A claim packs it into 56 bits, and asserts that it fits.
+    #[test]
+    fn an_amount_that_no_payment_can_have_is_not_read() {
+        for (cents, is_read) in [
+            (limits::AMOUNT_CENTS_MAX, true),
+            (limits::AMOUNT_CENTS_MAX + 1, false),
+            (1 << 56, false),
+            (u64::MAX, false),
+        ] {
+            let mut bytes = Vec::new();
+            write_number(cents, &mut bytes);
+            assert_eq!(Reader::new(&bytes).amount().is_some(), is_read, "{cents}");
+        }
+    }
+}

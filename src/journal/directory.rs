@@ -26,8 +26,6 @@ use crate::limits;
 use crate::payment::CoreId;
 
 const MANIFEST: &str = "MANIFEST";
-/// Octets of a manifest that are read: a thousand cores and many journals taken over.
-const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// Cores of a journal: file names have three digits for them.
 const CORES_MAX: u16 = 1_000;
 /// Epochs and segments of an epoch; a million starts a day take six years to get there.
@@ -174,7 +172,7 @@ impl Directory {
             .identities()?
             .into_iter()
             .map(|identity| identity.name());
-        let others = ["LOCK", MANIFEST].map(str::to_owned);
+        let others = ["LOCK", MANIFEST, "PROCESSORS"].map(str::to_owned);
         guard::close_files(path, names.chain(others))?;
         Ok(dir)
     }
@@ -191,6 +189,10 @@ impl Directory {
         self.path.join(identity.name())
     }
 
+    pub(crate) fn path_to(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     pub(crate) fn manifest_path(&self) -> PathBuf {
         self.path.join(MANIFEST)
     }
@@ -199,7 +201,7 @@ impl Directory {
     /// manifest are refused: it was lost, and starting anew would forget what they hold.
     pub(crate) fn manifest(&self) -> Result<Option<Manifest>, JournalFault> {
         let path = self.manifest_path();
-        match read_text(&path) {
+        match files::read_text(&path) {
             Ok(text) => Manifest::read(&text)
                 .map(Some)
                 .ok_or(JournalFault::Damaged {
@@ -309,12 +311,4 @@ impl Directory {
         }
         Ok(found)
     }
-}
-
-/// A small text file. What is longer than any that is written reads as damaged.
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let file = files::read(path)?;
-    file.take(TEXT_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
 }

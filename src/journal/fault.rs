@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::payment::UpstreamId;
+use crate::payment::{Processor, UpstreamId};
 
 /// A fault of the journal, with the file it lies in.
 #[derive(Debug)]
@@ -35,6 +35,13 @@ pub enum JournalFault {
         mode: u32,
         /// What is wrong and what to do.
         why: &'static str,
+    },
+    /// Open Intents are about processors that are elsewhere now.
+    ProcessorsMoved {
+        /// Which directory.
+        dir: PathBuf,
+        /// Every processor that is not where it was.
+        moves: Vec<Move>,
     },
     /// A file does not hold what was written to it.
     Damaged {
@@ -75,6 +82,19 @@ pub enum JournalFault {
     ThreadDied,
 }
 
+/// A processor that is not where it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Which.
+    pub processor: Processor,
+    /// `host:port` then.
+    pub was: String,
+    /// `host:port` now.
+    pub is: String,
+    /// Payments that may have been charged there.
+    pub open: u64,
+}
+
 /// In what way a file is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
@@ -92,6 +112,8 @@ pub enum Damage {
     BehindFooter,
     /// The manifest is not what was written.
     Manifest,
+    /// The list of processors is not what was written.
+    Processors,
 }
 
 impl JournalFault {
@@ -128,6 +150,7 @@ impl fmt::Display for JournalFault {
                 "the journal does not trust {} (owner {owner}, mode {mode:04o}): {why}",
                 path.display()
             ),
+            Self::ProcessorsMoved { dir, moves } => write_moves(dir, moves, f),
             Self::Damaged { path, offset, what } => {
                 write!(
                     f,
@@ -158,12 +181,38 @@ impl fmt::Display for JournalFault {
     }
 }
 
+fn write_moves(dir: &Path, moves: &[Move], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "the journal {} is about other processors: ",
+        dir.display()
+    )?;
+    for Move {
+        processor,
+        was,
+        is,
+        open,
+    } in moves
+    {
+        let name = processor.name();
+        write!(
+            f,
+            "{name} was {was} and is {is} now, {open} payments are open there; "
+        )?;
+    }
+    f.write_str(
+        "set UPSTREAM_A_URL and UPSTREAM_B_URL as they were, or, if the same processor has another \
+         name now, run `p99 journal accept-upstreams` once with the new settings",
+    )
+}
+
 impl std::error::Error for JournalFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { error, .. } => Some(error),
             Self::Locked { .. }
             | Self::Unsafe { .. }
+            | Self::ProcessorsMoved { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }
             | Self::Overrun
@@ -186,6 +235,9 @@ impl fmt::Display for Damage {
             Self::NoFooter => "the snapshot is broken or ends early",
             Self::BehindFooter => "something follows the end of the snapshot",
             Self::Manifest => "the manifest is broken",
+            Self::Processors => {
+                "the list of processors is broken; `p99 journal accept-upstreams` writes it anew"
+            }
         })
     }
 }

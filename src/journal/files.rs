@@ -3,12 +3,14 @@
 //! opens a file.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::fault::JournalFault;
 
+/// Bytes of a text file that are read: a thousand cores and many journals taken over.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// What owner, group and others may do with a file.
 pub(crate) const FILE_MODE: u32 = 0o600;
 /// The same for the directory.
@@ -71,4 +73,12 @@ pub(crate) fn directory(path: &Path) -> io::Result<File> {
 pub(crate) fn sync_directory(path: &Path) -> Result<(), JournalFault> {
     let synced = directory(path).and_then(|dir| dir.sync_all());
     synced.map_err(|error| JournalFault::io(path, error))
+}
+
+/// A small text file. What is longer than any that is written reads as damaged.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = read(path)?;
+    file.take(TEXT_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }

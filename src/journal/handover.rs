@@ -11,8 +11,9 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::directory::{Directory, Manifest};
+use super::distribution;
 use super::fault::{Damage, JournalFault};
-use super::replay::{self, State};
+use super::replay::State;
 use super::settings::JournalSettings;
 use super::start::{StartReport, read_all, renew};
 use crate::clock::UnixMillis;
@@ -93,12 +94,13 @@ pub fn absorb(
     let cores = CoreCount(u16::try_from(manifest.firsts.len()).unwrap_or(u16::MAX));
     let empty = || State::new(settings.claims_max, settings.ledger_exact);
     let all = kept.into_iter().chain(found).collect();
-    let mut states = replay::distribute(all, cores, empty).map_err(|_| JournalFault::Damaged {
-        path: from.to_owned(),
-        offset: 0,
-        what: Damage::Content,
-    })?;
-    let date = replay::date_of(&states, wall);
+    let mut states =
+        distribution::distribute(all, cores, empty).map_err(|_| JournalFault::Damaged {
+            path: from.to_owned(),
+            offset: 0,
+            what: Damage::Content,
+        })?;
+    let date = distribution::date_of(&states, wall);
     for state in &mut states {
         state.ledger.age_by(date, usize::MAX);
     }

@@ -15,11 +15,12 @@ use super::fault::JournalFault;
 use super::frame::{self, Identity, Place};
 use super::line;
 use super::load::{self, Sink, Tear};
+use super::processors::{self, Authorities};
 use super::record::{Fate, Record, Verdict};
 use super::replay::{Pending, State};
 use super::settings::JournalSettings;
 use super::snapshot::Line;
-use super::start::start;
+use super::start::{StartReport, read_all, start};
 use crate::clock::UnixMillis;
 use crate::payment::{CoreCount, PerProcessor, Processor, Totals, UpstreamId};
 
@@ -206,6 +207,36 @@ fn verdict(pending: &Pending, resolution: Resolution) -> Option<Verdict> {
             })
         }
     }
+}
+
+/// What the journal said before an operator's word about the processors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where they were; `None` when that is not known.
+    pub was: Option<Authorities>,
+    /// Payments that may have been charged there.
+    pub open: PerProcessor<u64>,
+}
+
+/// Takes the operator's word that the processors at `now` are those that the journal of a stopped
+/// instance is about.
+///
+/// # Errors
+/// An instance holds the directory; it holds no journal or a damaged one.
+pub fn accept_upstreams(
+    settings: &JournalSettings,
+    now: &Authorities,
+) -> Result<Accepted, JournalFault> {
+    let dir = Directory::lock(&settings.dir)?;
+    let manifest = dir.manifest()?.ok_or_else(|| JournalFault::Missing {
+        path: dir.manifest_path(),
+    })?;
+    let states = read_all(&dir, &manifest, settings, &mut StartReport::default())?;
+    // One that is broken says nothing; it is written anew.
+    let was = processors::read(&dir).unwrap_or_default();
+    let open = processors::open(&states);
+    processors::write(&dir, now)?;
+    Ok(Accepted { was, open })
 }
 
 /// Runs `what` on a directory that may be in use. When a file vanished because the manifest was

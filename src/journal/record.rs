@@ -339,26 +339,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_amount_that_no_payment_can_have_is_no_record() {
-        let id = UpstreamId(7);
-        let verdict = |cents| Verdict::Applied {
-            processor: Processor::Default,
-            amount: Cents(cents),
-            requested_at: UnixMillis(0),
-        };
-        for (cents, is_read) in [
-            (limits::AMOUNT_CENTS_MAX, true),
-            (limits::AMOUNT_CENTS_MAX + 1, false),
-            (u64::MAX, false),
-        ] {
-            let mut bytes = Vec::new();
-            let verdict = verdict(cents);
-            Record::Verdict { id, verdict }.encode(&mut bytes);
-            assert_eq!(Record::decode(&bytes).is_some(), is_read, "{cents}");
-        }
-    }
-
-    #[test]
     fn the_usual_payment_costs_its_stated_size() {
         let id = UpstreamId(0x4a79_01b8_7d26_4d9d_aa19_4dc1_c7cf_60b3);
         let correlation_id = CorrelationId::try_new(&id.to_string()).unwrap();

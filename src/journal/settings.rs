@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::processors::Authorities;
 use crate::config::JournalSync;
 use crate::limits;
 use crate::payment::CoreCount;
@@ -21,6 +22,8 @@ pub struct JournalSettings {
     pub claims_max: usize,
     /// `LEDGER_EXACT_HOURS`.
     pub ledger_exact: Duration,
+    /// Where the processors are; `None` for those who send nothing.
+    pub processors: Option<Authorities>,
     /// Size of a segment; [`limits::JOURNAL_SEGMENT_BYTES`] but in tests.
     pub segment_bytes: u64,
     /// See [`limits::JOURNAL_COMPACT_BYTES_MIN`]; smaller in tests.
@@ -37,6 +40,7 @@ impl JournalSettings {
             cores,
             claims_max: 500_000,
             ledger_exact: Duration::from_secs(24 * 3600),
+            processors: None,
             segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
             compact_bytes_min: limits::JOURNAL_COMPACT_BYTES_MIN,
         }

@@ -6,11 +6,13 @@
 //! `cores` calls it once, before any core runs.
 
 use super::directory::{CoreFiles, Directory, Manifest};
+use super::distribution;
 use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
 use super::load::{self, Tear};
-use super::replay::{self, Oddity, Pending, State};
+use super::processors;
+use super::replay::{Oddity, Pending, State};
 use super::segment::{self, Fill};
 use super::settings::JournalSettings;
 use super::snapshot::SnapshotWriter;
@@ -84,7 +86,7 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
         None => Vec::new(),
     };
     let empty = || State::new(settings.claims_max, settings.ledger_exact);
-    let mut states = replay::distribute(olds, settings.cores, empty).map_err(|_| {
+    let mut states = distribution::distribute(olds, settings.cores, empty).map_err(|_| {
         // Its own chunks: only a fault of the ledger can come here.
         JournalFault::Damaged {
             path: settings.dir.clone(),
@@ -92,10 +94,13 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
             what: Damage::Content,
         }
     })?;
-    let date = replay::date_of(&states, wall);
+    let date = distribution::date_of(&states, wall);
     for state in &mut states {
         state.ledger.age_by(date, usize::MAX);
         report.ended += state.end_unkept();
+    }
+    if let Some(now) = &settings.processors {
+        processors::check(&dir, &states, now)?;
     }
     let (manifest, snapshot_bytes) = renew(&dir, old, &states)?;
     let epoch = manifest.epoch;

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-pub use self::seat::{Seat, Setup, prepare};
+pub use self::seat::{Seat, Setup, authorities, prepare};
 
 use self::bell::Bell;
 use self::messages::{Letter, Question, Reply};

@@ -25,7 +25,7 @@ use crate::ledger::Ledger;
 use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
-use crate::payment::CoreId;
+use crate::payment::{CoreId, PerProcessor, Processor};
 use crate::upstream::{self, Names, Resolver, Upstream};
 
 /// What an instance is built from.
@@ -134,6 +134,12 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
         .collect())
 }
 
+/// Where the processors are, as the journal remembers them.
+#[must_use]
+pub fn authorities(config: &Config) -> journal::Authorities {
+    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).authority()))
+}
+
 type Pasts = Vec<Option<journal::Restored>>;
 
 /// Replays the journal, if there is one: what each core starts from.
@@ -147,6 +153,7 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Beginning), Str
     let mut settings = JournalSettings::new(journal.dir.clone(), journal.sync, config.cores);
     settings.claims_max = owner.claims_max;
     settings.ledger_exact = config.ledger_exact;
+    settings.processors = Some(authorities(config));
     let wall = Clock::new(setup.start).now().wall;
     let started = journal::start(&settings, wall).map_err(|fault| fault.to_string())?;
     let report = &started.report;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use p99::claims::Claims;
-use p99::journal::replay::{self, State};
+use p99::journal::distribute;
+use p99::journal::replay::State;
 use p99::owner::{Owner, Processors, Restored};
 use p99::payment::{CoreCount, PerProcessor, Processor, Status, Totals};
 
@@ -57,7 +58,7 @@ impl World {
         self.plan.cores_after_restart = self.luck.pick(&[1, 2, 3, 4]);
         let remains = std::mem::take(&mut self.remains);
         let before = sum(&remains);
-        let states = replay::distribute(remains, count, || disk::blank(&settings)).unwrap();
+        let states = distribute(remains, count, || disk::blank(&settings)).unwrap();
         assert_eq!(
             sum(&states),
             before,

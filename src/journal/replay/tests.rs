@@ -332,7 +332,7 @@ fn a_payment_in_another_cores_file_reaches_its_owner() {
     let mut olds = vec![empty(), empty()];
     let owner = UpstreamId(1).owner(cores).index();
     olds[1 - owner].apply(&intent(A, 1));
-    let states = distribute(olds, cores, empty).unwrap();
+    let states = crate::journal::distribute(olds, cores, empty).unwrap();
     assert_eq!(states[owner].pending().len(), 1);
     assert!(states[1 - owner].pending().is_empty());
 }

@@ -5,6 +5,7 @@ mod damage;
 mod guard;
 mod handover;
 mod operators;
+mod processors;
 mod running;
 
 use std::cell::RefCell;

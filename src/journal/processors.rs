@@ -1,0 +1,128 @@
+//! Which processors the journal's open Intents are about. Records name a role (`default`), and what
+//! may have been sent to one processor must never be sent again to another one that got its role:
+//! so the file `PROCESSORS` beside the manifest says where each role was, and a start that finds
+//! open Intents of a role that is elsewhere now is refused.
+//!
+//! ```text
+//! p99 processors 1
+//! default at proc-a:8080
+//! fallback at proc-b:8080
+//! checksum 1f2e3d4c
+//! ```
+//!
+//! It is written before any Intent of that start can be, and only when no Intent of a role that
+//! moved is open, so a crash between the two leaves nothing that belongs to another address. A
+//! version that does not know the file leaves it alone; a journal without one gets it.
+
+use std::fs;
+use std::io::{self, Write};
+
+use super::directory::Directory;
+use super::fault::{Damage, JournalFault, Move};
+use super::files;
+use super::replay::State;
+use crate::payment::{PerProcessor, Processor};
+
+const HEAD: &str = "p99 processors 1\n";
+
+/// `host:port` of each processor.
+pub type Authorities = PerProcessor<String>;
+
+fn write_text(authorities: &Authorities) -> String {
+    let mut text = HEAD.to_owned();
+    for processor in Processor::ALL {
+        let (name, authority) = (processor.name(), authorities.get(processor));
+        text.push_str(&format!("{name} at {authority}\n"));
+    }
+    let checksum = crc32fast::hash(text.as_bytes());
+    text.push_str(&format!("checksum {checksum:08x}\n"));
+    text
+}
+
+fn read_text(text: &str) -> Option<Authorities> {
+    let mut lines = text.strip_prefix(HEAD)?.lines();
+    let mut next = |processor: Processor| {
+        let line = lines.next()?.strip_prefix(processor.name())?;
+        line.strip_prefix(" at ").map(str::to_owned)
+    };
+    let authorities = PerProcessor([next(Processor::Default)?, next(Processor::Fallback)?]);
+    // One spelling only: whatever reads differently was not written by us.
+    (write_text(&authorities) == text).then_some(authorities)
+}
+
+/// What the journal says; `None` in one that no start with addresses has seen.
+pub(crate) fn read(dir: &Directory) -> Result<Option<Authorities>, JournalFault> {
+    let path = dir.path_to("PROCESSORS");
+    let damaged = || JournalFault::Damaged {
+        path: path.clone(),
+        offset: 0,
+        what: Damage::Processors,
+    };
+    match files::read_text(&path) {
+        Ok(text) => read_text(&text).map(Some).ok_or_else(damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(damaged()),
+        Err(error) => Err(JournalFault::io(&path, error)),
+    }
+}
+
+/// Replaces what the journal says, durably.
+pub(crate) fn write(dir: &Directory, authorities: &Authorities) -> Result<(), JournalFault> {
+    let fresh = dir.path_to("PROCESSORS.new");
+    let io = |error| JournalFault::io(&fresh, error);
+    let mut file = files::create_empty(&fresh).map_err(io)?;
+    file.write_all(write_text(authorities).as_bytes())
+        .map_err(io)?;
+    file.sync_all().map_err(io)?;
+    fs::rename(&fresh, dir.path_to("PROCESSORS")).map_err(io)?;
+    dir.sync()
+}
+
+/// How many payments have an open Intent at each processor.
+pub(crate) fn open(states: &[State]) -> PerProcessor<u64> {
+    let mut open = PerProcessor::default();
+    for pending in states.iter().flat_map(State::pending) {
+        if let Some(sent) = &pending.open {
+            *open.get_mut(sent.processor) += 1;
+        }
+    }
+    open
+}
+
+/// Demands that every role with an open Intent is where it was, and writes down where all are now.
+pub(crate) fn check(
+    dir: &Directory,
+    states: &[State],
+    now: &Authorities,
+) -> Result<(), JournalFault> {
+    let was = read(dir)?;
+    let open = open(states);
+    let moves: Vec<Move> = was.iter().flat_map(|was| moves(was, now, &open)).collect();
+    if moves.iter().any(|one| one.open > 0) {
+        return Err(JournalFault::ProcessorsMoved {
+            dir: dir.path_to(""),
+            moves,
+        });
+    }
+    for Move {
+        processor, was, is, ..
+    } in &moves
+    {
+        let name = processor.name();
+        log::warn!("processor {name} is at {is} now, it was at {was}; no payment is open there");
+    }
+    if was.as_ref() != Some(now) {
+        write(dir, now)?;
+    }
+    Ok(())
+}
+
+fn moves(was: &Authorities, now: &Authorities, open: &PerProcessor<u64>) -> Vec<Move> {
+    let all = Processor::ALL.into_iter().map(|processor| Move {
+        processor,
+        was: was.get(processor).clone(),
+        is: now.get(processor).clone(),
+        open: *open.get(processor),
+    });
+    all.filter(|one| one.was != one.is).collect()
+}
