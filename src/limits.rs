@@ -231,7 +231,7 @@ pub const JOURNAL_COMPACT_BYTES_MIN: u64 = 48 << 20;
 /// about 100,000 payments with three records of at most 135 octets (41 MB); beyond this the disk
 /// has stopped. One batch must fit a segment.
 pub const JOURNAL_BUFFER_BYTES_MAX: usize = 48 << 20;
-/// Longest frame of an owner's record: a header of 24 octets, a payload of at most 110 and a mark. A
+/// Longest frame of an owner's record: a header of 24 octets, a payload of 110 and a mark. A
 /// core that takes up payments from a journal may append one of these for each of them at once,
 /// beyond [`JOURNAL_BUFFER_BYTES_MAX`]: no setting of today bounds how many there are.
 pub const JOURNAL_RECORD_BYTES_MAX: usize = 135;

@@ -14,7 +14,7 @@ const OTHERS: u32 = 0o077;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Creates the directory, for its owner alone, when it is not there, and demands that it is ours and
+/// Creates the directory, for its owner alone, when it is not there. Demands that it is ours and
 /// that no stranger can write to it. One that others could read is closed to them.
 pub(super) fn make(path: &Path) -> Result<(), JournalFault> {
     let io = |error| JournalFault::io(path, error);
@@ -81,7 +81,7 @@ fn is_our_group(group: libc::gid_t) -> bool {
     own == group || groups.iter().take(count).any(|other| *other == group)
 }
 
-/// Takes from others what an earlier version let them read. A link in the place of a file is refused.
+/// Takes from others what an earlier version let them read. A link in place of a file is refused.
 pub(super) fn close_files(
     dir: &Path,
     names: impl Iterator<Item = String>,
@@ -107,7 +107,7 @@ pub(super) fn close_files(
         }
         if found.uid() != us() {
             return Err(not_safe(
-                "it belongs to another user than p99 runs as: look at who put it there, or chown it",
+                "it belongs to another user than p99 runs as: see who put it there, or chown it",
             ));
         }
         if found.is_file() && found.mode() & OTHERS != 0 {

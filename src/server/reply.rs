@@ -174,7 +174,11 @@ impl Reply {
     pub(super) const fn to_probe(readiness: Readiness, is_fit: bool) -> Self {
         match readiness {
             Readiness::Ready if is_fit => Self::json(200, br#"{"status":"ready"}"#),
-            Readiness::Ready => Self::about(503, "the journal does not keep up", Charged::Unsaid),
+            Readiness::Ready => Self::about(
+                503,
+                "the journal does not keep up, or has no room for its next segment",
+                Charged::Unsaid,
+            ),
             Readiness::Starting => Self::about(503, "starting", Charged::Unsaid),
             Readiness::Draining => Self::about(503, "draining", Charged::Unsaid),
             Readiness::CoreStuck(_) => Self::about(503, "a core does not run", Charged::Unsaid),
