@@ -24,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod cores;
 pub mod credentials;
+pub mod descriptors;
 pub mod events;
 pub mod flow;
 pub mod http;

@@ -274,8 +274,40 @@ pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Most open client connections of a process, whatever the descriptor limit allows. At the 6 KiB
 /// that an idle one costs, 65,536 of them are 384 MiB.
 pub const CONNECTIONS_MAX: usize = 65_536;
-/// Descriptors that connections leave for rings, listeners, pools, journal and log.
-pub const DESCRIPTORS_RESERVED: usize = 1_024;
+/// Descriptors that the process holds from its start, beside those of cores and journal: the
+/// standard streams, the log's pipe, signals, the resolver.
+pub const DESCRIPTORS_OWN: usize = 8;
+/// Descriptors that no connection may have, beside those of cores and journal: a name lookup has
+/// three files and sockets open, the metrics read two files of procfs, one is spare.
+pub const DESCRIPTORS_RESERVED: usize = 6;
+/// The descriptor limit where the kernel does not tell it: the usual soft one.
+pub const DESCRIPTORS_ASSUMED: usize = 1_024;
+/// Most connections that wait on one of the kept places: a probe asks each few seconds and takes
+/// a millisecond, so sixteen serve thousands. Administrators and peers get as many.
+pub const PROBE_PLACES_MAX: usize = 16;
+/// Longest that a connection on such a place may take to send its request.
+pub const PROBE_PLACE_TIME_MAX: Duration = Duration::from_secs(1);
+/// Words that count the connections of client addresses: 128 KiB. With more addresses than that at
+/// once some are not counted.
+pub const CONNECTION_ADDRESSES: usize = 16_384;
+/// Connections that one look chooses for closing, idle longest first: a look takes 0.1 ms at
+/// 65,536 connections, so under a flood each closing costs 2 us.
+pub const EVICTED_AT_ONCE_MAX: usize = 64;
+/// After a look that found none idle the next one waits this long.
+pub const EVICTION_LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// A connection that sent nothing for this long goes before one that was served and is idle: two
+/// round trips around the world.
+pub const FIRST_BYTE_PATIENCE: Duration = Duration::from_millis(500);
+/// Refused and cut connections are logged once in this time, with their number.
+pub const REFUSALS_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Send buffer of a client's TCP connection; the kernel doubles it for its own bookkeeping. Fixed,
+/// it does not grow to the 4 MiB that the kernel allows by default for a client that reads
+/// nothing: 1,000 such clients hold 64 MiB and not 4 GiB. Any answer but a metrics page fits in a
+/// hundredth of it, and [`OUTPUT_BYTES_PIPELINED`] in half.
+pub const SEND_BUFFER_BYTES: usize = 32 * 1024;
+/// The kernel cuts a connection whose client has taken nothing of what was sent for this long,
+/// also one that p99 has closed already.
+pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often a core looks for late connections, changes of phase, and says that it runs. Client
 /// deadlines are whole seconds, so a quarter of one is precise enough, and 65,536 connections are
 /// swept in about 0.1 ms.

@@ -153,7 +153,8 @@ impl RateLimit {
 }
 
 /// Whose budget a request of `client` uses.
-fn budget_of(client: Client) -> u64 {
+#[must_use]
+pub fn budget_of(client: Client) -> u64 {
     let Client::At(address) = client else {
         // The prefix of multicast addresses (ff00::/8), from which nothing is sent.
         return u64::MAX;

@@ -86,6 +86,9 @@ pub struct Config {
     pub upstream_concurrency: usize,
     /// `POOL_MAX_IDLE`: idle connections kept per core and processor.
     pub pool_idle_max: usize,
+    /// Connections on which a late answer is awaited, over all cores; no setting, but clipped to
+    /// what the descriptors allow.
+    pub late_reads_max: usize,
     /// `POOL_IDLE_SECS`: how long an idle connection is kept.
     pub pool_idle_timeout: Duration,
     /// `JOURNAL_DIR`, `JOURNAL_SYNC`; `None` when off.
@@ -96,6 +99,8 @@ pub struct Config {
     pub rate_limit: Option<RateLimitConfig>,
     /// `TRUSTED_PROXIES`: whose X-Forwarded-For counts.
     pub trusted_proxies: Vec<AddressRange>,
+    /// `CONNECTIONS_PER_ADDRESS`: open connections of one client address.
+    pub connections_per_address: usize,
     /// `HEADER_TIMEOUT_MS`: longest that one request may take to arrive.
     pub header_timeout: Duration,
     /// `IDLE_TIMEOUT_SECS`: how long an idle client connection stays open.

@@ -48,6 +48,7 @@ impl Config {
             queue_capacity: reader.count("QUEUE_CAPACITY"),
             upstream_concurrency,
             pool_idle_max: read_pool_idle_max(reader, upstream_concurrency, cores),
+            late_reads_max: limits::LATE_READS_MAX,
             pool_idle_timeout: reader.seconds("POOL_IDLE_SECS"),
             journal: read_journal(reader),
             peers: reader.read("PEERS", |text| list_or("none", text, peer_item)),
@@ -55,6 +56,7 @@ impl Config {
             trusted_proxies: reader.read("TRUSTED_PROXIES", |text| {
                 list_or("none", text, AddressRange::parse)
             }),
+            connections_per_address: reader.count("CONNECTIONS_PER_ADDRESS"),
             header_timeout: reader.millis("HEADER_TIMEOUT_MS"),
             idle_timeout: reader.seconds("IDLE_TIMEOUT_SECS"),
             body_bytes_max: reader.count("MAX_BODY_BYTES"),

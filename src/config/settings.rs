@@ -275,6 +275,9 @@ pub const SETTINGS: &[Setting] = &[
         "a list of addresses and ranges such as 10.0.0.0/8, each once, or none",
     )
     .help("whose X-Forwarded-For counts"),
+    Setting::whole("CONNECTIONS_PER_ADDRESS", "connections", "32768")
+        .from(1, 32_768)
+        .help("of one client; never more than half of all places; TRUSTED_PROXIES have no cap"),
     Setting::whole("HEADER_TIMEOUT_MS", MS, "5000")
         .from(1, 600_000)
         .help("longest that one request may take to arrive, then 408"),

@@ -30,6 +30,7 @@ use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
 use crate::server::lifecycle::{Lifecycle, Phase, Readiness};
 use crate::server::listen::{self, Door, ListenFault};
+use crate::server::places::Places;
 use crate::server::{Common, CoreEnd};
 
 use threads::start_threads;
@@ -153,13 +154,14 @@ impl Running {
             .map(|address| (Door::Admin, address.clone()));
         let wanted: Vec<_> = public.chain(admin).collect();
         let bound = listen::bind(&wanted, seats.len()).map_err(StartFault::Listen)?;
-        let lifecycle = Arc::new(Lifecycle::new(seats.len(), connections_max()));
+        let lifecycle = Arc::new(Lifecycle::new(seats.len()));
         let rate_limit = config.rate_limit.as_ref().map(|limit| {
             let limit = RateLimit::new(limit.per_second, limit.burst);
             Arc::new(limit)
         });
         let common = Common {
             lifecycle: Arc::clone(&lifecycle),
+            places: Arc::new(Places::new(setup.places)),
             rate_limit,
         };
         let addresses = bound.addresses.clone();
@@ -326,44 +328,13 @@ impl Watchdog {
     }
 }
 
-/// How many connections the descriptor limit allows, after raising it as far as one may.
-fn connections_max() -> usize {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is a valid rlimit that outlives both calls.
-    let descriptors = unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            let wanted = libc::rlimit {
-                rlim_cur: limit.rlim_max,
-                rlim_max: limit.rlim_max,
-            };
-            let is_raised = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) == 0;
-            if is_raised {
-                limit.rlim_max
-            } else {
-                limit.rlim_cur
-            }
-        } else {
-            libc::rlim_t::try_from(limits::DESCRIPTORS_RESERVED).unwrap_or(0)
-        }
-    };
-    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    // A tiny limit is shared in half, so that the server can serve at all.
-    let left = descriptors
-        .saturating_sub(limits::DESCRIPTORS_RESERVED)
-        .max(descriptors / 2);
-    left.clamp(1, limits::CONNECTIONS_MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_core_is_given_up_after_too_many_looks_without_a_beat() {
-        let lifecycle = Lifecycle::new(2, 1);
+        let lifecycle = Lifecycle::new(2);
         let mut watch = Watchdog::new(&lifecycle);
         let (well, stuck) = (CoreId(0), CoreId(1));
         lifecycle.beat(stuck, Mono(1));
@@ -382,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_core_whose_thread_has_ended_is_no_stuck_core() {
-        let lifecycle = Lifecycle::new(1, 1);
+        let lifecycle = Lifecycle::new(1);
         let mut watch = Watchdog::new(&lifecycle);
         lifecycle.end(CoreId(0));
         for _ in 0..=limits::CORE_LOOKS_MAX {
@@ -394,10 +365,5 @@ mod tests {
     fn each_end_has_a_status_of_its_own() {
         let codes = [Exit::Clean, Exit::Failed, Exit::Forgotten(2)].map(Exit::code);
         assert_eq!(codes, [0, 1, 3]);
-    }
-
-    #[test]
-    fn the_descriptor_limit_leaves_room_for_connections() {
-        assert!((1..=limits::CONNECTIONS_MAX).contains(&connections_max()));
     }
 }

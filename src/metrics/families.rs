@@ -72,6 +72,12 @@ impl Metrics {
         self.total(page, ("p99_accept_failures_total", failures), |core| {
             &core.accept_failures
         });
+        let closed = "Client connections that ended, by reason.";
+        self.totals(
+            page,
+            ("p99_connections_closed_total", closed, "reason"),
+            |core| &core.connections_closed,
+        );
     }
 
     fn render_payments(&self, now: Mono, page: &mut Page<'_>) {

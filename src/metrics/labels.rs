@@ -113,6 +113,46 @@ label! {
 }
 
 label! {
+    /// Why a client's connection ended.
+    Closed {
+        /// The client closed it, or is gone.
+        Client = "client",
+        /// After an answer that announced it.
+        Answered = "answered",
+        /// Nothing was asked within `IDLE_TIMEOUT_SECS`; the first time, `HEADER_TIMEOUT_MS`.
+        Idle = "idle",
+        /// A request took longer than `HEADER_TIMEOUT_MS` to arrive.
+        SlowRequest = "slow_request",
+        /// The client did not take its answer.
+        Unread = "unread",
+        /// It was idle longest when another one needed its place.
+        MadeRoom = "made_room",
+        /// Every place was taken.
+        Full = "full",
+        /// Its address has as many as it may.
+        Address = "address",
+        /// The last descriptors are not for clients.
+        Descriptors = "descriptors",
+        /// A request got no answer.
+        Unanswered = "unanswered",
+        /// The process stops.
+        Shutdown = "shutdown",
+    }
+}
+
+impl Closed {
+    /// Whether an operator should hear of it: p99 was short of something, or a client misused it.
+    #[must_use]
+    pub const fn is_pressure(self) -> bool {
+        match self {
+            Self::Unread | Self::MadeRoom | Self::Full | Self::Address | Self::Descriptors => true,
+            Self::Client | Self::Answered | Self::Idle | Self::SlowRequest => false,
+            Self::Unanswered | Self::Shutdown => false,
+        }
+    }
+}
+
+label! {
     /// What a processor said when asked for an id.
     LookupAnswer {
         /// 200.

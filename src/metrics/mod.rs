@@ -32,8 +32,8 @@ use crate::payment::{CoreCount, CoreId, Outcome, PerProcessor, Processor, Status
 
 pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
 pub use labels::{
-    ClaimDropped, ConnectResult, Driver, HandOverFailure, HedgeEvent, JournalMode, LookupAnswer,
-    PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
+    ClaimDropped, Closed, ConnectResult, Driver, HandOverFailure, HedgeEvent, JournalMode,
+    LookupAnswer, PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
 };
 pub use process::ProcessMetrics;
 pub use rolling::Rolling;
@@ -104,6 +104,8 @@ pub struct CoreMetrics {
     pub connections_accepted: Counter,
     /// Accepts that failed, mostly for want of file descriptors.
     pub accept_failures: Counter,
+    /// Client connections that ended.
+    pub connections_closed: By<Closed, Counter, { Closed::COUNT }>,
     /// Requests that were read and got no answer.
     pub unanswered: By<Unanswered, Counter, { Unanswered::COUNT }>,
     /// Payments handed to their owner core.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
 use crate::config::{Ack, Config, OnDuplicate, Routing, Upstream500};
-use crate::limits;
 use crate::payment::CoreCount;
 use crate::route::Rules;
 
@@ -74,7 +73,7 @@ impl OwnerSettings {
             waiting_max: share(config.concurrency_limit),
             queue_max: share(config.queue_capacity),
             slots_max: share(config.upstream_concurrency),
-            late_max: share(limits::LATE_READS_MAX),
+            late_max: share(config.late_reads_max),
             claims_max: share(config.cache_capacity),
             claims_ttl: config.cache_ttl,
             ledger_exact: config.ledger_exact,

@@ -20,6 +20,7 @@ use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::config::{Config, JournalSync};
 use crate::credentials::Credentials;
+use crate::descriptors::Places;
 use crate::journal::{self, JournalSettings, Keeper};
 use crate::ledger::Ledger;
 use crate::mailbox::{self, Mailbox, mailboxes};
@@ -39,12 +40,15 @@ pub struct Setup {
     pub metrics: Arc<Metrics>,
     /// The moment from which every core's clock counts.
     pub start: Instant,
+    /// How many connections it may hold.
+    pub places: Places,
 }
 
 impl Setup {
     /// What an instance with these settings is built from, now.
     #[must_use]
-    pub fn new(config: Config) -> Self {
+    pub fn new(mut config: Config) -> Self {
+        let places = Places::claim(&mut config);
         let start = Clock::process_start();
         let journal = match config.journal.as_ref().map(|journal| journal.sync) {
             None => JournalMode::Off,
@@ -65,6 +69,7 @@ impl Setup {
             config: Arc::new(config),
             metrics: Arc::new(metrics),
             start,
+            places,
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! An accept is never dropped (on io_uring that would leak the connection it was about to get); a
 //! listener is closed by shutting it down, upon which the pending accept fails and its task ends.
+//! Connections are taken also while every place is: `places` then has an idle one make room, or
+//! lets the new one only probe.
 //! At the descriptor limit `accept` fails at once, for ever, so a failure pauses, and a spare
 //! descriptor is given up for a moment to turn one client away instead of leaving it in the queue.
 
@@ -16,9 +18,13 @@ use monoio::net::{TcpListener, UnixListener};
 use super::Core;
 use super::connection::{self, Stream};
 use super::deadlines::shut_down;
+use super::farewell;
 use super::lifecycle::Phase;
 use super::listen::{Door, ListenSocket, Listener, Peer};
+use super::places::{Counted, Place};
+use crate::descriptors;
 use crate::limits;
+use crate::metrics::Closed;
 
 /// Begins to accept on `listener`.
 ///
@@ -74,7 +80,6 @@ fn has_waiting(fd: RawFd) -> bool {
 async fn accept_tcp(core: Rc<Core>, listener: TcpListener, door: Door) {
     let mut spare = Spare::new();
     loop {
-        make_way(&core).await;
         match listener.accept().await {
             Ok((stream, address)) => {
                 let address = Some(SocketAddr::ip(&address));
@@ -90,7 +95,6 @@ async fn accept_tcp(core: Rc<Core>, listener: TcpListener, door: Door) {
 async fn accept_unix(core: Rc<Core>, listener: UnixListener, door: Door) {
     let mut spare = Spare::new();
     loop {
-        make_way(&core).await;
         match listener.accept().await {
             Ok((stream, _)) => take(
                 &core,
@@ -108,39 +112,99 @@ async fn accept_unix(core: Rc<Core>, listener: UnixListener, door: Door) {
     leave(&core, listener.as_raw_fd());
 }
 
-/// Waits until the process has room for one more connection; those that come meanwhile queue in
-/// the kernel.
-async fn make_way(core: &Core) {
-    while !core.lifecycle.has_room() && core.lifecycle.phase() < Phase::Closing {
-        core.accept_faults
-            .set(core.accept_faults.get().saturating_add(1));
-        monoio::time::sleep(limits::ACCEPT_PAUSE).await;
-    }
-}
-
 fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
+    core.metrics().connections_accepted.increment();
     // Taken on the spare descriptor, and there is still no other: this client is turned away.
-    if !spare.is_held() && !spare.take_back() {
+    let is_last = !spare.is_held() && !spare.take_back();
+    if is_last || descriptors::is_reserved(stream.as_raw_fd()) {
         drop(stream);
         spare.take_back();
+        farewell::count(core, Closed::Descriptors);
         return;
     }
-    let core = Rc::clone(core);
+    let (place, counted) = match seat(core, peer) {
+        Ok(seat) => seat,
+        Err(reason) => return farewell::count(core, reason),
+    };
     core.lifecycle.admit(core.room.core);
-    core.metrics().connections_accepted.increment();
+    let mut seat = Seat {
+        core: Rc::clone(core),
+        place,
+        counted,
+        closed: Closed::Client,
+    };
+    let core = Rc::clone(core);
     let _task = monoio::spawn(async move {
-        let seat = Seat(Rc::clone(&core));
-        connection::serve(stream, core, peer).await;
+        seat.closed = connection::serve(stream, core, (peer, place)).await;
         drop(seat);
     });
 }
 
-/// One connection's place in the count of all.
-struct Seat(Rc<Core>);
+/// The place of a new connection.
+///
+/// # Errors
+/// There is none; why.
+fn seat(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
+    let now = core.now().mono;
+    if peer.door == Door::Admin {
+        let is_taken = core.places.take(Place::Admin, false)
+            || (core.watched(Place::Admin).make_room(now) && core.places.take(Place::Admin, true));
+        return is_taken.then_some((Place::Admin, None)).ok_or(Closed::Full);
+    }
+    let reason = match count_address(core, peer) {
+        Err(()) => Closed::Address,
+        Ok(counted) => {
+            if core.places.take(Place::Client, false) {
+                return Ok((Place::Client, counted));
+            }
+            let is_made = core.watched(Place::Client).make_room(now);
+            if is_made && core.places.take(Place::Client, true) {
+                return Ok((Place::Client, counted));
+            }
+            if !is_made {
+                core.places.ask();
+            }
+            if let Some(counted) = counted {
+                core.places.uncount(counted);
+            }
+            Closed::Full
+        }
+    };
+    let place = Place::Probe(reason);
+    let is_taken = core.places.take(place, false)
+        || (core.watched(place).cut_oldest() && core.places.take(place, true));
+    is_taken.then_some((place, None)).ok_or(reason)
+}
+
+/// Counts the connection with its address. A unix socket and a trusted proxy carry many clients, so
+/// theirs are not counted.
+fn count_address(core: &Core, peer: Peer) -> Result<Option<Counted>, ()> {
+    let Some(address) = peer.address.map(|address| address.to_canonical()) else {
+        return Ok(None);
+    };
+    let trusted = &core.room.config.trusted_proxies;
+    if trusted.iter().any(|range| range.contains(address)) {
+        return Ok(None);
+    }
+    core.places.count(address)
+}
+
+/// One connection's place, and why it left it.
+struct Seat {
+    core: Rc<Core>,
+    place: Place,
+    counted: Option<Counted>,
+    closed: Closed,
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.lifecycle.release(self.0.room.core);
+        if let Some(counted) = self.counted {
+            self.core.places.uncount(counted);
+        }
+        self.core.places.give_back(self.place);
+        self.core.lifecycle.release(self.core.room.core);
+        farewell::count(&self.core, self.closed);
     }
 }
 

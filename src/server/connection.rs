@@ -18,14 +18,15 @@ use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 
 use super::Core;
-use super::deadlines::{Wait, Watch, shut_down};
+use super::deadlines::{Wait, Watch};
 use super::listen::Peer;
-use super::reply::{Envelope, Reply, write_reply};
+use super::places::{Place, refusal};
+use super::reply::Reply;
 use super::routes::{self, Call};
 use crate::clock::{Mono, Now};
 use crate::http::{self, Body, BodyReader, Framing, RequestHead};
 use crate::limits;
-use crate::metrics::{Answered, Route, Unanswered};
+use crate::metrics::{Closed, Route, Unanswered};
 
 /// What a connection needs of its socket.
 pub(super) trait Stream: AsyncReadRent + AsyncWriteRent + AsRawFd + 'static {}
@@ -82,42 +83,55 @@ const TOO_LARGE: Reply = Reply::problem(431, "the request is too large");
 pub(super) struct Connection<S> {
     // Dropped in this order: the watch must go before the socket that it watches.
     pub(super) watch: Watch,
-    stream: S,
+    pub(super) stream: S,
     pub(super) core: Rc<Core>,
-    peer: Peer,
+    pub(super) peer: Peer,
+    place: Place,
     /// Octets from the client; the next request begins at `start`.
     pub(super) input: Vec<u8>,
-    start: usize,
+    pub(super) start: usize,
     /// Octets for the client.
     pub(super) output: Vec<u8>,
     /// The last reading of the clocks: after each wait, not more often.
     pub(super) now: Now,
     /// When the first octet of the request that is being read came.
-    since: Mono,
+    pub(super) since: Mono,
     is_first: bool,
+    is_gone: bool,
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve<S: Stream>(stream: S, core: Rc<Core>, peer: Peer) {
-    let watch = core.deadlines.watch(stream.as_raw_fd());
+/// Serves one connection to its end, and says why it ended.
+pub(super) async fn serve<S: Stream>(
+    stream: S,
+    core: Rc<Core>,
+    (peer, place): (Peer, Place),
+) -> Closed {
+    let watch = core.watched(place).watch(stream.as_raw_fd());
     let now = core.now();
     let mut connection = Connection {
         watch,
         stream,
         core,
         peer,
+        place,
         input: Vec::with_capacity(limits::INPUT_BYTES_IDLE),
         start: 0,
         output: Vec::new(),
         now,
         since: now.mono,
         is_first: true,
+        is_gone: false,
     };
-    connection.run().await;
+    let closed = connection.run().await;
+    match (place, connection.watch.end()) {
+        // Another one wanted its place among the few.
+        (Place::Probe(reason), Some(Closed::MadeRoom)) => reason,
+        (_, end) => end.unwrap_or(closed),
+    }
 }
 
 impl<S: Stream> Connection<S> {
-    async fn run(&mut self) {
+    async fn run(&mut self) -> Closed {
         loop {
             let after = match self.next_request().await {
                 Next::Request(request) => self.answer(&request).await,
@@ -125,19 +139,22 @@ impl<S: Stream> Connection<S> {
                     self.refuse(&reply, head.as_ref());
                     After::Closes
                 }
-                Next::Over => After::Cut,
+                Next::Over => return Closed::Client,
             };
-            let is_gone = match after {
-                After::Stays if self.output.len() < limits::OUTPUT_BYTES_PIPELINED => false,
-                After::Stays => self.flush().await.is_err(),
+            match after {
+                After::Stays if self.output.len() < limits::OUTPUT_BYTES_PIPELINED => {}
+                // The next answer is not made before the client's kernel has taken this one.
+                After::Stays if self.flush().await.is_ok() => {}
                 After::Closes => {
                     self.close().await;
-                    true
+                    return match self.place {
+                        Place::Probe(reason) => reason,
+                        Place::Client | Place::Admin => Closed::Answered,
+                    };
                 }
-                After::Cut => true,
-            };
-            if is_gone {
-                return;
+                After::Stays => return Closed::Client,
+                After::Cut if self.is_gone => return Closed::Client,
+                After::Cut => return Closed::Unanswered,
             }
         }
     }
@@ -160,6 +177,9 @@ impl<S: Stream> Connection<S> {
             }
         };
         let (call, route) = routes::judge(&self.core, &head, self.octets(), self.peer);
+        if let Some(reply) = refusal(self.place, call) {
+            return Next::Refuse(reply, Some(head));
+        }
         if let (Call::Refuse(reply), true) = (call, head.expect_continue) {
             // The body was not sent yet and need not be: without it the position of the next
             // request is unknown, so this is the last answer.
@@ -228,7 +248,7 @@ impl<S: Stream> Connection<S> {
 
     /// What to do when the input ended before a request was whole.
     fn unfinished(&self) -> Next {
-        if self.watch.is_expired() && !self.octets().is_empty() {
+        if self.watch.end() == Some(Closed::SlowRequest) && !self.octets().is_empty() {
             return Next::Refuse(
                 Reply::problem(408, "the request took too long to arrive"),
                 None,
@@ -275,18 +295,20 @@ impl<S: Stream> Connection<S> {
 
     fn arm_read(&self, is_idle: bool) {
         let config = &self.core.room.config;
-        if !is_idle {
+        let (wait, since, patience) = if !is_idle {
             // The whole request has this long, however slowly it drips.
-            self.watch
-                .arm(Wait::Rest, self.since.after(config.header_timeout));
+            (Wait::Rest, self.since, config.header_timeout)
         } else if self.is_first {
             // A connection that has asked for nothing yet is given less time than one that has.
-            self.watch
-                .arm(Wait::Request, self.now.mono.after(config.header_timeout));
+            (Wait::First, self.now.mono, config.header_timeout)
         } else {
-            self.watch
-                .arm(Wait::Request, self.now.mono.after(config.idle_timeout));
-        }
+            (Wait::Request, self.now.mono, config.idle_timeout)
+        };
+        let patience = match self.place {
+            Place::Probe(_) => patience.min(limits::PROBE_PLACE_TIME_MAX),
+            Place::Client | Place::Admin => patience,
+        };
+        self.watch.arm(wait, since, since.after(patience));
     }
 
     /// Makes sure that a read has room: none would look like the end of the input.
@@ -312,8 +334,9 @@ impl<S: Stream> Connection<S> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let due = self.now.mono.after(self.core.room.config.header_timeout);
-        self.watch.arm(Wait::Write, due);
+        let now = self.now.mono;
+        let due = now.after(self.core.room.config.header_timeout);
+        self.watch.arm(Wait::Write, now, due);
         let lent = std::mem::take(&mut self.output);
         let (result, mut lent) = self.stream.write_all(lent).await;
         lent.clear();
@@ -322,6 +345,7 @@ impl<S: Stream> Connection<S> {
         }
         self.output = lent;
         result.map(|_| ()).map_err(|_| {
+            self.is_gone = true;
             self.core
                 .metrics()
                 .unanswered
@@ -330,59 +354,13 @@ impl<S: Stream> Connection<S> {
             Gone
         })
     }
-
-    /// Says the last words on this connection.
-    fn refuse(&mut self, reply: &Reply, head: Option<&RequestHead>) {
-        let octets = self.input.get(self.start..).unwrap_or_default();
-        let envelope = match head {
-            Some(head) => Envelope::new(head, octets, true),
-            None => Envelope::closing(),
-        };
-        self.now = self.core.now();
-        self.core.with_ink(self.now, |ink| {
-            write_reply(reply, &envelope, ink, &mut self.output);
-        });
-        log::debug!(target: "p99::access", "{:?} is refused: {:?}", self.peer.address, reply.text);
-        let (route, status) = (Route::Other, reply.status);
-        let took = self.now.mono.since(self.since);
-        self.core.note(
-            Answered {
-                route,
-                status,
-                took,
-            },
-            self.now.mono,
-        );
-    }
-
-    /// Closes so that the last answer arrives: says that no more follows, then reads what the
-    /// client still sends and drops it until the client closes, for a short while.
-    async fn close(&mut self) {
-        if self.flush().await.is_err() {
-            return;
-        }
-        shut_down(self.stream.as_raw_fd(), libc::SHUT_WR);
-        self.watch
-            .arm(Wait::Linger, self.core.now().mono.after(limits::LINGER_MAX));
-        let mut dropped = 0_usize;
-        let mut lent = std::mem::take(&mut self.input);
-        while dropped < limits::LINGER_BYTES_MAX {
-            lent.clear();
-            let (result, returned) = self.stream.read(lent).await;
-            lent = returned;
-            match result {
-                Ok(0) | Err(_) => break,
-                Ok(count) => dropped = dropped.saturating_add(count),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn frame<S, F>(_serve: impl Fn(S, Rc<Core>, Peer) -> F) -> usize {
+    fn frame<S, F>(_serve: impl Fn(S, Rc<Core>, (Peer, Place)) -> F) -> usize {
         size_of::<F>()
     }
 

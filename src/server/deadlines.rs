@@ -5,19 +5,27 @@
 //!
 //! A connection holds a [`Watch`] and says what it waits for; `connection` drops the watch before
 //! the socket, so that the sweep never meets a descriptor that already belongs to somebody else.
+//! When all places are taken it also chooses which connection makes room: always one that waits
+//! for a request's first byte, never one in the middle of a request.
+//!
 //! Called by `connection` and `accept`; swept by each core's own task.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BinaryHeap;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use slab::Slab;
 
 use crate::clock::Mono;
+use crate::limits;
+use crate::metrics::Closed;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
+    /// The first byte of its first request.
+    First,
     /// The next request's first byte.
     Request,
     /// The rest of a request's head or body.
@@ -36,7 +44,10 @@ struct Slot {
     wait: Wait,
     /// [`NEVER`] while nothing is due.
     due: Mono,
-    is_expired: bool,
+    /// When it began to wait.
+    since: Mono,
+    /// Why it was shut down.
+    end: Option<Closed>,
 }
 
 const NEVER: Mono = Mono(u64::MAX);
@@ -45,6 +56,28 @@ const NEVER: Mono = Mono(u64::MAX);
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     slots: RefCell<Slab<Slot>>,
+    /// Idle connections of the last look, the one to go first at the end. One whose rank is another
+    /// by now was used meanwhile.
+    idle: RefCell<Vec<(Rank, usize)>>,
+    /// When the next look may be: the last one found none.
+    look_at: Cell<Mono>,
+}
+
+/// The order in which connections make room; the least goes first. One that has sent nothing for a
+/// while, then the one that is idle longest, then one that has only just come.
+type Rank = (u8, Mono);
+
+impl Slot {
+    fn rank(&self, now: Mono) -> Option<Rank> {
+        let class = match self.wait {
+            _ if self.end.is_some() => return None,
+            Wait::First if self.since.after(limits::FIRST_BYTE_PATIENCE) <= now => 0,
+            Wait::Request => 1,
+            Wait::First => 2,
+            Wait::Rest | Wait::Write | Wait::Answer | Wait::Linger => return None,
+        };
+        Some((class, self.since))
+    }
 }
 
 impl Deadlines {
@@ -55,7 +88,8 @@ impl Deadlines {
             fd,
             wait: Wait::Answer,
             due: NEVER,
-            is_expired: false,
+            since: Mono::default(),
+            end: None,
         };
         let key = self.slots.borrow_mut().insert(slot);
         Watch {
@@ -72,11 +106,16 @@ impl Deadlines {
                 continue;
             }
             slot.due = NEVER;
-            slot.is_expired = true;
-            let how = match slot.wait {
-                Wait::Rest => libc::SHUT_RD,
-                Wait::Request | Wait::Write | Wait::Answer | Wait::Linger => libc::SHUT_RDWR,
+            let (end, how) = match slot.wait {
+                Wait::Rest => (Some(Closed::SlowRequest), libc::SHUT_RD),
+                Wait::First | Wait::Request => (Some(Closed::Idle), libc::SHUT_RDWR),
+                Wait::Write => (Some(Closed::Unread), libc::SHUT_RDWR),
+                Wait::Answer | Wait::Linger => (None, libc::SHUT_RDWR),
             };
+            slot.end = slot.end.or(end);
+            if slot.wait == Wait::Write {
+                forget_unread(slot.fd);
+            }
             shut_down(slot.fd, how);
         }
     }
@@ -85,7 +124,8 @@ impl Deadlines {
     /// away. What a client had sent by then can still be read.
     pub(super) fn end_idle(&self) {
         for (_, slot) in self.slots.borrow_mut().iter_mut() {
-            if slot.wait == Wait::Request {
+            if matches!(slot.wait, Wait::First | Wait::Request) {
+                slot.end = slot.end.or(Some(Closed::Shutdown));
                 shut_down(slot.fd, libc::SHUT_RD);
             }
         }
@@ -94,9 +134,54 @@ impl Deadlines {
     /// Cuts every connection: the time to drain is over.
     pub(super) fn cut_all(&self) {
         for (_, slot) in self.slots.borrow_mut().iter_mut() {
-            slot.is_expired = true;
+            slot.end = slot.end.or(Some(Closed::Shutdown));
             shut_down(slot.fd, libc::SHUT_RDWR);
         }
+    }
+
+    /// Closes the idle connection that is to go first; a request that was on its way is still
+    /// answered. False when none is idle.
+    pub(super) fn make_room(&self, now: Mono) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let mut slots = self.slots.borrow_mut();
+        if idle.is_empty() && self.look_at.get() <= now {
+            *idle = longest_idle(&slots, now);
+            if idle.is_empty() {
+                self.look_at.set(now.after(limits::EVICTION_LOOK_PAUSE));
+            }
+        }
+        while let Some((rank, key)) = idle.pop() {
+            let Some(slot) = slots.get_mut(key) else {
+                continue;
+            };
+            if slot.rank(now).is_some_and(|now| now.1 == rank.1) {
+                slot.end = Some(Closed::MadeRoom);
+                shut_down(slot.fd, libc::SHUT_RD);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Closes the connection that waits longest for a request or for its end: for places on which
+    /// nothing but probes is served, so that one that drips keeps none. False when none does.
+    pub(super) fn cut_oldest(&self) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        let mut oldest: Option<&mut Slot> = None;
+        for (_, slot) in slots.iter_mut() {
+            let may_go = match slot.wait {
+                Wait::First | Wait::Request | Wait::Rest | Wait::Linger => slot.end.is_none(),
+                Wait::Write | Wait::Answer => false,
+            };
+            if may_go && oldest.as_ref().is_none_or(|old| slot.since < old.since) {
+                oldest = Some(slot);
+            }
+        }
+        oldest.is_some_and(|slot| {
+            slot.end = Some(Closed::MadeRoom);
+            shut_down(slot.fd, libc::SHUT_RDWR);
+            true
+        })
     }
 
     /// How many connections are watched.
@@ -104,12 +189,22 @@ impl Deadlines {
     pub(super) fn len(&self) -> usize {
         self.slots.borrow().len()
     }
+}
 
-    /// Whether there is no connection.
-    #[must_use]
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+/// The idle connections that are to go first, the very first at the end.
+fn longest_idle(slots: &Slab<Slot>, now: Mono) -> Vec<(Rank, usize)> {
+    let mut found = BinaryHeap::with_capacity(limits::EVICTED_AT_ONCE_MAX + 1);
+    for (key, slot) in slots {
+        if let Some(rank) = slot.rank(now) {
+            found.push((rank, key));
+            if found.len() > limits::EVICTED_AT_ONCE_MAX {
+                found.pop();
+            }
+        }
     }
+    let mut sorted = found.into_sorted_vec();
+    sorted.reverse();
+    sorted
 }
 
 /// One connection's entry.
@@ -120,27 +215,28 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// From now on the connection waits for `wait`, until `due`.
-    pub(super) fn arm(&self, wait: Wait, due: Mono) {
+    /// From `since` on the connection waits for `wait`, until `due`.
+    pub(super) fn arm(&self, wait: Wait, since: Mono, due: Mono) {
         self.change(|slot| {
             slot.wait = wait;
+            slot.since = since;
             slot.due = due;
+            if slot.end == Some(Closed::MadeRoom) && wait == Wait::Request {
+                // It had one more request on its way, and that is answered now.
+                shut_down(slot.fd, libc::SHUT_RDWR);
+            }
         });
     }
 
     /// From now on the connection waits for a payment, which has deadlines of its own.
     pub(super) fn rest(&self) {
-        self.arm(Wait::Answer, NEVER);
+        self.arm(Wait::Answer, NEVER, NEVER);
     }
 
-    /// Whether the sweep ended what the connection waited for.
+    /// Why the connection was shut down; none while it was not.
     #[must_use]
-    pub(super) fn is_expired(&self) -> bool {
-        self.deadlines
-            .slots
-            .borrow()
-            .get(self.key)
-            .is_some_and(|slot| slot.is_expired)
+    pub(super) fn end(&self) -> Option<Closed> {
+        self.deadlines.slots.borrow().get(self.key)?.end
     }
 
     fn change(&self, change: impl FnOnce(&mut Slot)) {
@@ -170,66 +266,31 @@ pub(super) fn shut_down(fd: RawFd, how: libc::c_int) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::os::fd::AsRawFd;
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-
-    #[test]
-    fn a_late_request_ends_reading_and_leaves_writing_to_say_so() {
-        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-        let deadlines = Rc::new(Deadlines::default());
-        let watch = deadlines.watch(ours.as_raw_fd());
-        watch.arm(Wait::Rest, Mono(10));
-        deadlines.sweep(Mono(9));
-        assert!(!watch.is_expired());
-        deadlines.sweep(Mono(10));
-        assert!(watch.is_expired());
-        assert_eq!(ours.read(&mut [0; 8]).unwrap(), 0);
-        ours.write_all(b"408").unwrap();
-        let mut answer = [0; 3];
-        theirs.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"408");
-    }
-
-    #[test]
-    fn an_idle_connection_and_a_client_that_takes_no_answer_are_cut() {
-        for wait in [Wait::Request, Wait::Write, Wait::Linger] {
-            let (mut ours, _theirs) = UnixStream::pair().unwrap();
-            let deadlines = Rc::new(Deadlines::default());
-            let watch = deadlines.watch(ours.as_raw_fd());
-            watch.arm(wait, Mono(10));
-            deadlines.sweep(Mono(11));
-            assert_eq!(ours.read(&mut [0; 8]).unwrap(), 0, "{wait:?}");
-            assert!(ours.write_all(b"x").is_err(), "{wait:?}");
-        }
-    }
-
-    #[test]
-    fn a_payment_in_progress_has_no_deadline_here_and_a_dropped_watch_is_forgotten() {
-        let (ours, _theirs) = UnixStream::pair().unwrap();
-        let deadlines = Rc::new(Deadlines::default());
-        let watch = deadlines.watch(ours.as_raw_fd());
-        watch.rest();
-        deadlines.sweep(Mono(u64::MAX - 1));
-        assert!(!watch.is_expired());
-        drop(watch);
-        assert!(deadlines.is_empty());
-    }
-
-    #[test]
-    fn ending_idle_connections_leaves_what_was_sent_readable() {
-        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-        let deadlines = Rc::new(Deadlines::default());
-        let watch = deadlines.watch(ours.as_raw_fd());
-        watch.arm(Wait::Request, Mono(10));
-        theirs.write_all(b"GET").unwrap();
-        deadlines.end_idle();
-        let mut seen = Vec::new();
-        ours.read_to_end(&mut seen).unwrap();
-        assert_eq!(seen, b"GET");
+/// Makes the coming close a reset, so that the kernel drops what the client never read.
+fn forget_unread(fd: RawFd) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap_or(0);
+    // SAFETY: `linger` is of the length given and outlives the call; the descriptor is open and the
+    // caller's own, as in `shut_down`.
+    let result = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            length,
+        )
+    };
+    if result != 0 {
+        log::trace!(
+            "SO_LINGER of descriptor {fd}: {}",
+            std::io::Error::last_os_error()
+        );
     }
 }
+
+#[cfg(test)]
+mod tests;

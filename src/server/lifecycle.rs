@@ -76,13 +76,12 @@ pub struct Lifecycle {
     /// Something broke that only a new process mends.
     has_failed: AtomicBool,
     connections: AtomicUsize,
-    connections_max: usize,
 }
 
 impl Lifecycle {
-    /// A process with `cores` cores that may hold `connections_max` connections.
+    /// A process with `cores` cores.
     #[must_use]
-    pub fn new(cores: usize, connections_max: usize) -> Self {
+    pub fn new(cores: usize) -> Self {
         let mut states = Vec::new();
         states.resize_with(cores, CachePadded::<CoreState>::default);
         Self {
@@ -91,7 +90,6 @@ impl Lifecycle {
             cores: states.into_boxed_slice(),
             has_failed: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
-            connections_max,
         }
     }
 
@@ -220,14 +218,7 @@ impl Lifecycle {
         Readiness::Ready
     }
 
-    /// Whether one more connection may be taken. Cores look without a lock, so that together they
-    /// may overshoot by one each.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.connections() < self.connections_max
-    }
-
-    /// Takes a connection's place on `core`.
+    /// Counts a connection of `core`.
     pub fn admit(&self, core: CoreId) {
         self.connections.fetch_add(1, Ordering::AcqRel);
         if let Some(state) = self.cores.get(core.index()) {
@@ -235,7 +226,7 @@ impl Lifecycle {
         }
     }
 
-    /// Gives a connection's place back.
+    /// It is gone.
     pub fn release(&self, core: CoreId) {
         let before = self.connections.fetch_sub(1, Ordering::AcqRel);
         assert!(before > 0, "I8: every release follows one admit");
@@ -264,7 +255,7 @@ mod tests {
     use super::*;
 
     fn serving(cores: usize) -> Lifecycle {
-        let lifecycle = Lifecycle::new(cores, 2);
+        let lifecycle = Lifecycle::new(cores);
         lifecycle.advance(Phase::Serving);
         for core in lifecycle.core_ids() {
             lifecycle.beat(core, Mono(1));
@@ -274,7 +265,7 @@ mod tests {
 
     #[test]
     fn it_is_ready_only_while_it_serves_and_every_core_beats() {
-        assert_eq!(Lifecycle::new(1, 1).readiness(Mono(0)), Readiness::Starting);
+        assert_eq!(Lifecycle::new(1).readiness(Mono(0)), Readiness::Starting);
         let lifecycle = serving(2);
         let late = Mono(2).after(limits::CORE_SILENCE_MAX);
         assert_eq!(lifecycle.readiness(Mono(2)), Readiness::Ready);
@@ -299,18 +290,15 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_admitted_up_to_the_bound_over_all_cores() {
+    fn connections_are_counted_by_core_and_together() {
         let lifecycle = serving(2);
         lifecycle.admit(CoreId(0));
-        assert!(lifecycle.has_room());
         lifecycle.admit(CoreId(1));
-        assert!(!lifecycle.has_room());
         lifecycle.release(CoreId(1));
         assert_eq!(
             (lifecycle.connections(), lifecycle.connections_of(CoreId(0))),
             (1, 1)
         );
-        assert!(lifecycle.has_room());
     }
 
     #[test]

@@ -158,6 +158,9 @@ fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
     socket.set_nodelay(true)?;
+    // Inherited too: they bound what a client that does not read can make the kernel hold.
+    socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
+    socket.set_tcp_user_timeout(Some(limits::UNREAD_TIME_MAX))?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }

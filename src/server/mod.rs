@@ -2,19 +2,22 @@
 //! go in order when the process stops.
 //!
 //! [`Core::run`] is one core's whole life as a server; `cores` calls it on the core's own thread.
-//! Inside: `listen` binds, `accept` takes connections, `connection` reads and writes octets,
-//! `routes` judges a request, `clients` knows who sent it, `calls` does what is asked, `reply`
-//! chooses the status, `deadlines` ends what takes too long, `lifecycle` is what the process knows
-//! of itself. Payments are the engine's matter (`pay`): the server hands one over, waits, and
-//! writes what it is told. It never drops an I/O future.
+//! Inside: `listen` binds, `accept` takes connections, `places` says who may stay, `connection`
+//! reads and writes bytes, `routes` judges a request, `clients` knows who sent it, `calls` does
+//! what is asked, `reply` chooses the status, `deadlines` ends what takes too long, `farewell` is
+//! how a connection leaves, `lifecycle` is what the process knows of itself. Payments are the
+//! engine's matter (`pay`): the server hands one over, waits, and writes what it is told. It never
+//! drops an I/O future.
 
 mod accept;
 mod calls;
 mod clients;
 mod connection;
 mod deadlines;
+mod farewell;
 pub mod lifecycle;
 pub mod listen;
+pub mod places;
 mod reply;
 mod routes;
 
@@ -27,7 +30,7 @@ use crate::clock::{Mono, Now};
 use crate::credentials::Credentials;
 use crate::http::{DateCache, HeadRules};
 use crate::limits;
-use crate::metrics::{self, Answered, CoreMetrics, Label, Unanswered};
+use crate::metrics::{self, Answered, Cell as _, Closed, CoreMetrics, Label, Unanswered};
 use crate::pay::Room;
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
@@ -35,6 +38,7 @@ use crate::reactor::Driver;
 use deadlines::Deadlines;
 use lifecycle::{Lifecycle, Phase};
 use listen::Listener;
+use places::{Place, Places};
 use reply::{Ink, Page, Reply};
 
 /// What all cores share as servers.
@@ -42,6 +46,8 @@ use reply::{Ink, Page, Reply};
 pub struct Common {
     /// Where the process stands.
     pub lifecycle: Arc<Lifecycle>,
+    /// Who may have how many connections.
+    pub places: Arc<Places>,
     /// Budgets of client addresses; none when `RATE_LIMIT_RPS` is off.
     pub rate_limit: Option<Arc<RateLimit>>,
 }
@@ -50,7 +56,9 @@ pub struct Common {
 pub struct Core {
     room: Rc<Room>,
     lifecycle: Arc<Lifecycle>,
-    deadlines: Rc<Deadlines>,
+    /// Of clients, of those that may only probe, of administrators.
+    deadlines: [Rc<Deadlines>; 3],
+    places: Arc<Places>,
     rate_limit: Option<Arc<RateLimit>>,
     rules: HeadRules,
     /// Largest head and body, and some.
@@ -64,6 +72,10 @@ pub struct Core {
     until_logged: Cell<u32>,
     /// Accepts that failed.
     accept_faults: Cell<u64>,
+    /// Connections that were refused or cut since the last line about them, and when the next line
+    /// may be.
+    refusals: Cell<u64>,
+    refusals_told: Cell<Mono>,
 }
 
 /// What answers are written with.
@@ -96,6 +108,7 @@ impl Core {
     pub fn new(room: Rc<Room>, common: Common, driver: Driver) -> Self {
         let Common {
             lifecycle,
+            places,
             rate_limit,
         } = common;
         let config = &room.config;
@@ -111,7 +124,8 @@ impl Core {
         Self {
             lifecycle,
             rate_limit,
-            deadlines: Rc::default(),
+            deadlines: Default::default(),
+            places,
             rules: HeadRules { auth_header },
             input_bytes_max,
             is_on_epoll: driver == Driver::Epoll,
@@ -119,6 +133,8 @@ impl Core {
             doors: RefCell::default(),
             until_logged: Cell::new(0),
             accept_faults: Cell::new(0),
+            refusals: Cell::new(0),
+            refusals_told: Cell::default(),
             room,
         }
     }
@@ -154,14 +170,14 @@ impl Core {
     fn turn(&self) -> Mono {
         let now = self.now().mono;
         self.lifecycle.beat(self.room.core, now);
-        self.deadlines.sweep(now);
+        self.all_deadlines(|deadlines| deadlines.sweep(now));
+        self.make_room_for_others(now);
+        self.tell_refusals(now);
         if let Some(credentials) = &self.room.credentials {
             credentials.refresh();
         }
         self.metrics().turns.increment();
-        self.metrics()
-            .connections_open
-            .set_len(self.deadlines.len());
+        self.metrics().connections_open.set_len(self.connections());
         now
     }
 
@@ -171,10 +187,10 @@ impl Core {
         let over = self.turn().after(self.room.config.shutdown_grace);
         accept::close_all(self).await;
         while self.turn() < over {
-            self.deadlines.end_idle();
+            self.all_deadlines(Deadlines::end_idle);
             // A payment cannot settle any more once the journal failed: replay goes on with it.
             let is_settled = self.room.pending_payments() == 0 || self.room.has_failed();
-            let is_quiet = self.deadlines.is_empty() && is_settled;
+            let is_quiet = self.connections() == 0 && is_settled;
             self.lifecycle.tell_quiet(self.room.core, is_quiet);
             // Another core may still hand payments over to this one.
             if self.lifecycle.is_all_quiet() {
@@ -182,14 +198,14 @@ impl Core {
             }
             monoio::time::sleep(limits::CLOSING_INTERVAL).await;
         }
-        if !self.deadlines.is_empty() {
+        if self.connections() > 0 {
             log::warn!(
                 "core {}: {} connections are cut, the grace is over",
                 self.room.core.0,
-                self.deadlines.len()
+                self.connections()
             );
-            self.deadlines.cut_all();
-            let count = u64::try_from(self.deadlines.len()).unwrap_or(u64::MAX);
+            self.all_deadlines(Deadlines::cut_all);
+            let count = u64::try_from(self.connections()).unwrap_or(u64::MAX);
             self.metrics()
                 .unanswered
                 .get(Unanswered::Shutdown)
@@ -197,6 +213,55 @@ impl Core {
             // Their tasks unwind in the turns that this gives them.
             monoio::time::sleep(limits::CLOSING_INTERVAL).await;
         }
+    }
+
+    /// The connections of this kind.
+    fn watched(&self, place: Place) -> &Rc<Deadlines> {
+        let [clients, probes, admins] = &self.deadlines;
+        match place {
+            Place::Client => clients,
+            Place::Probe(_) => probes,
+            Place::Admin => admins,
+        }
+    }
+
+    fn all_deadlines(&self, act: impl Fn(&Deadlines)) {
+        self.deadlines.iter().for_each(|deadlines| act(deadlines));
+    }
+
+    fn connections(&self) -> usize {
+        self.deadlines.iter().map(|deadlines| deadlines.len()).sum()
+    }
+
+    /// Closes idle connections for cores that have none.
+    fn make_room_for_others(&self, now: Mono) {
+        for _ in 0..self.places.take_wishes() {
+            if !self.watched(Place::Client).make_room(now) {
+                return;
+            }
+        }
+    }
+
+    /// One line at most in a while, however many there are.
+    fn tell_refusals(&self, now: Mono) {
+        if self.refusals.get() == 0 || now < self.refusals_told.get() {
+            return;
+        }
+        self.refusals_told
+            .set(now.after(limits::REFUSALS_LOG_INTERVAL));
+        let count = self.refusals.take();
+        let of = |reason| self.metrics().connections_closed.get(reason).get();
+        log::warn!(
+            "core {}: {count} connections were refused or cut; since the start: {} idle ones made \
+             room, {} met no place, {} were too many of their address, {} met no descriptor, {} \
+             did not read",
+            self.room.core.0,
+            of(Closed::MadeRoom),
+            of(Closed::Full),
+            of(Closed::Address),
+            of(Closed::Descriptors),
+            of(Closed::Unread)
+        );
     }
 
     fn now(&self) -> Now {

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::connection::{Connection, Job};
 use super::{Link, NameIndex, Upstream};
 use crate::clock::Mono;
+use crate::descriptors;
 use crate::events::{AttemptRef, Exchange, Lookup};
 use crate::payment::Processor;
 
@@ -143,6 +144,9 @@ pub(super) async fn reach_one(
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    if descriptors::is_reserved(socket.as_raw_fd()) {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
     socket.set_nonblocking(true)?;
     socket.set_nodelay(true)?;
     match socket.connect(&address.into()) {

@@ -30,6 +30,7 @@ const FLOORS: &[&[&str]] = &[
         "breaker",
         "claims",
         "credentials",
+        "descriptors",
         "latency",
         "ledger",
         "mailbox",
@@ -79,10 +80,6 @@ const LONG: &[(&str, &str)] = &[
     (
         "src/breaker/mod.rs",
         "a state machine in atomics: every move of its words in one file",
-    ),
-    (
-        "src/cores/mod.rs",
-        "start, watch and stop of a process are one story",
     ),
     (
         "src/flow.rs",

@@ -70,7 +70,7 @@ fn a_processor_that_is_down_at_the_start_is_found_later(driver: &str) {
     assert_eq!(running.stop(), Exit::Clean);
 }
 
-/// Few descriptors: some clients are served, the others wait, and no core spins meanwhile.
+/// Few descriptors: some clients are served, the others are turned away, and no core spins.
 fn at_the_descriptor_limit_no_core_spins(driver: &str) {
     let sims = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
     let urls = sims.each_ref().map(p99::sim::SimulatorHandle::url);
@@ -85,7 +85,9 @@ fn at_the_descriptor_limit_no_core_spins(driver: &str) {
     let crowd: Vec<_> = (0..200)
         .map(|_| TcpStream::connect(p99.address).unwrap())
         .collect();
-    wait_until("the limit is reached", || p99.descriptors() >= 32);
+    wait_until("the limit is reached", || {
+        p99.log().contains("were refused or cut")
+    });
     thread::sleep(Duration::from_millis(300));
     let before = p99.ticks();
     thread::sleep(Duration::from_secs(1));
@@ -98,13 +100,11 @@ fn at_the_descriptor_limit_no_core_spins(driver: &str) {
     assert!(spent < 40, "{spent} ticks of 10 ms in one second");
     assert_eq!(served.pay(id(1), "1").status, 200, "who is in is served");
     drop(crowd);
-    let mut late = Client::connect(p99.address);
-    assert_eq!(
-        late.pay(id(2), "1").status,
-        200,
-        "and others once there is room"
-    );
-    drop((served, late));
+    // Once there is room others are served too.
+    wait_until("there is room again", || {
+        Client::connect(p99.address).pay(id(2), "1").status == 200
+    });
+    drop(served);
     assert_eq!(p99.stop(), Some(0), "it stops cleanly");
 }
 

@@ -1,0 +1,325 @@
+//! What clients may hold of p99 and for how long: descriptors, places, unread answers. As the real
+//! process with few descriptors, on both drivers; every reason of a closed connection is seen.
+
+#![allow(
+    missing_docs,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that fails shall fail loudly, and uses a part of what it shares"
+)]
+
+#[path = "../payments/binary.rs"]
+mod binary;
+#[path = "../payments/client.rs"]
+mod client;
+mod site;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use client::{Client, payment, wait_until};
+use p99::clock::Mono;
+use p99::config::{Config, ListenAddress};
+use p99::cores::{Exit, Running};
+use p99::pay::Setup;
+use p99::payment::PerProcessor;
+use site::{from, site};
+
+const DRIVERS: [&str; 2] = ["0", "1"];
+
+#[test]
+fn idle_connections_of_one_address_keep_neither_probes_nor_administrators_out() {
+    for driver in DRIVERS {
+        let site = site(600, driver, &[]);
+        let mut idle = Vec::new();
+        for _ in 0..310 {
+            let mut client = Client::connect(site.p99.address);
+            client.send("GET /healthz", "", "");
+            let _ = client.read();
+            idle.push(client);
+        }
+        for _ in 0..20 {
+            for path in ["/healthz", "/readyz"] {
+                assert_eq!(site.probe(path), Some(200), "{path}");
+            }
+        }
+        let health = Command::new(env!("CARGO_BIN_EXE_p99"))
+            .args(["health", "--url", &format!("http://{}", site.p99.address)])
+            .output()
+            .unwrap();
+        assert!(health.status.success(), "{health:?}");
+        assert!(site.closed("address") >= 1);
+        // Beyond the cap a payment is told so; from another address it is served.
+        let mut capped = Client::connect(site.p99.address);
+        let answer = capped.pay("over-the-cap", "1");
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.body.contains("this address"), "{answer:?}");
+        let mut other = from("127.0.0.2", site.p99.address).unwrap();
+        let request = client::request("POST /payments", "", &payment("other", "1"));
+        other.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        other.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        wait_until("it is logged", || {
+            site.p99.log().contains("were refused or cut")
+        });
+        drop(idle);
+        assert_eq!(site.p99.stop(), Some(0));
+    }
+}
+
+/// Three addresses, so that no cap helps: connections that never send, that drip, and that idle.
+#[test]
+fn a_flood_of_connections_that_never_send_or_drip_keeps_no_probe_out() {
+    for driver in DRIVERS {
+        let site = site(256, driver, &[]);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for source in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
+                let (site, is_over) = (&site, &is_over);
+                scope.spawn(move || {
+                    let mut held = std::collections::VecDeque::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        if let Ok(mut stream) = from(source, site.p99.address) {
+                            if source.ends_with('3') {
+                                let _ = stream.write_all(b"GET /he");
+                            }
+                            held.push_back(stream);
+                        }
+                        if held.len() > 150 {
+                            held.pop_front();
+                        }
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                });
+            }
+            thread::sleep(Duration::from_secs(1));
+            let answered = (0..100).filter(|_| site.probe("/healthz") == Some(200));
+            let answered = answered.count();
+            let admin = Client::connect(site.admin).get("/metrics").status;
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(admin, 200);
+            // A probe that meets the flood's very moment is asked again, as balancers do.
+            assert!(answered >= 95, "{answered} of 100 probes are answered");
+        });
+        assert!(site.closed("made_room") + site.closed("full") > 0);
+        assert_eq!(site.p99.stop(), Some(0));
+    }
+}
+
+/// Asks for many pages and reads none of them.
+#[test]
+fn clients_that_read_nothing_hold_little_and_are_cut() {
+    for driver in DRIVERS {
+        let site = site(1_024, driver, &[("HEADER_TIMEOUT_MS", "2000")]);
+        let before = site.p99.resident_kib();
+        let mut clients: Vec<TcpStream> = (0..12)
+            .map(|_| {
+                let socket =
+                    socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+                        .unwrap();
+                socket.set_recv_buffer_size(4_096).unwrap();
+                socket.connect(&site.admin.into()).unwrap();
+                let mut stream: TcpStream = socket.into();
+                let asked = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(55);
+                stream.write_all(asked.as_bytes()).unwrap();
+                stream
+            })
+            .collect();
+        thread::sleep(Duration::from_secs(1));
+        // One of them reads a byte now and then.
+        clients[0].set_nonblocking(true).unwrap();
+        let cut = || {
+            let _ = clients[0].read(&mut [0]);
+            site.closed("unread") >= 12
+        };
+        wait_until("all are cut", cut);
+        let held = site.p99.resident_kib().saturating_sub(before);
+        assert!(held < 20 * 1024, "{held} KiB for 12 clients");
+        for mut client in clients {
+            client.set_nonblocking(false).unwrap();
+            let mut seen = Vec::new();
+            let _ = client.read_to_end(&mut seen);
+            // What both kernels held: by far not 55 pages.
+            assert!(seen.len() < 256 * 1024, "{} bytes", seen.len());
+        }
+        assert_eq!(site.p99.stop(), Some(0));
+    }
+}
+
+/// Late answers, attempts, clients and idle ones all want descriptors: the journal still gets its
+/// own, and turns over to its next segment.
+#[test]
+fn with_few_descriptors_the_journal_goes_on() {
+    for driver in DRIVERS {
+        let name = format!("p99-hygiene-{}-{driver}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        let text = dir.to_str().unwrap();
+        let site = site(
+            160,
+            driver,
+            &[
+                ("CORES", "1"),
+                ("JOURNAL_DIR", text),
+                ("JOURNAL_SYNC", "os"),
+                ("ACK", "accepted"),
+                ("ATTEMPT_TIMEOUT_MS", "20"),
+                ("SETTLE_TIMEOUT_MS", "20000"),
+                ("CB_MIN_SAMPLES", "100000"),
+            ],
+        );
+        for processor in &site.processors {
+            processor.set_delay(Duration::from_millis(400));
+        }
+        let is_over = AtomicBool::new(false);
+        let next = AtomicUsize::new(0);
+        let most = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for source in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
+                let (site, is_over) = (&site, &is_over);
+                scope.spawn(move || {
+                    let mut held = Vec::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        held.extend(from(source, site.p99.address).ok());
+                        if held.len() > 100 {
+                            held.clear();
+                        }
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                });
+            }
+            for _ in 0..6 {
+                scope.spawn(|| pay_until(&is_over, &next, site.p99.address));
+            }
+            wait_until("the third segment is there", || {
+                most.fetch_max(site.p99.descriptors(), Ordering::Relaxed);
+                let files = std::fs::read_dir(&dir).unwrap();
+                let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+                names
+                    .into_iter()
+                    .any(|name| name.ends_with("000002.segment"))
+            });
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let (most, paid) = (most.into_inner(), next.into_inner());
+        eprintln!("{paid} payments, {most} descriptors at most");
+        assert!(most > 80, "{most} descriptors: the flood was none");
+        assert!(most < 160, "{most}");
+        assert_eq!(Client::connect(site.p99.address).get("/readyz").status, 200);
+        let log = site.p99.log();
+        assert!(log.contains("160 descriptors are few"), "{log}");
+        assert!(!log.contains("ERROR"), "{log}");
+        drop(site);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
+
+fn pay_until(is_over: &AtomicBool, next: &AtomicUsize, address: SocketAddr) {
+    let mut client: Option<Client> = None;
+    while !is_over.load(Ordering::Relaxed) {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let one = client.get_or_insert_with(|| Client::connect(address));
+        one.set_patience(Duration::from_secs(20));
+        let id = format!("{number:064}");
+        one.send("POST /payments", "", &payment(id, "1"));
+        let is_fine = one
+            .read()
+            .is_ok_and(|answer| answer.field("Connection") != Some("close"));
+        if !is_fine {
+            client = None;
+        }
+    }
+}
+
+/// Each reason once; `unanswered` needs a silent core or a failed journal, which other tests make.
+#[test]
+fn every_end_of_a_connection_is_counted_by_its_reason() {
+    let site = site(
+        128,
+        "0",
+        &[
+            ("HEADER_TIMEOUT_MS", "500"),
+            ("IDLE_TIMEOUT_SECS", "1"),
+            ("CONNECTIONS_PER_ADDRESS", "3"),
+            ("TRUSTED_PROXIES", "127.0.0.9"),
+        ],
+    );
+    let address = site.p99.address;
+    drop(Client::connect(address));
+    site.wait_for("client", 1);
+    let closing = Client::connect(address).call("GET /healthz", "Connection: close\r\n", "");
+    assert_eq!(closing.status, 200);
+    site.wait_for("answered", 1);
+    let mut slow = Client::connect(address);
+    slow.write("GET /he");
+    assert_eq!(slow.read().unwrap().status, 408);
+    site.wait_for("slow_request", 1);
+    let mut kept = Client::connect(address);
+    assert_eq!(kept.get("/healthz").status, 200);
+    site.wait_for("idle", 1);
+    let mut three = [(), (), ()].map(|()| Client::connect(address));
+    for client in &mut three {
+        assert_eq!(client.get("/healthz").status, 200);
+    }
+    assert_eq!(Client::connect(address).pay("x", "1").status, 503);
+    site.wait_for("address", 1);
+    // A trusted proxy has no cap: its idle connections make room for one another.
+    let many: Vec<_> = (0..120).map(|_| from("127.0.0.9", address)).collect();
+    site.wait_for("made_room", 1);
+    drop(many);
+    // Nothing makes room for connections whose requests are on their way.
+    let busy: Vec<_> = (0..120)
+        .filter_map(|_| {
+            let mut stream = from("127.0.0.9", address).ok()?;
+            stream.write_all(b"GET /he").ok()?;
+            Some(stream)
+        })
+        .collect();
+    site.wait_for("full", 1);
+    drop(busy);
+    let asked = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(80);
+    let mut unread = TcpStream::connect(site.admin).unwrap();
+    socket2::SockRef::from(&unread)
+        .set_recv_buffer_size(4_096)
+        .unwrap();
+    let _ = unread.write_all(asked.as_bytes());
+    site.wait_for("unread", 1);
+}
+
+#[test]
+fn connections_that_a_stop_ends_are_counted_so() {
+    let lookup = |name: &str| {
+        let value = match name {
+            "LISTEN" => "127.0.0.1:0",
+            "UPSTREAM_A_URL" => "http://127.0.0.1:1",
+            "UPSTREAM_B_URL" => "http://127.0.0.1:2",
+            "DRAIN_DELAY_MS" => "0",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    let setup = Setup::new(Config::from_lookup(lookup).unwrap());
+    let running = Running::start(&setup).unwrap();
+    let address = match running.addresses().first() {
+        Some(ListenAddress::Tcp(address)) => *address,
+        other => panic!("{other:?}"),
+    };
+    let mut client = Client::connect(address);
+    assert_eq!(client.get("/healthz").status, 200);
+    assert_eq!(running.stop(), Exit::Clean);
+    let mut page = Vec::new();
+    let breakers = PerProcessor::default();
+    setup.metrics.render(Mono(1), &breakers, &mut page);
+    let page = String::from_utf8(page).unwrap();
+    let line = "p99_connections_closed_total{reason=\"shutdown\"} 1\n";
+    assert!(page.contains(line), "{page}");
+}
