@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) requests: u32,
     /// Repeats of known ids among them, of a million.
     pub(crate) repeats: u32,
+    /// How long a client rests after each answer.
+    pub(crate) rest: Duration,
 }
 
 /// What all clients share.
@@ -331,5 +333,8 @@ impl Member {
             self.again.push(told.number);
         }
         self.told.push(told);
+        if !self.shared.plan.rest.is_zero() {
+            thread::sleep(self.shared.plan.rest);
+        }
     }
 }

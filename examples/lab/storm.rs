@@ -42,10 +42,13 @@ pub(crate) struct Options {
     /// Client threads
     #[arg(long, default_value_t = 48)]
     clients: usize,
+    /// Lies of the connection alone, no gateway's
+    #[arg(long)]
+    tcp_only: bool,
     /// Names stay where they are
     #[arg(long)]
     still: bool,
-    /// 60,000 payments
+    /// 120,000 payments
     #[arg(long)]
     quick: bool,
     /// What p99 logs
@@ -121,8 +124,8 @@ const PARTS: &[(Mood, Mood, Move)] = &[
     (mood(20_000, BUSY), mood(3_000, TCP), Move::DeadFirst(1)),
     (mood(30_000, GATEWAY), mood(30_000, TCP), Move::Swap),
     (
-        conflicts(mood(60_000, TCP)),
-        conflicts(mood(60_000, TCP)),
+        conflicts(mood(120_000, TCP)),
+        conflicts(mood(120_000, TCP)),
         Move::Stay,
     ),
     (mood(450_000, GATEWAY), mood(3_000, TCP), Move::Stay),
@@ -196,7 +199,7 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
     let mut report = Report::default();
     let numbers = Numbers { seed: options.seed };
     let requests = if options.quick {
-        60_000
+        120_000
     } else {
         options.payments
     };
@@ -206,9 +209,10 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
         clients: options.clients,
         requests,
         repeats: per_million(options.repeats),
+        rest: Duration::ZERO,
     });
     let began = crowd.began;
-    let moved_ms = direct(&mut world, &crowd, requests, options.still);
+    let moved_ms = direct(&mut world, &crowd, requests, options);
     let (count, told) = crowd.join(&mut report);
     let mut evidence = Evidence {
         address: plan.address,
@@ -266,7 +270,7 @@ fn per_million(share: f64) -> u32 {
 }
 
 /// Lets trouble come and go until all payments are sent; when a name moved last.
-fn direct(world: &mut World, crowd: &Crowd, requests: u32, is_still: bool) -> u32 {
+fn direct(world: &mut World, crowd: &Crowd, requests: u32, options: &Options) -> u32 {
     let mut moved_ms = 0;
     let mut at = usize::MAX;
     while !crowd.is_done() {
@@ -284,8 +288,15 @@ fn direct(world: &mut World, crowd: &Crowd, requests: u32, is_still: bool) -> u3
             crowd.now_ms(),
             part + 1
         ));
-        world.set([a, b]);
-        if is_still {
+        world.set([a, b].map(|mood| match options.tcp_only {
+            true => Mood {
+                menu: TCP,
+                has_conflicts: false,
+                ..mood
+            },
+            false => mood,
+        }));
+        if options.still {
             continue;
         }
         match step {
