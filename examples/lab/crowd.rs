@@ -1,5 +1,5 @@
-//! Clients with kept connections that pay, repeat themselves at once, later and at the same time, go
-//! away before the answer, mix up amounts, and remember every word that they were told. They
+//! Clients with kept connections that pay, repeat themselves at once, later and at the same time,
+//! go away before the answer, mix up amounts, and remember every word that they were told. They
 //! connect again after each break, so p99 may die under them.
 
 use std::io;
@@ -137,7 +137,8 @@ impl Crowd {
         report.row(
             "repeats of known ids",
             format!(
-                "{}.{} % (at once {at_once}, later {later}, together {together}, the rest after a no)",
+                "{}.{} % (at once {at_once}, later {later}, together {together}, \
+                 the rest after a no)",
                 share / 10,
                 share % 10
             ),
@@ -323,7 +324,7 @@ impl Member {
     fn remember(&mut self, told: Told) {
         let one_in = match told.word {
             Word::Silence | Word::Left => 2,
-            Word::NotCharged(_) | Word::NoWord(_) => {
+            Word::NotCharged(_) | Word::ThisRequest(_) => {
                 thread::sleep(COME_BACK);
                 2
             }

@@ -1,6 +1,6 @@
-//! `kill -9` about every 1.5 s under faults, restart at once, again and again over one journal; then the
-//! audit. JOURNAL_SYNC, ACK, the number of cores and the time until the restart change from round to
-//! round, so that every pair of settings follows every other one.
+//! `kill -9` about every 1.5 s under faults, restart at once, again and again over one journal;
+//! then the audit. JOURNAL_SYNC, ACK, the number of cores and the time until the restart change
+//! from round to round, so that every pair of settings follows every other one.
 
 use std::path::PathBuf;
 use std::thread;

@@ -15,10 +15,12 @@
 )]
 
 mod crowd;
+mod exchange;
 mod kill;
 #[path = "../../tests/kit/mod.rs"]
 mod kit;
 mod liar;
+mod listener;
 mod poison;
 mod storm;
 mod twins;

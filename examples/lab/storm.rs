@@ -1,6 +1,6 @@
-//! Payments by the hundred thousand, a part of them repeats, while every kind of trouble comes and goes
-//! at both processors; then the audit. The processors are behind a TCP liar that is a gateway too, and
-//! their names move.
+//! Payments by the hundred thousand, a part of them repeats, while every kind of trouble comes and
+//! goes at both processors; then the audit. The processors are behind a TCP liar that is a gateway
+//! too, and their names move.
 //!
 //! The trouble changes with the share of payments that are sent, so a short run meets all of it.
 
@@ -283,6 +283,7 @@ fn direct(world: &mut World, crowd: &Crowd, requests: u32, options: &Options) ->
         }
         at = part;
         let (a, b, step) = PARTS[part];
+        let step = if options.still { Move::Stay } else { step };
         say(&format!(
             "{:>6} ms: part {}, {step:?}",
             crowd.now_ms(),
@@ -296,9 +297,6 @@ fn direct(world: &mut World, crowd: &Crowd, requests: u32, options: &Options) ->
             },
             false => mood,
         }));
-        if options.still {
-            continue;
-        }
         match step {
             Move::Stay => continue,
             Move::Fresh(side) => world.move_one(side, false),

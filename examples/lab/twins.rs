@@ -1,5 +1,5 @@
-//! Two p99 are started at the same moment on one port, again and again: one of them must live, and the
-//! other one must end and say why.
+//! Two p99 are started at the same moment on one port, again and again: one of them must live, and
+//! the other one must end and say why.
 
 use std::path::PathBuf;
 use std::thread;

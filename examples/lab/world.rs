@@ -1,5 +1,5 @@
-//! Both processors behind their liars, and the names under which p99 finds them. Names move: to a fresh
-//! address with the old one dead, or the two change places.
+//! Both processors behind their liars, and the names under which p99 finds them. Names move: to a
+//! fresh address with the old one dead, or the two change places.
 //!
 //! The hosts file is written in place and keeps its length, so that a reader never sees half of it.
 //! Every address is one of 127.0.0.0/8, all with one port, because a URL has one.
@@ -21,7 +21,8 @@ use crate::kit::client::{Client, get, write_payment};
 use crate::kit::report::Report;
 use crate::kit::states;
 use crate::kit::told::{Amount, Told, Word};
-use crate::liar::{Liar, Listener, Mood, WELL};
+use crate::liar::{Liar, Mood, WELL};
+use crate::listener::Listener;
 
 /// Longest pause between two tries of a payment is 30 s; after it, one more and an answer.
 const SETTLE_MAX: Duration = Duration::from_secs(100);

@@ -1,8 +1,9 @@
 //! The audit: both processors' rows joined with what every client was told for every request, with
 //! what p99 says of each payment, and with its ledger. The rows are the truth.
 //!
-//! It runs when all faults are over and everything had its time to settle. A payment that is pending
-//! even then is listed apart when only a person can settle it, and breaks a promise otherwise.
+//! It runs when all faults are over and everything had its time to settle. A payment that is
+//! pending even then is listed apart when only a person can settle it, and breaks a promise
+//! otherwise.
 
 use std::net::SocketAddr;
 
@@ -221,7 +222,7 @@ impl Evidence {
         }
         report.row(
             "told nothing of money",
-            count(&|word| matches!(word, Word::NoWord(_))),
+            count(&|word| matches!(word, Word::ThisRequest(_))),
         );
         report.row("no answer (client left)", {
             let (silent, left) = (

@@ -1,5 +1,5 @@
-//! Luck from a seed (SplitMix64), so that a bad run can be tried again. Threads and the network stay
-//! as the machine makes them: the same seed gives the same plan, no more.
+//! Luck from a seed (SplitMix64), so that a bad run can be tried again. Threads and the network
+//! stay as the machine makes them: the same seed gives the same plan, no more.
 
 #[derive(Debug)]
 pub(crate) struct Dice(u64);

@@ -1,5 +1,5 @@
-//! What runs against the real binary stand on: luck from a seed, a blocking HTTP client, a handle of
-//! the p99 process, what clients were told, and the auditor that joins it with both processors'
+//! What runs against the real binary stand on: luck from a seed, a blocking HTTP client, a handle
+//! of the p99 process, what clients were told, and the auditor that joins it with both processors'
 //! books. `examples/lab` uses all of it.
 //!
 //! Nothing here knows what p99 should have done with a payment, but for the auditor; and that one

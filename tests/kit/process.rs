@@ -1,7 +1,7 @@
-//! The real binary as a process: started with an environment of its own and its log in a file, ended
-//! by SIGTERM or by `kill -9`, and gone when its handle or this process is. With a hosts file it
-//! runs in a mount namespace in which that file covers /etc/hosts, so that names can move without a
-//! change to the machine.
+//! The real binary as a process: started with an environment of its own and its log in a file,
+//! ended by SIGTERM or by `kill -9`, and gone when its handle or this process is. With a hosts file
+//! it runs in a mount namespace in which that file covers /etc/hosts, so that names can move
+//! without a change to the machine.
 
 use std::fs::File;
 use std::io;

@@ -48,7 +48,7 @@ pub(crate) enum Word {
     /// "It is not charged, and the id is free".
     NotCharged(u16),
     /// An answer that speaks of this request only.
-    NoWord(u16),
+    ThisRequest(u16),
     /// The connection ended without an answer.
     Silence,
     /// The client went away before the answer came.
@@ -65,12 +65,12 @@ impl Word {
             409 => Self::Known,
             status => match claim(&answer.body) {
                 Some(b"false") => Self::NotCharged(status),
-                Some(_) => Self::NoWord(status),
+                Some(_) => Self::ThisRequest(status),
                 // A version whose problems have no such member says it by the status. An amount
                 // that differs is told by 422 too, and says nothing of the payment.
-                None if status == 422 && amount == Amount::Other => Self::NoWord(status),
+                None if status == 422 && amount == Amount::Other => Self::ThisRequest(status),
                 None if matches!(status, 422 | 502 | 503) => Self::NotCharged(status),
-                None => Self::NoWord(status),
+                None => Self::ThisRequest(status),
             },
         }
     }
@@ -83,7 +83,7 @@ impl Word {
     /// Whether a request that was told this may have led to a charge.
     pub(crate) const fn may_have_charged(self) -> bool {
         match self {
-            Self::Charged | Self::Held | Self::NoWord(_) | Self::Silence | Self::Left => true,
+            Self::Charged | Self::Held | Self::ThisRequest(_) | Self::Silence | Self::Left => true,
             Self::KnownCharged | Self::Known | Self::NotCharged(_) => false,
         }
     }
