@@ -15,7 +15,7 @@ use crate::kit::process::{self, P99, Plan, Scratch};
 use crate::kit::report::{Report, say};
 use crate::kit::told::Numbers;
 use crate::liar::{Act, Mood, WELL};
-use crate::storm::{end, finish};
+use crate::storm::{self, end, finish};
 use crate::world::World;
 
 const ROUND: Duration = Duration::from_millis(1_500);
@@ -211,10 +211,8 @@ fn rounds(
 /// Starts it. A start that fails is a broken promise, and tried again.
 fn start(plan: &Plan, report: &mut Report) -> Option<P99> {
     for _ in 0..10 {
-        let mut p99 = P99::spawn(plan).expect("p99 can be started");
-        match p99.await_ready() {
-            Ok(()) => return Some(p99),
-            Err(fault) => report.broke("a restart at once succeeds", || fault),
+        if let Some(p99) = storm::start(plan, report) {
+            return Some(p99);
         }
         thread::sleep(Duration::from_millis(100));
     }

@@ -10,11 +10,11 @@ use clap::Args;
 use p99::payment::UpstreamId;
 
 use crate::kit::client::{Client, write_payment};
-use crate::kit::process::{self, P99, Plan, Scratch};
+use crate::kit::process::{self, Plan, Scratch};
 use crate::kit::report::{Report, say};
 use crate::kit::told::{Amount, Numbers};
 use crate::liar::{Mood, WELL};
-use crate::storm::finish;
+use crate::storm::{finish, start};
 use crate::world::World;
 
 /// The ids begin with it.
@@ -52,8 +52,11 @@ fn play(options: &Options, binary: &Path, routing: &str) -> bool {
     let world = World::start(1, None).expect("two processors");
     let mut plan = plan(options, binary, &scratch, &world);
     plan.set("ROUTING", routing);
-    let mut p99 = P99::spawn(&plan).expect("p99 can be started");
-    p99.await_ready().expect("p99 is ready");
+    let mut report = Report::default();
+    let what = format!("poison, {routing}, {} ids", options.ids);
+    let Some(p99) = start(&plan, &mut report) else {
+        return finish(&report, &what, scratch);
+    };
     let mut client = Client::connect(plan.address).expect("it listens");
     let numbers = NUMBERS;
     // A charge that can be looked up, so that lookups are known to work.
@@ -86,7 +89,6 @@ fn play(options: &Options, binary: &Path, routing: &str) -> bool {
     }
     thread::sleep(SILENT);
     world.set([poisoned, WELL]);
-    let mut report = Report::default();
     let shares = watch(&mut client, options.rate, &world);
     // Each is to have its own part: all of them, or half.
     let part = if routing == "cheapest" { 1_000 } else { 500 };
@@ -107,11 +109,7 @@ fn play(options: &Options, binary: &Path, routing: &str) -> bool {
         });
     }
     drop(p99);
-    finish(
-        &report,
-        &format!("poison, {routing}, {} ids", options.ids),
-        scratch,
-    )
+    finish(&report, &what, scratch)
 }
 
 fn plan(options: &Options, binary: &Path, scratch: &Scratch, world: &World) -> Plan {

@@ -194,9 +194,10 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
     let hosts = (!options.still).then_some(hosts.as_path());
     let mut world = World::start(options.seed, hosts).expect("two processors");
     let plan = options.plan(binary, &scratch, &world);
-    let mut p99 = P99::spawn(&plan).expect("p99 can be started");
-    p99.await_ready().expect("p99 is ready");
     let mut report = Report::default();
+    let Some(p99) = start(&plan, &mut report) else {
+        return Some(finish(&report, "storm", scratch));
+    };
     let numbers = Numbers { seed: options.seed };
     let requests = if options.quick {
         120_000
@@ -235,6 +236,18 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
     end(p99, &mut report);
     let what = format!("storm, seed {}, journal {}", options.seed, options.journal);
     Some(finish(&report, &what, scratch))
+}
+
+/// Starts it; a start that fails is a broken promise.
+pub(crate) fn start(plan: &process::Plan, report: &mut Report) -> Option<P99> {
+    let mut p99 = P99::spawn(plan).expect("p99 can be started");
+    match p99.await_ready() {
+        Ok(()) => Some(p99),
+        Err(fault) => {
+            report.broke("a start succeeds", || fault);
+            None
+        }
+    }
 }
 
 /// Prints the report; keeps the folder of a run that went wrong.
