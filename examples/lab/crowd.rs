@@ -13,6 +13,7 @@ use crate::kit::client::{Client, write_get, write_payment};
 use crate::kit::dice::Dice;
 use crate::kit::report::Report;
 use crate::kit::told::{Amount, Numbers, Told, Word};
+use crate::liar::strikes;
 
 /// A client that was told to come back waits so long.
 const COME_BACK: Duration = Duration::from_millis(20);
@@ -179,7 +180,7 @@ impl Member {
                 self.pay(number);
                 continue;
             }
-            if !self.dice.strikes(self.shared.plan.repeats) {
+            if !strikes(&mut self.dice, self.shared.plan.repeats) {
                 let number = self.fresh();
                 last = Some(number);
                 self.pay(number);

@@ -193,7 +193,7 @@ impl Liar {
     }
 
     fn exchanges(&self, stream: &mut TcpStream, dice: &mut Dice) -> Next {
-        if dice.strikes(self.mood().accept) {
+        if strikes(dice, self.mood().accept) {
             self.note("connection");
             return match dice.below(3) {
                 0 => Next::Reset,
@@ -215,7 +215,7 @@ impl Liar {
             }
             let is_pay = request.starts_with(b"POST ");
             let chance = if is_pay { mood.pay } else { mood.lookup };
-            let act = dice.strikes(chance).then(|| draw(mood.menu, dice));
+            let act = strikes(dice, chance).then(|| draw(mood.menu, dice));
             let mut exchange = Exchange {
                 liar: self,
                 stream,
@@ -231,6 +231,11 @@ impl Liar {
             }
         }
     }
+}
+
+/// Happens `per_million` times of a million.
+pub(crate) fn strikes(dice: &mut Dice, per_million: u32) -> bool {
+    dice.below(1_000_000) < u64::from(per_million)
 }
 
 fn draw(menu: &[(u64, Act)], dice: &mut Dice) -> Act {

@@ -28,13 +28,8 @@ impl Dice {
         self.below(count) == 0
     }
 
-    /// Happens `per_million` times of a million.
-    pub(crate) fn strikes(&mut self, per_million: u32) -> bool {
-        self.below(1_000_000) < u64::from(per_million)
-    }
-
     pub(crate) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        let place = usize::try_from(self.below(all.len() as u64)).expect("fits");
+        let place = usize::try_from(self.below(all.len() as u64)).unwrap();
         all[place]
     }
 }
