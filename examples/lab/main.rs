@@ -1,0 +1,114 @@
+//! The lab: adversarial runs against the real binary, too long for a test. Each subcommand prints a
+//! table and a verdict and ends with status 0 (every promise kept), 1 (one was broken) or 77 (this
+//! machine does not lend what the run needs).
+//!
+//! It judges by the simulated processors' books and by what clients were told, never by p99's own
+//! counters. The binary is the one beside it in target/, or `P99_BIN`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::exit,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    reason = "a tool: it reads real time, and may stop at what it does not expect"
+)]
+
+mod crowd;
+mod exchange;
+mod kill;
+#[path = "../../tests/kit/mod.rs"]
+mod kit;
+mod liar;
+mod listener;
+mod poison;
+mod storm;
+mod twins;
+mod world;
+
+use std::path::PathBuf;
+use std::process::exit;
+use std::thread;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use kit::report::say;
+
+/// A promise was broken, or the run did not end.
+const BROKEN: i32 = 1;
+/// The machine does not lend what is needed.
+const SKIPPED: i32 = 77;
+
+#[derive(Parser, Debug)]
+#[command(about = "Adversarial runs against the real p99 binary")]
+struct Arguments {
+    #[command(subcommand)]
+    run: Run,
+}
+
+#[derive(Subcommand, Debug)]
+enum Run {
+    /// Payments and repeats while processors, gateways, connections and names misbehave
+    Storm(storm::Options),
+    /// kill -9 and restart, again and again
+    Kill(kill::Options),
+    /// Ids that one processor never answers
+    Poison(poison::Options),
+    /// Two started at once on one port
+    Twins(twins::Options),
+}
+
+/// The binary beside this one.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("P99_BIN") {
+        return path.into();
+    }
+    let lab = std::env::current_exe().expect("its own path");
+    let folder = lab.parent().and_then(std::path::Path::parent);
+    folder.expect("target/PROFILE/examples/lab").join("p99")
+}
+
+/// Whatever hangs: the run ends, and with it p99.
+fn end_after(longest: Duration) {
+    thread::spawn(move || {
+        thread::sleep(longest);
+        say(&format!("BROKEN: not done within {} s", longest.as_secs()));
+        exit(BROKEN);
+    });
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let binary = binary();
+    if !binary.exists() {
+        say(&format!(
+            "skipped: {} is missing; build it first",
+            binary.display()
+        ));
+        exit(SKIPPED);
+    }
+    let is_kept = match &arguments.run {
+        Run::Storm(options) => {
+            end_after(options.longest());
+            storm::run(options, binary)
+        }
+        Run::Kill(options) => {
+            end_after(options.longest());
+            Some(kill::run(options, binary))
+        }
+        Run::Poison(options) => {
+            end_after(Duration::from_secs(180));
+            Some(poison::run(options, &binary))
+        }
+        Run::Twins(options) => {
+            end_after(options.longest());
+            Some(twins::run(options, binary))
+        }
+    };
+    match is_kept {
+        Some(true) => {}
+        Some(false) => exit(BROKEN),
+        None => exit(SKIPPED),
+    }
+}

@@ -1,0 +1,78 @@
+//! What a run came to: a small table, the promises that were broken with examples, and the verdict.
+
+use std::fmt::Display;
+use std::io::Write;
+
+/// Examples that are shown of each broken promise.
+const EXAMPLES_MAX: usize = 4;
+
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<(String, String)>,
+    broken: Vec<Broken>,
+}
+
+#[derive(Debug)]
+struct Broken {
+    promise: &'static str,
+    count: u64,
+    examples: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn row(&mut self, name: impl Display, value: impl Display) {
+        self.rows.push((name.to_string(), value.to_string()));
+    }
+
+    /// A promise was broken once more.
+    pub(crate) fn broke(&mut self, promise: &'static str, example: impl FnOnce() -> String) {
+        let place = self.broken.iter().position(|one| one.promise == promise);
+        let place = place.unwrap_or_else(|| {
+            self.broken.push(Broken {
+                promise,
+                count: 0,
+                examples: Vec::new(),
+            });
+            self.broken.len() - 1
+        });
+        let broken = &mut self.broken[place];
+        broken.count += 1;
+        if broken.examples.len() < EXAMPLES_MAX {
+            broken.examples.push(example());
+        }
+    }
+
+    /// How often a promise was broken, as a row of the table.
+    pub(crate) fn row_of(&mut self, promise: &'static str) {
+        let broken = self.broken.iter().find(|one| one.promise == promise);
+        self.row(promise, broken.map_or(0, |one| one.count));
+    }
+
+    /// Prints everything; whether every promise was kept.
+    pub(crate) fn print(&self, what: &str) -> bool {
+        let width = self.rows.iter().map(|(name, _)| name.len()).max();
+        let width = width.unwrap_or(0);
+        for (name, value) in &self.rows {
+            say(&format!("{name:<width$}  {value}"));
+        }
+        for broken in &self.broken {
+            say(&format!("BROKEN {} x {}", broken.count, broken.promise));
+            for example in &broken.examples {
+                say(&format!("    {example}"));
+            }
+        }
+        if self.broken.is_empty() {
+            say(&format!("{what}: every promise was kept"));
+        } else {
+            let promises: Vec<_> = self.broken.iter().map(|one| one.promise).collect();
+            say(&format!("{what}: BROKEN: {}", promises.join("; ")));
+        }
+        self.broken.is_empty()
+    }
+}
+
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // A reader that went away misses it.
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
