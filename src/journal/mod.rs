@@ -27,6 +27,8 @@ mod settings;
 mod settled;
 mod snapshot;
 mod start;
+#[doc(hidden)]
+pub mod testing;
 mod writer;
 
 pub use fault::{Damage, JournalFault};

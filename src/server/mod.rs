@@ -17,6 +17,8 @@ pub mod lifecycle;
 pub mod listen;
 mod reply;
 mod routes;
+#[doc(hidden)]
+pub mod testing;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
