@@ -155,6 +155,9 @@ impl Written {
 
     /// Two neighbouring bytes become others: found, or it is the very last byte that fell to zero.
     fn overwrite(&self, place: usize, value: u64) {
+        if self.records.is_empty() {
+            return;
+        }
         let mut bytes = self.file.bytes.clone();
         let at = place % (bytes.len() - 1);
         let value = u16::try_from(value).unwrap().to_be_bytes();
