@@ -33,6 +33,8 @@ mod settings;
 mod settled;
 mod snapshot;
 mod start;
+#[doc(hidden)]
+pub mod testing;
 mod writer;
 
 pub use distribution::distribute;

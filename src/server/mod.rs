@@ -20,6 +20,8 @@ pub mod listen;
 pub mod places;
 mod reply;
 mod routes;
+#[doc(hidden)]
+pub mod testing;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
