@@ -8,6 +8,18 @@ use crate::config::JournalSync;
 use crate::limits;
 use crate::payment::CoreCount;
 
+/// With the feature `small-segments` a run of seconds rotates and compacts; only tests have it.
+const SEGMENT_BYTES: u64 = if cfg!(feature = "small-segments") {
+    16 << 10
+} else {
+    limits::JOURNAL_SEGMENT_BYTES
+};
+const COMPACT_BYTES_MIN: u64 = if cfg!(feature = "small-segments") {
+    16 << 10
+} else {
+    limits::JOURNAL_COMPACT_BYTES_MIN
+};
+
 /// How a journal is kept.
 #[derive(Clone, Debug)]
 pub struct JournalSettings {
@@ -37,8 +49,8 @@ impl JournalSettings {
             cores,
             claims_max: 500_000,
             ledger_exact: Duration::from_secs(24 * 3600),
-            segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
-            compact_bytes_min: limits::JOURNAL_COMPACT_BYTES_MIN,
+            segment_bytes: SEGMENT_BYTES,
+            compact_bytes_min: COMPACT_BYTES_MIN,
         }
     }
 
