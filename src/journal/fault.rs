@@ -62,6 +62,8 @@ pub enum JournalFault {
     },
     /// One of the journal's own threads is gone.
     ThreadDied,
+    /// The operating system lends the journal no thread.
+    NoThread(io::Error),
 }
 
 /// In what way a file is damaged.
@@ -133,6 +135,7 @@ impl fmt::Display for JournalFault {
                  instance with the other one among its PEERS until nothing is pending"
             ),
             Self::ThreadDied => f.write_str("a thread of the journal has ended"),
+            Self::NoThread(error) => write!(f, "cannot start a thread of the journal: {error}"),
         }
     }
 }
@@ -140,7 +143,7 @@ impl fmt::Display for JournalFault {
 impl std::error::Error for JournalFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { error, .. } => Some(error),
+            Self::Io { error, .. } | Self::NoThread(error) => Some(error),
             Self::Locked { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }

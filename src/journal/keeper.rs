@@ -119,7 +119,6 @@ impl Keeper {
                 segment_bytes: settings.segment_bytes,
             });
         }
-        let path = dir.manifest_path();
         let settings = settings.clone();
         let mut work = Work {
             dir,
@@ -132,7 +131,7 @@ impl Keeper {
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(run);
-        let thread = Some(thread.map_err(|error| JournalFault::io(&path, error))?);
+        let thread = Some(thread.map_err(JournalFault::NoThread)?);
         Ok((
             Self {
                 orders,
