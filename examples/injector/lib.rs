@@ -18,7 +18,7 @@
     clippy::missing_safety_doc,
     clippy::undocumented_unsafe_blocks,
     clippy::too_many_arguments,
-    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
     missing_docs,
     unsafe_code,
     reason = "each function is libc's own, with its own contract, and hands on what it was given"

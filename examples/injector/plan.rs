@@ -40,9 +40,12 @@ struct Wanted {
     verdict: Verdict,
 }
 
+/// How often each call was made, by its name and what it was about.
+type Counts = BTreeMap<(String, &'static str), (Kind, u64)>;
+
 #[derive(Debug)]
 struct Plan {
-    counts: Mutex<BTreeMap<(String, &'static str), (Kind, u64)>>,
+    counts: Mutex<Counts>,
     wanted: Option<Wanted>,
     report: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! The operations of a ring. They are no calls: they are entries in memory that p99's runtime and
-//! the kernel share. So before each `io_uring_enter` the new submissions are looked at, and after it
+//! The operations of a ring. They are no calls: they are entries in memory that runtime and kernel
+//! share. So before each `io_uring_enter` the new submissions are looked at, and after it
 //! the new completions. An operation that shall not be done becomes a no-op, one that shall be done
 //! in part gets half of its length; what is reported of either is written over in its completion.
 //!

@@ -19,6 +19,7 @@
 )]
 
 mod cases;
+mod judge;
 #[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../kit/mod.rs"]
 mod kit;
@@ -85,7 +86,8 @@ fn work(queue: &Mutex<std::slice::Iter<'_, Case>>, told: &Mutex<(Report, Vec<Out
             } else {
                 ", not reached"
             };
-            say(&format!("{case:?}{struck}: {}", outcome.end));
+            let broken = if own.is_kept() { "" } else { "BROKEN: " };
+            say(&format!("{broken}{case:?}{struck}: {}", outcome.end));
         }
         told.0.take_over(own);
         told.1.push(outcome);

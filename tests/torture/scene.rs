@@ -3,7 +3,7 @@
 //! everything. In one of the first two processes one kernel call fails. Then the books are joined.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use p99::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions, Window};
 
 use crate::cases::{Case, Row, Stage};
+use crate::judge::{End, judge};
 use crate::kit::audit::Evidence;
 use crate::kit::process::{self, P99, Plan, Scratch};
 use crate::kit::report::Report;
@@ -44,14 +45,6 @@ struct Scene<'a> {
     case: Option<&'a Case>,
     scratch: Scratch,
     processors: [SimulatorHandle; 2],
-}
-
-/// How one process of a scene ended.
-struct End {
-    status: Option<ExitStatus>,
-    /// It ended before it was told to.
-    is_early: bool,
-    log: String,
 }
 
 pub(crate) fn play(stage: Stage, case: Option<&Case>, report: &mut Report) -> Outcome {
@@ -99,14 +92,14 @@ impl Scene<'_> {
             };
             first = traffic.end();
             let end = self.run(process, &plan, || told.extend(traffic.run(report)));
-            if self.case.is_some_and(|case| case.process == process) {
+            if let Some(case) = self.case.filter(|case| case.process == process) {
                 outcome.has_struck = end.log.contains("torture: ");
                 outcome.has_ended =
                     end.is_early || end.status.is_none_or(|status| !status.success());
                 let word = end.log.lines().rev().find(|line| !line.is_empty());
                 let code = end.status.and_then(|status| status.code());
                 outcome.end = format!("status {code:?}, {}", word.unwrap_or_default());
-                self.judge(&end, report);
+                judge(case, &self.journal(), &end, report);
             } else if process == 1 && !end.status.is_some_and(|status| status.success()) {
                 report.broke("a stop is clean", || end.log.clone());
             }
@@ -227,39 +220,6 @@ impl Scene<'_> {
         }
     }
 
-    /// No panic, no signal, an end in time; and who ends otherwise than asked says why.
-    fn judge(&self, end: &End, report: &mut Report) {
-        let Some(case) = self.case else { return };
-        let story = || {
-            let lines: Vec<_> = end.log.lines().rev().take(6).collect();
-            format!("{case:?}: {:?}: {}", end.status, lines.join(" | "))
-        };
-        let Some(status) = end.status else {
-            report.broke("a stop ends in time", story);
-            return;
-        };
-        if end.log.contains("panicked") || status.code().is_none() {
-            report.broke("no panic and no signal", story);
-            return;
-        }
-        let has_struck = end.log.contains("torture: ");
-        let has_ended = end.is_early || !status.success();
-        if has_ended && case.mode == "short" {
-            report.broke("a short read or write is no fault", story);
-        }
-        if !has_struck || case.mode == "short" || !(has_ended || case.must_be_said()) {
-            return;
-        }
-        let fault = format!("os error {}", case.errno);
-        let place = case.place(&self.journal());
-        let is_clear = |line: &str| {
-            line.contains(&fault) && place.as_ref().is_none_or(|place| line.contains(place))
-        };
-        if !end.log.lines().any(is_clear) {
-            report.broke("a fault is said, with its place", story);
-        }
-    }
-
     /// Everything settles without a fault, and the books agree.
     fn close(&self, mut evidence: Evidence, report: &mut Report) {
         for processor in &self.processors {
@@ -333,40 +293,6 @@ impl Scene<'_> {
     fn table(&self, process: usize) -> Vec<Row> {
         let text = std::fs::read_to_string(self.counts(process)).expect("it was counted");
         text.lines().map(Row::read).collect()
-    }
-}
-
-impl Case {
-    /// Whether p99 has to say that this call failed even where it goes on: what the journal lost or
-    /// could not bring to the disk concerns the operator.
-    fn must_be_said(&self) -> bool {
-        let Some((call, object)) = self.name.rsplit_once(' ') else {
-            return false;
-        };
-        let files = [
-            "segment",
-            "snapshot",
-            "MANIFEST",
-            "PROCESSORS",
-            "LOCK",
-            "journal-directory",
-        ];
-        // An interrupted call is made again. What cannot be removed is removed at the next start,
-        // and what a file's attributes are is but a hint.
-        let is_light = ["unlink", "statx", "lseek"].contains(&call);
-        files.contains(&object) && self.errno != libc::EINTR && !is_light
-    }
-
-    /// What a message about this call has to name.
-    fn place(&self, journal: &Path) -> Option<String> {
-        let (_, object) = self.name.rsplit_once(' ')?;
-        match object {
-            "segment" | "snapshot" | "MANIFEST" | "PROCESSORS" | "LOCK" | "journal-directory" => {
-                Some(journal.display().to_string())
-            }
-            "listener" if self.name.starts_with("bind") => Some("127.0.0.1:".to_owned()),
-            _ => None,
-        }
     }
 }
 
