@@ -8,18 +8,6 @@ use crate::config::JournalSync;
 use crate::limits;
 use crate::payment::CoreCount;
 
-/// With the feature `small-segments` a run of seconds rotates and compacts; only tests have it.
-const SEGMENT_BYTES: u64 = if cfg!(feature = "small-segments") {
-    16 << 10
-} else {
-    limits::JOURNAL_SEGMENT_BYTES
-};
-const COMPACT_BYTES_MIN: u64 = if cfg!(feature = "small-segments") {
-    16 << 10
-} else {
-    limits::JOURNAL_COMPACT_BYTES_MIN
-};
-
 /// How a journal is kept.
 #[derive(Clone, Debug)]
 pub struct JournalSettings {
@@ -59,3 +47,15 @@ impl JournalSettings {
         self.segment_bytes.min(limits::JOURNAL_FIRST_SEGMENT_BYTES)
     }
 }
+
+/// With the feature `small-segments` a run of seconds rotates and compacts; only tests have it.
+const SEGMENT_BYTES: u64 = if cfg!(feature = "small-segments") {
+    16 << 10
+} else {
+    limits::JOURNAL_SEGMENT_BYTES
+};
+const COMPACT_BYTES_MIN: u64 = if cfg!(feature = "small-segments") {
+    16 << 10
+} else {
+    limits::JOURNAL_COMPACT_BYTES_MIN
+};
