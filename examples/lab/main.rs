@@ -17,6 +17,7 @@
 mod crowd;
 mod exchange;
 mod kill;
+#[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../../tests/kit/mod.rs"]
 mod kit;
 mod liar;

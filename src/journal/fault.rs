@@ -80,6 +80,8 @@ pub enum JournalFault {
     },
     /// One of the journal's own threads is gone.
     ThreadDied,
+    /// The operating system lends the journal no thread.
+    NoThread(io::Error),
 }
 
 /// A processor that is not where it was.
@@ -177,6 +179,7 @@ impl fmt::Display for JournalFault {
                  instance with the other one among its PEERS until nothing is pending"
             ),
             Self::ThreadDied => f.write_str("a thread of the journal has ended"),
+            Self::NoThread(error) => write!(f, "cannot start a thread of the journal: {error}"),
         }
     }
 }
@@ -209,7 +212,7 @@ fn write_moves(dir: &Path, moves: &[Move], f: &mut fmt::Formatter<'_>) -> fmt::R
 impl std::error::Error for JournalFault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { error, .. } => Some(error),
+            Self::Io { error, .. } | Self::NoThread(error) => Some(error),
             Self::Locked { .. }
             | Self::Unsafe { .. }
             | Self::ProcessorsMoved { .. }

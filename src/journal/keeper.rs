@@ -135,7 +135,6 @@ impl Keeper {
                 disk,
             });
         }
-        let path = dir.manifest_path();
         let settings = settings.clone();
         let clock = Clock::new(Clock::process_start());
         let mut horizon = Horizon::new(settings.ledger_exact.as_secs().saturating_add(1));
@@ -153,7 +152,7 @@ impl Keeper {
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(run);
-        let thread = Some(thread.map_err(|error| JournalFault::io(&path, error))?);
+        let thread = Some(thread.map_err(JournalFault::NoThread)?);
         Ok((
             Self {
                 orders,

@@ -41,8 +41,8 @@ impl JournalSettings {
             claims_max: 500_000,
             ledger_exact: Duration::from_secs(24 * 3600),
             processors: None,
-            segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
-            compact_bytes_min: limits::JOURNAL_COMPACT_BYTES_MIN,
+            segment_bytes: SEGMENT_BYTES,
+            compact_bytes_min: COMPACT_BYTES_MIN,
         }
     }
 
@@ -51,3 +51,15 @@ impl JournalSettings {
         self.segment_bytes.min(limits::JOURNAL_FIRST_SEGMENT_BYTES)
     }
 }
+
+/// With the feature `small-segments` a run of seconds rotates and compacts; only tests have it.
+const SEGMENT_BYTES: u64 = if cfg!(feature = "small-segments") {
+    16 << 10
+} else {
+    limits::JOURNAL_SEGMENT_BYTES
+};
+const COMPACT_BYTES_MIN: u64 = if cfg!(feature = "small-segments") {
+    16 << 10
+} else {
+    limits::JOURNAL_COMPACT_BYTES_MIN
+};

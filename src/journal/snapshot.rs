@@ -179,9 +179,13 @@ pub(crate) fn read(
         offset,
         what,
     };
-    source
-        .read_exact(&mut head)
-        .map_err(|_| damaged(0, Damage::FileHead))?;
+    source.read_exact(&mut head).map_err(|error| {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            damaged(0, Damage::FileHead)
+        } else {
+            io(error)
+        }
+    })?;
     if head != identity.head() {
         return Err(damaged(0, Damage::FileHead));
     }

@@ -146,18 +146,22 @@ pub(crate) fn read_all(
     };
     let read = &read;
     let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = all
-            .iter()
-            .map(|files| scope.spawn(move || read(files)))
-            .collect();
+        let spawn = |files| std::thread::Builder::new().spawn_scoped(scope, move || read(files));
+        // All of them first, so that they read at the same time.
+        let threads: Vec<_> = all.iter().map(spawn).collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().map_err(|_| JournalFault::ThreadDied))
+            .map(
+                |thread| match thread.map_err(JournalFault::NoThread)?.join() {
+                    Ok(read) => read,
+                    Err(_) => Err(JournalFault::ThreadDied),
+                },
+            )
             .collect()
     });
     let mut states = Vec::new();
     for result in results {
-        let (state, loaded) = result??;
+        let (state, loaded) = result?;
         report.records += loaded.records;
         report.oddities += state.oddities();
         report

@@ -122,11 +122,16 @@ impl P99 {
         Ok(())
     }
 
-    /// SIGTERM; its exit status, or none when it does not end.
-    pub(crate) fn stop(mut self) -> Option<i32> {
+    /// SIGTERM.
+    pub(crate) fn ask_to_stop(&self) {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
         // SAFETY: kill takes no pointer, and the child was not waited for yet.
         unsafe { libc::kill(pid, libc::SIGTERM) };
+    }
+
+    /// SIGTERM; its exit status, or none when it does not end.
+    pub(crate) fn stop(mut self) -> Option<i32> {
+        self.ask_to_stop();
         let began = Instant::now();
         while began.elapsed() < STOP_MAX {
             if let Some(status) = self.try_wait() {

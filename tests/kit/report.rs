@@ -42,6 +42,19 @@ impl Report {
         }
     }
 
+    pub(crate) fn is_kept(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// Takes over the broken promises of another report.
+    pub(crate) fn take_over(&mut self, other: Self) {
+        for broken in other.broken {
+            for example in broken.examples {
+                self.broke(broken.promise, || example);
+            }
+        }
+    }
+
     /// How often a promise was broken, as a row of the table.
     pub(crate) fn row_of(&mut self, promise: &'static str) {
         let broken = self.broken.iter().find(|one| one.promise == promise);

@@ -248,3 +248,14 @@ fn a_start_on_any_flipped_or_cut_byte_refuses_or_tells_the_truth() {
         }
     }
 }
+
+#[test]
+fn a_snapshot_that_cannot_be_read_is_not_called_damaged() {
+    let sample = Sample::new();
+    // A directory can be opened, and no byte of it can be read.
+    fs::remove_file(&sample.snapshot).unwrap();
+    fs::create_dir(&sample.snapshot).unwrap();
+    let fault = sample.read().unwrap_err();
+    assert!(matches!(fault, JournalFault::Io { .. }), "{fault}");
+    assert!(fault.to_string().contains("os error"), "{fault}");
+}
