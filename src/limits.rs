@@ -165,6 +165,8 @@ pub const ACCESS_LINES_PER_SECOND_MAX: u32 = 10;
 
 // ---- probe ----
 
+/// Addresses of one name that `p99 health` tries: those of both families, and some.
+pub const PROBE_ADDRESSES_MAX: usize = 4;
 /// Longest that each step of `p99 health` may take: connect, write, and each of few reads. The
 /// usual health check gives it 3 s in all.
 pub const PROBE_STEP_TIME_MAX: Duration = Duration::from_secs(1);
@@ -256,6 +258,15 @@ pub const RING_ENTRIES_MIN: u32 = 256;
 /// Connections that wait in a listening socket's queue; the kernel cuts it to net.core.somaxconn
 /// (4,096 since Linux 5.4). At 20,000 connections a second it bridges 200 ms without an accept.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// How often addresses in use are tried again at a start, all together, and the pause between two
+/// tries: 2 s. After `kill -9` io_uring holds a listener for some milliseconds; longer waits help
+/// nobody, and whoever starts a second instance by mistake shall hear so soon.
+pub const LISTEN_TRIES_MAX: u32 = 100;
+/// See [`LISTEN_TRIES_MAX`].
+pub const LISTEN_PAUSE: Duration = Duration::from_millis(20);
+/// How often a stop tries to lock the folder of a socket file, 10 ms apart: other processes hold
+/// the lock for microseconds. Beyond it the file stays, and the next start replaces it.
+pub const SOCKET_FILE_LOCK_TRIES_MAX: u32 = 20;
 /// Most open client connections of a process, whatever the descriptor limit allows. At the 6 KiB
 /// that an idle one costs, 65,536 of them are 384 MiB.
 pub const CONNECTIONS_MAX: usize = 65_536;
