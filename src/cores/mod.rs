@@ -30,6 +30,7 @@ use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
 use crate::server::lifecycle::{Lifecycle, Phase, Readiness};
 use crate::server::listen::{self, Door, ListenFault};
+use crate::server::socket_file::SocketFile;
 use crate::server::{Common, CoreEnd};
 
 use threads::start_threads;
@@ -123,6 +124,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     drain_delay: Duration,
     addresses: Vec<(Door, ListenAddress)>,
+    files: Vec<SocketFile>,
     driver: Driver,
     threads: Vec<(CoreId, JoinHandle<CoreEnd>)>,
 }
@@ -152,7 +154,7 @@ impl Running {
             .iter()
             .map(|address| (Door::Admin, address.clone()));
         let wanted: Vec<_> = public.chain(admin).collect();
-        let bound = listen::bind(&wanted, seats.len()).map_err(StartFault::Listen)?;
+        let mut bound = listen::bind(&wanted, seats.len()).map_err(StartFault::Listen)?;
         let lifecycle = Arc::new(Lifecycle::new(seats.len(), connections_max()));
         let rate_limit = config.rate_limit.as_ref().map(|limit| {
             let limit = RateLimit::new(limit.per_second, limit.burst);
@@ -163,14 +165,8 @@ impl Running {
             rate_limit,
         };
         let addresses = bound.addresses.clone();
-        let started = start_threads(setup, seats, bound, &common);
-        let (threads, driver) = match started {
-            Ok(started) => started,
-            Err(fault) => {
-                listen::remove_files(&addresses);
-                return Err(fault);
-            }
-        };
+        let files = std::mem::take(&mut bound.files);
+        let (threads, driver) = start_threads(setup, seats, bound, &common)?;
         log::info!("{} cores on {driver}", threads.len());
         for (door, address) in &addresses {
             log::info!("listening on {address} ({door:?})");
@@ -184,6 +180,7 @@ impl Running {
             metrics,
             drain_delay,
             addresses,
+            files,
             driver,
             threads,
         })
@@ -227,7 +224,7 @@ impl Running {
 
     /// Watches the cores until a stop was asked for and is done, or until one of them fails.
     #[must_use]
-    pub fn wait(self) -> Exit {
+    pub fn wait(mut self) -> Exit {
         let mut watch = Watchdog::new(&self.lifecycle);
         let mut drained_at: Option<Mono> = None;
         let mut looks = 0_u32;
@@ -252,6 +249,8 @@ impl Running {
                     now.after(self.drain_delay)
                 });
                 if now >= due {
+                    // Before the listeners close: no client shall find a file and nobody behind.
+                    self.files.clear();
                     self.lifecycle.advance(Phase::Closing);
                 }
             }
@@ -286,7 +285,6 @@ impl Running {
                 }
             }
         }
-        listen::remove_files(&self.addresses);
         match (has_failed, forgotten) {
             (true, _) => Exit::Failed,
             (false, 0) => Exit::Clean,

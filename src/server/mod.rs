@@ -2,7 +2,7 @@
 //! go in order when the process stops.
 //!
 //! [`Core::run`] is one core's whole life as a server; `cores` calls it on the core's own thread.
-//! Inside: `listen` binds, `accept` takes connections, `connection` reads and writes octets,
+//! Inside: `listen` and `socket_file` bind, `accept` takes connections, `connection` reads and writes octets,
 //! `routes` judges a request, `clients` knows who sent it, `calls` does what is asked, `reply`
 //! chooses the status, `deadlines` ends what takes too long, `lifecycle` is what the process knows
 //! of itself. Payments are the engine's matter (`pay`): the server hands one over, waits, and
@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod listen;
 mod reply;
 mod routes;
+pub mod socket_file;
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
