@@ -153,7 +153,9 @@ mod tests {
             thread::spawn(move || answer_one(listener.accept().unwrap().0, "HTTP/1.1 200 OK\r\n")),
         ];
         assert_eq!(first_status(&addresses).unwrap(), 200);
-        servers.map(|server| server.join().unwrap());
+        for server in servers {
+            server.join().unwrap();
+        }
         assert!(first_status(&addresses).is_err());
         assert_eq!(
             first_status(&[]).unwrap_err().kind(),

@@ -32,8 +32,8 @@ pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use spelling::{NearMiss, near_misses};
 pub use values::{
-    Ack, BreakerConfig, CorrelationIdRule, DriverChoice, HttpUrl, JournalConfig, JournalSync,
-    ListenAddress, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
+    Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, HttpUrl, JournalConfig,
+    JournalSync, ListenAddress, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
 };
 
 use reader::Reader;
@@ -120,6 +120,8 @@ pub struct Config {
     pub ledger_exact: Duration,
     /// `RUST_LOG`: what is logged.
     pub log_filter: String,
+    /// `CORE_DUMPS`.
+    pub core_dumps: CoreDumps,
     /// Every setting as it holds, in the order of [`SETTINGS`], secrets masked.
     pub in_force: Vec<InForce>,
     /// What is legal but surely not meant, one sentence each.

@@ -12,7 +12,7 @@ use super::auth::read_auth;
 use super::ranges::{self, AddressRange};
 use super::reader::Reader;
 use super::values::{self, BreakerConfig, HttpUrl, JournalConfig, ListenAddress};
-use super::values::{Ack, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
+use super::values::{Ack, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
 use super::values::{PerMille, RateLimitConfig, Routing, Upstream500};
 
 impl Config {
@@ -66,6 +66,7 @@ impl Config {
             correlation_id: reader.word("CORRELATION_ID", &CorrelationIdRule::WORDS),
             health_interval: reader.read("HEALTH_INTERVAL_MS", health_interval),
             ledger_exact: reader.seconds("LEDGER_EXACT_HOURS") * 3_600,
+            core_dumps: reader.word("CORE_DUMPS", &CoreDumps::WORDS),
             log_filter: reader.read("RUST_LOG", log_filter),
             in_force: Vec::new(),
             warnings: Vec::new(),

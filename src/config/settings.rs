@@ -310,6 +310,8 @@ pub const SETTINGS: &[Setting] = &[
         "off, error, warn, info, debug or trace, or a list of target=level",
     )
     .help("what is logged to stderr"),
+    Setting::words("CORE_DUMPS", &["off", "on"])
+        .help("on lets a crash leave a core file and a debugger in; both show the credentials"),
     Setting::words("MONOIO_FORCE_LEGACY_DRIVER", &["0", "1"])
         .help("1 keeps to epoll where io_uring would be allowed"),
 ];

@@ -244,6 +244,21 @@ impl DriverChoice {
     pub(super) const WORDS: [(&str, Self); 2] = [("0", Self::Best), ("1", Self::Epoll)];
 }
 
+/// `CORE_DUMPS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CoreDumps {
+    /// The process cannot be looked into, and leaves nothing when it crashes.
+    #[default]
+    Off,
+    /// As the system allows it.
+    On,
+}
+
+impl CoreDumps {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] = [("off", Self::Off), ("on", Self::On)];
+}
+
 /// The journal, when there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalConfig {

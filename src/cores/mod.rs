@@ -12,6 +12,7 @@
 //! A stop: `/readyz` turns 503 with the signal itself, listeners stay open for DRAIN_DELAY_MS,
 //! then close once their queues are empty, and payments finish within SHUTDOWN_GRACE_SECS.
 
+mod signals;
 mod threads;
 
 use std::fmt;
@@ -33,6 +34,9 @@ use crate::server::listen::{self, Door, ListenFault};
 use crate::server::socket_file::SocketFile;
 use crate::server::{Common, CoreEnd};
 
+pub use signals::unblock_signals;
+
+use signals::Signals;
 use threads::start_threads;
 
 /// Why there is no server.
@@ -42,6 +46,8 @@ pub enum StartFault {
     Listen(ListenFault),
     /// The payment engine cannot start, in its own words.
     Engine(String),
+    /// Signals cannot be heard.
+    Signals(io::Error),
     /// A thread or a reactor cannot be had.
     Kernel(io::Error),
 }
@@ -51,6 +57,7 @@ impl fmt::Display for StartFault {
         match self {
             Self::Listen(fault) => fault.fmt(f),
             Self::Engine(fault) => f.write_str(fault),
+            Self::Signals(fault) => write!(f, "cannot hear signals: {fault}"),
             Self::Kernel(fault) => write!(f, "cannot start a core: {fault}"),
         }
     }
@@ -88,22 +95,15 @@ impl Exit {
 /// Why it did not start.
 pub fn serve(setup: &Setup, on_ready: impl FnOnce()) -> Result<Exit, StartFault> {
     end_process_on_panic();
-    let running = Running::start(setup)?;
+    signals::hide(setup.config.core_dumps);
+    let signals = Signals::hear().map_err(StartFault::Signals)?;
+    let seats = pay::prepare(setup).map_err(StartFault::Engine)?;
+    signals.leave_start();
+    let running = Running::start_seats(setup, seats)?;
     let flag = running.lifecycle.stop_flag();
-    // A second Ctrl-C does not wait for the grace; the journal makes that safe.
-    let registered = signal_hook::flag::register_conditional_shutdown(
-        signal_hook::consts::SIGINT,
-        130,
-        Arc::clone(flag),
-    )
-    .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(flag)))
-    .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(flag)));
-    if let Err(fault) = registered {
-        log::error!("signals cannot be heard: {fault}");
-        return Err(StartFault::Kernel(fault));
-    }
+    signals.stop_through(flag).map_err(StartFault::Signals)?;
     on_ready();
-    Ok(running.wait())
+    Ok(running.watch(|| signals.heed(setup)))
 }
 
 /// Makes a panic on any thread the end of the process: half a server would go on answering for
@@ -224,7 +224,12 @@ impl Running {
 
     /// Watches the cores until a stop was asked for and is done, or until one of them fails.
     #[must_use]
-    pub fn wait(mut self) -> Exit {
+    pub fn wait(self) -> Exit {
+        self.watch(|| ())
+    }
+
+    /// The same; does `at_each_look` meanwhile.
+    fn watch(mut self, at_each_look: impl Fn()) -> Exit {
         let mut watch = Watchdog::new(&self.lifecycle);
         let mut drained_at: Option<Mono> = None;
         let mut looks = 0_u32;
@@ -254,6 +259,7 @@ impl Running {
                     self.lifecycle.advance(Phase::Closing);
                 }
             }
+            at_each_look();
             self.refresh_metrics(&mut looks);
             thread::sleep(limits::WATCH_INTERVAL);
         }
