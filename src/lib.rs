@@ -11,7 +11,7 @@
 //!   [`latency`] know how it is, [`wheel`] keeps the times;
 //! - [`upstream`] sends it and reads the answer, [`judge`] says what that proves;
 //! - [`journal`] keeps what must survive, [`ledger`] what was charged;
-//! - [`payment`] has the nouns, [`clock`] the times, [`table`] the places, [`limits`] every bound,
+//! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the places, [`limits`] every bound,
 //!   [`config`] the settings, [`metrics`] and [`logging`] what is told, [`probe`] and
 //!   [`rate_limit`] their small tasks.
 //!
@@ -29,6 +29,7 @@ pub mod flow;
 pub mod http;
 pub mod journal;
 pub mod judge;
+pub mod keys;
 pub mod latency;
 pub mod ledger;
 pub mod limits;

@@ -16,10 +16,9 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use ahash::RandomState;
-
 use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
+use crate::keys;
 use crate::limits;
 use crate::payment::CoreId;
 
@@ -40,7 +39,7 @@ pub(crate) struct JournalId(pub(crate) u64);
 impl JournalId {
     /// One that no other journal has.
     pub(crate) fn fresh() -> Self {
-        Self(RandomState::new().hash_one(std::process::id()))
+        Self(keys::unlike_all())
     }
 
     fn read(text: &str) -> Option<Self> {
