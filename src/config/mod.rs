@@ -10,6 +10,7 @@
 mod auth;
 mod help;
 mod parse;
+mod places;
 mod ranges;
 mod reader;
 mod settings;
@@ -27,13 +28,14 @@ use crate::payment::{CoreCount, PerProcessor};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
 pub use help::{help, report, tell_faults, warnings};
+pub use places::{HttpUrl, ListenAddress};
 pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use spelling::{NearMiss, near_misses};
 pub use values::{
-    Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, HttpUrl, JournalConfig,
-    JournalSync, ListenAddress, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
+    Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig, JournalSync,
+    OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
 };
 
 use reader::Reader;

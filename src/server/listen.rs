@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_in_one_order_and_told_in_the_order_of_the_settings() {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ports = [free(), free()].map(|socket| socket.local_addr().unwrap().port());
         ports.sort_unstable_by(|one, other| other.cmp(one));
         let wanted = ports.map(|port| (Door::Public, loopback(port)));
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_given_back_a_moment_later_is_had() {
-        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = loopback(holder.local_addr().unwrap().port());
         let release = thread::spawn(move || {
             thread::sleep(Duration::from_millis(60));

@@ -19,6 +19,7 @@ on_both_drivers! {
     an_old_instance_leaves_the_new_ones_socket_file,
     a_wildcard_and_a_specific_address_exclude_each_other,
     what_is_no_stale_socket_is_never_removed,
+    two_names_of_one_processor_are_warned_about,
 }
 
 /// Both processes of a pair, started as nearly at one moment as can be.
@@ -211,4 +212,20 @@ fn what_is_no_stale_socket_is_never_removed(driver: &str) {
     }
     assert!(std::fs::symlink_metadata(&target).is_ok());
     assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+}
+
+fn two_names_of_one_processor_are_warned_about(driver: &str) {
+    const WARNING: &str = "both mean 127.0.0.1:1: they are probably one server";
+    for (url, is_warned) in [("http://localhost:1", true), ("http://localhost:2", false)] {
+        let settings = [("LISTEN", "127.0.0.1:0"), ("UPSTREAM_B_URL", url)];
+        let mut instance = Instance::start(driver, &settings);
+        instance.wait_ready();
+        assert_eq!(
+            instance.log().contains(WARNING),
+            is_warned,
+            "{}",
+            instance.log()
+        );
+        assert_eq!(instance.stop(), 0);
+    }
 }
