@@ -159,7 +159,7 @@ impl Config {
         let rules = [
             (
                 a.is_spelled_like(b),
-                "UPSTREAM_A_URL and UPSTREAM_B_URL differ in a dot only and are probably one server",
+                "UPSTREAM_A_URL and UPSTREAM_B_URL differ in a dot only: probably one server",
             ),
             (
                 reader.is_set("AUTH_HEADER_NAME") && self.auth.is_none(),

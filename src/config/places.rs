@@ -145,7 +145,9 @@ fn is_host(host: &str) -> bool {
     };
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = |label: &str| {
-        let hexadecimal = label.strip_prefix("0x").or(label.strip_prefix("0X"));
+        let hexadecimal = label
+            .strip_prefix("0x")
+            .or_else(|| label.strip_prefix("0X"));
         digits(label).is_some()
             || hexadecimal.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };

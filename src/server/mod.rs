@@ -2,11 +2,11 @@
 //! go in order when the process stops.
 //!
 //! [`Core::run`] is one core's whole life as a server; `cores` calls it on the core's own thread.
-//! Inside: `listen` and `socket_file` bind, `accept` takes connections, `connection` reads and writes octets,
-//! `routes` judges a request, `clients` knows who sent it, `calls` does what is asked, `reply`
-//! chooses the status, `deadlines` ends what takes too long, `lifecycle` is what the process knows
-//! of itself. Payments are the engine's matter (`pay`): the server hands one over, waits, and
-//! writes what it is told. It never drops an I/O future.
+//! Inside: `listen` and `socket_file` bind, `accept` takes connections, `connection` reads and
+//! writes bytes, `routes` judges a request, `clients` knows who sent it, `calls` does what is
+//! asked, `reply` chooses the status, `deadlines` ends what takes too long, `lifecycle` is what the
+//! process knows of itself. Payments are the engine's matter (`pay`): the server hands one over,
+//! waits, and writes what it is told. It never drops an I/O future.
 
 mod accept;
 mod calls;

@@ -94,7 +94,7 @@ impl SocketFile {
 
 /// Keeps every other p99 from changing socket files beside `path` as long as it lives.
 fn lock_folder(path: &Path) -> io::Result<File> {
-    let folder = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    let folder = File::open(path.parent().unwrap_or_else(|| Path::new("/")))?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),
         Err(TryLockError::WouldBlock) => Err(in_use("another process has locked the folder")),

@@ -96,12 +96,13 @@ impl Instance {
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let (lines, kept) = (
-            BufReader::new(child.stderr.take().unwrap()),
-            Arc::clone(&log),
-        );
+        let (stderr, kept) = (child.stderr.take(), Arc::clone(&log));
         thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
+            for line in stderr
+                .into_iter()
+                .flat_map(|pipe| BufReader::new(pipe).lines())
+                .map_while(Result::ok)
+            {
                 let mut kept = kept.lock().unwrap();
                 kept.push_str(&line);
                 kept.push('\n');

@@ -11,6 +11,7 @@
 
 mod addresses;
 mod instance;
+mod lines;
 mod signals;
 
 /// Makes two tests of each function, one for each driver.
