@@ -11,9 +11,9 @@
 //!   [`latency`] know how it is, [`wheel`] keeps the times;
 //! - [`upstream`] sends it and reads the answer, [`judge`] says what that proves;
 //! - [`journal`] keeps what must survive, [`ledger`] what was charged;
-//! - [`payment`] has the nouns, [`clock`] the times, [`table`] the places, [`limits`] every bound,
-//!   [`config`] the settings, [`metrics`] and [`logging`] what is told, [`probe`] and
-//!   [`rate_limit`] their small tasks.
+//! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the
+//!   places, [`limits`] every bound, [`config`] the settings, [`metrics`] and [`logging`] what is
+//!   told, [`probe`] and [`rate_limit`] their small tasks.
 //!
 //! [`sim`] is the processor to test and show all of it with. docs/ARCHITECTURE.md has the floors
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
@@ -30,6 +30,7 @@ pub mod flow;
 pub mod http;
 pub mod journal;
 pub mod judge;
+pub mod keys;
 pub mod latency;
 pub mod ledger;
 pub mod limits;

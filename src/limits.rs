@@ -159,12 +159,23 @@ pub const LOG_LINES_MAX: usize = 1_024;
 pub const LOG_LINE_BYTES_MAX: usize = 2_048;
 /// Longest wait at the end of the process for lines to be written.
 pub const LOG_FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
-/// Access lines per second and core. Ten show what happens; ten thousand would cost more than the
-/// payments that they tell of.
-pub const ACCESS_LINES_PER_SECOND_MAX: u32 = 10;
+/// Lines at warn and error that one place in the code may log in each [`LOG_WINDOW`], then they are
+/// counted: 20 lines show what is wrong, and 28,800 a day of 200 bytes are 6 MB.
+pub const LOG_LINES_PER_PLACE: u32 = 20;
+/// See [`LOG_LINES_PER_PLACE`]. An operator who looks at a log waits no longer for the count.
+pub const LOG_WINDOW: Duration = Duration::from_secs(60);
+/// Places that are told apart; the code has about 50 that log at warn or error.
+pub const LOG_PLACES_MAX: usize = 128;
+/// While stopping, how often a line waits for room in the queue, and how long each time: 2 s
+/// without any progress mean that stderr is stuck.
+pub const LOG_WAITS_MAX: u32 = 2_000;
+/// See [`LOG_WAITS_MAX`].
+pub const LOG_WAIT: Duration = Duration::from_millis(1);
 
 // ---- probe ----
 
+/// Addresses of one name that `p99 health` tries: those of both families, and some.
+pub const PROBE_ADDRESSES_MAX: usize = 4;
 /// Longest that each step of `p99 health` may take: connect, write, and each of few reads. The
 /// usual health check gives it 3 s in all.
 pub const PROBE_STEP_TIME_MAX: Duration = Duration::from_secs(1);
@@ -271,6 +282,15 @@ pub const RING_ENTRIES_MIN: u32 = 256;
 /// Connections that wait in a listening socket's queue; the kernel cuts it to net.core.somaxconn
 /// (4,096 since Linux 5.4). At 20,000 connections a second it bridges 200 ms without an accept.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// How often addresses in use are tried again at a start, all together, and the pause between two
+/// tries: 2 s. After `kill -9` io_uring holds a listener for some milliseconds; longer waits help
+/// nobody, and whoever starts a second instance by mistake shall hear so soon.
+pub const LISTEN_TRIES_MAX: u32 = 100;
+/// See [`LISTEN_TRIES_MAX`].
+pub const LISTEN_PAUSE: Duration = Duration::from_millis(20);
+/// How often a stop tries to lock the folder of a socket file, 10 ms apart: other processes hold
+/// the lock for microseconds. Beyond it the file stays, and the next start replaces it.
+pub const SOCKET_FILE_LOCK_TRIES_MAX: u32 = 20;
 /// Most open client connections of a process, whatever the descriptor limit allows. At the 6 KiB
 /// that an idle one costs, 65,536 of them are 384 MiB.
 pub const CONNECTIONS_MAX: usize = 65_536;

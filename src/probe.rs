@@ -41,12 +41,44 @@ impl fmt::Display for Target {
     }
 }
 
-/// The status code with which `target` answers `/readyz`; 200 is ready.
+/// The status code with which `target` answers `/readyz`; 200 is ready. Every address of a name
+/// is tried in turn: it often has one of each family, and p99 may listen on one of them only,
+/// while another program has the other.
 ///
 /// # Errors
-/// Nobody answers, or not in HTTP.
+/// Nobody answers at any address, or not in HTTP: what the last one did.
 pub fn ask_ready(target: &Target) -> io::Result<u16> {
-    let socket = connect(target)?;
+    let addresses: Vec<SockAddr> = match target {
+        Target::Http(url) => (url.host.as_str(), url.port)
+            .to_socket_addrs()?
+            .take(limits::PROBE_ADDRESSES_MAX)
+            .map(SockAddr::from)
+            .collect(),
+        Target::Listener(ListenAddress::Tcp(address)) => vec![reachable(*address).into()],
+        Target::Listener(ListenAddress::Unix(path)) => vec![SockAddr::unix(path)?],
+    };
+    first_status(&addresses)
+}
+
+fn first_status(addresses: &[SockAddr]) -> io::Result<u16> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match ask(address) {
+            Ok(status) => return Ok(status),
+            Err(fault) => last = fault,
+        }
+    }
+    Err(last)
+}
+
+fn ask(address: &SockAddr) -> io::Result<u16> {
+    let domain = if address.is_unix() {
+        Domain::UNIX
+    } else {
+        Domain::from(i32::from(address.family()))
+    };
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    socket.connect_timeout(address, limits::PROBE_STEP_TIME_MAX)?;
     socket.set_read_timeout(Some(limits::PROBE_STEP_TIME_MAX))?;
     socket.set_write_timeout(Some(limits::PROBE_STEP_TIME_MAX))?;
     (&socket).write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -58,27 +90,6 @@ pub fn ask_ready(target: &Target) -> io::Result<u16> {
         .strip_prefix("HTTP/1.1 ")
         .and_then(|status| status.parse().ok());
     status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1"))
-}
-
-fn connect(target: &Target) -> io::Result<Socket> {
-    let address = match target {
-        Target::Http(url) => first_address(url)?.into(),
-        Target::Listener(ListenAddress::Tcp(address)) => reachable(*address).into(),
-        Target::Listener(ListenAddress::Unix(path)) => SockAddr::unix(path)?,
-    };
-    let domain = if address.is_unix() {
-        Domain::UNIX
-    } else {
-        Domain::from(i32::from(address.family()))
-    };
-    let socket = Socket::new(domain, Type::STREAM, None)?;
-    socket.connect_timeout(&address, limits::PROBE_STEP_TIME_MAX)?;
-    Ok(socket)
-}
-
-fn first_address(url: &HttpUrl) -> io::Result<SocketAddr> {
-    let found = (url.host.as_str(), url.port).to_socket_addrs()?.next();
-    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 
 /// Who listens on every address answers on the loopback one.
@@ -127,6 +138,29 @@ mod tests {
         );
         assert!(asked("SSH-2.0-OpenSSH").is_err());
         assert!(asked("HTTP/1.1").is_err());
+    }
+
+    #[test]
+    fn every_address_of_a_name_is_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        // Nobody listens there, and there somebody who speaks no HTTP.
+        let nowhere = SocketAddr::from((Ipv6Addr::LOCALHOST, there.port()));
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [nowhere, other.local_addr().unwrap(), there].map(SockAddr::from);
+        let servers = [
+            thread::spawn(move || answer_one(other.accept().unwrap().0, "SSH-2.0-OpenSSH")),
+            thread::spawn(move || answer_one(listener.accept().unwrap().0, "HTTP/1.1 200 OK\r\n")),
+        ];
+        assert_eq!(first_status(&addresses).unwrap(), 200);
+        for server in servers {
+            server.join().unwrap();
+        }
+        assert!(first_status(&addresses).is_err());
+        assert_eq!(
+            first_status(&[]).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 
     #[test]

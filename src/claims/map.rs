@@ -8,6 +8,7 @@ use ahash::RandomState;
 use super::entry::{Entry, SettledClaim};
 use super::index::{Index, Position};
 use crate::clock::Mono;
+use crate::keys;
 use crate::limits;
 use crate::payment::UpstreamId;
 
@@ -53,7 +54,7 @@ impl Claims {
         Self {
             entries: touched_room(room),
             index: Index::with_room_for(room),
-            hasher: RandomState::new(),
+            hasher: keys::hasher(),
             free: NONE,
             oldest: NONE,
             youngest: NONE,

@@ -10,6 +10,7 @@
 mod auth;
 mod help;
 mod parse;
+mod places;
 mod ranges;
 mod reader;
 mod settings;
@@ -27,13 +28,14 @@ use crate::payment::{CoreCount, PerProcessor};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
 pub use help::{help, report, tell_faults, warnings};
+pub use places::{HttpUrl, ListenAddress};
 pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use spelling::{NearMiss, near_misses};
 pub use values::{
-    Ack, BreakerConfig, CorrelationIdRule, DriverChoice, HttpUrl, JournalConfig, JournalSync,
-    ListenAddress, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
+    Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig, JournalSync,
+    OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
 };
 
 use reader::Reader;
@@ -125,6 +127,8 @@ pub struct Config {
     pub ledger_exact: Duration,
     /// `RUST_LOG`: what is logged.
     pub log_filter: String,
+    /// `CORE_DUMPS`.
+    pub core_dumps: CoreDumps,
     /// Every setting as it holds, in the order of [`SETTINGS`], secrets masked.
     pub in_force: Vec<InForce>,
     /// What is legal but surely not meant, one sentence each.

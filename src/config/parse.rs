@@ -9,10 +9,11 @@ use crate::payment::{CoreCount, PerProcessor};
 
 use super::Config;
 use super::auth::read_auth;
+use super::places::{self, HttpUrl, ListenAddress};
 use super::ranges::{self, AddressRange};
 use super::reader::Reader;
-use super::values::{self, BreakerConfig, HttpUrl, JournalConfig, ListenAddress};
-use super::values::{Ack, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
+use super::values::{self, BreakerConfig, JournalConfig};
+use super::values::{Ack, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
 use super::values::{PerMille, RateLimitConfig, Routing, Upstream500};
 
 impl Config {
@@ -24,7 +25,9 @@ impl Config {
         let upstream_concurrency = reader.count("UPSTREAM_CONCURRENCY");
         Self {
             listen: read_listen(reader),
-            admin_listen: reader.read("ADMIN_LISTEN", |text| list_or("off", text, listen_item)),
+            admin_listen: reader.read("ADMIN_LISTEN", |text| {
+                list_or("off", text, ListenAddress::parse)
+            }),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
             upstream: PerProcessor([
@@ -51,7 +54,7 @@ impl Config {
             late_reads_max: limits::LATE_READS_MAX,
             pool_idle_timeout: reader.seconds("POOL_IDLE_SECS"),
             journal: read_journal(reader),
-            peers: reader.read("PEERS", |text| list_or("none", text, peer_item)),
+            peers: reader.read("PEERS", |text| list_or("none", text, HttpUrl::parse)),
             rate_limit: read_rate_limit(reader),
             trusted_proxies: reader.read("TRUSTED_PROXIES", |text| {
                 list_or("none", text, AddressRange::parse)
@@ -68,6 +71,7 @@ impl Config {
             correlation_id: reader.word("CORRELATION_ID", &CorrelationIdRule::WORDS),
             health_interval: reader.read("HEALTH_INTERVAL_MS", health_interval),
             ledger_exact: reader.seconds("LEDGER_EXACT_HOURS") * 3_600,
+            core_dumps: reader.word("CORE_DUMPS", &CoreDumps::WORDS),
             log_filter: reader.read("RUST_LOG", log_filter),
             in_force: Vec::new(),
             warnings: Vec::new(),
@@ -117,13 +121,34 @@ impl Config {
             &["POOL_MAX_IDLE", "UPSTREAM_CONCURRENCY"],
             "at most UPSTREAM_CONCURRENCY: more can never be idle",
         );
+        self.check_places(reader);
+    }
+
+    /// No address twice: neither to listen on nor to ask.
+    fn check_places(&self, reader: &mut Reader<'_>) {
+        let with_admin = places::clash(&self.admin_listen, &self.listen);
+        for (clash, names) in [
+            (places::clash(&self.listen, &[]), &["LISTEN"][..]),
+            (with_admin, &["ADMIN_LISTEN", "LISTEN", "PORT"]),
+        ] {
+            let rule = clash.map(|(address, other)| {
+                format!("addresses that exclude no other: {address} cannot be had beside {other}")
+            });
+            reader.relation(rule.is_none(), names, &rule.unwrap_or_default());
+        }
+        let upstream = self.upstream.0.iter();
+        let known = |index: usize| self.peers.iter().take(index).chain(upstream.clone());
+        let double = self.peers.iter().enumerate().find(|(index, peer)| {
+            let mut known = known(*index);
+            known.any(|other| other.is_spelled_like(peer))
+        });
+        let rule = double.map(|(_, peer)| {
+            format!("other instances, each once: {peer} is named twice, or is a processor")
+        });
         reader.relation(
-            !self
-                .admin_listen
-                .iter()
-                .any(|address| self.listen.contains(address)),
-            &["ADMIN_LISTEN", "LISTEN", "PORT"],
-            "addresses that LISTEN does not have",
+            rule.is_none(),
+            &["PEERS", "UPSTREAM_A_URL", "UPSTREAM_B_URL"],
+            &rule.unwrap_or_default(),
         );
     }
 
@@ -132,7 +157,12 @@ impl Config {
         let waits_for_a = self.routing == Routing::Cheapest && self.ack == Ack::Accepted;
         let is_socket = |address: &ListenAddress| matches!(address, ListenAddress::Unix(_));
         let has_socket = self.listen.iter().any(is_socket);
+        let PerProcessor([a, b]) = &self.upstream;
         let rules = [
+            (
+                a.is_spelled_like(b),
+                "UPSTREAM_A_URL and UPSTREAM_B_URL differ in a dot only: probably one server",
+            ),
             (
                 reader.is_set("AUTH_HEADER_NAME") && self.auth.is_none(),
                 "AUTH_HEADER_NAME is set but AUTH_HEADER_VALUE is not: nobody must authenticate",
@@ -182,7 +212,9 @@ pub(super) fn read_listen(reader: &mut Reader<'_>) -> Vec<ListenAddress> {
         reader.mark_unused("PORT");
     }
     let derived = format!("0.0.0.0:{port}");
-    reader.read_or("LISTEN", Some(derived), |text| list(text, listen_item))
+    reader.read_or("LISTEN", Some(derived), |text| {
+        list(text, ListenAddress::parse)
+    })
 }
 
 fn read_attempt_timeout(reader: &mut Reader<'_>, ack: Ack, request: Duration) -> Duration {
@@ -212,9 +244,8 @@ fn read_pool_idle_max(reader: &mut Reader<'_>, concurrency: usize, cores: CoreCo
 
 pub(super) fn read_journal_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
     reader.read("JOURNAL_DIR", |text| match text {
-        "" => None,
         "off" => Some(None),
-        dir => (!dir.contains('\0')).then(|| Some(PathBuf::from(dir))),
+        dir => places::folder(dir).map(Some),
     })
 }
 
@@ -279,21 +310,22 @@ fn list_or<T: PartialEq>(
     }
 }
 
-fn listen_item(text: &str) -> Option<ListenAddress> {
-    ListenAddress::parse(text)
-}
-
-fn peer_item(text: &str) -> Option<HttpUrl> {
-    HttpUrl::parse(text)
-}
-
 fn pay_path(text: &str) -> Option<String> {
     let fits = text.len() <= limits::PAY_PATH_BYTES_MAX;
-    let ends = text.starts_with('/') && !text.ends_with('/');
+    let is_end = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | ')');
+    let ends = text.starts_with('/') && text.ends_with(is_end);
     // The path characters of RFC 3986, section 3.3; escapes are taken as they are.
     let plain =
         |octet: u8| octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&octet);
-    (fits && ends && text.bytes().all(plain)).then(|| text.to_owned())
+    let is_escape = |rest: &str| {
+        let mut two = rest.bytes().take(2);
+        rest.len() >= 2 && two.all(|byte| byte.is_ascii_hexdigit())
+    };
+    let escapes = text.split('%').skip(1).all(is_escape);
+    // What a gateway on the way would make another path of.
+    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
+    let segments = text.split('/').skip(1).all(is_segment);
+    (fits && ends && text.bytes().all(plain) && escapes && segments).then(|| text.to_owned())
 }
 
 fn log_filter(text: &str) -> Option<String> {

@@ -13,8 +13,11 @@ use super::values::{MASK, digits};
 pub struct ConfigFault {
     /// The setting.
     pub name: &'static str,
-    /// What was set, masked when secret; `None` when it is missing.
+    /// What was set, masked when secret, or what follows from other settings; `None` when it is
+    /// missing.
     pub value: Option<String>,
+    /// Whether the environment set it.
+    pub is_set: bool,
     /// What is allowed.
     pub allowed: String,
 }
@@ -22,7 +25,14 @@ pub struct ConfigFault {
 impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(f, "{}={value:?}: allowed is {}", self.name, self.allowed),
+            Some(value) if self.is_set => {
+                write!(f, "{}={value:?}: allowed is {}", self.name, self.allowed)
+            }
+            Some(value) => write!(
+                f,
+                "{} is not set and is {value:?} by default: allowed is {}",
+                self.name, self.allowed
+            ),
             None => write!(f, "{} is not set: it must be {}", self.name, self.allowed),
         }
     }
@@ -156,8 +166,12 @@ impl Reader<'_> {
         if holds || self.faults.iter().any(|fault| names.contains(&fault.name)) {
             return;
         }
-        let value = self.text(name).unwrap_or_default();
-        self.fault(name, Some(value), rule.to_owned());
+        // What the environment says, also where another setting replaces it.
+        let set = settings::find(name)
+            .zip((self.lookup)(name))
+            .map(|(setting, text)| shown(setting, &text));
+        let value = set.or_else(|| self.text(name));
+        self.fault(name, value, rule.to_owned());
     }
 
     /// The text of `name` as it holds.
@@ -181,9 +195,11 @@ impl Reader<'_> {
     }
 
     fn fault(&mut self, name: &'static str, value: Option<String>, allowed: String) {
+        let is_set = self.is_set(name);
         self.faults.push(ConfigFault {
             name,
             value,
+            is_set,
             allowed,
         });
     }

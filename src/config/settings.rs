@@ -133,7 +133,7 @@ impl Setting {
 const MS: &str = "ms";
 const SECS: &str = "s";
 const LISTEN_LIST: &str =
-    "a list of address:port and unix:/path, such as 0.0.0.0:9999,unix:/run/p99/p99.sock";
+    "a list of address:port and unix:/path, each once, such as 0.0.0.0:9999,unix:/run/p99/p99.sock";
 const URL: &str = "http://host:port, without path, user or TLS";
 
 /// Every setting, in the order in which `--help` and README list them.
@@ -154,7 +154,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text(
         "UPSTREAM_PAY_PATH",
         DefaultValue::Text("/payments"),
-        "a path such as /payments: it begins with a slash, does not end with one, no query",
+        "a path such as /payments: no slash at its end, no empty or dot segment, no query",
     )
     .help("path of payments at both processors"),
     Setting::words("UPSTREAM_500", &["ask", "unknown"])
@@ -246,7 +246,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text(
         "JOURNAL_DIR",
         DefaultValue::Text("off"),
-        "a directory, or off",
+        "a directory, or off; no other word that switches, no ~, $, quotes or ..",
     )
     .help("where the journal lives; without it a restart forgets all"),
     Setting::words("JOURNAL_SYNC", &["always", "os"])
@@ -254,7 +254,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text(
         "PEERS",
         DefaultValue::Text("none"),
-        "a list of http://host:port, or none",
+        "a list of http://host:port, each once, or none",
     )
     .help("every other instance whose ledger counts"),
     Setting::text("ADMIN_LISTEN", DefaultValue::Text("off"), LISTEN_LIST)
@@ -313,6 +313,8 @@ pub const SETTINGS: &[Setting] = &[
         "off, error, warn, info, debug or trace, or a list of target=level",
     )
     .help("what is logged to stderr"),
+    Setting::words("CORE_DUMPS", &["off", "on"])
+        .help("on lets a crash leave a core file and a debugger in; both show the credentials"),
     Setting::words("MONOIO_FORCE_LEGACY_DRIVER", &["0", "1"])
         .help("1 keeps to epoll where io_uring would be allowed"),
 ];

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::*;
 
 mod access;
+mod spellings;
 
 const CORES: CoreCount = CoreCount(2);
 const UPSTREAMS: [(&str, &str); 2] = [

@@ -1,99 +1,8 @@
 //! The types of settings that are more than a number, each with the rule that its text must keep.
 //! They are made once at the start and never change. Nothing here reads the environment.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use crate::limits;
-
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// An IP address and a port; port 0 takes a free one.
-    Tcp(SocketAddr),
-    /// The path of a unix socket.
-    Unix(PathBuf),
-}
-
-impl ListenAddress {
-    /// Reads `address:port` or `unix:/path`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let Some(path) = text.strip_prefix("unix:") else {
-            return text.parse().ok().map(Self::Tcp);
-        };
-        let fits = path.len() <= limits::UNIX_PATH_BYTES_MAX && !path.contains('\0');
-        (path.starts_with('/') && fits).then(|| Self::Unix(PathBuf::from(path)))
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// A processor's or a peer's place: `http://host:port` and nothing more.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HttpUrl {
-    /// A name in lower case or an IP address; an IPv6 one without its brackets.
-    pub host: String,
-    /// Never 0.
-    pub port: u16,
-}
-
-impl HttpUrl {
-    /// Reads `http://host:port`; a path, even `/`, a user or another scheme is refused.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let scheme = text
-            .get(..7)
-            .filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
-        let (host, port) = text.get(scheme.len()..)?.rsplit_once(':')?;
-        let port = digits(port)
-            .and_then(|port| u16::try_from(port).ok())
-            .filter(|port| *port > 0)?;
-        if let Some(inner) = host.strip_prefix('[') {
-            let host = inner.strip_suffix(']')?;
-            let address: std::net::Ipv6Addr = host.parse().ok()?;
-            return Some(Self {
-                host: address.to_string(),
-                port,
-            });
-        }
-        let is_label = |label: &str| {
-            let octets = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
-            (1..=63).contains(&label.len()) && label.bytes().all(octets)
-        };
-        let is_name = host.len() <= limits::HOST_BYTES_MAX && host.split('.').all(is_label);
-        is_name.then(|| Self {
-            host: host.to_ascii_lowercase(),
-            port,
-        })
-    }
-
-    /// `host:port` as the `Host` header wants it.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        let Self { host, port } = self;
-        if host.contains(':') {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        }
-    }
-}
-
-impl fmt::Display for HttpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
-    }
-}
 
 /// What is shown in the place of a secret.
 pub(super) const MASK: &str = "******";
@@ -242,6 +151,21 @@ pub enum DriverChoice {
 impl DriverChoice {
     /// Its words.
     pub(super) const WORDS: [(&str, Self); 2] = [("0", Self::Best), ("1", Self::Epoll)];
+}
+
+/// `CORE_DUMPS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CoreDumps {
+    /// The process cannot be looked into, and leaves nothing when it crashes.
+    #[default]
+    Off,
+    /// As the system allows it.
+    On,
+}
+
+impl CoreDumps {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] = [("off", Self::Off), ("on", Self::On)];
 }
 
 /// The journal, when there is one.

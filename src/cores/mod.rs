@@ -12,6 +12,7 @@
 //! A stop: `/readyz` turns 503 with the signal itself, listeners stay open for DRAIN_DELAY_MS,
 //! then close once their queues are empty, and payments finish within SHUTDOWN_GRACE_SECS.
 
+mod signals;
 mod threads;
 
 use std::fmt;
@@ -31,8 +32,12 @@ use crate::reactor::Driver;
 use crate::server::lifecycle::{Lifecycle, Phase, Readiness};
 use crate::server::listen::{self, Door, ListenFault};
 use crate::server::places::Places;
+use crate::server::socket_file::SocketFile;
 use crate::server::{Common, CoreEnd};
 
+pub use signals::unblock_signals;
+
+use signals::Signals;
 use threads::start_threads;
 
 /// Why there is no server.
@@ -42,6 +47,8 @@ pub enum StartFault {
     Listen(ListenFault),
     /// The payment engine cannot start, in its own words.
     Engine(String),
+    /// Signals cannot be heard.
+    Signals(io::Error),
     /// A thread or a reactor cannot be had.
     Kernel(io::Error),
 }
@@ -51,6 +58,7 @@ impl fmt::Display for StartFault {
         match self {
             Self::Listen(fault) => fault.fmt(f),
             Self::Engine(fault) => f.write_str(fault),
+            Self::Signals(fault) => write!(f, "cannot hear signals: {fault}"),
             Self::Kernel(fault) => write!(f, "cannot start a core: {fault}"),
         }
     }
@@ -88,22 +96,15 @@ impl Exit {
 /// Why it did not start.
 pub fn serve(setup: &Setup, on_ready: impl FnOnce()) -> Result<Exit, StartFault> {
     end_process_on_panic();
-    let running = Running::start(setup)?;
+    signals::hide(setup.config.core_dumps);
+    let signals = Signals::hear().map_err(StartFault::Signals)?;
+    let seats = pay::prepare(setup).map_err(StartFault::Engine)?;
+    signals.leave_start();
+    let running = Running::start_seats(setup, seats)?;
     let flag = running.lifecycle.stop_flag();
-    // A second Ctrl-C does not wait for the grace; the journal makes that safe.
-    let registered = signal_hook::flag::register_conditional_shutdown(
-        signal_hook::consts::SIGINT,
-        130,
-        Arc::clone(flag),
-    )
-    .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(flag)))
-    .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(flag)));
-    if let Err(fault) = registered {
-        log::error!("signals cannot be heard: {fault}");
-        return Err(StartFault::Kernel(fault));
-    }
+    signals.stop_through(flag).map_err(StartFault::Signals)?;
     on_ready();
-    Ok(running.wait())
+    Ok(running.watch(|| signals.heed(setup)))
 }
 
 /// Makes a panic on any thread the end of the process: half a server would go on answering for
@@ -124,6 +125,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     drain_delay: Duration,
     addresses: Vec<(Door, ListenAddress)>,
+    files: Vec<SocketFile>,
     driver: Driver,
     threads: Vec<(CoreId, JoinHandle<CoreEnd>)>,
 }
@@ -153,7 +155,7 @@ impl Running {
             .iter()
             .map(|address| (Door::Admin, address.clone()));
         let wanted: Vec<_> = public.chain(admin).collect();
-        let bound = listen::bind(&wanted, seats.len()).map_err(StartFault::Listen)?;
+        let mut bound = listen::bind(&wanted, seats.len()).map_err(StartFault::Listen)?;
         let lifecycle = Arc::new(Lifecycle::new(seats.len()));
         let rate_limit = config.rate_limit.as_ref().map(|limit| {
             let limit = RateLimit::new(limit.per_second, limit.burst);
@@ -165,14 +167,8 @@ impl Running {
             rate_limit,
         };
         let addresses = bound.addresses.clone();
-        let started = start_threads(setup, seats, bound, &common);
-        let (threads, driver) = match started {
-            Ok(started) => started,
-            Err(fault) => {
-                listen::remove_files(&addresses);
-                return Err(fault);
-            }
-        };
+        let files = std::mem::take(&mut bound.files);
+        let (threads, driver) = start_threads(setup, seats, bound, &common)?;
         log::info!("{} cores on {driver}", threads.len());
         for (door, address) in &addresses {
             log::info!("listening on {address} ({door:?})");
@@ -186,6 +182,7 @@ impl Running {
             metrics,
             drain_delay,
             addresses,
+            files,
             driver,
             threads,
         })
@@ -230,6 +227,11 @@ impl Running {
     /// Watches the cores until a stop was asked for and is done, or until one of them fails.
     #[must_use]
     pub fn wait(self) -> Exit {
+        self.watch(|| ())
+    }
+
+    /// The same; does `at_each_look` meanwhile.
+    fn watch(mut self, at_each_look: impl Fn()) -> Exit {
         let mut watch = Watchdog::new(&self.lifecycle);
         let mut drained_at: Option<Mono> = None;
         let mut looks = 0_u32;
@@ -254,9 +256,12 @@ impl Running {
                     now.after(self.drain_delay)
                 });
                 if now >= due {
+                    // Before the listeners close: no client shall find a file and nobody behind.
+                    self.files.clear();
                     self.lifecycle.advance(Phase::Closing);
                 }
             }
+            at_each_look();
             self.refresh_metrics(&mut looks);
             thread::sleep(limits::WATCH_INTERVAL);
         }
@@ -288,7 +293,6 @@ impl Running {
                 }
             }
         }
-        listen::remove_files(&self.addresses);
         match (has_failed, forgotten) {
             (true, _) => Exit::Failed,
             (false, 0) => Exit::Clean,

@@ -16,12 +16,11 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use ahash::RandomState;
-
 use super::fault::{Damage, JournalFault};
 use super::files;
 use super::frame::{Identity, Kind};
 use super::guard;
+use crate::keys;
 use crate::limits;
 use crate::payment::CoreId;
 
@@ -46,7 +45,7 @@ pub(crate) struct JournalId(pub(crate) u64);
 impl JournalId {
     /// One that no other journal has.
     pub(crate) fn fresh() -> Self {
-        Self(RandomState::new().hash_one(std::process::id()))
+        Self(keys::unlike_all())
     }
 
     fn read(text: &str) -> Option<Self> {

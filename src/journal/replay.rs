@@ -20,6 +20,7 @@ use super::record::{Fate, Record, Verdict};
 use super::settled::Settled;
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::UnixMillis;
+use crate::keys;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::payment::{
@@ -137,7 +138,7 @@ impl State {
     pub fn new(claims_max: usize, exact: Duration) -> Self {
         Self {
             ledger: Ledger::new(exact),
-            pending: HashMap::with_hasher(RandomState::new()),
+            pending: HashMap::with_hasher(keys::hasher()),
             settled: Settled::new(claims_max),
             begun: 0,
             is_purged: false,

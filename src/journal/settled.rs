@@ -7,6 +7,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use crate::claims::SettledClaim;
+use crate::keys;
 use crate::payment::UpstreamId;
 
 /// Settled claims in the order in which they settled, the newest `most` of them. 500,000 take
@@ -25,7 +26,7 @@ pub(super) struct Settled {
 
 impl Settled {
     pub(super) fn new(most: usize) -> Self {
-        let places = HashMap::with_hasher(RandomState::new());
+        let places = HashMap::with_hasher(keys::hasher());
         Self {
             most,
             claims: VecDeque::new(),

@@ -45,6 +45,7 @@ use crate::credentials::Credentials;
 use crate::events::{Answer, Arrival, Finding, ReplyTo, Standing, Trace};
 use crate::journal::Writer;
 use crate::limits;
+use crate::logging;
 use crate::mailbox::Mailbox;
 use crate::metrics::{BreakerReading, CoreMetrics, HandOverFailure, ShedReason};
 use crate::owner::Owner;
@@ -251,6 +252,8 @@ impl Room {
             return 0;
         }
         let owner = self.owner.borrow();
+        // Each of them is told, however many there are.
+        logging::be_patient();
         for flow in owner.unsettled() {
             self.metrics.payments_abandoned.increment();
             log::error!(

@@ -27,7 +27,7 @@ use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
 use crate::payment::{CoreId, PerProcessor, Processor};
-use crate::upstream::{self, Names, Resolver, Upstream};
+use crate::upstream::{self, NameIndex, Names, Resolver, Upstream};
 
 /// What an instance is built from.
 #[derive(Clone, Debug)]
@@ -104,6 +104,17 @@ impl fmt::Debug for Seat {
     }
 }
 
+/// Two names of one server would make one processor of both: a payment that it refused could be
+/// charged there as the other one, and both summaries would be the same.
+fn warn_of_one_server(names: &Names) {
+    let [a, b] = Processor::ALL.map(|processor| names.get(NameIndex::of(processor)).to_vec());
+    if let Some(address) = a.iter().find(|address| b.contains(address)) {
+        log::warn!(
+            "UPSTREAM_A_URL and UPSTREAM_B_URL both mean {address}: they are probably one server"
+        );
+    }
+}
+
 /// Prepares every core's part, in the order of cores: replays the journal, wires the mailboxes.
 /// Nothing serves yet, so a fault here is a clean refusal to start.
 ///
@@ -114,6 +125,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let (pasts, keeper, beginning) = open_journal(setup)?;
     let (resolver, names, resolved) =
         Resolver::start(config).map_err(|fault| format!("cannot start the resolver: {fault}"))?;
+    warn_of_one_server(&names);
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(breaker_settings(config))),
         metrics: Arc::clone(&setup.metrics),

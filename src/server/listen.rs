@@ -2,22 +2,33 @@
 //! clean refusal to start.
 //!
 //! TCP: every core has a socket of its own on the same port (SO_REUSEPORT), and the kernel spreads
-//! connections over them. Since SO_REUSEPORT would also let a *second process* of the same user
-//! join in silence and take half of the ids, a probe without it comes first. Unix sockets know no
-//! SO_REUSEPORT: they are bound once, and each core accepts on a dup.
+//! connections over them. SO_REUSEPORT would also let a *second process* of the same user join in
+//! silence and take half of the ids. So the first socket is bound and listens without it: that
+//! much the kernel gives to one process only, whatever the moment, the user and the mix of
+//! wildcard and specific addresses. Only then is the option set on that socket, and the others
+//! join it, which Linux judges by what each socket has at that moment. A kernel that would judge
+//! otherwise lets them join never: then the start fails, and no payment is taken twice. No lock
+//! beside the port is needed, which another user could hold or a file system forget.
+//!
+//! Addresses are taken in one order by every process, and each is tried again for a moment: after
+//! `kill -9` io_uring holds a listener some milliseconds longer than its process. Two processes
+//! that start together never wait for each other, because one of them has the first address that
+//! both want. Unix sockets know no SO_REUSEPORT: they are bound once (`socket_file`), and each
+//! core accepts on a dup.
 //!
 //! Called by `cores`. Accepting is done in `accept`; here nothing is read or written.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::socket_file::{self, SocketFile};
 use crate::config::ListenAddress;
 use crate::limits;
 
@@ -64,6 +75,9 @@ pub struct Bound {
     pub addresses: Vec<(Door, ListenAddress)>,
     /// The listeners of each core.
     pub per_core: Vec<Vec<Listener>>,
+    /// The files of unix sockets. Dropped, they are removed: before their listeners close, so that
+    /// no client meets a file behind which nobody listens.
+    pub files: Vec<SocketFile>,
 }
 
 /// An address that cannot be had, and why.
@@ -77,7 +91,12 @@ pub struct ListenFault {
 
 impl fmt::Display for ListenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}: {}", self.address, self.fault)
+        write!(f, "cannot listen on {}: {}", self.address, self.fault)?;
+        if self.fault.kind() == io::ErrorKind::AddrInUse {
+            let span = limits::LISTEN_PAUSE.saturating_mul(limits::LISTEN_TRIES_MAX);
+            write!(f, "; it was tried for {span:?}")?;
+        }
+        Ok(())
     }
 }
 
@@ -92,60 +111,103 @@ impl std::error::Error for ListenFault {
 /// # Errors
 /// The first address that cannot be had. What was bound before it is released.
 pub fn bind(wanted: &[(Door, ListenAddress)], cores: usize) -> Result<Bound, ListenFault> {
+    bind_within(limits::LISTEN_TRIES_MAX, wanted, cores)
+}
+
+/// [`bind`] that tries again so often.
+fn bind_within(
+    tries: u32,
+    wanted: &[(Door, ListenAddress)],
+    cores: usize,
+) -> Result<Bound, ListenFault> {
+    let mut patience = Patience(tries);
+    let mut per_core = Vec::new();
+    per_core.resize_with(cores, Vec::new);
     let mut bound = Bound {
-        addresses: Vec::new(),
-        per_core: Vec::new(),
+        addresses: wanted.to_vec(),
+        per_core,
+        files: Vec::new(),
     };
-    bound.per_core.resize_with(cores, Vec::new);
-    for (door, address) in wanted {
+    // Every process goes by this order, whatever its settings say.
+    let mut order: Vec<_> = wanted.iter().enumerate().collect();
+    order.sort_by_key(|(_, (_, address))| place(address));
+    for (index, (door, address)) in order {
         let result = match address {
-            ListenAddress::Tcp(address) => bind_tcp(&mut bound, *door, *address),
-            ListenAddress::Unix(path) => bind_unix(&mut bound, *door, path),
+            ListenAddress::Tcp(address) => bind_tcp(&mut patience, &mut bound, *door, *address),
+            ListenAddress::Unix(path) => bind_unix(&mut patience, &mut bound, *door, path),
         };
-        if let Err(fault) = result {
-            remove_files(&bound.addresses);
-            return Err(ListenFault {
-                address: address.clone(),
-                fault,
-            });
+        match (result, bound.addresses.get_mut(index)) {
+            (Ok(got), Some((_, address))) => *address = got,
+            (Ok(_), None) => {}
+            (Err(fault), _) => {
+                return Err(ListenFault {
+                    address: address.clone(),
+                    fault,
+                });
+            }
         }
     }
     Ok(bound)
 }
 
-/// Removes the files of unix sockets; the last act of a stop.
-pub fn remove_files(addresses: &[(Door, ListenAddress)]) {
-    for (_, address) in addresses {
-        if let ListenAddress::Unix(path) = address
-            && let Err(fault) = fs::remove_file(path)
-        {
-            log::debug!("{} was gone before it was removed: {fault}", path.display());
+/// Where `address` is in the order in which addresses are taken: by port before all else, for only
+/// those of one port can exclude each other.
+fn place(address: &ListenAddress) -> (Option<u16>, Option<IpAddr>, &Path) {
+    match address {
+        ListenAddress::Tcp(address) => (Some(address.port()), Some(address.ip()), Path::new("")),
+        ListenAddress::Unix(path) => (None, None, path),
+    }
+}
+
+/// How often addresses in use are tried again, all together.
+struct Patience(u32);
+
+impl Patience {
+    /// Does `attempt` until the address is not in use any more, or patience is at its end.
+    fn wait<T>(&mut self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match attempt() {
+                Err(fault) if fault.kind() == io::ErrorKind::AddrInUse && self.0 > 0 => {
+                    self.0 -= 1;
+                    // Two that disturb each other by trying at one moment shall not go on so.
+                    let own = Duration::from_millis(u64::from(std::process::id() % 8));
+                    thread::sleep(limits::LISTEN_PAUSE.saturating_add(own));
+                }
+                end => return end,
+            }
         }
     }
 }
 
-fn bind_tcp(bound: &mut Bound, door: Door, wanted: SocketAddr) -> io::Result<()> {
-    let mut address = wanted;
-    if address.port() != 0 {
-        // Refused while anybody listens there, SO_REUSEPORT or not.
-        drop(tcp_socket(address, false)?);
+fn bind_tcp(
+    patience: &mut Patience,
+    bound: &mut Bound,
+    door: Door,
+    wanted: SocketAddr,
+) -> io::Result<ListenAddress> {
+    // Without SO_REUSEPORT, and listening: from here on the address is this process's alone.
+    let first = patience.wait(|| tcp_listener(wanted, false))?;
+    let address = TcpListener::from(first.try_clone()?).local_addr()?;
+    if bound.per_core.len() > 1 {
+        first.set_reuse_port(true)?;
     }
+    let mut first = Some(first);
     for listeners in &mut bound.per_core {
-        let socket = tcp_socket(address, true)?;
-        socket.listen(limits::LISTEN_BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        address = listener.local_addr()?;
+        let socket = match first.take() {
+            Some(first) => first,
+            // Another process that tries to have the address may be in the way for a moment.
+            None => patience.wait(|| tcp_listener(address, true))?,
+        };
         listeners.push(Listener {
             door,
-            socket: ListenSocket::Tcp(listener),
+            socket: ListenSocket::Tcp(socket.into()),
         });
     }
-    bound.addresses.push((door, ListenAddress::Tcp(address)));
-    Ok(())
+    Ok(ListenAddress::Tcp(address))
 }
 
-/// A bound socket. Accepted connections inherit TCP_NODELAY from it: an answer is one write.
-fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+/// A listening socket. Accepted connections inherit TCP_NODELAY from it: an answer is one write.
+fn tcp_listener(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -162,67 +224,31 @@ fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
     socket.set_tcp_user_timeout(Some(limits::UNREAD_TIME_MAX))?;
     socket.bind(&SockAddr::from(address))?;
+    socket.listen(limits::LISTEN_BACKLOG)?;
     Ok(socket)
 }
 
-fn bind_unix(bound: &mut Bound, door: Door, path: &Path) -> io::Result<()> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    let address = SockAddr::unix(path)?;
-    match socket.bind(&address) {
-        Err(fault) if fault.kind() == io::ErrorKind::AddrInUse => {
-            remove_stale(path)?;
-            socket.bind(&address)?;
-        }
-        other => other?,
-    }
-    // Nobody can connect before `listen`, so nobody meets other permissions.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    socket.listen(limits::LISTEN_BACKLOG)?;
-    let listener = UnixListener::from(socket);
-    bound
-        .addresses
-        .push((door, ListenAddress::Unix(path.to_owned())));
+fn bind_unix(
+    patience: &mut Patience,
+    bound: &mut Bound,
+    door: Door,
+    path: &Path,
+) -> io::Result<ListenAddress> {
+    let (listener, file) = patience.wait(|| socket_file::bind(path))?;
+    bound.files.push(file);
     for listeners in &mut bound.per_core {
         let socket = ListenSocket::Unix(listener.try_clone()?);
         listeners.push(Listener { door, socket });
     }
-    Ok(())
-}
-
-/// Removes a socket file that nobody listens on. Only a refused connect proves that; anything else
-/// (a live server, a file of another kind, no permission) is left alone.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "the path is no socket",
-        ));
-    }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another process listens there",
-        )),
-        Err(fault) if fault.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(fault) => Err(fault),
-    }
+    Ok(ListenAddress::Unix(path.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use super::*;
 
     fn loopback(port: u16) -> ListenAddress {
         ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))
-    }
-
-    fn scratch() -> PathBuf {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        std::env::temp_dir().join(format!("p99-listen-{}-{count}.sock", std::process::id()))
     }
 
     #[test]
@@ -245,42 +271,31 @@ mod tests {
     fn a_second_server_on_the_port_is_refused_although_both_would_reuse_it() {
         let bound = bind(&[(Door::Public, loopback(0))], 2).unwrap();
         let (_, address) = bound.addresses.first().unwrap().clone();
-        let fault = bind(&[(Door::Public, address.clone())], 2).unwrap_err();
+        let fault = bind_within(2, &[(Door::Public, address.clone())], 2).unwrap_err();
         assert_eq!(fault.fault.kind(), io::ErrorKind::AddrInUse);
         assert!(fault.to_string().contains(&address.to_string()), "{fault}");
     }
 
     #[test]
-    fn a_unix_socket_is_bound_once_and_has_mode_0660() {
-        let path = scratch();
-        let bound = bind(&[(Door::Admin, ListenAddress::Unix(path.clone()))], 2).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o660
-        );
-        assert!(bound.per_core.iter().all(|listeners| listeners.len() == 1));
-        remove_files(&bound.addresses);
-        assert!(!path.exists());
+    fn addresses_are_taken_in_one_order_and_told_in_the_order_of_the_settings() {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ports = [free(), free()].map(|socket| socket.local_addr().unwrap().port());
+        ports.sort_unstable_by(|one, other| other.cmp(one));
+        let wanted = ports.map(|port| (Door::Public, loopback(port)));
+        assert!(place(&wanted[1].1) < place(&wanted[0].1));
+        let bound = bind(&wanted, 2).unwrap();
+        assert_eq!(bound.addresses, wanted);
     }
 
     #[test]
-    fn a_stale_socket_file_is_replaced_but_a_live_one_and_a_plain_file_are_not() {
-        let path = scratch();
-        let wanted = [(Door::Public, ListenAddress::Unix(path.clone()))];
-        drop(UnixListener::bind(&path).unwrap());
-        let live = bind(&wanted, 1).unwrap();
-        assert_eq!(
-            bind(&wanted, 1).unwrap_err().fault.kind(),
-            io::ErrorKind::AddrInUse
-        );
-        assert!(path.exists());
-        remove_files(&live.addresses);
-        fs::write(&path, b"mine").unwrap();
-        assert_eq!(
-            bind(&wanted, 1).unwrap_err().fault.kind(),
-            io::ErrorKind::AddrInUse
-        );
-        assert_eq!(fs::read(&path).unwrap(), b"mine");
-        fs::remove_file(&path).unwrap();
+    fn an_address_that_is_given_back_a_moment_later_is_had() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = loopback(holder.local_addr().unwrap().port());
+        let release = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(60));
+            drop(holder);
+        });
+        assert!(bind(&[(Door::Public, address)], 3).is_ok());
+        release.join().unwrap();
     }
 }

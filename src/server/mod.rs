@@ -2,12 +2,12 @@
 //! go in order when the process stops.
 //!
 //! [`Core::run`] is one core's whole life as a server; `cores` calls it on the core's own thread.
-//! Inside: `listen` binds, `accept` takes connections, `places` says who may stay, `connection`
-//! reads and writes bytes, `routes` judges a request, `clients` knows who sent it, `calls` does
-//! what is asked, `reply` chooses the status, `deadlines` ends what takes too long, `farewell` is
-//! how a connection leaves, `lifecycle` is what the process knows of itself. Payments are the
-//! engine's matter (`pay`): the server hands one over, waits, and writes what it is told. It never
-//! drops an I/O future.
+//! Inside: `listen` and `socket_file` bind, `accept` takes connections, `places` says who may stay,
+//! `connection` reads and writes bytes, `routes` judges a request, `clients` knows who sent it,
+//! `calls` does what is asked, `reply` chooses the status, `deadlines` ends what takes too long,
+//! `farewell` is how a connection leaves, `lifecycle` is what the process knows of itself. Payments
+//! are the engine's matter (`pay`): the server hands one over, waits, and writes what it is told.
+//! It never drops an I/O future.
 
 mod accept;
 mod calls;
@@ -20,6 +20,7 @@ pub mod listen;
 pub mod places;
 mod reply;
 mod routes;
+pub mod socket_file;
 #[doc(hidden)]
 pub mod testing;
 

@@ -37,6 +37,8 @@ impl Binary {
             .env("UPSTREAM_A_URL", urls[0])
             .env("UPSTREAM_B_URL", urls[1])
             .env("REQUEST_TIMEOUT_MS", "20000")
+            // Its descriptors are counted, which another user than root may not do otherwise.
+            .env("CORE_DUMPS", "on")
             .env("MONOIO_FORCE_LEGACY_DRIVER", driver)
             .envs(settings.iter().copied())
             .stderr(Stdio::piped());

@@ -3,28 +3,34 @@
 //! A core formats its line and puts it into a bounded queue; it never waits for a slow terminal or
 //! a container engine whose log driver is stuck. What does not fit is counted and dropped, because
 //! a late payment is worse than a missing line. Only while stopping, when each payment that is
-//! given up must be told, [`be_patient`] makes lines wait for room.
+//! given up must be told, [`be_patient`] makes lines wait for room. Until then a place in the code
+//! may log so many lines at warn and error, and the rest is counted (`throttle`).
 //!
-//! `main` starts it; every room logs through the `log` macros, as words and `name=value` pairs:
-//! `log::warn!("attempt ended id={id} processor={}", …)`. Text from outside goes through
-//! [`Quoted`], and every line is cleared of control octets, so nobody can forge a second line.
-//! Secrets are `config::Secret`s, which print as a mask. The queue, like the `log` facade's
-//! logger, is one for the process; nothing else here is shared.
+//! `main` starts it; every room logs through the `log` macros. Every line is cleared of control
+//! characters, so nobody can forge a second line. Secrets are `config::Secret`s, which print as a
+//! mask. The queue, like the `log` facade's logger, is one for the process; nothing else here is
+//! shared.
 
-use std::cell::Cell;
+mod throttle;
+
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
-use crate::clock::Mono;
+use log::{Level, Log, Metadata, Record};
+
+use crate::clock::{Clock, Mono};
 use crate::limits;
+
+use throttle::{Place, Throttle};
 
 static LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 static IS_PATIENT: AtomicBool = AtomicBool::new(false);
+static THROTTLE: Mutex<Throttle> = Mutex::new(Throttle::new());
 static QUEUE: OnceLock<SyncSender<Message>> = OnceLock::new();
 
 enum Message {
@@ -39,15 +45,16 @@ enum Message {
 /// The thread cannot be had, or somebody logs already.
 pub fn start(filter: &str) -> io::Result<()> {
     let (sender, receiver) = sync_channel(limits::LOG_LINES_MAX);
+    let start = Clock::process_start();
     thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || write_all(&receiver))?;
+        .spawn(move || write_all(&receiver, start))?;
     let queue = Queue {
         sender: sender.clone(),
         dropped: &LINES_DROPPED,
         is_patient: &IS_PATIENT,
     };
-    env_logger::Builder::new()
+    let lines = env_logger::Builder::new()
         .parse_filters(filter)
         .format(|out, record| {
             let (time, level) = (out.timestamp_millis(), record.level());
@@ -55,9 +62,11 @@ pub fn start(filter: &str) -> io::Result<()> {
             writeln!(out, "{time} {level:<5} {} {line}", record.target())
         })
         .target(env_logger::Target::Pipe(Box::new(queue)))
-        .try_init()
-        .map_err(io::Error::other)?;
-    // Set once, for `try_init` succeeds once.
+        .build();
+    let filter = lines.filter();
+    log::set_boxed_logger(Box::new(Gate { lines, start })).map_err(io::Error::other)?;
+    log::set_max_level(filter);
+    // Set once, for a logger can be set once.
     QUEUE.get_or_init(|| sender);
     Ok(())
 }
@@ -67,8 +76,9 @@ pub fn lines_dropped() -> u64 {
     LINES_DROPPED.load(Ordering::Relaxed)
 }
 
-/// From now on lines wait for room in the queue. For the end of the process, when there is more to
-/// tell than fits and nobody is kept waiting any more.
+/// From now on every line counts and waits for room in the queue, until stderr turns out to be
+/// stuck. For the end of the process, when there is more to tell than fits and nobody is kept
+/// waiting any more.
 pub fn be_patient() {
     IS_PATIENT.store(true, Ordering::Relaxed);
 }
@@ -85,6 +95,43 @@ pub fn flush() {
     }
 }
 
+/// Before the lines: leaves out what one place logs too often.
+struct Gate {
+    lines: env_logger::Logger,
+    start: Instant,
+}
+
+impl Log for Gate {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.lines.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.lines.matches(record) {
+            return;
+        }
+        // Below warn an operator has asked for it, or it is told once.
+        let is_throttled = record.level() <= Level::Warn && !IS_PATIENT.load(Ordering::Relaxed);
+        let place = Place {
+            module: record.module_path_static().unwrap_or_default(),
+            line: record.line().unwrap_or_default(),
+        };
+        if !is_throttled || throttle().admit(place, since(self.start)) {
+            self.lines.log(record);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn throttle() -> MutexGuard<'static, Throttle> {
+    THROTTLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn since(start: Instant) -> Mono {
+    Clock::new(start).now().mono
+}
+
 /// The cores' end of the queue. `env_logger` holds a lock around each write; it lasts for one copy.
 struct Queue {
     sender: SyncSender<Message>,
@@ -94,13 +141,22 @@ struct Queue {
 
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let message = Message::Line(bounded(line));
-        let is_sent = if self.is_patient.load(Ordering::Relaxed) {
-            self.sender.send(message).is_ok()
-        } else {
+        let mut message = Message::Line(bounded(line));
+        let mut waits_left = limits::LOG_WAITS_MAX;
+        let is_sent = loop {
             match self.sender.try_send(message) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+                Ok(()) => break true,
+                Err(TrySendError::Full(back)) if self.is_patient.load(Ordering::Relaxed) => {
+                    if waits_left == 0 {
+                        // Nothing was written for so long: the process must end all the same.
+                        self.is_patient.store(false, Ordering::Relaxed);
+                        break false;
+                    }
+                    waits_left -= 1;
+                    message = back;
+                    thread::sleep(limits::LOG_WAIT);
+                }
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => break false,
             }
         };
         if !is_sent {
@@ -123,17 +179,28 @@ fn bounded(line: &[u8]) -> Vec<u8> {
 }
 
 /// The thread's work. When stderr is gone there is nobody left to tell.
-fn write_all(queue: &Receiver<Message>) {
+fn write_all(queue: &Receiver<Message>, start: Instant) {
     let mut told = 0;
-    for message in queue {
-        let mut stderr = io::stderr().lock();
-        let written = match message {
-            Message::Line(line) => stderr.write_all(&line),
-            Message::Flush(done) => {
-                done.try_send(()).unwrap_or_default();
-                Ok(())
-            }
+    loop {
+        let end = throttle().next_end();
+        let message = match end {
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(end) => queue.recv_timeout(end.since(since(start))),
         };
+        let mut stderr = io::stderr().lock();
+        let (written, now) = match message {
+            Ok(Message::Line(line)) => (stderr.write_all(&line), since(start)),
+            Ok(Message::Flush(done)) => {
+                tell_left_out(&mut stderr, Mono(u64::MAX));
+                done.try_send(()).unwrap_or_default();
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => (Ok(()), since(start)),
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if end.is_some_and(|end| end <= now) {
+            tell_left_out(&mut stderr, now);
+        }
         let dropped = lines_dropped();
         if written.is_ok() && dropped > told {
             let more = dropped - told;
@@ -145,6 +212,19 @@ fn write_all(queue: &Receiver<Message>) {
             .unwrap_or_default();
             told = dropped;
         }
+    }
+}
+
+/// Tells what the windows that are over at `now` have left out.
+fn tell_left_out(stderr: &mut impl Write, now: Mono) {
+    let left_out = throttle().end_windows(now);
+    for (Place { module, line }, count) in left_out {
+        writeln!(
+            stderr,
+            "WARN  {} lines left out count={count} place={module}:{line} (like its last ones)",
+            module_path!()
+        )
+        .unwrap_or_default();
     }
 }
 
@@ -171,67 +251,6 @@ impl<T: fmt::Display> fmt::Display for OneLine<T> {
         fmt::write(&mut Clean(f), format_args!("{}", self.0))
     }
 }
-
-/// A value from outside, for a `name=value` pair: bare when it is plain, else in quotes with its
-/// quotes, backslashes and control characters escaped.
-#[derive(Clone, Copy, Debug)]
-pub struct Quoted<'a>(pub &'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '=');
-        if !self.0.is_empty() && self.0.chars().all(is_plain) {
-            f.write_str(self.0)
-        } else {
-            write!(f, "{:?}", self.0)
-        }
-    }
-}
-
-/// Lets a bounded number of lines through per second: for access lines, of which there may be
-/// thousands. Each core has its own.
-#[derive(Debug)]
-pub struct Sampler {
-    per_second: u32,
-    second: Cell<u64>,
-    let_through: Cell<u32>,
-    skipped: Cell<u64>,
-}
-
-impl Sampler {
-    /// At most `per_second` lines in each second.
-    #[must_use]
-    pub const fn new(per_second: u32) -> Self {
-        let (second, let_through) = (Cell::new(0), Cell::new(0));
-        Self {
-            per_second,
-            second,
-            let_through,
-            skipped: Cell::new(0),
-        }
-    }
-
-    /// Whether to log the line at hand: `Some` with how many were skipped since the last one, for
-    /// the line to name, or `None`.
-    pub fn take(&self, now: Mono) -> Option<u64> {
-        let second = now.0 / SECOND_US;
-        if self.second.replace(second) != second {
-            self.let_through.set(0);
-        }
-        if self.let_through.get() >= self.per_second {
-            self.skipped.set(self.skipped.get().saturating_add(1));
-            return None;
-        }
-        self.let_through.set(self.let_through.get() + 1);
-        Some(self.skipped.take())
-    }
-}
-
-#[allow(
-    clippy::as_conversions,
-    reason = "a million fits; there is no const try_from"
-)]
-const SECOND_US: u64 = Duration::from_secs(1).as_micros() as u64;
 
 #[cfg(test)]
 mod tests {
@@ -273,31 +292,5 @@ mod tests {
         let long = vec![b'x'; limits::LOG_LINE_BYTES_MAX + 1];
         assert!(bounded(&long).ends_with(b"x...\n"));
         assert_eq!(bounded(b"short\n"), b"short\n");
-    }
-
-    #[test]
-    fn values_from_outside_are_quoted_when_they_need_it() {
-        for (value, text) in [
-            ("abc-1", "abc-1"),
-            ("", "\"\""),
-            ("a b", "\"a b\""),
-            ("a\"b", "\"a\\\"b\""),
-            ("a=b", "\"a=b\""),
-            ("a\nb", "\"a\\nb\""),
-        ] {
-            assert_eq!(Quoted(value).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn a_sampler_lets_some_lines_through_and_counts_the_rest() {
-        let sampler = Sampler::new(2);
-        let at = |millis: u64| Mono(millis * 1_000);
-        assert_eq!(sampler.take(at(0)), Some(0));
-        assert_eq!(sampler.take(at(1)), Some(0));
-        assert_eq!(sampler.take(at(2)), None);
-        assert_eq!(sampler.take(at(999)), None);
-        assert_eq!(sampler.take(at(1_000)), Some(2));
-        assert_eq!(sampler.take(at(5_000)), Some(0));
     }
 }

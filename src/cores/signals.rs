@@ -1,0 +1,138 @@
+//! What other processes may do to this one: signals, and looking into its memory.
+//!
+//! | signal | effect |
+//! |---|---|
+//! | SIGTERM, SIGQUIT | an orderly stop |
+//! | SIGINT | the same; a second one ends the process at once |
+//! | SIGHUP | the credentials' file is read again; everything else goes on |
+//! | SIGUSR1, SIGUSR2 | a log line; other servers reopen logs or take over upon them |
+//! | SIGPIPE, SIGXFSZ | ignored: the write that caused them fails, and says so where it was made |
+//!
+//! None but the first three ends the process: payments that are pending without a journal would be
+//! lost with it. What a parent left blocked or ignored (`nohup`, a supervisor) does not matter.
+//! `cores` calls this on the main thread, and `main` before any other thread exists.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::flag;
+
+use crate::config::CoreDumps;
+use crate::credentials::Credentials;
+use crate::pay::Setup;
+
+/// Signals that ask for a stop.
+const STOP: [i32; 3] = [SIGTERM, SIGQUIT, SIGINT];
+
+/// Lets every signal through, whatever the parent had blocked. Threads inherit it.
+pub fn unblock_signals() {
+    // SAFETY: the set is initialised by sigemptyset before it is read, and outlives both calls.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Keeps the environment and the memory, where the credentials are, from core files and from other
+/// processes of the same user, unless `CORE_DUMPS` allows it.
+pub(super) fn hide(core_dumps: CoreDumps) {
+    if core_dumps == CoreDumps::On {
+        return;
+    }
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both take plain values; `none` outlives the call.
+    let is_hidden = unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none) == 0
+            && libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+    };
+    if !is_hidden {
+        let fault = io::Error::last_os_error();
+        log::warn!("a crash may leave a core file with the credentials: {fault}");
+    }
+}
+
+/// What was heard since the last look.
+#[derive(Debug)]
+pub(super) struct Signals {
+    stop: Arc<AtomicBool>,
+    /// Nothing is served yet: a stop signal ends the process at once.
+    is_starting: Arc<AtomicBool>,
+    hangup: Arc<AtomicBool>,
+    others: [(&'static str, Arc<AtomicBool>); 2],
+}
+
+impl Signals {
+    /// Begins to hear. Until [`Signals::leave_start`] a signal to stop ends the process at once.
+    pub(super) fn hear() -> io::Result<Self> {
+        let signals = Self {
+            stop: Arc::default(),
+            is_starting: Arc::new(AtomicBool::new(true)),
+            hangup: Arc::default(),
+            others: [("SIGUSR1", Arc::default()), ("SIGUSR2", Arc::default())],
+        };
+        // SAFETY: to ignore a signal needs no handler, so nothing of ours runs in one.
+        unsafe {
+            for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+        }
+        flag::register(SIGHUP, Arc::clone(&signals.hangup))?;
+        for (signal, (_, flag)) in [SIGUSR1, SIGUSR2].into_iter().zip(&signals.others) {
+            flag::register(signal, Arc::clone(flag))?;
+        }
+        for signal in STOP {
+            flag::register_conditional_shutdown(signal, 0, Arc::clone(&signals.is_starting))?;
+        }
+        // A second Ctrl-C does not wait for the grace; the journal makes that safe.
+        flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&signals.stop))?;
+        for signal in STOP {
+            flag::register(signal, Arc::clone(&signals.stop))?;
+        }
+        Ok(signals)
+    }
+
+    /// From now on a stop is an orderly one.
+    pub(super) fn leave_start(&self) {
+        self.is_starting.store(false, Ordering::Release);
+    }
+
+    /// Has signals to stop set `flag` themselves, so that it is seen at once.
+    pub(super) fn stop_through(&self, flag: &Arc<AtomicBool>) -> io::Result<()> {
+        for signal in STOP {
+            flag::register(signal, Arc::clone(flag))?;
+        }
+        if self.stop.load(Ordering::Acquire) {
+            flag.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Does what the signals since the last look ask for.
+    pub(super) fn heed(&self, setup: &Setup) {
+        if self.hangup.swap(false, Ordering::AcqRel) {
+            read_again(setup);
+        }
+        for (name, flag) in &self.others {
+            if flag.swap(false, Ordering::AcqRel) {
+                log::info!("{name} has no meaning for p99; continuing");
+            }
+        }
+    }
+}
+
+/// All that SIGHUP reads again. Settings come from the environment, which does not change while a
+/// process runs.
+fn read_again(setup: &Setup) {
+    match setup.credentials.as_ref().map(Credentials::reload) {
+        None => {}
+        Some(Ok(told)) => log::info!("SIGHUP: {told}"),
+        Some(Err(why)) => log::error!("SIGHUP: {why}; the credentials stay as they are"),
+    }
+    log::info!("SIGHUP: settings of the environment, RUST_LOG too, change with a restart only");
+}

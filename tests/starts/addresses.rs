@@ -1,0 +1,231 @@
+//! Who gets an address. Two that want one: exactly one lives, whatever the moment.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::instance::wait_until;
+use crate::instance::{Instance, PATIENCE, Scratch, command, count, free_port, get, get_unix};
+use crate::on_both_drivers;
+
+on_both_drivers! {
+    of_two_on_one_port_one_lives,
+    of_two_on_crossed_addresses_one_lives,
+    of_two_on_one_socket_file_one_lives,
+    a_killed_instance_is_replaced_at_once,
+    an_old_instance_leaves_the_new_ones_socket_file,
+    a_wildcard_and_a_specific_address_exclude_each_other,
+    what_is_no_stale_socket_is_never_removed,
+    two_names_of_one_processor_are_warned_about,
+}
+
+/// Both processes of a pair, started as nearly at one moment as can be.
+fn pair(driver: &str, settings: [&[(&str, &str)]; 2]) -> [Instance; 2] {
+    let barrier = Arc::new(Barrier::new(2));
+    let threads = settings.map(|settings| {
+        let (mut command, barrier) = (command(driver, settings), Arc::clone(&barrier));
+        command.env("RUST_LOG", "warn,p99::cores=info");
+        thread::spawn(move || {
+            barrier.wait();
+            Instance::spawn(command)
+        })
+    });
+    threads.map(|thread| thread.join().unwrap())
+}
+
+/// Waits until one of both has given up with a message that names `address`; the other serves.
+fn one_lives(mut pair: [Instance; 2], address: &str, answers: impl Fn() -> Option<u16>) {
+    let began = Instant::now();
+    loop {
+        let ends = pair.each_mut().map(Instance::end);
+        let logs = pair.each_ref().map(Instance::log);
+        let lost = match ends {
+            [None, None] => {
+                assert!(began.elapsed() < PATIENCE, "both live: {logs:?}");
+                thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            [Some(_), Some(_)] => panic!("none lives: {ends:?} {logs:?}"),
+            [Some(_), None] => 0,
+            [None, Some(_)] => 1,
+        };
+        assert_eq!(ends[lost], Some(1), "{logs:?}");
+        // The thread that reads its log may be a moment behind its end.
+        wait_until("it says why", || pair[lost].log().contains(address));
+        let won = 1 - lost;
+        pair[won].wait_ready();
+        assert_eq!(answers(), Some(200), "{logs:?}");
+        assert_eq!(pair[won].end(), None, "the winner stays: {logs:?}");
+        return;
+    }
+}
+
+/// So many pairs, some at a time: a loser waits for a moment before it gives up.
+fn many(usual: usize, full: usize, one: impl Fn() + Sync) {
+    const AT_ONCE: usize = 4;
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| (0..count(usual, full).div_ceil(AT_ONCE)).for_each(|_| one()));
+        }
+    });
+}
+
+fn of_two_on_one_port_one_lives(driver: &str) {
+    many(12, 200, || {
+        let port = free_port();
+        let text = port.to_string();
+        let settings: &[(&str, &str)] = &[("PORT", &text)];
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        one_lives(pair(driver, [settings, settings]), &text, || {
+            get(address, "/readyz")
+        });
+    });
+}
+
+/// Each gets one of the addresses that the other wants too, whichever comes first in its list.
+fn of_two_on_crossed_addresses_one_lives(driver: &str) {
+    many(4, 60, || {
+        let [one, other] = [free_port(), free_port()];
+        let lists = [
+            format!("127.0.0.1:{one},[::1]:{one},0.0.0.0:{other}"),
+            format!("127.0.0.1:{other},[::]:{one},0.0.0.0:{one}"),
+        ];
+        let pair = pair(driver, [&[("LISTEN", &lists[0])], &[("LISTEN", &lists[1])]]);
+        let address = SocketAddr::from(([127, 0, 0, 1], one));
+        one_lives(pair, "cannot listen on", || get(address, "/readyz"));
+    });
+}
+
+fn of_two_on_one_socket_file_one_lives(driver: &str) {
+    let scratch = Scratch::new();
+    let socket = scratch.join("p99.sock");
+    let listen = format!("unix:{socket}");
+    for round in 0..count(6, 100) {
+        // Every second time a dead process has left its file.
+        let _ = std::fs::remove_file(&socket);
+        if round % 2 == 1 {
+            drop(UnixListener::bind(&socket).unwrap());
+        }
+        let settings: &[(&str, &str)] = &[("LISTEN", &listen)];
+        one_lives(pair(driver, [settings, settings]), &listen, || {
+            get_unix(&socket, "/readyz")
+        });
+    }
+}
+
+fn a_killed_instance_is_replaced_at_once(driver: &str) {
+    let (port, scratch) = (free_port(), Scratch::new());
+    let listen = format!("127.0.0.1:{port},unix:{}", scratch.join("p99.sock"));
+    let settings: &[(&str, &str)] = &[("LISTEN", &listen), ("CORES", "4")];
+    let mut instance = Instance::start(driver, settings);
+    instance.wait_ready();
+    for _ in 0..count(20, 200) {
+        instance.kill();
+        instance = Instance::start(driver, settings);
+        instance.wait_ready();
+    }
+    assert_eq!(instance.stop(), 0);
+}
+
+fn an_old_instance_leaves_the_new_ones_socket_file(driver: &str) {
+    let scratch = Scratch::new();
+    let socket = scratch.join("p99.sock");
+    let listen = format!("unix:{socket}");
+    let settings: &[(&str, &str)] = &[
+        ("LISTEN", &listen),
+        ("SHUTDOWN_GRACE_SECS", "60"),
+        ("HEADER_TIMEOUT_MS", "60000"),
+        ("DRAIN_DELAY_MS", "200"),
+    ];
+    let mut old = Instance::start(driver, settings);
+    old.wait_ready();
+    let first = std::fs::metadata(&socket).unwrap();
+    // Half a request holds the old one back.
+    let mut held = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    std::io::Write::write_all(&mut held, b"GET /healthz HTTP/1.1\r\n").unwrap();
+    assert_eq!(get_unix(&socket, "/readyz"), Some(200));
+    old.signal(libc::SIGTERM);
+    let mut new = Instance::start(driver, settings);
+    new.wait_ready();
+    assert_eq!(old.end(), None, "the old one is still there");
+    let second = std::fs::metadata(&socket).unwrap();
+    assert_ne!(first.ino(), second.ino());
+    drop(held);
+    assert_eq!(old.wait(), 0);
+    assert_eq!(
+        get_unix(&socket, "/readyz"),
+        Some(200),
+        "the new one is reachable"
+    );
+    assert_eq!(new.stop(), 0);
+    assert!(
+        !std::path::Path::new(&socket).exists(),
+        "the last one tidies up"
+    );
+}
+
+fn a_wildcard_and_a_specific_address_exclude_each_other(driver: &str) {
+    let port = free_port();
+    let rows = [
+        (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}")),
+        (format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}")),
+        (format!("[::1]:{port}"), format!("[::]:{port}")),
+    ];
+    for (holds, wants) in rows {
+        let mut first = Instance::start(driver, &[("LISTEN", &holds)]);
+        first.wait_ready();
+        for settings in [
+            &[("LISTEN", wants.as_str())][..],
+            &[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", &wants)],
+        ] {
+            let mut second = Instance::start(driver, settings);
+            assert_eq!(second.wait(), 1);
+            wait_until("it says why", || second.log().contains(&wants));
+        }
+        assert_eq!(first.stop(), 0);
+    }
+}
+
+fn what_is_no_stale_socket_is_never_removed(driver: &str) {
+    let scratch = Scratch::new();
+    let target = scratch.join("stale.sock");
+    drop(UnixListener::bind(&target).unwrap());
+    let [file, folder, link, dangling] =
+        ["file", "folder", "link", "dangling"].map(|name| scratch.join(name));
+    std::fs::write(&file, "mine").unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    symlink(&target, &link).unwrap();
+    symlink("/nowhere/at/all", &dangling).unwrap();
+    for path in [&file, &folder, &link, &dangling] {
+        let mut instance = Instance::start(driver, &[("LISTEN", &format!("unix:{path}"))]);
+        assert_eq!(instance.wait(), 1);
+        wait_until("it says why", || {
+            instance.log().contains(path) && instance.log().contains("is no socket")
+        });
+        assert!(
+            std::fs::symlink_metadata(path).is_ok(),
+            "{path} is still there"
+        );
+    }
+    assert!(std::fs::symlink_metadata(&target).is_ok());
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+}
+
+fn two_names_of_one_processor_are_warned_about(driver: &str) {
+    const WARNING: &str = "both mean 127.0.0.1:1: they are probably one server";
+    for (url, is_warned) in [("http://localhost:1", true), ("http://localhost:2", false)] {
+        let settings = [("LISTEN", "127.0.0.1:0"), ("UPSTREAM_B_URL", url)];
+        let mut instance = Instance::start(driver, &settings);
+        instance.wait_ready();
+        assert_eq!(
+            instance.log().contains(WARNING),
+            is_warned,
+            "{}",
+            instance.log()
+        );
+        assert_eq!(instance.stop(), 0);
+    }
+}
