@@ -218,16 +218,20 @@ fn tell(number: u32, payment: Payment, at: impl Fn(i64) -> UnixMillis) -> Vec<Re
         processor: sent.processor,
         requested_at: sent.requested_at,
         accepted_at,
+        address: sent.address,
     };
     let [first, second] =
         [(Processor::Default, 1), (Processor::Fallback, 2)].map(|(processor, offset)| Sent {
             processor,
             requested_at: at(offset),
+            // Both kinds of Intent: with an address and, as earlier releases wrote it, without.
+            address: (offset == 2).then(|| "10.1.2.3:8080".parse().unwrap()),
         });
     let verdict = |verdict| Record::Verdict { id, verdict };
     let charged = |Sent {
                        processor,
                        requested_at,
+                       ..
                    }: Sent| {
         verdict(Verdict::Applied {
             processor,

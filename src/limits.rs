@@ -191,7 +191,7 @@ pub const WHEEL_SLOTS: usize = 16_384;
 // ---- journal ----
 
 /// Longest payload of one journal frame. A snapshot cuts its ledger into parts of
-/// [`JOURNAL_PART_BYTES`], an owner's record has at most 110 octets; a reader never buffers more.
+/// [`JOURNAL_PART_BYTES`], an owner's record has at most 132 bytes; a reader never buffers more.
 pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;
 /// Octets of the ledger in one snapshot frame, and of zeros that are written together.
 pub const JOURNAL_PART_BYTES: usize = 1 << 20;

@@ -7,6 +7,8 @@
 //! attempt of unknown outcome simply gets no Verdict: its last Intent stays open, which pins it
 //! (I3).
 
+use std::net::SocketAddr;
+
 use super::codec::{self, Reader};
 use crate::clock::UnixMillis;
 use crate::payment::{Cents, Payment, Processor, UpstreamId};
@@ -33,6 +35,9 @@ pub enum Record {
         requested_at: UnixMillis,
         /// When the client was promised it; `None` while nothing was promised.
         accepted_at: Option<UnixMillis>,
+        /// The address that the bytes go to (I10). `None` in records of releases that did not
+        /// write it, and where the processor has none.
+        address: Option<SocketAddr>,
     },
     /// The payment's open attempt, or the payment itself, has ended.
     Verdict {
@@ -107,6 +112,9 @@ const REFUSED: u8 = 6;
 const NOT_SENT: u8 = 7;
 const WITHDRAWN: u8 = 8;
 const PURGE: u8 = 9;
+/// An Intent with its address. The two kinds above stay readable for ever.
+const INTENT_AT: u8 = 10;
+const INTENT_AT_OF_PROMISED: u8 = 11;
 
 impl Record {
     /// Appends the record's payload; `frame` puts length, place and checksum around it.
@@ -125,17 +133,22 @@ impl Record {
                 processor,
                 requested_at,
                 accepted_at,
+                address,
             } => {
-                out.push(if accepted_at.is_some() {
-                    INTENT_OF_PROMISED
-                } else {
-                    INTENT
+                out.push(match (accepted_at, address) {
+                    (None, None) => INTENT,
+                    (Some(_), None) => INTENT_OF_PROMISED,
+                    (None, Some(_)) => INTENT_AT,
+                    (Some(_), Some(_)) => INTENT_AT_OF_PROMISED,
                 });
                 codec::write_payment(payment, out);
                 codec::write_processor(*processor, out);
                 codec::write_date(*requested_at, out);
                 if let Some(date) = accepted_at {
                     codec::write_date(*date, out);
+                }
+                if let Some(address) = address {
+                    codec::write_address(*address, out);
                 }
             }
             Self::Verdict { id, verdict } => encode_verdict(*id, *verdict, out),
@@ -155,18 +168,21 @@ impl Record {
                 payment: reader.payment()?,
                 accepted_at: reader.date()?,
             },
-            INTENT => Self::Intent {
-                payment: reader.payment()?,
-                processor: reader.processor()?,
-                requested_at: reader.date()?,
-                accepted_at: None,
-            },
-            INTENT_OF_PROMISED => Self::Intent {
-                payment: reader.payment()?,
-                processor: reader.processor()?,
-                requested_at: reader.date()?,
-                accepted_at: Some(reader.date()?),
-            },
+            kind @ (INTENT | INTENT_OF_PROMISED | INTENT_AT | INTENT_AT_OF_PROMISED) => {
+                Self::Intent {
+                    payment: reader.payment()?,
+                    processor: reader.processor()?,
+                    requested_at: reader.date()?,
+                    accepted_at: match kind {
+                        INTENT_OF_PROMISED | INTENT_AT_OF_PROMISED => Some(reader.date()?),
+                        _ => None,
+                    },
+                    address: match kind {
+                        INTENT_AT | INTENT_AT_OF_PROMISED => Some(reader.address()?),
+                        _ => None,
+                    },
+                }
+            }
             PURGE => Self::Purge { at: reader.date()? },
             kind => Self::Verdict {
                 id: reader.id()?,
@@ -270,6 +286,11 @@ pub(crate) mod tests {
         let processor = || prop_oneof![Just(Processor::Default), Just(Processor::Fallback)];
         let fate = || prop_oneof![Just(Fate::Held), Just(Fate::Freed), Just(Fate::Ended)];
         let id = || any::<u128>().prop_map(UpstreamId);
+        let address = || {
+            proptest::option::of(
+                (any::<std::net::IpAddr>(), any::<u16>()).prop_map(SocketAddr::from),
+            )
+        };
         let amount = || (0..=limits::AMOUNT_CENTS_MAX).prop_map(Cents);
         let payment = || {
             (id(), amount(), "[A-Za-z0-9._:~-]{1,64}", any::<bool>()).prop_map(
@@ -306,14 +327,22 @@ pub(crate) mod tests {
                 payment,
                 accepted_at
             }),
-            (payment(), processor(), date(), proptest::option::of(date())).prop_map(
-                |(payment, processor, requested_at, accepted_at)| Record::Intent {
-                    payment,
-                    processor,
-                    requested_at,
-                    accepted_at
-                }
-            ),
+            (
+                payment(),
+                processor(),
+                date(),
+                proptest::option::of(date()),
+                address()
+            )
+                .prop_map(
+                    |(payment, processor, requested_at, accepted_at, address)| Record::Intent {
+                        payment,
+                        processor,
+                        requested_at,
+                        accepted_at,
+                        address
+                    }
+                ),
             (id(), verdict).prop_map(|(id, verdict)| Record::Verdict { id, verdict }),
             date().prop_map(|at| Record::Purge { at }),
         ]
@@ -331,7 +360,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in any::<Vec<u8>>(), kind in 0_u8..12) {
+        fn any_bytes_are_read_without_a_panic(bytes in any::<Vec<u8>>(), kind in 0_u8..14) {
             let mut payload = vec![kind];
             payload.extend_from_slice(&bytes);
             let _ = Record::decode(&payload);
@@ -354,15 +383,21 @@ pub(crate) mod tests {
             record.encode(&mut bytes);
             bytes.len()
         };
-        assert_eq!(
-            size(Record::Intent {
+        for (address, expected) in [
+            (None, 27),
+            (Some("10.1.2.3:8080"), 34),
+            (Some("[2001:db8::1]:8080"), 46),
+        ] {
+            let address = address.map(|text| text.parse().unwrap());
+            let intent = Record::Intent {
                 payment,
                 processor,
                 requested_at,
-                accepted_at: None
-            }),
-            27
-        );
+                accepted_at: None,
+                address,
+            };
+            assert_eq!(size(intent), expected, "{address:?}");
+        }
         let verdict = Verdict::Applied {
             processor,
             amount: payment.amount,
@@ -376,5 +411,29 @@ pub(crate) mod tests {
             }),
             26
         );
+    }
+
+    #[test]
+    fn an_intent_without_an_address_reads_as_it_always_did() {
+        // Written by the first release: kind, id, 19.90, no spelling, `default`, a date.
+        let id = UpstreamId(0x4a79_01b8_7d26_4d9d_aa19_4dc1_c7cf_60b3);
+        let mut bytes = vec![INTENT];
+        bytes.extend_from_slice(&id.0.to_be_bytes());
+        bytes.extend_from_slice(&[0xc6, 0x0f, 0, 1, 0x80, 0xb6, 0xa7, 0xc5, 0xfe, 0x65]);
+        let Some(Record::Intent {
+            payment,
+            address,
+            requested_at,
+            ..
+        }) = Record::decode(&bytes)
+        else {
+            panic!("an Intent of the first release is read");
+        };
+        assert_eq!((payment.id, payment.amount), (id, Cents(1990)));
+        assert_eq!(address, None);
+        assert_eq!(requested_at, UnixMillis(1_752_150_896_000));
+        let mut again = Vec::new();
+        Record::decode(&bytes).unwrap().encode(&mut again);
+        assert_eq!(again, bytes);
     }
 }

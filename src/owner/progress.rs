@@ -41,6 +41,7 @@ impl Owner {
             processor,
             requested_at,
             accepted_at,
+            address: None,
         };
         self.append_and_wait(key, record);
     }
