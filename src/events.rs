@@ -4,6 +4,7 @@
 //!
 //! [`Owner`]: crate::owner::Owner
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,6 +127,8 @@ pub enum Action {
         /// Never a pooled one: a hedge must not queue behind a stuck connection, nor a re-send meet
         /// another dead one.
         fresh: bool,
+        /// The only address that will do, for what may be charged there already (I10).
+        at: Option<SocketAddr>,
     },
     /// The connected but unused connection of `attempt` goes back; a connect under way is ended.
     Abandon {
@@ -154,6 +157,8 @@ pub enum Action {
         processor: Processor,
         /// About what.
         id: UpstreamId,
+        /// The only address that will do, for what may be charged there already (I10).
+        at: Option<SocketAddr>,
     },
     /// Stop waiting for `attempt`'s late answer and close its connection. No event follows.
     Close {
@@ -231,6 +236,23 @@ pub enum Note {
     LookedUp(Processor, Lookup),
     /// A breaker moved.
     Breaker(Processor, Transition),
+    /// A payment in doubt was sent to an address that the processor's name has no more, and it is
+    /// not known whether the processor at its new address is the same one.
+    Moved {
+        /// Which.
+        processor: Processor,
+        /// The address that its Intent names.
+        from: Option<SocketAddr>,
+        /// The address that is asked now.
+        to: SocketAddr,
+    },
+    /// The processor at this address stores a payment that only ever went to the old one.
+    Recognised {
+        /// Which.
+        processor: Processor,
+        /// Where.
+        address: SocketAddr,
+    },
 }
 
 /// Why an attempt ended as it did.

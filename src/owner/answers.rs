@@ -25,6 +25,13 @@ const LOOKUP_PROVEN: u8 = 2;
 /// It said 404 about one: it has no such route.
 const LOOKUP_USELESS: u8 = 3;
 
+/// A failed connect says the same of its processor, whether its payment still waits or not.
+const NO_CONNECTION: End = End {
+    outcome: Outcome::NotSent,
+    reason: Reason::NoConnection,
+    verdict: Verdict::Failure,
+};
+
 impl Owner {
     // ---- events ----
 
@@ -34,6 +41,9 @@ impl Owner {
             return;
         };
         match (exchange, entry.phase) {
+            (Exchange::NotSent | Exchange::Cut, Phase::Deserted) => {
+                self.end(attempt, NO_CONNECTION, now);
+            }
             // It was answered, and a payment is answered once.
             (_, Phase::Asking { .. }) => {}
             (Exchange::NotSent, Phase::Connecting | Phase::Connected) => {
@@ -68,8 +78,13 @@ impl Owner {
         let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
-        let (processor, phase) = (entry.processor, entry.phase);
+        let (processor, phase, purpose) = (entry.processor, entry.phase, entry.purpose);
         self.note(Note::LookedUp(processor, lookup));
+        if let Purpose::Identity { .. } = purpose {
+            self.on_identity(attempt, lookup, now);
+            self.pump(now);
+            return;
+        }
         self.learn_from(
             processor,
             lookup,
@@ -89,12 +104,7 @@ impl Owner {
     // ---- ends ----
 
     fn on_no_connection(&mut self, attempt: AttemptRef, count: Count, now: Now) {
-        let end = End {
-            outcome: Outcome::NotSent,
-            reason: Reason::NoConnection,
-            verdict: Verdict::Failure,
-        };
-        let Some(entry) = self.end(attempt, end, now) else {
+        let Some(entry) = self.end(attempt, NO_CONNECTION, now) else {
             return;
         };
         let Some(flow) = self.flows.get_mut(entry.flow) else {
@@ -199,6 +209,7 @@ impl Owner {
             return;
         }
         let (key, processor, id) = (entry.flow, entry.processor, entry.id);
+        let at = entry.address;
         let coverage = self
             .flows
             .get_mut(key)
@@ -217,6 +228,7 @@ impl Owner {
             attempt,
             processor,
             id,
+            at,
         });
         self.arm_attempt(attempt, until, now);
     }
@@ -357,11 +369,13 @@ impl Owner {
             phase: Phase::Asking { inquiry, until },
             lease: Lease::Returned,
             sent_at: now.run,
+            address: None,
         }));
         self.actions.push_back(Action::Lookup {
             attempt,
             processor,
             id,
+            at: None,
         });
         self.arm_attempt(attempt, until, now);
     }

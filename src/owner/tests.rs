@@ -206,6 +206,7 @@ fn more_payments_than_the_queue_may_hold_are_taken_up_from_a_journal() {
     for number in 0..1_000 {
         let correlation_id = CorrelationId::try_new(&format!("earlier-{number}")).unwrap();
         let restored = Restored {
+            address: None,
             payment: Payment {
                 id: correlation_id.upstream_id(),
                 correlation_id,

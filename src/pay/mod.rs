@@ -27,7 +27,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -49,7 +48,7 @@ use crate::mailbox::Mailbox;
 use crate::metrics::{BreakerReading, CoreMetrics, HandOverFailure, ShedReason};
 use crate::owner::Owner;
 use crate::payment::{CoreId, Payment, PerProcessor, Processor, UpstreamId};
-use crate::upstream::{self, Names, Upstream};
+use crate::upstream::{Names, Resolved, Upstream};
 
 /// Whom a summary or a purge asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +94,7 @@ pub struct Room {
     upstream: Rc<Upstream>,
     mailbox: Mailbox<Question, Letter>,
     names: RefCell<Names>,
-    resolved: Receiver<upstream::Found>,
+    resolved: Resolved,
     replies: Replies,
     inquiries: Inquiries,
     bell: Bell,

@@ -58,6 +58,24 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
             };
             metrics.lookups.get(processor).get(answer).increment();
         }
+        Note::Moved {
+            processor,
+            from,
+            to,
+        } => {
+            let name = processor.name();
+            let from = from.map_or_else(String::new, |from| from.to_string());
+            log::warn!(
+                "processor {name} moved from {from} to {to}: payments in doubt wait until it shows \
+                 one of them there, or until `p99 ctl processors confirm {name}`"
+            );
+        }
+        Note::Recognised { processor, address } => {
+            log::warn!(
+                "processor {} at {address} is the one that payments in doubt went to: it stores one",
+                processor.name()
+            );
+        }
         Note::Breaker(processor, breaker::Transition { from, to }) => {
             log::warn!("breaker processor={} {from:?} -> {to:?}", processor.name());
         }

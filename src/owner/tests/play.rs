@@ -87,7 +87,7 @@ impl Play {
                     attempt, processor, ..
                 } => {
                     self.connected.push((attempt, processor));
-                    self.owner.connected(attempt, self.now);
+                    self.owner.connected(attempt, None, self.now);
                 }
                 Action::Append { record } => self.records.push(record),
                 Action::Answer { answer, .. } => self.answers.push(answer),
