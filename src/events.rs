@@ -91,7 +91,7 @@ pub enum Exchange {
     Answered {
         /// The status code, 200 to 599.
         status: u16,
-        /// `Retry-After` in seconds, when given as a number.
+        /// `Retry-After` in seconds from now, if it was given and can be read.
         retry_after_secs: Option<u32>,
     },
     /// Bytes were handed to the kernel and no whole answer came: reset, EOF, or bytes that are no
