@@ -5,8 +5,10 @@
 //!
 //! I10: an address is tried only as a resolution shows it that began after the last connection to
 //! the processor had ended, and, unless this core has a connection to that very address open,
-//! after the connect was asked for: another processor may have the address by now. A name that
-//! cannot be resolved lets nothing new connect.
+//! after the connect was asked for: another processor may have the address by now. It may also get
+//! it while the connect is under way (a SYN that nobody answered is sent again), so such a
+//! connection is used only when a resolution that began after it was there still shows its address.
+//! A name that cannot be resolved lets nothing new connect.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -19,6 +21,7 @@ use monoio::net::TcpStream;
 use super::connection::{Connection, Job};
 use super::reach::{Connecting, reach_one};
 use super::{Link, NameIndex, Upstream};
+use crate::addresses::AddressState;
 use crate::clock::Mono;
 use crate::events::{AttemptRef, Exchange, Lookup};
 use crate::limits;
@@ -40,6 +43,8 @@ pub(super) struct Dial {
     tried: RefCell<Vec<SocketAddr>>,
     /// Sockets that are connecting.
     open: RefCell<Vec<(SocketAddr, Rc<Connecting>)>>,
+    /// A connection that waits for a resolution with this number, or a later one.
+    unproven: RefCell<Option<(SocketAddr, TcpStream, u64)>>,
     /// When the next address may be tried although the last one has not failed.
     next_at: Cell<Mono>,
 }
@@ -49,6 +54,7 @@ impl Dial {
     pub(super) fn give_up(&self) {
         self.is_over.set(true);
         self.job.set(Job::None);
+        drop(self.unproven.take());
         self.shut_down();
     }
 
@@ -109,6 +115,7 @@ impl Upstream {
             is_over: Cell::new(false),
             tried: RefCell::default(),
             open: RefCell::default(),
+            unproven: RefCell::default(),
             next_at: Cell::new(now),
         });
         self.dials.borrow_mut().push(Rc::clone(&dial));
@@ -129,6 +136,10 @@ impl Upstream {
         };
         let target = self.targets.get(dial.processor);
         let name = NameIndex::of(dial.processor);
+        if dial.unproven.borrow().is_some() {
+            self.prove(dial);
+            return;
+        }
         let needed = self.resolver.needed(name);
         let number = target.listing.borrow().number;
         let Some(address) = target.next_address(dial.only, &dial.tried.borrow()) else {
@@ -190,20 +201,15 @@ impl Upstream {
         self.metrics.connects.get(processor).get(result).increment();
         match reached {
             // Another address was faster, or nobody waits any more.
-            Ok(stream) if dial.is_over.get() => drop(stream),
+            Ok(stream) if dial.is_over.get() || dial.unproven.borrow().is_some() => drop(stream),
             Ok(stream) => {
-                let number = target.listing.borrow().number;
-                if number < self.resolver.needed(NameIndex::of(processor)) {
-                    // A connection ended meanwhile: this one may be another processor's already.
-                    drop(stream);
-                    dial.tried.borrow_mut().clear();
-                    self.advance(dial);
-                    return;
-                }
-                self.end_dial(dial);
-                target.note_reached(address);
-                self.give_up_others(dial);
-                self.on_connected(processor, address, stream, dial.job.take());
+                let name = NameIndex::of(processor);
+                let proof = match target.is_connected_to(address) {
+                    true => 0,
+                    false => self.resolver.next_number(name),
+                };
+                dial.unproven.replace(Some((address, stream, proof)));
+                self.prove(dial);
             }
             Err(fault) => {
                 log::debug!("{}: no connection to {address}: {fault}", processor.name());
@@ -211,6 +217,34 @@ impl Upstream {
                 self.advance(dial);
             }
         }
+    }
+
+    /// Takes the connection of `dial`, once the name still shows its address.
+    fn prove(self: &Rc<Self>, dial: &Rc<Dial>) {
+        let Some((address, stream, proof)) = dial.unproven.take() else {
+            return;
+        };
+        let target = self.targets.get(dial.processor);
+        let name = NameIndex::of(dial.processor);
+        let (number, state) = {
+            let listing = target.listing.borrow();
+            (listing.number, listing.state(address))
+        };
+        if number < proof.max(self.resolver.needed(name)) {
+            self.resolver.ask(name);
+            dial.unproven.replace(Some((address, stream, proof)));
+            return;
+        }
+        if state != AddressState::Listed {
+            // It may be another processor's: nothing is written on it.
+            drop(stream);
+            self.advance(dial);
+            return;
+        }
+        self.end_dial(dial);
+        target.note_reached(address);
+        self.give_up_others(dial);
+        self.on_connected(dial.processor, address, stream, dial.job.take());
     }
 
     fn end_dial(&self, dial: &Rc<Dial>) {
@@ -230,6 +264,7 @@ impl Upstream {
     fn fail(&self, dial: &Rc<Dial>) {
         let job = dial.job.take();
         self.end_dial(dial);
+        drop(dial.unproven.take());
         self.give_up_others(dial);
         self.resolver.ask(NameIndex::of(dial.processor));
         self.on_unreachable(job);

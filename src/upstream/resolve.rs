@@ -204,7 +204,7 @@ impl Resolver {
             let (clock, first) = (clock(), first.clone());
             let started = thread::Builder::new()
                 .name("p99-resolve".into())
-                .spawn(move || worker.work(&clock, &first))?;
+                .spawn(move || worker.work(&clock, first))?;
             if let Some(state) = resolver.names.get(index) {
                 let _ = state.thread.set(started.thread().clone());
             }
@@ -271,9 +271,9 @@ struct Worker {
 }
 
 impl Worker {
-    fn work(self, clock: &Clock, first: &SyncSender<Found>) {
+    fn work(self, clock: &Clock, first: SyncSender<Found>) {
         let mut book = AddressBook::default();
-        let mut first = Some(first.clone());
+        let mut first = Some(first);
         loop {
             let found = self.resolve(&mut book, clock);
             let pause = match found {
