@@ -224,7 +224,6 @@ fn tell(number: u32, payment: Payment, at: impl Fn(i64) -> UnixMillis) -> Vec<Re
         [(Processor::Default, 1), (Processor::Fallback, 2)].map(|(processor, offset)| Sent {
             processor,
             requested_at: at(offset),
-            // Both kinds of Intent: with an address and, as earlier releases wrote it, without.
             address: (offset == 2).then(|| "10.1.2.3:8080".parse().unwrap()),
         });
     let verdict = |verdict| Record::Verdict { id, verdict };
@@ -239,18 +238,9 @@ fn tell(number: u32, payment: Payment, at: impl Fn(i64) -> UnixMillis) -> Vec<Re
             requested_at,
         })
     };
-    let refused = |fate| {
-        verdict(Verdict::Refused {
-            processor: first.processor,
-            fate,
-        })
-    };
-    let unsent = |fate| {
-        verdict(Verdict::NotSent {
-            processor: first.processor,
-            fate,
-        })
-    };
+    let processor = first.processor;
+    let refused = |fate| verdict(Verdict::Refused { processor, fate });
+    let unsent = |fate| verdict(Verdict::NotSent { processor, fate });
     let foreign = Verdict::Foreign {
         processor: second.processor,
         amount,

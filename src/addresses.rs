@@ -62,7 +62,7 @@ impl Listing {
     pub fn fixed(address: SocketAddr) -> Self {
         Self {
             number: u64::MAX,
-            listed: vec![Listed { address, since: 0 }],
+            listed: vec![Listed { address, since: 1 }],
             missing: Vec::new(),
             is_settled: true,
         }
@@ -275,6 +275,7 @@ mod tests {
         assert_eq!(name.resolve(&[2]).state(at(1)), AddressState::Gone);
         assert_eq!(Listing::fixed(at(2)).state(at(1)), AddressState::Gone);
         assert_eq!(Listing::fixed(at(2)).state(at(2)), AddressState::Listed);
+        assert_eq!(Listing::fixed(at(2)).confirmed(0), None, "nothing says so");
     }
 
     #[test]

@@ -236,22 +236,24 @@ pub enum Note {
     LookedUp(Processor, Lookup),
     /// A breaker moved.
     Breaker(Processor, Transition),
-    /// A payment in doubt was sent to an address that the processor's name has no more, and it is
-    /// not known whether the processor at its new address is the same one.
-    Moved {
-        /// Which.
-        processor: Processor,
-        /// The address that its Intent names.
+    /// A processor is at another address, see [`Move`].
+    Move(Processor, Move),
+}
+
+/// What is known of a processor that payments in doubt went to, and whose address is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Whether it is the same one at its new address is not known.
+    Unproven {
+        /// The address that the Intent of a payment names.
         from: Option<SocketAddr>,
         /// The address that is asked now.
         to: SocketAddr,
     },
-    /// The processor at this address stores a payment that only ever went to the old one.
-    Recognised {
-        /// Which.
-        processor: Processor,
-        /// Where.
-        address: SocketAddr,
+    /// It is: it stores a payment there that only ever went to the old address.
+    Proven {
+        /// The new address.
+        at: SocketAddr,
     },
 }
 

@@ -24,6 +24,9 @@ pub const AMOUNT_CENTS_MAX: u64 = 999_999_999_999;
 /// that a balancer or log reader with a recursive parser would choke on.
 pub const JSON_DEPTH_MAX: usize = 128;
 
+/// Longest name and longest reason that an operator gives; both go into one line of the log.
+pub const OPERATOR_TEXT_BYTES_MAX: usize = 200;
+
 // ---- config ----
 
 /// Most worker cores. Cores talk in pairs, so rings grow with the square: 64 cores have 4,032

@@ -60,6 +60,42 @@ pub fn ask_ready(target: &Target) -> io::Result<u16> {
     status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1"))
 }
 
+/// Sends `body` as JSON and reads the whole answer: its status and its body. `auth` is the name and
+/// the value of a header.
+///
+/// # Errors
+/// Nobody answers, or not in HTTP.
+pub fn post(
+    target: &Target,
+    path: &str,
+    auth: Option<(&str, &str)>,
+    body: &[u8],
+) -> io::Result<(u16, String)> {
+    let socket = connect(target)?;
+    socket.set_read_timeout(Some(limits::PROBE_STEP_TIME_MAX))?;
+    socket.set_write_timeout(Some(limits::PROBE_STEP_TIME_MAX))?;
+    let auth = auth.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{auth}\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    (&socket).write_all(&[head.as_bytes(), body].concat())?;
+    let mut answer = Vec::new();
+    let bound = u64::try_from(limits::UPSTREAM_BODY_BYTES_MAX).unwrap_or(u64::MAX);
+    (&socket).take(bound).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3))
+        .and_then(|status| status.parse().ok());
+    let fault = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1");
+    status
+        .map(|status| (status, body.to_owned()))
+        .ok_or_else(fault)
+}
+
 fn connect(target: &Target) -> io::Result<Socket> {
     let address = match target {
         Target::Http(url) => first_address(url)?.into(),

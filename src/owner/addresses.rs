@@ -1,11 +1,11 @@
 //! Where a payment in doubt may be sent again (I10). Its Intent keeps the address that its bytes
-//! went to; what is said here follows from that address and from what the processor's name resolves
-//! to now. Re-sends ask [`Owner::way`] before each of them; the driver tells of new resolutions.
+//! went to; what is said here follows from that address and from what the processor's name means
+//! now. Re-sends ask [`Owner::way`] before each of them; the driver tells of new resolutions.
 //!
 //! - listed: there, and nowhere else;
 //! - missing: nowhere, since another processor may have it by now;
-//! - gone: a listed address that was confirmed to be the same processor, else the processor there is
-//!   asked for the payment by GET. Our id with our time proves that it is the same one, for all
+//! - gone: a listed address that was confirmed to be the same processor, else the processor there
+//!   is asked for the payment by GET. Our id with our time proves that it is the same one, for all
 //!   payments; anything else, a 404 above all, proves nothing, and a human may confirm it.
 //!
 //! Never frees a payment and never lets it go to the other processor.
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::attempts::{After, Attempt, Inquiry, Lease, Phase, Purpose, attempt_token};
-use super::{Owner, Processors};
+use super::{Owner, Processors, Way};
 use crate::addresses::{AddressState, Listing};
 use crate::clock::Now;
-use crate::events::{Action, AttemptRef, Lookup, Note};
+use crate::events::{Action, AttemptRef, Lookup, Move, Note};
 use crate::flow::Stage;
 use crate::judge::Question;
 use crate::limits;
@@ -35,17 +35,6 @@ pub(super) struct Addresses {
     told: PerProcessor<u64>,
     /// Payments that are being asked about at an address that nothing confirms.
     asking: PerProcessor<u32>,
-}
-
-/// What a payment in doubt may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// Be sent there, or to any address where the journal knows none.
-    To(Option<SocketAddr>),
-    /// Be asked about there.
-    Ask(SocketAddr),
-    /// Neither, for now.
-    Wait,
 }
 
 /// See the header of this file.
@@ -127,7 +116,7 @@ impl Owner {
         let Some(sent) = sent else {
             return;
         };
-        self.note(Note::Recognised { processor, address });
+        self.note(Note::Move(processor, Move::Proven { at: address }));
         self.processors.confirm(processor, since);
         self.after_attempt(key, attempt, After::Applied(processor, sent), now);
         self.note_confirmed(now);
@@ -166,11 +155,8 @@ impl Owner {
         let (id, from) = (flow.payment.id, flow.address);
         let told = self.addresses.told.get_mut(processor);
         if std::mem::replace(told, since) != since {
-            self.note(Note::Moved {
-                processor,
-                from,
-                to: address,
-            });
+            let to = address;
+            self.note(Note::Move(processor, Move::Unproven { from, to }));
         }
         let until = now.run.after(self.settings.attempt_timeout);
         let inquiry = Inquiry {

@@ -46,15 +46,12 @@ impl Owner {
             }
             // It was answered, and a payment is answered once.
             (_, Phase::Asking { .. }) => {}
-            (Exchange::NotSent, Phase::Connecting | Phase::Connected) => {
+            // A cut before a byte of ours was handed over is no more than that.
+            (Exchange::NotSent | Exchange::Cut, Phase::Connecting | Phase::Connected) => {
                 self.on_no_connection(attempt, Count::NeverSent, now);
             }
             (Exchange::NotSent, Phase::Sent { .. } | Phase::Late { .. }) => {
                 self.on_no_connection(attempt, Count::CountedAsSent, now);
-            }
-            (Exchange::Cut, Phase::Connecting | Phase::Connected) => {
-                // The connection died before a byte of ours was handed over.
-                self.on_no_connection(attempt, Count::NeverSent, now);
             }
             (Exchange::Cut, _) => self.on_cut(attempt, now),
             (
@@ -80,23 +77,18 @@ impl Owner {
         };
         let (processor, phase, purpose) = (entry.processor, entry.phase, entry.purpose);
         self.note(Note::LookedUp(processor, lookup));
-        if let Purpose::Identity { .. } = purpose {
-            self.on_identity(attempt, lookup, now);
-            self.pump(now);
-            return;
-        }
-        self.learn_from(
-            processor,
-            lookup,
-            entry_is_proof(self.attempts.get(attempt.0)),
-        );
-        if let Phase::Asking { inquiry, .. } = phase {
-            if entry_is_proof(self.attempts.get(attempt.0)) {
+        match (purpose, phase) {
+            (Purpose::Identity { .. }, _) => self.on_identity(attempt, lookup, now),
+            (Purpose::Proof, _) => {
+                self.learn_from(processor, lookup, true);
                 self.attempts.remove(attempt.0);
                 self.wheel.cancel(attempt_token(attempt));
-            } else {
+            }
+            (_, Phase::Asking { inquiry, .. }) => {
+                self.learn_from(processor, lookup, false);
                 self.on_evidence(attempt, inquiry, lookup, now);
             }
+            (_, _) => self.learn_from(processor, lookup, false),
         }
         self.pump(now);
     }
@@ -404,8 +396,4 @@ impl Owner {
 enum Count {
     NeverSent,
     CountedAsSent,
-}
-
-fn entry_is_proof(entry: Option<&Attempt>) -> bool {
-    entry.is_some_and(|entry| entry.purpose == Purpose::Proof)
 }

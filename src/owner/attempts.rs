@@ -9,9 +9,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::addresses::Way;
 use super::lane::Slot;
-use super::{JournalStanding, Owner};
+use super::{JournalStanding, Owner, Way};
 use crate::breaker::{Kind, Permit, Ticket, Verdict};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, AttemptRef, Hedge, Lookup, Note, Reason};

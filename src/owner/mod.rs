@@ -118,6 +118,17 @@ pub struct Owner {
     restored: usize,
 }
 
+/// What a payment in doubt may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Be sent there, or to any address where the journal knows none.
+    To(Option<SocketAddr>),
+    /// Be asked about there.
+    Ask(SocketAddr),
+    /// Neither, for now.
+    Wait,
+}
+
 #[derive(Debug)]
 struct JournalState {
     standing: JournalStanding,

@@ -5,10 +5,9 @@
 
 use std::time::Duration;
 
-use super::addresses::Way;
 use super::attempts::Purpose;
 use super::progress::flow_token;
-use super::{JournalStanding, Journalling, Owner};
+use super::{JournalStanding, Journalling, Owner, Way};
 use crate::clock::Now;
 use crate::config::Ack;
 use crate::events::{Action, Answer, Elsewhere, Note, Shed, Standing};

@@ -8,8 +8,8 @@
 //! - `target.rs`: one processor's addresses and pool;
 //! - `resolve.rs`: names to addresses, on threads of their own.
 //!
-//! Keeps I4 (a connection whose exchange was not read to its end never goes back to the pool), I10's
-//! half of connects and pools, and the rule that no I/O future is dropped: a deadline shuts a socket
+//! Keeps I4 (a connection whose exchange was not read to its end never goes back to the pool), I10
+//! for connects and pools, and the rule that no I/O future is dropped: a deadline shuts a socket
 //! down, and the task that waits on it unwinds in order.
 
 mod call;

@@ -53,7 +53,9 @@ impl NameIndex {
 
 /// How a name is looked up: the machine's resolver, or what a test says.
 #[derive(Clone)]
-pub struct NameLookup(Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>);
+pub struct NameLookup(Arc<LookupFn>);
+
+type LookupFn = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 impl NameLookup {
     /// Asks the machine's resolver.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use p99::sim::{Act, Fault, Moment, Simulator, SimulatorOptions, Window};
 use socket2::{Domain, Socket, Type};
 
-use crate::client::{id, wait_until};
+use crate::client::{Client, id, wait_until};
 use crate::crowd::{pay_all, with_status};
 use crate::on_both_drivers_together;
 use crate::places::{Names, Place};
-use crate::stack::{Stack, Told};
+use crate::stack::{Stack, Told, metric, tcp};
 
 const SETTINGS: [(&str, &str); 7] = [
     ("UPSTREAM_RESOLVE_SECS", "1"),
@@ -26,6 +26,7 @@ on_both_drivers_together! {
     two_processors_that_swap_their_addresses_charge_nothing_twice,
     a_processor_that_moves_is_known_by_what_it_stores,
     a_processor_at_a_new_address_that_stores_nothing_is_not_believed,
+    a_processor_that_moved_is_confirmed_by_hand,
     an_address_that_swallows_what_is_sent_is_passed_over,
     a_connect_that_was_left_behind_opens_the_breaker,
     a_name_that_is_not_found_is_counted_and_nothing_new_connects,
@@ -143,6 +144,40 @@ fn a_processor_at_a_new_address_that_stores_nothing_is_not_believed(driver: &str
     assert_eq!(scene.stack.running.stop(), p99::cores::Exit::Clean);
     drop(place);
     other.stop();
+}
+
+fn a_processor_that_moved_is_confirmed_by_hand(driver: &str) {
+    let settings = [("ROUTING", "cheapest"), ("ADMIN_LISTEN", "127.0.0.2:0")];
+    let mut scene = Scene::begin(driver, &settings);
+    let swallow = Fault::new(Moment::Body, Act::Stall);
+    scene.stack.a.inject(swallow).unwrap();
+    let told = pay_all(scene.stack.address(), 4, 0..4);
+    assert_eq!(with_status(&told, 202), 4, "{told:?}");
+    scene.stack.a.clear_faults();
+    let fresh = Place::new(scene.stack.a.address());
+    scene
+        .names
+        .set(&[fresh.address()], &[scene.places[1].address()]);
+    scene.places[0].close();
+    let mut admin = Client::connect(tcp(&scene.stack.running.admin_addresses()));
+    let lookups = r#"p99_lookups_total{processor="default",answer="not_found"}"#;
+    wait_until("the payments are asked about at the new address", || {
+        metric(&admin.get("/metrics").body, lookups) >= 4.0
+    });
+    assert!(told.iter().all(|(id, _)| scene.stack.attempts(*id) == 1));
+    let line = "POST /admin/processors/default/confirm";
+    let note = r#"{"operator":"ann","reason":"moved to rack 2"}"#;
+    assert_eq!(scene.stack.client().call(line, "", note).status, 404);
+    assert_eq!(admin.call(line, "", r#"{"operator":"ann"}"#).status, 422);
+    let answer = admin.call(line, "", note);
+    assert_eq!(
+        (answer.status, &*answer.body),
+        (200, r#"{"message":"processor confirmed"}"#)
+    );
+    scene.stack.audit("after the confirmation", &told);
+    assert_eq!(scene.stack.a.rows().len(), 4);
+    drop(admin);
+    scene.stack.stop();
 }
 
 /// A listener that answers no connect: its queue is full for ever.

@@ -264,7 +264,7 @@ impl World {
             Note::Hedge(_, hedge) => format!("a hedge {hedge:?}"),
             Note::Resent(_) => "sent again".to_owned(),
             Note::LookedUp(..) => "looked up".to_owned(),
-            Note::Moved { .. } | Note::Recognised { .. } => "a processor that moved".to_owned(),
+            Note::Move(..) => "a processor that moved".to_owned(),
             Note::Breaker(_, transition) => format!("{transition:?}"),
         };
         self.seen.insert(seen);

@@ -347,21 +347,12 @@ fn a_resend_at_another_address_is_the_same_send() {
         "10.0.0.1:80".parse().unwrap(),
         "10.0.0.2:80".parse().unwrap(),
     );
-    let at = |address| match intent(A, 7) {
-        Record::Intent {
-            payment,
-            processor,
-            requested_at,
-            accepted_at,
-            ..
-        } => Record::Intent {
-            payment,
-            processor,
-            requested_at,
-            accepted_at,
-            address,
-        },
-        other => panic!("{other:?}"),
+    let at = |address| Record::Intent {
+        payment: payment(1),
+        processor: A,
+        requested_at: UnixMillis(7),
+        accepted_at: None,
+        address,
     };
     let state = replay(&[intent(A, 7), at(Some(old)), at(Some(new))]);
     let pending = state.find_pending(UpstreamId(1)).unwrap();
