@@ -1,6 +1,7 @@
 //! The owner where a crash or a seed of the world test found it wrong, each time as the shortest
 //! story that shows it; its whole behaviour is the world test's.
 
+mod addresses;
 mod play;
 mod rules;
 
