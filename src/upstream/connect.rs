@@ -4,11 +4,11 @@
 //! is dropped.
 //!
 //! I10: an address is tried only as a resolution shows it that began after the last connection to
-//! the processor had ended, and, unless this core has a connection to that very address open,
-//! after the connect was asked for: another processor may have the address by now. It may also get
-//! it while the connect is under way (a SYN that nobody answered is sent again), so such a
-//! connection is used only when a resolution that began after it was there still shows its address.
-//! A name that cannot be resolved lets nothing new connect.
+//! the processor had ended: another processor may have it by now. It may also have got it where no
+//! connection ended, or get it while the connect is under way (a SYN that nobody answered is sent
+//! again). So, unless this core has another connection to that very address open, one is used only
+//! when a resolution that began after it was there still shows its address. A name that cannot be
+//! resolved lets nothing new connect.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -155,11 +155,7 @@ impl Upstream {
         if is_waiting {
             return;
         }
-        let wanted_at = match target.is_connected_to(address) {
-            true => 0,
-            false => dial.wanted_at,
-        };
-        if number < needed.max(wanted_at) {
+        if number < needed {
             self.resolver.ask(name);
             return;
         }
