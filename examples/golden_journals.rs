@@ -218,16 +218,19 @@ fn tell(number: u32, payment: Payment, at: impl Fn(i64) -> UnixMillis) -> Vec<Re
         processor: sent.processor,
         requested_at: sent.requested_at,
         accepted_at,
+        address: sent.address,
     };
     let [first, second] =
         [(Processor::Default, 1), (Processor::Fallback, 2)].map(|(processor, offset)| Sent {
             processor,
             requested_at: at(offset),
+            address: (offset == 2).then(|| "10.1.2.3:8080".parse().unwrap()),
         });
     let verdict = |verdict| Record::Verdict { id, verdict };
     let charged = |Sent {
                        processor,
                        requested_at,
+                       ..
                    }: Sent| {
         verdict(Verdict::Applied {
             processor,
@@ -235,18 +238,9 @@ fn tell(number: u32, payment: Payment, at: impl Fn(i64) -> UnixMillis) -> Vec<Re
             requested_at,
         })
     };
-    let refused = |fate| {
-        verdict(Verdict::Refused {
-            processor: first.processor,
-            fate,
-        })
-    };
-    let unsent = |fate| {
-        verdict(Verdict::NotSent {
-            processor: first.processor,
-            fate,
-        })
-    };
+    let processor = first.processor;
+    let refused = |fate| verdict(Verdict::Refused { processor, fate });
+    let unsent = |fate| verdict(Verdict::NotSent { processor, fate });
     let foreign = Verdict::Foreign {
         processor: second.processor,
         amount,

@@ -62,6 +62,7 @@ impl Load {
                 processor,
                 requested_at,
                 accepted_at: None,
+                address: None,
             },
             Record::Verdict { id, verdict },
         ])

@@ -4,6 +4,7 @@
 //!
 //! [`Owner`]: crate::owner::Owner
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +91,7 @@ pub enum Exchange {
     Answered {
         /// The status code, 200 to 599.
         status: u16,
-        /// `Retry-After` in seconds, when given as a number.
+        /// `Retry-After` in seconds from now, if it was given and can be read.
         retry_after_secs: Option<u32>,
     },
     /// Bytes were handed to the kernel and no whole answer came: reset, EOF, or bytes that are no
@@ -126,6 +127,8 @@ pub enum Action {
         /// Never a pooled one: a hedge must not queue behind a stuck connection, nor a re-send meet
         /// another dead one.
         fresh: bool,
+        /// The only address that will do, for what may be charged there already (I10).
+        at: Option<SocketAddr>,
     },
     /// The connected but unused connection of `attempt` goes back; a connect under way is ended.
     Abandon {
@@ -154,6 +157,8 @@ pub enum Action {
         processor: Processor,
         /// About what.
         id: UpstreamId,
+        /// The only address that will do, for what may be charged there already (I10).
+        at: Option<SocketAddr>,
     },
     /// Stop waiting for `attempt`'s late answer and close its connection. No event follows.
     Close {
@@ -231,6 +236,25 @@ pub enum Note {
     LookedUp(Processor, Lookup),
     /// A breaker moved.
     Breaker(Processor, Transition),
+    /// A processor is at another address, see [`Move`].
+    Move(Processor, Move),
+}
+
+/// What is known of a processor that payments in doubt went to, and whose address is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// Whether it is the same one at its new address is not known.
+    Unproven {
+        /// The address that the Intent of a payment names.
+        from: Option<SocketAddr>,
+        /// The address that is asked now.
+        to: SocketAddr,
+    },
+    /// It is: it stores a payment there that only ever went to the old address.
+    Proven {
+        /// The new address.
+        at: SocketAddr,
+    },
 }
 
 /// Why an attempt ended as it did.

@@ -6,6 +6,7 @@
 //! there has ended NotSent or Refused (I3). Also keeps I9: `requestedAt` is minted with the Intent,
 //! a re-send keeps it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,11 @@ pub struct Flow {
     pub retries: u32,
     /// How often it was sent again without an answer; paces its next re-send.
     pub resends: u32,
+    /// How often a processor that moved was asked whether it knows it; paces the next time.
+    pub asks: u32,
+    /// The address that its bytes went to last (I10); none before the first, or where the journal
+    /// does not say.
+    pub address: Option<SocketAddr>,
     /// The journal record that its stage waits for.
     pub record: u64,
     /// Whether the journal knows of it, so that its end must be written too.
@@ -217,6 +223,8 @@ impl Flow {
             promise: Promise::Open,
             retries: 0,
             resends: 0,
+            asks: 0,
+            address: None,
             record: 0,
             trail: Trail::None,
             standing: Standing::Own,

@@ -18,6 +18,7 @@
 //! [`sim`] is the processor to test and show all of it with. docs/ARCHITECTURE.md has the floors
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
 
+pub mod addresses;
 pub mod breaker;
 pub mod claims;
 pub mod clock;

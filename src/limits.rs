@@ -24,6 +24,9 @@ pub const AMOUNT_CENTS_MAX: u64 = 999_999_999_999;
 /// that a balancer or log reader with a recursive parser would choke on.
 pub const JSON_DEPTH_MAX: usize = 128;
 
+/// Longest name and longest reason that an operator gives; both go into one line of the log.
+pub const OPERATOR_TEXT_BYTES_MAX: usize = 200;
+
 // ---- config ----
 
 /// Most worker cores. Cores talk in pairs, so rings grow with the square: 64 cores have 4,032
@@ -202,7 +205,7 @@ pub const WHEEL_SLOTS: usize = 16_384;
 // ---- journal ----
 
 /// Longest payload of one journal frame. A snapshot cuts its ledger into parts of
-/// [`JOURNAL_PART_BYTES`], an owner's record has at most 110 octets; a reader never buffers more.
+/// [`JOURNAL_PART_BYTES`], an owner's record has at most 132 bytes; a reader never buffers more.
 pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;
 /// Octets of the ledger in one snapshot frame, and of zeros that are written together.
 pub const JOURNAL_PART_BYTES: usize = 1 << 20;
@@ -452,10 +455,31 @@ pub const UPSTREAM_REQUEST_BYTES: usize = 512;
 pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
 /// Longest body of an answer. With the head's own bound it also bounds the buffer's growth.
 pub const UPSTREAM_BODY_BYTES_MAX: usize = 16_384;
-/// Addresses of one name that are tried.
-pub const ADDRESSES_MAX: usize = 8;
-/// Pause between two resolutions, so that a dead name costs its server one question a second.
-pub const RESOLVE_PAUSE: Duration = Duration::from_secs(1);
+/// Addresses of one name that are looked at and tried. A name that has more loses the last ones;
+/// one answer over UDP holds at most 30 without an extension.
+pub const ADDRESSES_MAX: usize = 64;
+/// Resolutions in a row without an address after which it is gone.
+pub const ABSENCES_MAX: u32 = 3;
+/// Resolutions closer together than this are one absence: connects that fail ask many times a
+/// second, and a server of names that answers wrongly does so for a moment.
+pub const ABSENCE_SPACING: Duration = Duration::from_secs(1);
+/// Pause between two resolutions of a name. A processor that closes after every answer makes each
+/// connect wait for one, so it is short; with it the server of names
+/// gets at most 1,000 questions a second.
+pub const RESOLVE_PAUSE: Duration = Duration::from_millis(1);
+/// The same after a failure, so that a dead name costs its server few questions.
+pub const RESOLVE_PAUSE_FAILED: Duration = Duration::from_millis(250);
+/// Resolutions that wait for one core; beyond it the newest is dropped, and the next one comes.
+pub const RESOLVED_QUEUE_MAX: usize = 16;
+/// The next address of a name is tried after a third of CONNECT_TIMEOUT_MS, but not later than
+/// this: longer than any healthy connect within a continent takes.
+pub const CONNECT_STEP_MAX: Duration = Duration::from_millis(100);
+/// Payments in doubt that one core asks about at once at a processor that moved. One proof is
+/// enough for all, so more would only be load.
+pub const IDENTITY_ASKS_MAX: u32 = 8;
+/// First pause before a payment whose processor moved is asked about again; it doubles up to
+/// [`RESEND_PAUSE_MAX`].
+pub const IDENTITY_PAUSE_FIRST: Duration = Duration::from_secs(1);
 
 // ---- pay ----
 

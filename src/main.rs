@@ -8,6 +8,7 @@
 //! | 2 | bad arguments or settings |
 //! | 3 | stopped, but payments were given up that nothing remembers |
 
+mod ctl;
 mod demo;
 mod inspection;
 
@@ -24,7 +25,6 @@ use p99::cores;
 use p99::journal::operator::Resolution;
 use p99::logging;
 use p99::pay::Setup;
-use p99::probe::{self, Target};
 use p99::sim::{Fee, Simulator, SimulatorOptions};
 
 use crate::inspection::{InspectionFault, JournalTask};
@@ -80,6 +80,9 @@ enum Command {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Asks something of a running instance, over its ADMIN_LISTEN.
+    #[command(subcommand)]
+    Ctl(ctl::Ctl),
     /// Lists the pending payments in JOURNAL_DIR, oldest first, one line of JSON each.
     Pending,
     /// Settles by hand a pending payment in JOURNAL_DIR that no processor will ever answer. The
@@ -134,7 +137,8 @@ fn main() -> ExitCode {
             })
         }
         Some(Command::Check) => check(),
-        Some(Command::Health { url }) => health(url.as_deref()),
+        Some(Command::Health { url }) => ctl::health(url.as_deref()),
+        Some(Command::Ctl(task)) => ctl::control(task),
         Some(Command::Pending) => {
             inspect(|dir| inspection::pending(dir, wall(), &mut io::stdout().lock()))
         }
@@ -222,39 +226,6 @@ fn check() -> u8 {
     };
     say(&config::report(&config, &misspelt()));
     0
-}
-
-/// `p99 health`
-fn health(url: Option<&str>) -> u8 {
-    let target = match url {
-        Some(text) => match Target::parse(text) {
-            Some(target) => target,
-            None => {
-                complain(&format!(
-                    "--url {text:?}: allowed is http://host:port or unix:/path\n"
-                ));
-                return BAD_SETTINGS;
-            }
-        },
-        None => match config::listen_from_lookup(environment) {
-            Ok(listen) => match listen.into_iter().next() {
-                Some(address) => Target::Listener(address),
-                None => return fail("LISTEN names no address"),
-            },
-            Err(faults) => {
-                complain(&config::tell_faults(&faults));
-                return BAD_SETTINGS;
-            }
-        },
-    };
-    match probe::ask_ready(&target) {
-        Ok(200) => {
-            say("ready\n");
-            0
-        }
-        Ok(status) => fail(&format!("{target} is not ready: {status}")),
-        Err(fault) => fail(&format!("{target} does not answer: {fault}")),
-    }
 }
 
 /// `p99 resolve`

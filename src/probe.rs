@@ -48,7 +48,11 @@ impl fmt::Display for Target {
 /// # Errors
 /// Nobody answers at any address, or not in HTTP: what the last one did.
 pub fn ask_ready(target: &Target) -> io::Result<u16> {
-    let addresses: Vec<SockAddr> = match target {
+    first_of(&addresses(target)?, ask)
+}
+
+fn addresses(target: &Target) -> io::Result<Vec<SockAddr>> {
+    Ok(match target {
         Target::Http(url) => (url.host.as_str(), url.port)
             .to_socket_addrs()?
             .take(limits::PROBE_ADDRESSES_MAX)
@@ -56,22 +60,22 @@ pub fn ask_ready(target: &Target) -> io::Result<u16> {
             .collect(),
         Target::Listener(ListenAddress::Tcp(address)) => vec![reachable(*address).into()],
         Target::Listener(ListenAddress::Unix(path)) => vec![SockAddr::unix(path)?],
-    };
-    first_status(&addresses)
+    })
 }
 
-fn first_status(addresses: &[SockAddr]) -> io::Result<u16> {
+/// What `call` gives at the first address where it does not fail.
+fn first_of<T>(addresses: &[SockAddr], call: fn(&SockAddr) -> io::Result<T>) -> io::Result<T> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
-        match ask(address) {
-            Ok(status) => return Ok(status),
+        match call(address) {
+            Ok(found) => return Ok(found),
             Err(fault) => last = fault,
         }
     }
     Err(last)
 }
 
-fn ask(address: &SockAddr) -> io::Result<u16> {
+fn connect(address: &SockAddr) -> io::Result<Socket> {
     let domain = if address.is_unix() {
         Domain::UNIX
     } else {
@@ -81,6 +85,11 @@ fn ask(address: &SockAddr) -> io::Result<u16> {
     socket.connect_timeout(address, limits::PROBE_STEP_TIME_MAX)?;
     socket.set_read_timeout(Some(limits::PROBE_STEP_TIME_MAX))?;
     socket.set_write_timeout(Some(limits::PROBE_STEP_TIME_MAX))?;
+    Ok(socket)
+}
+
+fn ask(address: &SockAddr) -> io::Result<u16> {
+    let socket = connect(address)?;
     (&socket).write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     // "HTTP/1.1 200" is all that is wanted, and at most that many reads are needed for it.
     let mut start = [0; 12];
@@ -90,6 +99,41 @@ fn ask(address: &SockAddr) -> io::Result<u16> {
         .strip_prefix("HTTP/1.1 ")
         .and_then(|status| status.parse().ok());
     status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1"))
+}
+
+/// Sends `body` as JSON and reads the whole answer: its status and its body. `auth` is the name and
+/// the value of a header.
+///
+/// # Errors
+/// Nobody answers, or not in HTTP.
+pub fn post(
+    target: &Target,
+    path: &str,
+    auth: Option<(&str, &str)>,
+    body: &[u8],
+) -> io::Result<(u16, String)> {
+    // Only the connect is tried again elsewhere: the call is made once.
+    let socket = first_of(&addresses(target)?, connect)?;
+    let auth = auth.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{auth}\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    (&socket).write_all(&[head.as_bytes(), body].concat())?;
+    let mut answer = Vec::new();
+    let bound = u64::try_from(limits::UPSTREAM_BODY_BYTES_MAX).unwrap_or(u64::MAX);
+    (&socket).take(bound).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head
+        .strip_prefix("HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3))
+        .and_then(|status| status.parse().ok());
+    let fault = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1");
+    status
+        .map(|status| (status, body.to_owned()))
+        .ok_or_else(fault)
 }
 
 /// Who listens on every address answers on the loopback one.
@@ -152,13 +196,13 @@ mod tests {
             thread::spawn(move || answer_one(other.accept().unwrap().0, "SSH-2.0-OpenSSH")),
             thread::spawn(move || answer_one(listener.accept().unwrap().0, "HTTP/1.1 200 OK\r\n")),
         ];
-        assert_eq!(first_status(&addresses).unwrap(), 200);
+        assert_eq!(first_of(&addresses, ask).unwrap(), 200);
         for server in servers {
             server.join().unwrap();
         }
-        assert!(first_status(&addresses).is_err());
+        assert!(first_of(&addresses, ask).is_err());
         assert_eq!(
-            first_status(&[]).unwrap_err().kind(),
+            first_of(&[], ask).unwrap_err().kind(),
             io::ErrorKind::NotFound
         );
     }

@@ -94,26 +94,31 @@ fn opens(name: &str) {
 #[test]
 fn segments_and_snapshots_after_compaction_and_purge() {
     opens("v1-compacted");
+    opens("v2-compacted");
 }
 
 #[test]
 fn segments_written_past_the_page_cache_after_a_restart_with_other_cores() {
     opens("v1-restarted");
+    opens("v2-restarted");
 }
 
 #[test]
 fn a_batch_that_was_torn_off() {
     opens("v1-torn");
+    opens("v2-torn");
 }
 
 #[test]
 fn snapshots_of_a_start_that_nothing_followed() {
     opens("v1-fresh");
+    opens("v2-fresh");
 }
 
 #[test]
 fn a_journal_that_took_another_one_over() {
     opens("v1-absorber");
+    opens("v2-absorber");
 }
 
 #[test]
@@ -123,8 +128,10 @@ fn a_real_instance_that_was_killed() {
 
 #[test]
 fn a_journal_that_was_taken_over_is_refused() {
-    let scratch = Scratch::new("absorbed");
-    unpack(&read("v1-absorbed.txt"), &scratch.0, true);
-    let fault = told::tell(&scratch.0, 1, WALL).unwrap_err();
-    assert!(matches!(fault, JournalFault::HandedOver { .. }), "{fault}");
+    for name in ["v1-absorbed", "v2-absorbed"] {
+        let scratch = Scratch::new(name);
+        unpack(&read(&format!("{name}.txt")), &scratch.0, true);
+        let fault = told::tell(&scratch.0, 1, WALL).unwrap_err();
+        assert!(matches!(fault, JournalFault::HandedOver { .. }), "{fault}");
+    }
 }

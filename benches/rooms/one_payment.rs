@@ -147,7 +147,7 @@ impl Path {
     fn perform(&mut self) {
         while let Some(action) = self.owner.next_action() {
             match action {
-                Action::Connect { attempt, .. } => self.owner.connected(attempt, self.now),
+                Action::Connect { attempt, .. } => self.owner.connected(attempt, None, self.now),
                 Action::Send {
                     attempt,
                     id,

@@ -93,6 +93,8 @@ pub struct Config {
     pub late_reads_max: usize,
     /// `POOL_IDLE_SECS`: how long an idle connection is kept.
     pub pool_idle_timeout: Duration,
+    /// `UPSTREAM_RESOLVE_SECS`: how often names are resolved again.
+    pub resolve_interval: Duration,
     /// `JOURNAL_DIR`, `JOURNAL_SYNC`; `None` when off.
     pub journal: Option<JournalConfig>,
     /// `PEERS`: every other instance whose ledger counts.

@@ -53,6 +53,7 @@ impl Config {
             pool_idle_max: read_pool_idle_max(reader, upstream_concurrency, cores),
             late_reads_max: limits::LATE_READS_MAX,
             pool_idle_timeout: reader.seconds("POOL_IDLE_SECS"),
+            resolve_interval: reader.seconds("UPSTREAM_RESOLVE_SECS"),
             journal: read_journal(reader),
             peers: reader.read("PEERS", |text| list_or("none", text, HttpUrl::parse)),
             rate_limit: read_rate_limit(reader),

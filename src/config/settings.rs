@@ -243,6 +243,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::whole("POOL_IDLE_SECS", SECS, "30")
         .from(1, 3_600)
         .help("how long an idle connection to a processor is kept"),
+    Setting::whole("UPSTREAM_RESOLVE_SECS", SECS, "10")
+        .from(1, 3_600)
+        .help("how often the processors' names are resolved again, at the least"),
     Setting::text(
         "JOURNAL_DIR",
         DefaultValue::Text("off"),

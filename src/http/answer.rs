@@ -7,6 +7,7 @@
 use super::body::{AnswerFraming, Body, BodyFault, BodyReader};
 use super::fields::{self, Framed, FramingFields, SectionFault};
 use super::octets;
+use super::retry_after::RetryAfter;
 use crate::limits;
 
 /// The head of a final answer.
@@ -18,8 +19,8 @@ pub struct AnswerHead {
     pub framing: AnswerFraming,
     /// Whether the connection may carry another request once the body was read to its end.
     pub keep_alive: bool,
-    /// Retry-After in seconds; none where it is missing or a date.
-    pub retry_after: Option<u32>,
+    /// Retry-After; none where it is missing or cannot be read.
+    pub retry_after: Option<RetryAfter>,
     /// Octets up to the body, interim answers included.
     pub head_bytes: usize,
 }
@@ -89,8 +90,7 @@ fn parse_one(bytes: &[u8], for_head: bool) -> Result<Option<AnswerHead>, AnswerF
                 .note(header.name, header.value)
                 .map_err(|_| AnswerFault::Unreadable)?;
             if header.name.eq_ignore_ascii_case("retry-after") {
-                let seconds = octets::decimal(octets::trim(header.value)).ok();
-                retry_after = seconds.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+                retry_after = RetryAfter::read(header.value);
             }
         }
         let framed = framing

@@ -21,6 +21,7 @@ mod fields;
 mod node;
 mod octets;
 mod request_line;
+mod retry_after;
 
 pub use answer::{Answer, AnswerFault, AnswerHead, AnswerReader, parse_answer};
 pub use body::{AnswerFraming, Body, BodyFault, BodyReader};
@@ -34,6 +35,7 @@ pub use node::read_node;
 pub use request::{Target, write_get, write_post};
 pub use request_line::{Method, Reject, Version};
 pub use response::{CONTINUE, ConnectionField, ResponseHead, write_response};
+pub use retry_after::RetryAfter;
 
 /// A piece of a message's octets, by position: a head outlives the borrow of its buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 //! they hold, the answer is a value or `None`, never a panic (I8: nothing here allocates by what
 //! a length claims).
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::clock::UnixMillis;
 use crate::limits;
 use crate::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
@@ -78,6 +80,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(crate) fn address(&mut self) -> Option<SocketAddr> {
+        let ip: IpAddr = match self.byte()? {
+            4 => <[u8; 4]>::try_from(self.bytes(4)?).ok()?.into(),
+            6 => <[u8; 16]>::try_from(self.bytes(16)?).ok()?.into(),
+            _ => return None,
+        };
+        let port = u16::from_be_bytes(self.bytes(2)?.try_into().ok()?);
+        Some(SocketAddr::new(ip, port))
+    }
+
     pub(crate) fn payment(&mut self) -> Option<Payment> {
         let id = self.id()?;
         let amount = self.amount()?;
@@ -117,6 +129,21 @@ pub(crate) fn write_processor(processor: Processor, out: &mut Vec<u8>) {
         Processor::Default => 1,
         Processor::Fallback => 2,
     });
+}
+
+/// Its family, its bytes and the port; the scope of a link-local address is not kept.
+pub(crate) fn write_address(address: SocketAddr, out: &mut Vec<u8>) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            out.push(4);
+            out.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.push(6);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+    out.extend_from_slice(&address.port().to_be_bytes());
 }
 
 /// The client's spelling is left out when it is the canonical text of the id, which saves 36 of

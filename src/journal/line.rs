@@ -114,12 +114,16 @@ pub(crate) fn write_record(
             processor,
             requested_at,
             accepted_at,
+            address,
         } => {
             let mut object = open(identity, sequence, "intent", out);
             object.payment(payment);
             object.sent(*processor, *requested_at);
             if let Some(date) = accepted_at {
                 object.date("acceptedAt", *date);
+            }
+            if let Some(address) = address {
+                object.text("address", &address.to_string());
             }
             object
         }
@@ -211,9 +215,13 @@ pub(crate) fn write_pending(pending: &Pending, wall: UnixMillis, out: &mut Vec<u
     if let Some(Sent {
         processor,
         requested_at,
+        address,
     }) = pending.open
     {
         object.sent(processor, requested_at);
+        if let Some(address) = address {
+            object.text("address", &address.to_string());
+        }
     }
     if let Some(date) = pending.accepted_at {
         object.date("acceptedAt", date);

@@ -7,6 +7,8 @@
 //! attempt of unknown outcome simply gets no Verdict: its last Intent stays open, which pins it
 //! (I3).
 
+use std::net::SocketAddr;
+
 use super::codec::{self, Reader};
 use crate::clock::UnixMillis;
 use crate::payment::{Cents, Payment, Processor, UpstreamId};
@@ -33,6 +35,9 @@ pub enum Record {
         requested_at: UnixMillis,
         /// When the client was promised it; `None` while nothing was promised.
         accepted_at: Option<UnixMillis>,
+        /// The address that the bytes go to (I10). `None` in records of releases that did not
+        /// write it, and where the processor has none.
+        address: Option<SocketAddr>,
     },
     /// The payment's open attempt, or the payment itself, has ended.
     Verdict {
@@ -107,6 +112,9 @@ const REFUSED: u8 = 6;
 const NOT_SENT: u8 = 7;
 const WITHDRAWN: u8 = 8;
 const PURGE: u8 = 9;
+/// An Intent with its address. The two kinds above stay readable for ever.
+const INTENT_AT: u8 = 10;
+const INTENT_AT_OF_PROMISED: u8 = 11;
 
 impl Record {
     /// Appends the record's payload; `frame` puts length, place and checksum around it.
@@ -125,17 +133,22 @@ impl Record {
                 processor,
                 requested_at,
                 accepted_at,
+                address,
             } => {
-                out.push(if accepted_at.is_some() {
-                    INTENT_OF_PROMISED
-                } else {
-                    INTENT
+                out.push(match (accepted_at, address) {
+                    (None, None) => INTENT,
+                    (Some(_), None) => INTENT_OF_PROMISED,
+                    (None, Some(_)) => INTENT_AT,
+                    (Some(_), Some(_)) => INTENT_AT_OF_PROMISED,
                 });
                 codec::write_payment(payment, out);
                 codec::write_processor(*processor, out);
                 codec::write_date(*requested_at, out);
                 if let Some(date) = accepted_at {
                     codec::write_date(*date, out);
+                }
+                if let Some(address) = address {
+                    codec::write_address(*address, out);
                 }
             }
             Self::Verdict { id, verdict } => encode_verdict(*id, *verdict, out),
@@ -155,18 +168,21 @@ impl Record {
                 payment: reader.payment()?,
                 accepted_at: reader.date()?,
             },
-            INTENT => Self::Intent {
-                payment: reader.payment()?,
-                processor: reader.processor()?,
-                requested_at: reader.date()?,
-                accepted_at: None,
-            },
-            INTENT_OF_PROMISED => Self::Intent {
-                payment: reader.payment()?,
-                processor: reader.processor()?,
-                requested_at: reader.date()?,
-                accepted_at: Some(reader.date()?),
-            },
+            kind @ (INTENT | INTENT_OF_PROMISED | INTENT_AT | INTENT_AT_OF_PROMISED) => {
+                Self::Intent {
+                    payment: reader.payment()?,
+                    processor: reader.processor()?,
+                    requested_at: reader.date()?,
+                    accepted_at: match kind {
+                        INTENT_OF_PROMISED | INTENT_AT_OF_PROMISED => Some(reader.date()?),
+                        _ => None,
+                    },
+                    address: match kind {
+                        INTENT_AT | INTENT_AT_OF_PROMISED => Some(reader.address()?),
+                        _ => None,
+                    },
+                }
+            }
             PURGE => Self::Purge { at: reader.date()? },
             kind => Self::Verdict {
                 id: reader.id()?,
@@ -258,123 +274,4 @@ fn decode_verdict(kind: u8, reader: &mut Reader<'_>) -> Option<Verdict> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::limits;
-    use crate::payment::CorrelationId;
-
-    pub(crate) fn any_record() -> impl Strategy<Value = Record> {
-        let date = || any::<i64>().prop_map(UnixMillis);
-        let processor = || prop_oneof![Just(Processor::Default), Just(Processor::Fallback)];
-        let fate = || prop_oneof![Just(Fate::Held), Just(Fate::Freed), Just(Fate::Ended)];
-        let id = || any::<u128>().prop_map(UpstreamId);
-        let amount = || (0..=limits::AMOUNT_CENTS_MAX).prop_map(Cents);
-        let payment = || {
-            (id(), amount(), "[A-Za-z0-9._:~-]{1,64}", any::<bool>()).prop_map(
-                |(id, amount, text, is_canonical)| {
-                    let text = if is_canonical { id.to_string() } else { text };
-                    Payment {
-                        id,
-                        amount,
-                        correlation_id: CorrelationId::try_new(&text).unwrap(),
-                    }
-                },
-            )
-        };
-        let charge = || (processor(), amount(), date());
-        let verdict = prop_oneof![
-            charge().prop_map(|(processor, amount, requested_at)| Verdict::Applied {
-                processor,
-                amount,
-                requested_at
-            }),
-            charge().prop_map(|(processor, amount, requested_at)| Verdict::Foreign {
-                processor,
-                amount,
-                requested_at
-            }),
-            (processor(), fate())
-                .prop_map(|(processor, fate)| Verdict::Refused { processor, fate }),
-            (processor(), fate())
-                .prop_map(|(processor, fate)| Verdict::NotSent { processor, fate }),
-            Just(Verdict::Withdrawn),
-        ];
-        prop_oneof![
-            (payment(), date()).prop_map(|(payment, accepted_at)| Record::Accept {
-                payment,
-                accepted_at
-            }),
-            (payment(), processor(), date(), proptest::option::of(date())).prop_map(
-                |(payment, processor, requested_at, accepted_at)| Record::Intent {
-                    payment,
-                    processor,
-                    requested_at,
-                    accepted_at
-                }
-            ),
-            (id(), verdict).prop_map(|(id, verdict)| Record::Verdict { id, verdict }),
-            date().prop_map(|at| Record::Purge { at }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn every_record_is_read_back_as_it_was_written(record in any_record()) {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes);
-            prop_assert_eq!(Record::decode(&bytes), Some(record));
-            for end in 0..bytes.len() {
-                prop_assert_eq!(Record::decode(&bytes[..end]), None);
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in any::<Vec<u8>>(), kind in 0_u8..12) {
-            let mut payload = vec![kind];
-            payload.extend_from_slice(&bytes);
-            let _ = Record::decode(&payload);
-        }
-    }
-
-    #[test]
-    fn the_usual_payment_costs_its_stated_size() {
-        let id = UpstreamId(0x4a79_01b8_7d26_4d9d_aa19_4dc1_c7cf_60b3);
-        let correlation_id = CorrelationId::try_new(&id.to_string()).unwrap();
-        let payment = Payment {
-            id,
-            correlation_id,
-            amount: Cents(1990),
-        };
-        let requested_at = UnixMillis(1_752_150_896_000);
-        let processor = Processor::Default;
-        let size = |record: Record| {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes);
-            bytes.len()
-        };
-        assert_eq!(
-            size(Record::Intent {
-                payment,
-                processor,
-                requested_at,
-                accepted_at: None
-            }),
-            27
-        );
-        let verdict = Verdict::Applied {
-            processor,
-            amount: payment.amount,
-            requested_at,
-        };
-        assert_eq!(size(Record::Verdict { id, verdict }), 26);
-        assert_eq!(
-            size(Record::Accept {
-                payment,
-                accepted_at: requested_at
-            }),
-            26
-        );
-    }
-}
+pub(crate) mod tests;

@@ -11,6 +11,7 @@
 //!
 //! An id that is settled and gets an Accept or Intent again had been forgotten by its owner.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -34,6 +35,15 @@ pub struct Sent {
     pub processor: Processor,
     /// With which `requestedAt`.
     pub requested_at: UnixMillis,
+    /// To which address, where the journal says so (I10).
+    pub address: Option<SocketAddr>,
+}
+
+impl Sent {
+    /// Whether the other one is the same send, perhaps repeated at another address.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.processor, self.requested_at) == (other.processor, other.requested_at)
+    }
 }
 
 /// A payment that is not settled.
@@ -83,6 +93,7 @@ impl Pending {
             processor: sent.processor,
             requested_at: sent.requested_at,
             accepted_at: None,
+            address: sent.address,
         };
         let close = match (self.open, self.earlier.last()) {
             (None, Some(sent)) => Some(Record::Verdict {
@@ -100,7 +111,7 @@ impl Pending {
 
     fn close(&mut self) {
         let Some(sent) = self.open.take() else { return };
-        self.earlier.retain(|other| *other != sent);
+        self.earlier.retain(|other| !other.is_same(&sent));
         self.earlier.push(sent);
         if self.earlier.len() > limits::JOURNAL_EARLIER_MAX {
             self.earlier.remove(0);
@@ -159,17 +170,19 @@ impl State {
                 processor,
                 requested_at,
                 accepted_at,
+                address,
             } => {
                 let pending = self.open(payment);
                 pending.accepted_at = pending.accepted_at.or(accepted_at);
                 let sent = Sent {
                     processor,
                     requested_at,
+                    address,
                 };
-                if pending.open != Some(sent) {
+                if !pending.open.is_some_and(|open| open.is_same(&sent)) {
                     pending.close();
-                    pending.open = Some(sent);
                 }
+                pending.open = Some(sent);
             }
             Record::Verdict { id, verdict } => self.close(id, verdict),
             Record::Purge { at: _ } => {

@@ -43,6 +43,8 @@ label! {
         Summary = "summary",
         /// `POST /purge-payments`.
         Purge = "purge",
+        /// `POST /admin/...`.
+        Admin = "admin",
         /// `GET /metrics`.
         Metrics = "metrics",
         /// `GET /healthz`.

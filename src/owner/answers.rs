@@ -25,6 +25,13 @@ const LOOKUP_PROVEN: u8 = 2;
 /// It said 404 about one: it has no such route.
 const LOOKUP_USELESS: u8 = 3;
 
+/// A failed connect says the same of its processor, whether its payment still waits or not.
+const NO_CONNECTION: End = End {
+    outcome: Outcome::NotSent,
+    reason: Reason::NoConnection,
+    verdict: Verdict::Failure,
+};
+
 impl Owner {
     // ---- events ----
 
@@ -34,17 +41,17 @@ impl Owner {
             return;
         };
         match (exchange, entry.phase) {
+            (Exchange::NotSent | Exchange::Cut, Phase::Deserted) => {
+                self.end(attempt, NO_CONNECTION, now);
+            }
             // It was answered, and a payment is answered once.
             (_, Phase::Asking { .. }) => {}
-            (Exchange::NotSent, Phase::Connecting | Phase::Connected) => {
+            // A cut before a byte of ours was handed over is no more than that.
+            (Exchange::NotSent | Exchange::Cut, Phase::Connecting | Phase::Connected) => {
                 self.on_no_connection(attempt, Count::NeverSent, now);
             }
             (Exchange::NotSent, Phase::Sent { .. } | Phase::Late { .. }) => {
                 self.on_no_connection(attempt, Count::CountedAsSent, now);
-            }
-            (Exchange::Cut, Phase::Connecting | Phase::Connected) => {
-                // The connection died before a byte of ours was handed over.
-                self.on_no_connection(attempt, Count::NeverSent, now);
             }
             (Exchange::Cut, _) => self.on_cut(attempt, now),
             (
@@ -68,20 +75,20 @@ impl Owner {
         let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
-        let (processor, phase) = (entry.processor, entry.phase);
+        let (processor, phase, purpose) = (entry.processor, entry.phase, entry.purpose);
         self.note(Note::LookedUp(processor, lookup));
-        self.learn_from(
-            processor,
-            lookup,
-            entry_is_proof(self.attempts.get(attempt.0)),
-        );
-        if let Phase::Asking { inquiry, .. } = phase {
-            if entry_is_proof(self.attempts.get(attempt.0)) {
+        match (purpose, phase) {
+            (Purpose::Identity { .. }, _) => self.on_identity(attempt, lookup, now),
+            (Purpose::Proof, _) => {
+                self.learn_from(processor, lookup, true);
                 self.attempts.remove(attempt.0);
                 self.wheel.cancel(attempt_token(attempt));
-            } else {
+            }
+            (_, Phase::Asking { inquiry, .. }) => {
+                self.learn_from(processor, lookup, false);
                 self.on_evidence(attempt, inquiry, lookup, now);
             }
+            (_, _) => self.learn_from(processor, lookup, false),
         }
         self.pump(now);
     }
@@ -89,12 +96,7 @@ impl Owner {
     // ---- ends ----
 
     fn on_no_connection(&mut self, attempt: AttemptRef, count: Count, now: Now) {
-        let end = End {
-            outcome: Outcome::NotSent,
-            reason: Reason::NoConnection,
-            verdict: Verdict::Failure,
-        };
-        let Some(entry) = self.end(attempt, end, now) else {
+        let Some(entry) = self.end(attempt, NO_CONNECTION, now) else {
             return;
         };
         let Some(flow) = self.flows.get_mut(entry.flow) else {
@@ -199,6 +201,7 @@ impl Owner {
             return;
         }
         let (key, processor, id) = (entry.flow, entry.processor, entry.id);
+        let at = entry.address;
         let coverage = self
             .flows
             .get_mut(key)
@@ -217,6 +220,7 @@ impl Owner {
             attempt,
             processor,
             id,
+            at,
         });
         self.arm_attempt(attempt, until, now);
     }
@@ -357,11 +361,13 @@ impl Owner {
             phase: Phase::Asking { inquiry, until },
             lease: Lease::Returned,
             sent_at: now.run,
+            address: None,
         }));
         self.actions.push_back(Action::Lookup {
             attempt,
             processor,
             id,
+            at: None,
         });
         self.arm_attempt(attempt, until, now);
     }
@@ -390,8 +396,4 @@ impl Owner {
 enum Count {
     NeverSent,
     CountedAsSent,
-}
-
-fn entry_is_proof(entry: Option<&Attempt>) -> bool {
-    entry.is_some_and(|entry| entry.purpose == Purpose::Proof)
 }

@@ -6,10 +6,11 @@
 //! for its own attempt only) and I4's half of the bargain: an attempt that gave up its slot keeps
 //! its connection until the answer was read or SETTLE_TIMEOUT_MS is over.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::lane::Slot;
-use super::{JournalStanding, Owner};
+use super::{JournalStanding, Owner, Way};
 use crate::breaker::{Kind, Permit, Ticket, Verdict};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, AttemptRef, Hedge, Lookup, Note, Reason};
@@ -30,6 +31,8 @@ pub(super) struct Attempt {
     pub(super) lease: Lease,
     /// When its first byte was handed over, on the run axis.
     pub(super) sent_at: Mono,
+    /// Where its connection went, once it has one; for an [`Purpose::Identity`], whom it asks.
+    pub(super) address: Option<SocketAddr>,
 }
 
 impl Attempt {
@@ -39,7 +42,14 @@ impl Attempt {
     fn verdict(&self, verdict: Verdict) -> Verdict {
         match (self.purpose, verdict) {
             (Purpose::Resend, Verdict::Failure) => Verdict::Neither,
-            (Purpose::First | Purpose::Resend | Purpose::Hedge | Purpose::Proof, _) => verdict,
+            (
+                Purpose::First
+                | Purpose::Resend
+                | Purpose::Hedge
+                | Purpose::Proof
+                | Purpose::Identity { .. },
+                _,
+            ) => verdict,
         }
     }
 }
@@ -55,12 +65,18 @@ pub(super) enum Purpose {
     Hedge,
     /// A lookup of an id that was just charged: does this processor have the route?
     Proof,
+    /// A lookup of a payment in doubt at an address that its processor's name has since this
+    /// resolution: is it the same processor?
+    Identity { since: u64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It gets a connection.
     Connecting,
+    /// It gets a connection, but its payment has left or ended: how the connect ends still says
+    /// something about the processor, so slot and ticket are kept until then.
+    Deserted,
     /// It has one; its Intent is being written.
     Connected,
     /// Bytes are out until this time on the run axis.
@@ -69,6 +85,13 @@ pub(super) enum Phase {
     Asking { inquiry: Inquiry, until: Mono },
     /// Given up as Unknown; its answer is still read until this time.
     Late { until: Mono },
+}
+
+impl Phase {
+    /// No byte was handed over.
+    const fn is_unsent(self) -> bool {
+        matches!(self, Self::Connecting | Self::Deserted | Self::Connected)
+    }
 }
 
 /// What a processor is asked about an attempt.
@@ -110,10 +133,21 @@ impl Owner {
         purpose: Purpose,
         now: Now,
     ) -> Option<AttemptRef> {
-        let id = self.flows.get(flow_key)?.payment.id;
+        let flow = self.flows.get(flow_key)?;
+        let id = flow.payment.id;
+        let at = match purpose {
+            Purpose::Hedge => flow.address,
+            Purpose::Resend => match self.way(flow_key, processor) {
+                Way::To(at) => at,
+                Way::Ask(_) | Way::Wait => return None,
+            },
+            Purpose::First | Purpose::Proof | Purpose::Identity { .. } => None,
+        };
         let (slot, kind) = match purpose {
             Purpose::Resend => (Slot::Resend, Kind::Pinned),
-            Purpose::First | Purpose::Hedge | Purpose::Proof => (Slot::Fresh, Kind::Fresh),
+            Purpose::First | Purpose::Hedge | Purpose::Proof | Purpose::Identity { .. } => {
+                (Slot::Fresh, Kind::Fresh)
+            }
         };
         if !self.lanes.get_mut(processor).take_slot(slot) {
             return None;
@@ -135,6 +169,7 @@ impl Owner {
             phase: Phase::Connecting,
             lease: Lease::Held { slot, ticket },
             sent_at: now.run,
+            address: None,
         }));
         // Where one pooled connection was cut the others are likely dead too.
         let fresh = matches!(purpose, Purpose::Hedge | Purpose::Resend);
@@ -142,19 +177,21 @@ impl Owner {
             attempt,
             processor,
             fresh,
+            at,
         });
         Some(attempt)
     }
 
     // ---- events ----
 
-    /// The connection that `Connect` asked for is ready and unused.
-    pub fn connected(&mut self, attempt: AttemptRef, now: Now) {
+    /// The connection that `Connect` asked for is ready and unused; it went to `address`.
+    pub fn connected(&mut self, attempt: AttemptRef, address: Option<SocketAddr>, now: Now) {
         let Some(entry) = self.attempts.get_mut(attempt.0) else {
             // It was abandoned meanwhile, and the driver was told so.
             return;
         };
         entry.phase = Phase::Connected;
+        entry.address = address;
         let (key, purpose) = (entry.flow, entry.purpose);
         let stage = self.flows.get(key).map(|flow| flow.stage);
         let is_wanted = match (purpose, stage) {
@@ -168,7 +205,14 @@ impl Owner {
                     ..
                 }),
             ) => holder == attempt,
-            (Purpose::First | Purpose::Resend | Purpose::Hedge | Purpose::Proof, _) => false,
+            (
+                Purpose::First
+                | Purpose::Resend
+                | Purpose::Hedge
+                | Purpose::Proof
+                | Purpose::Identity { .. },
+                _,
+            ) => false,
         };
         if !is_wanted || self.journal.standing == JournalStanding::Failed {
             self.abandon(attempt, now);
@@ -176,7 +220,9 @@ impl Owner {
         }
         match purpose {
             Purpose::Hedge => self.send(attempt, now),
-            Purpose::First | Purpose::Resend | Purpose::Proof => self.intend(key, attempt, now),
+            Purpose::First | Purpose::Resend => self.intend(key, attempt, now),
+            // A lookup is never told of its connection.
+            Purpose::Proof | Purpose::Identity { .. } => {}
         }
     }
 
@@ -198,6 +244,7 @@ impl Owner {
             return;
         };
         flow.on_sent(processor);
+        flow.address = entry.address;
         flow.resends = flow
             .resends
             .saturating_add(u32::from(purpose == Purpose::Resend));
@@ -233,12 +280,19 @@ impl Owner {
                 );
             }
             Purpose::Hedge => self.note(Note::Hedge(processor, Hedge::Fired)),
-            Purpose::Proof => {}
+            Purpose::Proof | Purpose::Identity { .. } => {}
         }
     }
 
-    /// No byte of it was sent and none shall be: slot, permit and connection go back.
+    /// No byte of it was sent and none shall be: slot, permit and connection go back, those of a
+    /// connect under way when it has ended.
     pub(super) fn abandon(&mut self, attempt: AttemptRef, now: Now) {
+        if let Some(entry) = self.attempts.get_mut(attempt.0)
+            && matches!(entry.phase, Phase::Connecting | Phase::Deserted)
+        {
+            entry.phase = Phase::Deserted;
+            return;
+        }
         let end = End {
             outcome: Outcome::NotSent,
             reason: Reason::Abandoned,
@@ -246,7 +300,7 @@ impl Owner {
         };
         if let Some(entry) = self.end(attempt, end, now) {
             assert!(
-                matches!(entry.phase, Phase::Connecting | Phase::Connected),
+                entry.phase == Phase::Connected,
                 "I3: an attempt that was sent cannot be abandoned"
             );
             self.actions.push_back(Action::Abandon { attempt });
@@ -262,7 +316,7 @@ impl Owner {
         };
         let (key, processor, purpose) = (entry.flow, entry.processor, entry.purpose);
         match entry.phase {
-            Phase::Connecting | Phase::Connected => {}
+            Phase::Connecting | Phase::Deserted | Phase::Connected => {}
             Phase::Sent { until } | Phase::Asking { until, .. } | Phase::Late { until }
                 if now.run < until =>
             {
@@ -275,6 +329,10 @@ impl Owner {
             Phase::Asking { .. } if purpose == Purpose::Proof => {
                 self.attempts.remove(attempt.0);
                 self.learn_from(processor, Lookup::NoAnswer, true);
+                self.actions.push_back(Action::Close { attempt });
+            }
+            Phase::Asking { .. } if matches!(purpose, Purpose::Identity { .. }) => {
+                self.on_identity(attempt, Lookup::NoAnswer, now);
                 self.actions.push_back(Action::Close { attempt });
             }
             Phase::Asking { inquiry, .. } => {
@@ -331,7 +389,7 @@ impl Owner {
         let entry = self.attempts.remove(attempt.0)?;
         self.wheel.cancel(attempt_token(attempt));
         let processor = entry.processor;
-        let was_sent = !matches!(entry.phase, Phase::Connecting | Phase::Connected);
+        let was_sent = !entry.phase.is_unsent();
         let took = if was_sent {
             now.run.since(entry.sent_at)
         } else {
@@ -393,7 +451,7 @@ impl Owner {
     /// Whether `attempt` exists and no byte of it was handed over.
     pub(super) fn is_unsent(&self, attempt: AttemptRef) -> bool {
         let phase = self.attempts.get(attempt.0).map(|entry| entry.phase);
-        matches!(phase, Some(Phase::Connecting | Phase::Connected))
+        phase.is_some_and(Phase::is_unsent)
     }
 
     /// Whether `attempt` was sent and may still be answered.

@@ -3,6 +3,7 @@
 //! socket, a file or a clock, so the whole of it runs in a seeded simulation.
 //!
 //! - `mod.rs` takes payments in and answers questions about them;
+//! - `addresses.rs` says where a payment in doubt may be sent again;
 //! - `attempts.rs` starts, times and ends attempts, `answers.rs` says what was seen of them;
 //! - `planning.rs`, `progress.rs` and `settling.rs` move a payment from one stage to the next until
 //!   it is settled;
@@ -13,6 +14,7 @@
 //! means for the payment, by `flow`), I5 (records before deeds), I6 (the ledger grows with Applied
 //! verdicts alone) and I8.
 
+mod addresses;
 mod answers;
 mod attempts;
 mod lane;
@@ -25,12 +27,14 @@ mod tests;
 mod timers;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::time::Duration;
 
 pub use self::settings::{Journalling, OwnerSettings, breaker_settings};
 
+use self::addresses::Addresses;
 use self::attempts::Attempt;
 use self::lane::Lane;
 use crate::breaker::{Breaker, BreakerSettings, Transition};
@@ -50,6 +54,9 @@ use crate::wheel::Wheel;
 pub struct Processors {
     breakers: PerProcessor<Breaker>,
     lookups: PerProcessor<AtomicU8>,
+    /// The addresses of this resolution, and those that were listed before it, are the processor
+    /// that payments in doubt went to; zero when nothing says so.
+    confirmed: PerProcessor<AtomicU64>,
 }
 
 impl Processors {
@@ -59,6 +66,7 @@ impl Processors {
         Self {
             breakers: PerProcessor([Breaker::new(settings), Breaker::new(settings)]),
             lookups: PerProcessor::default(),
+            confirmed: PerProcessor::default(),
         }
     }
 
@@ -78,6 +86,8 @@ pub struct Restored {
     pub accepted_at: Option<UnixMillis>,
     /// The Intent that is open: it may have been sent.
     pub open: Option<(Processor, UnixMillis)>,
+    /// The address that it went to, where the journal says so.
+    pub address: Option<SocketAddr>,
     /// The times that went out before it, oldest first.
     pub earlier: Vec<UnixMillis>,
 }
@@ -92,6 +102,7 @@ pub struct Owner {
     flows: Table<Flow>,
     attempts: Table<Attempt>,
     lanes: PerProcessor<Lane>,
+    addresses: Addresses,
     /// Payments that wait for a processor, oldest first.
     waiting: PerProcessor<BTreeSet<(Mono, Key)>>,
     /// Payments to be sent again to the processor that never answered, longest due first.
@@ -105,6 +116,17 @@ pub struct Owner {
     clients_waiting: usize,
     /// Payments that a journal brought back, under whatever bounds they were taken in.
     restored: usize,
+}
+
+/// What a payment in doubt may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Be sent there, or to any address where the journal knows none.
+    To(Option<SocketAddr>),
+    /// Be asked about there.
+    Ask(SocketAddr),
+    /// Neither, for now.
+    Wait,
 }
 
 #[derive(Debug)]
@@ -152,6 +174,7 @@ impl Owner {
             flows: Table::default(),
             attempts: Table::default(),
             lanes: PerProcessor([(), ()].map(|()| Lane::new(settings.slots_max, settings.routing))),
+            addresses: Addresses::default(),
             waiting: PerProcessor::default(),
             pinned: PerProcessor::default(),
             late: VecDeque::new(),
@@ -215,6 +238,7 @@ impl Owner {
         }
         if let Some((processor, requested_at)) = restored.open {
             flow.restore_pinned(processor, requested_at);
+            flow.address = restored.address;
         }
         let id = flow.payment.id;
         let key = self.flows.insert(flow);
@@ -337,12 +361,11 @@ impl Owner {
             let is_durable = match flow.stage {
                 Stage::Sending { .. } | Stage::Unknown { .. } => true,
                 // Its verdict may be on the disk or not: replay says which, and what was said.
-                Stage::WritingVerdict { .. }
-                | Stage::Investigating
-                | Stage::Accepting
-                | Stage::WritingIntent { .. } => false,
+                Stage::WritingVerdict { .. } | Stage::Investigating | Stage::Accepting => false,
                 // A pinned payment's Intent is durable although it is being sent again.
-                Stage::Waiting { .. } | Stage::Connecting { .. } => flow.pinned().is_some(),
+                Stage::Waiting { .. } | Stage::Connecting { .. } | Stage::WritingIntent { .. } => {
+                    flow.pinned().is_some()
+                }
             };
             let Some(waiter) = flow.waiter.take() else {
                 continue;

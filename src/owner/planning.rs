@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::attempts::Purpose;
 use super::progress::flow_token;
-use super::{JournalStanding, Journalling, Owner};
+use super::{JournalStanding, Journalling, Owner, Way};
 use crate::clock::Now;
 use crate::config::Ack;
 use crate::events::{Action, Answer, Elsewhere, Note, Shed, Standing};
@@ -138,6 +138,13 @@ impl Owner {
         }
         for processor in Processor::ALL {
             while let Some((_, key)) = self.pinned.get(processor).first().copied() {
+                match self.way(key, processor) {
+                    Way::To(_) => {}
+                    way @ (Way::Ask(_) | Way::Wait) => {
+                        self.hold_back(key, processor, way, now);
+                        continue;
+                    }
+                }
                 let Some(attempt) = self.start(key, processor, Purpose::Resend, now) else {
                     break;
                 };

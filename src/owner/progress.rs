@@ -21,13 +21,15 @@ impl Owner {
     /// `attempt` has its connection: the Intent is written, then bytes leave. A pinned payment's
     /// Intent is open already.
     pub(super) fn intend(&mut self, key: Key, attempt: AttemptRef, now: Now) {
-        let Some(processor) = self.processor_of(attempt) else {
+        let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
+        let (processor, address) = (entry.processor, entry.address);
         let Some(flow) = self.flows.get_mut(key) else {
             return;
         };
-        let is_open = flow.pinned().is_some();
+        // A pinned payment that goes to another address of its processor gets a new one (I10).
+        let is_open = flow.pinned().is_some() && flow.address == address;
         let requested_at = flow.mint(now.wall);
         if is_open || self.journal.standing == JournalStanding::Off {
             self.send(attempt, now);
@@ -41,6 +43,7 @@ impl Owner {
             processor,
             requested_at,
             accepted_at,
+            address,
         };
         self.append_and_wait(key, record);
     }
@@ -239,7 +242,8 @@ impl Owner {
             Stage::Sending {
                 attempt: holder, ..
             }
-            | Stage::Connecting { attempt: holder } => {
+            | Stage::Connecting { attempt: holder }
+            | Stage::WritingIntent { attempt: holder } => {
                 if holder != attempt {
                     return;
                 }
@@ -253,7 +257,6 @@ impl Owner {
             Stage::Investigating
             | Stage::Accepting
             | Stage::Waiting { .. }
-            | Stage::WritingIntent { .. }
             | Stage::WritingVerdict { .. } => return,
         }
         let p95 = self.lanes.get_mut(processor).p95(now.mono);

@@ -106,6 +106,7 @@ impl Owner {
                         processor,
                         requested_at,
                         accepted_at,
+                        address: flow.address,
                     };
                     flow.requested_at().map(intent)
                 }

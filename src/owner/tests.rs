@@ -1,6 +1,7 @@
 //! The owner where a crash or a seed of the world test found it wrong, each time as the shortest
 //! story that shows it; its whole behaviour is the world test's.
 
+mod addresses;
 mod play;
 mod rules;
 
@@ -206,6 +207,7 @@ fn more_payments_than_the_queue_may_hold_are_taken_up_from_a_journal() {
     for number in 0..1_000 {
         let correlation_id = CorrelationId::try_new(&format!("earlier-{number}")).unwrap();
         let restored = Restored {
+            address: None,
             payment: Payment {
                 id: correlation_id.upstream_id(),
                 correlation_id,

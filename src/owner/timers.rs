@@ -30,6 +30,7 @@ impl Owner {
             }
         }
         self.due = due;
+        self.note_confirmed(now);
         self.pump(now);
         self.claims.expire(now.mono, limits::EXPIRED_PER_TICK_MAX);
         self.ledger.age(now, limits::AGED_PER_TICK_MAX);
@@ -141,11 +142,13 @@ impl Owner {
         };
         let is_pinned = flow.pinned().is_some();
         match flow.stage {
-            Stage::Investigating | Stage::WritingIntent { .. } | Stage::Waiting { .. } => {
-                self.give_up(key, now);
+            Stage::Connecting { .. } | Stage::WritingIntent { .. } if is_pinned => {
+                self.promise(key);
             }
-            Stage::Connecting { .. } if is_pinned => self.promise(key),
-            Stage::Connecting { .. } => self.give_up(key, now),
+            Stage::Investigating
+            | Stage::WritingIntent { .. }
+            | Stage::Connecting { .. }
+            | Stage::Waiting { .. } => self.give_up(key, now),
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),
             // What the client is to be told is being written.
             Stage::Accepting | Stage::WritingVerdict { .. } => {}

@@ -2,12 +2,14 @@
 //! the kernel meet. Every event reads the clock once; actions that an action causes are performed
 //! in the same go, in order.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::bell::Woken;
 use super::messages::{Question, Reply};
 use super::{Performing, Room, notes};
-use crate::clock::{Mono, Now};
+use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Standing};
 use crate::journal::{Pending, Progress, WriterTask};
 use crate::limits;
@@ -30,11 +32,16 @@ impl Room {
             true => Standing::Own,
             false => Standing::Suspect,
         };
+        for processor in Processor::ALL {
+            let listing = self.names.borrow().listing(NameIndex::of(processor));
+            self.owner.borrow_mut().resolved(processor, listing, now);
+        }
         for payment in pending {
             let restored = Restored {
                 payment: payment.payment,
                 accepted_at: payment.accepted_at,
                 open: payment.open.map(|sent| (sent.processor, sent.requested_at)),
+                address: payment.open.and_then(|sent| sent.address),
                 earlier: payment
                     .earlier
                     .iter()
@@ -56,6 +63,7 @@ impl Room {
         self.upstream.warm_up();
         monoio::spawn(Rc::clone(self).keep_time());
         monoio::spawn(Rc::clone(self).read_mail());
+        monoio::spawn(Rc::clone(self).read_names());
     }
 
     /// A payment of this core's own.
@@ -91,9 +99,11 @@ impl Room {
                 attempt,
                 processor,
                 fresh,
+                at,
             } => {
-                if self.upstream.connect(attempt, processor, fresh) {
-                    self.owner.borrow_mut().connected(attempt, now);
+                let reached = self.upstream.connect(attempt, processor, fresh, at);
+                if reached.is_some() {
+                    self.owner.borrow_mut().connected(attempt, reached, now);
                 }
             }
             Action::Abandon { attempt } => self.upstream.abandon(attempt),
@@ -119,8 +129,9 @@ impl Room {
                 attempt,
                 processor,
                 id,
+                at,
             } => {
-                self.upstream.lookup(attempt, processor, id);
+                self.upstream.lookup(attempt, processor, id, at);
             }
             Action::Close { attempt } => self.upstream.close(attempt),
             Action::Investigate { flow, id } => self.inquire(flow, id),
@@ -189,14 +200,6 @@ impl Room {
                 .hand_over_failures
                 .get(HandOverFailure::NoReply)
                 .increment();
-        }
-        while let Ok(found) = self.resolved.try_recv() {
-            for processor in Processor::ALL {
-                if found.name == NameIndex::of(processor) {
-                    self.upstream.set_addresses(processor, &found.addresses);
-                }
-            }
-            self.names.borrow_mut().update(found);
         }
         // A wake-up that was lost must not strand a message.
         self.take_mail();
@@ -269,6 +272,23 @@ impl Room {
         }
     }
 
+    /// What the names resolve to, as it becomes known.
+    async fn read_names(self: Rc<Self>) {
+        loop {
+            let found = self.resolved.next().await;
+            let now = self.now();
+            for processor in Processor::ALL {
+                if found.name == NameIndex::of(processor) {
+                    let listing = Arc::clone(&found.listing);
+                    self.upstream.set_listing(processor, listing, now.mono);
+                    let listing = Arc::clone(&found.listing);
+                    self.tell(now, |owner| owner.resolved(processor, listing, now));
+                }
+            }
+            self.names.borrow_mut().update(found);
+        }
+    }
+
     fn take_mail(&self) {
         self.mailbox.drain(|from, letter| match letter {
             Letter::Request(question) => self.on_question(from, question),
@@ -296,9 +316,9 @@ impl Room {
 }
 
 impl Sink for Room {
-    fn connected(&self, attempt: AttemptRef) {
+    fn connected(&self, attempt: AttemptRef, address: SocketAddr) {
         let now = self.now();
-        self.tell(now, |owner| owner.connected(attempt, now));
+        self.tell(now, |owner| owner.connected(attempt, Some(address), now));
     }
 
     fn exchanged(&self, attempt: AttemptRef, exchange: Exchange) {
@@ -313,5 +333,9 @@ impl Sink for Room {
 
     fn mono(&self) -> Mono {
         self.now().mono
+    }
+
+    fn wall(&self) -> UnixMillis {
+        self.now().wall
     }
 }

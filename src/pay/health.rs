@@ -29,7 +29,7 @@ impl Room {
 
     async fn look_after(&self, processor: Processor, interval: Duration) {
         let name = NameIndex::of(processor);
-        let addresses = self.names.borrow().get(name).to_vec();
+        let addresses = self.names.borrow().addresses(name);
         let host = self.config.upstream.get(processor).authority();
         let target = Target {
             host: &host,

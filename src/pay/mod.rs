@@ -27,7 +27,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -50,7 +49,8 @@ use crate::mailbox::Mailbox;
 use crate::metrics::{BreakerReading, CoreMetrics, HandOverFailure, ShedReason};
 use crate::owner::Owner;
 use crate::payment::{CoreId, Payment, PerProcessor, Processor, UpstreamId};
-use crate::upstream::{self, Names, Upstream};
+use crate::upstream::{NameIndex, Names, Resolved, Upstream};
+use crate::wire::OperatorNote;
 
 /// Whom a summary or a purge asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,10 @@ pub enum AskFault {
     JournalDown,
 }
 
+/// The name of a processor was never resolved, so there is no address to confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unresolved;
+
 /// Everything of one core.
 pub struct Room {
     /// The settings.
@@ -96,7 +100,7 @@ pub struct Room {
     upstream: Rc<Upstream>,
     mailbox: Mailbox<Question, Letter>,
     names: RefCell<Names>,
-    resolved: Receiver<upstream::Found>,
+    resolved: Resolved,
     replies: Replies,
     inquiries: Inquiries,
     bell: Bell,
@@ -204,6 +208,31 @@ impl Room {
                 Err(AskFault::Overloaded)
             }
         }
+    }
+
+    /// An operator says that the processor at its present addresses is the one that payments in
+    /// doubt went to (I10).
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn confirm(&self, processor: Processor, note: &OperatorNote) -> Result<(), Unresolved> {
+        let listing = self.names.borrow().listing(NameIndex::of(processor));
+        if listing.listed.is_empty() {
+            return Err(Unresolved);
+        }
+        let addresses = listing
+            .listed
+            .iter()
+            .map(|listed| listed.address.to_string());
+        log::warn!(
+            "processor {} at {} was confirmed by hand: operator={:?} reason={:?}",
+            processor.name(),
+            addresses.collect::<Vec<_>>().join(", "),
+            note.operator,
+            note.reason
+        );
+        self.shared.processors.confirm(processor, listing.number);
+        Ok(())
     }
 
     /// Appends the metrics page.

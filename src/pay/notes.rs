@@ -1,7 +1,7 @@
 //! What an owner notes, as metrics and log lines. Nothing here changes what happens.
 
 use crate::breaker;
-use crate::events::{Hedge, Lookup, Note, Reason, Shed};
+use crate::events::{Hedge, Lookup, Move, Note, Reason, Shed};
 use crate::metrics::{CoreMetrics, HedgeEvent, LookupAnswer, ShedReason};
 use crate::payment::{Outcome, Processor};
 
@@ -58,6 +58,7 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
             };
             metrics.lookups.get(processor).get(answer).increment();
         }
+        Note::Move(processor, step) => tell_of_move(processor, step),
         Note::Breaker(processor, breaker::Transition { from, to }) => {
             log::warn!("breaker processor={} {from:?} -> {to:?}", processor.name());
         }
@@ -73,4 +74,21 @@ fn count_hedge(metrics: &CoreMetrics, processor: Processor, hedge: Hedge) {
     };
     metrics.hedges.get(event).increment();
     log::trace!("hedge processor={} {hedge:?}", processor.name());
+}
+
+/// What an operator must hear when a processor is at another address.
+fn tell_of_move(processor: Processor, step: Move) {
+    let name = processor.name();
+    match step {
+        Move::Unproven { from, to } => {
+            let from = from.map_or_else(String::new, |from| from.to_string());
+            log::warn!(
+                "processor {name} moved from {from} to {to}: payments in doubt wait until it shows \
+                 one of them there, or until `p99 ctl processors confirm {name}`"
+            );
+        }
+        Move::Proven { at } => log::warn!(
+            "processor {name} at {at} is the one that payments in doubt went to: it stores one"
+        ),
+    }
 }

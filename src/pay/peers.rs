@@ -191,8 +191,7 @@ impl Room {
         request: Vec<u8>,
         timeout: Duration,
     ) -> Result<Called, AskFault> {
-        let addresses: Vec<SocketAddr> =
-            self.names.borrow().get(NameIndex::of_peer(index)).to_vec();
+        let addresses: Vec<SocketAddr> = self.names.borrow().addresses(NameIndex::of_peer(index));
         let called = self.upstream.call(&addresses, request, timeout).await;
         let result = if called.is_ok() {
             PeerResult::Answered

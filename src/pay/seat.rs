@@ -7,7 +7,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use super::bell::Bell;
@@ -27,7 +26,7 @@ use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
 use crate::payment::{CoreId, PerProcessor, Processor};
-use crate::upstream::{self, NameIndex, Names, Resolver, Upstream};
+use crate::upstream::{NameIndex, NameLookup, Names, Resolved, Resolver, Upstream};
 
 /// What an instance is built from.
 #[derive(Clone, Debug)]
@@ -42,6 +41,8 @@ pub struct Setup {
     pub start: Instant,
     /// How many connections it may hold.
     pub places: Places,
+    /// How the processors' names are looked up.
+    pub lookup: NameLookup,
 }
 
 impl Setup {
@@ -70,6 +71,7 @@ impl Setup {
             metrics: Arc::new(metrics),
             start,
             places,
+            lookup: NameLookup::of_machine(),
         }
     }
 }
@@ -92,7 +94,7 @@ pub struct Seat {
     mailbox: Mailbox<Question, Letter>,
     resolver: Arc<Resolver>,
     names: Names,
-    resolved: Receiver<upstream::Found>,
+    resolved: Resolved,
     past: Option<journal::Restored>,
 }
 
@@ -107,7 +109,7 @@ impl fmt::Debug for Seat {
 /// Two names of one server would make one processor of both: a payment that it refused could be
 /// charged there as the other one, and both summaries would be the same.
 fn warn_of_one_server(names: &Names) {
-    let [a, b] = Processor::ALL.map(|processor| names.get(NameIndex::of(processor)).to_vec());
+    let [a, b] = Processor::ALL.map(|processor| names.addresses(NameIndex::of(processor)).to_vec());
     if let Some(address) = a.iter().find(|address| b.contains(address)) {
         log::warn!(
             "UPSTREAM_A_URL and UPSTREAM_B_URL both mean {address}: they are probably one server"
@@ -123,8 +125,9 @@ fn warn_of_one_server(names: &Names) {
 pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let config = &setup.config;
     let (pasts, keeper, beginning) = open_journal(setup)?;
-    let (resolver, names, resolved) =
-        Resolver::start(config).map_err(|fault| format!("cannot start the resolver: {fault}"))?;
+    let clock = || Clock::new(setup.start);
+    let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
+        .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
     warn_of_one_server(&names);
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(breaker_settings(config))),
@@ -240,7 +243,13 @@ impl Seat {
             .ok_or_else(|| format!("core {} has no counters", self.core.0))?;
         let room = Rc::new_cyclic(|room: &Weak<Room>| Room {
             me: room.clone(),
-            upstream: Upstream::new(&config, &self.names, self.resolver, room.clone()),
+            upstream: Upstream::new(
+                &config,
+                &self.names,
+                self.resolver,
+                Arc::clone(&metrics),
+                room.clone(),
+            ),
             owner: RefCell::new(Owner::with_past(settings, processors, claims, ledger)),
             config,
             credentials: self.setup.credentials,

@@ -122,7 +122,7 @@ impl Room {
         timeout: Duration,
     ) -> StoreWord {
         let name = NameIndex::of(processor);
-        let addresses: Vec<SocketAddr> = self.names.borrow().get(name).to_vec();
+        let addresses: Vec<SocketAddr> = self.names.borrow().addresses(name);
         let host = self.config.upstream.get(processor).authority();
         let path = format!("/{id}");
         let mut request = Vec::new();

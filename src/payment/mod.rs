@@ -43,6 +43,12 @@ impl Processor {
         }
     }
 
+    /// The processor of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
     /// Its name in the API, in logs and in metric labels.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -14,8 +14,8 @@ use crate::config::CorrelationIdRule;
 use crate::events::Trace;
 use crate::http::{ConnectionField, Span};
 use crate::metrics::Answered;
-use crate::pay::AskFault;
-use crate::payment::CorrelationId;
+use crate::pay::{AskFault, Unresolved};
+use crate::payment::{CorrelationId, Processor};
 use crate::wire;
 
 impl<S: Stream> Connection<S> {
@@ -27,6 +27,7 @@ impl<S: Stream> Connection<S> {
             Call::Find => Box::pin(self.find(request)).await,
             Call::Summary => Box::pin(self.summary(request)).await,
             Call::Purge => Box::pin(self.purge(request)).await,
+            Call::Confirm(processor) => self.confirm(request, processor),
             Call::Metrics => {
                 let page = self.core.metrics_page();
                 self.show(request, &page)
@@ -148,6 +149,23 @@ impl<S: Stream> Connection<S> {
         match self.core.room.purge(scope).await {
             Ok(()) => self.say(request, &Reply::PURGED, None),
             Err(fault) => self.say(request, &Reply::to_question(fault), None),
+        }
+    }
+
+    /// An operator says that a processor which moved is the one that it was.
+    fn confirm(&mut self, request: &Request, processor: Processor) -> After {
+        const NO_NOTE: Reply = Reply::problem(
+            422,
+            "operator and reason are needed, as texts of at most 200 bytes",
+        );
+        const UNRESOLVED: Reply = Reply::problem(409, "the name of this processor has no address");
+        let body = self.input.get(request.body_start..request.body_end);
+        let Some(note) = body.and_then(wire::read_operator_note) else {
+            return self.say(request, &NO_NOTE, None);
+        };
+        match self.core.room.confirm(processor, &note) {
+            Ok(()) => self.say(request, &Reply::CONFIRMED, None),
+            Err(Unresolved) => self.say(request, &UNRESOLVED, None),
         }
     }
 

@@ -187,6 +187,8 @@ impl Reply {
 
     /// What `/healthz` says.
     pub(super) const ALIVE: Self = Self::json(200, br#"{"status":"alive"}"#);
+    /// The answer to an operator's confirmation.
+    pub(super) const CONFIRMED: Self = Self::json(200, wire::CONFIRMED);
     /// The answer to a purge.
     pub(super) const PURGED: Self = Self::json(200, wire::PURGED);
 }

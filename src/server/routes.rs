@@ -15,7 +15,7 @@ use crate::http::{ContentCoding, ContentType, Method, RequestHead};
 use crate::limits;
 use crate::metrics::Route;
 use crate::pay::Scope;
-use crate::payment::CorrelationId;
+use crate::payment::{CorrelationId, Processor};
 use crate::rate_limit::Client;
 use crate::wire::{Edge, QueryFault, query_has, read_edge, read_query};
 
@@ -30,6 +30,8 @@ pub(super) enum Call {
     Summary,
     /// `POST /purge-payments`
     Purge,
+    /// `POST /admin/processors/{name}/confirm`
+    Confirm(Processor),
     /// `GET /metrics`
     Metrics,
     /// `GET /healthz`
@@ -48,6 +50,7 @@ impl Call {
             Self::Find => Route::Payment,
             Self::Summary => Route::Summary,
             Self::Purge => Route::Purge,
+            Self::Confirm(_) => Route::Admin,
             Self::Metrics => Route::Metrics,
             Self::Alive => Route::Healthz,
             Self::Ready => Route::Readyz,
@@ -56,6 +59,8 @@ impl Call {
     }
 }
 
+/// What operators ask of a processor.
+const PROCESSORS: &str = "/admin/processors/";
 const NOT_FOUND: Reply = Reply::problem(404, "there is nothing here");
 const READ_ONLY: Reply = Reply::problem(405, "this can only be read").with("Allow", "GET, HEAD");
 const POST_ONLY: Reply = Reply::problem(405, "this takes a POST").with("Allow", "POST");
@@ -77,7 +82,8 @@ pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) 
     let has_admin_door = !core.room.config.admin_listen.is_empty();
     let query = head.query(octets).unwrap_or_default();
     let asked = Asked { head, octets };
-    let refusal = wrong_method(wanted, head.method)
+    let refusal = only_for_operators(wanted, peer.door)
+        .or_else(|| wrong_method(wanted, head.method))
         .or_else(|| {
             has_admin_door
                 .then(|| wrong_door(wanted, query, peer.door))
@@ -89,10 +95,15 @@ pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) 
     (refusal.map_or(wanted, Call::Refuse), wanted.route())
 }
 
+/// What an operator may change is not there for anybody else, with ADMIN_LISTEN or without.
+fn only_for_operators(call: Call, door: Door) -> Option<Reply> {
+    (matches!(call, Call::Confirm(_)) && door == Door::Public).then_some(NOT_FOUND)
+}
+
 fn wrong_method(call: Call, method: Method) -> Option<Reply> {
     match (call, method) {
-        (Call::Pay | Call::Purge, Method::Post) => None,
-        (Call::Pay | Call::Purge, _) => Some(POST_ONLY),
+        (Call::Pay | Call::Purge | Call::Confirm(_), Method::Post) => None,
+        (Call::Pay | Call::Purge | Call::Confirm(_), _) => Some(POST_ONLY),
         (_, Method::Get | Method::Head) => None,
         (_, _) => Some(READ_ONLY),
     }
@@ -107,6 +118,10 @@ fn place(path: &str) -> Option<Call> {
         "/readyz" => Some(Call::Ready),
         "/metrics" => Some(Call::Metrics),
         "/purge-payments" => Some(Call::Purge),
+        _ if path.starts_with(PROCESSORS) => {
+            let name = path.strip_prefix(PROCESSORS)?.strip_suffix("/confirm")?;
+            Processor::of_name(name).map(Call::Confirm)
+        }
         _ => {
             let id = path.strip_prefix(limits::PAYMENTS_PATH_PREFIX)?;
             (!id.is_empty() && !id.contains('/')).then_some(Call::Find)
@@ -133,7 +148,13 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
     match (call, peer.door) {
         (Call::Alive | Call::Ready, _) | (_, Door::Admin) => return None,
         (
-            Call::Pay | Call::Find | Call::Summary | Call::Purge | Call::Metrics | Call::Refuse(_),
+            Call::Pay
+            | Call::Find
+            | Call::Summary
+            | Call::Purge
+            | Call::Confirm(_)
+            | Call::Metrics
+            | Call::Refuse(_),
             Door::Public,
         ) => {}
     }
@@ -158,7 +179,7 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
 fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
     let credentials = core.room.credentials.as_ref()?;
     match call {
-        Call::Pay | Call::Purge => {}
+        Call::Pay | Call::Purge | Call::Confirm(_) => {}
         Call::Find | Call::Summary | Call::Metrics if credentials.guards_reads() => {}
         Call::Find | Call::Summary | Call::Metrics => return None,
         Call::Alive | Call::Ready | Call::Refuse(_) => return None,
@@ -174,11 +195,11 @@ fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
 
 fn wrong_media(call: Call, head: &RequestHead) -> Option<Reply> {
     match (call, head.content_coding, head.content_type) {
-        (Call::Pay | Call::Purge, ContentCoding::Other, _) => Some(
+        (Call::Pay | Call::Purge | Call::Confirm(_), ContentCoding::Other, _) => Some(
             Reply::problem(415, "the body must not have a content coding")
                 .with("Accept-Encoding", "identity"),
         ),
-        (Call::Pay, ContentCoding::Identity, ContentType::Other) => Some(
+        (Call::Pay | Call::Confirm(_), ContentCoding::Identity, ContentType::Other) => Some(
             Reply::problem(415, "the body must be application/json")
                 .with("Accept", "application/json"),
         ),

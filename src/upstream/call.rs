@@ -1,7 +1,6 @@
 //! One question to somebody who is asked seldom (a peer, a health route): a connection of its own,
 //! one request, one answer, one deadline for all of it. No pool, no retry.
 
-use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -13,8 +12,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 
 use super::Upstream;
-use super::connect::{Connecting, reach_one};
-use super::connection::Job;
+use super::reach::{Connecting, reach_one};
 use crate::http::{Answer, AnswerReader};
 use crate::limits;
 
@@ -42,16 +40,11 @@ impl Upstream {
         let Some(sink) = self.sink.upgrade() else {
             return Err(io::ErrorKind::Other.into());
         };
-        let watched = Rc::new(Connecting {
-            deadline: sink.mono().after(timeout),
-            job: Cell::new(Job::None),
-            descriptor: Cell::new(None),
-            is_given_up: Cell::new(false),
-        });
+        let watched = Connecting::until(sink.mono().after(timeout));
         drop(sink);
-        self.connecting.borrow_mut().push(Rc::clone(&watched));
+        self.calls.borrow_mut().push(Rc::clone(&watched));
         let called = exchange(addresses, request, &watched).await;
-        self.connecting
+        self.calls
             .borrow_mut()
             .retain(|one| !Rc::ptr_eq(one, &watched));
         called

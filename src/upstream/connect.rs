@@ -1,48 +1,81 @@
-//! How a connection comes to be: addresses in turn, one deadline for all of them. The socket is
-//! made here and not by the runtime, so that its descriptor is known while it connects and a
-//! deadline can shut it down instead of dropping a future.
+//! How a connection comes to be: one deadline for all addresses of a name, each in a task of its
+//! own. The next address is tried when one has failed, or when a third of the deadline has passed
+//! without a word; the first that connects is taken, and the others are shut down. No future
+//! is dropped.
+//!
+//! I10: an address is tried only as a resolution shows it that began after the last connection to
+//! the processor had ended: another processor may have it by now. It may also have got it where no
+//! connection ended, or get it while the connect is under way (a SYN that nobody answered is sent
+//! again). So, unless this core has another connection to that very address open, one is used only
+//! when a resolution that began after it was there still shows its address. A name that cannot be
+//! resolved lets nothing new connect.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use monoio::net::TcpStream;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::connection::{Connection, Job};
+use super::reach::{Connecting, reach_one};
 use super::{Link, NameIndex, Upstream};
+use crate::addresses::AddressState;
 use crate::clock::Mono;
-use crate::descriptors;
 use crate::events::{AttemptRef, Exchange, Lookup};
+use crate::limits;
+use crate::metrics::ConnectResult;
 use crate::payment::Processor;
 
-/// One connect under way.
-pub(super) struct Connecting {
-    pub(super) deadline: Mono,
+/// One connection that is wanted, over all addresses that are tried for it.
+pub(super) struct Dial {
+    processor: Processor,
     /// For whom; `None` once nobody waits.
     pub(super) job: Cell<Job>,
-    /// The socket that is connecting, while one is.
-    pub(super) descriptor: Cell<Option<RawFd>>,
-    pub(super) is_given_up: Cell<bool>,
+    /// The only address that will do, if not any of the name's.
+    only: Option<SocketAddr>,
+    deadline: Mono,
+    /// A resolution with this number, or a later one, shows the moment at which it was wanted.
+    wanted_at: u64,
+    /// Connected, failed or given up.
+    is_over: Cell<bool>,
+    tried: RefCell<Vec<SocketAddr>>,
+    /// Sockets that are connecting.
+    open: RefCell<Vec<(SocketAddr, Rc<Connecting>)>>,
+    /// A connection that waits for a resolution with this number, or a later one.
+    unproven: RefCell<Option<(SocketAddr, TcpStream, u64)>>,
+    /// When the next address may be tried although the last one has not failed.
+    next_at: Cell<Mono>,
 }
 
-impl Connecting {
-    /// Ends it: the socket is shut down, and the task that waits for it ends by itself.
+impl Dial {
+    /// Ends it without a word: whoever wanted it does not wait any more.
     pub(super) fn give_up(&self) {
-        self.is_given_up.set(true);
-        if let Some(descriptor) = self.descriptor.get() {
-            super::connection::shut_down(descriptor);
+        self.is_over.set(true);
+        self.job.set(Job::None);
+        drop(self.unproven.take());
+        self.shut_down();
+    }
+
+    fn shut_down(&self) {
+        for (_, connecting) in self.open.borrow().iter() {
+            connecting.give_up();
         }
     }
 }
 
 impl Upstream {
     /// Begins a new connection for `attempt`, which then gets `job`.
-    pub(super) fn dial(self: &Rc<Self>, attempt: AttemptRef, processor: Processor, job: Job) {
-        if let Some(connecting) = self.begin_connection(processor, job) {
-            self.link(attempt, Link::Connecting(attempt, connecting));
+    pub(super) fn dial(
+        self: &Rc<Self>,
+        attempt: AttemptRef,
+        processor: Processor,
+        job: Job,
+        only: Option<SocketAddr>,
+    ) {
+        if let Some(dial) = self.begin_dial(processor, job, only) {
+            self.link(attempt, Link::Dialling(attempt, dial));
         }
     }
 
@@ -50,56 +83,197 @@ impl Upstream {
     /// for none. A processor that is not there yet is no news.
     pub fn warm_up(self: &Rc<Self>) {
         for processor in Processor::ALL {
-            self.begin_connection(processor, Job::None);
+            self.begin_dial(processor, Job::None, None);
         }
     }
 
-    fn begin_connection(self: &Rc<Self>, processor: Processor, job: Job) -> Option<Rc<Connecting>> {
-        let sink = self.sink.upgrade()?;
-        let connecting = Rc::new(Connecting {
-            deadline: sink.mono().after(self.connect_timeout),
+    /// Ends dials whose time is over, and goes on with those that wait for their next address.
+    pub(super) fn sweep_dials(self: &Rc<Self>, now: Mono) {
+        let dials = self.dials.borrow().clone();
+        for dial in dials {
+            if dial.deadline <= now {
+                self.fail(&dial);
+            } else {
+                self.advance(&dial);
+            }
+        }
+    }
+
+    fn begin_dial(
+        self: &Rc<Self>,
+        processor: Processor,
+        job: Job,
+        only: Option<SocketAddr>,
+    ) -> Option<Rc<Dial>> {
+        let now = self.sink.upgrade()?.mono();
+        let dial = Rc::new(Dial {
+            processor,
             job: Cell::new(job),
-            descriptor: Cell::new(None),
-            is_given_up: Cell::new(false),
+            only,
+            deadline: now.after(self.connect_timeout),
+            wanted_at: self.resolver.next_number(NameIndex::of(processor)),
+            is_over: Cell::new(false),
+            tried: RefCell::default(),
+            open: RefCell::default(),
+            unproven: RefCell::default(),
+            next_at: Cell::new(now),
         });
-        self.connecting.borrow_mut().push(Rc::clone(&connecting));
-        let begun = Rc::clone(&connecting);
-        let upstream = Rc::clone(self);
-        monoio::spawn(async move {
-            let stream = upstream.reach(processor, &connecting).await;
-            upstream
-                .connecting
-                .borrow_mut()
-                .retain(|one| !Rc::ptr_eq(one, &connecting));
-            match stream {
-                Ok(stream) => upstream.on_connected(processor, stream, connecting.job.take()),
-                Err(fault) => {
-                    log::debug!("{}: no connection: {fault}", processor.name());
-                    upstream.resolver.ask(NameIndex::of(processor));
-                    upstream.on_unreachable(connecting.job.take());
-                }
-            }
-        });
-        Some(begun)
+        self.dials.borrow_mut().push(Rc::clone(&dial));
+        // Not at once: the sink is told of no end from within a call to this room.
+        let (upstream, begun) = (Rc::clone(self), Rc::clone(&dial));
+        monoio::spawn(async move { upstream.advance(&begun) });
+        Some(dial)
     }
 
-    async fn reach(&self, processor: Processor, connecting: &Connecting) -> io::Result<TcpStream> {
-        let addresses = Rc::clone(&self.targets.get(processor).addresses.borrow());
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in addresses.iter() {
-            if connecting.is_given_up.get() {
-                return Err(io::ErrorKind::TimedOut.into());
+    /// Tries the next address, if it is time and the name was resolved late enough; ends the dial
+    /// when no address is left.
+    fn advance(self: &Rc<Self>, dial: &Rc<Dial>) {
+        if dial.is_over.get() {
+            return;
+        }
+        let Some(now) = self.sink.upgrade().map(|sink| sink.mono()) else {
+            return;
+        };
+        let target = self.targets.get(dial.processor);
+        let name = NameIndex::of(dial.processor);
+        if dial.unproven.borrow().is_some() {
+            self.prove(dial);
+            return;
+        }
+        let needed = self.resolver.needed(name);
+        let number = target.listing.borrow().number;
+        let Some(address) = target.next_address(dial.only, &dial.tried.borrow()) else {
+            // A newer resolution may know another address.
+            if number < needed.max(dial.wanted_at) {
+                self.resolver.ask(name);
+            } else if dial.open.borrow().is_empty() {
+                self.fail(dial);
             }
-            match reach_one(*address, connecting).await {
-                Ok(stream) => return Ok(stream),
-                Err(fault) => last = fault,
+            return;
+        };
+        let is_waiting = !dial.open.borrow().is_empty() && now < dial.next_at.get();
+        if is_waiting {
+            return;
+        }
+        if number < needed {
+            self.resolver.ask(name);
+            return;
+        }
+        let count = target.listing.borrow().listed.len();
+        dial.next_at
+            .set(now.after(step(self.connect_timeout, count)));
+        self.try_address(dial, address);
+    }
+
+    fn try_address(self: &Rc<Self>, dial: &Rc<Dial>, address: SocketAddr) {
+        let connecting = Connecting::until(dial.deadline);
+        dial.tried.borrow_mut().push(address);
+        dial.open
+            .borrow_mut()
+            .push((address, Rc::clone(&connecting)));
+        let (upstream, dial) = (Rc::clone(self), Rc::clone(dial));
+        monoio::spawn(async move {
+            let reached = reach_one(address, &connecting).await;
+            dial.open
+                .borrow_mut()
+                .retain(|(_, one)| !Rc::ptr_eq(one, &connecting));
+            upstream.on_tried(&dial, address, reached);
+        });
+    }
+
+    fn on_tried(
+        self: &Rc<Self>,
+        dial: &Rc<Dial>,
+        address: SocketAddr,
+        reached: io::Result<TcpStream>,
+    ) {
+        let processor = dial.processor;
+        let target = self.targets.get(processor);
+        let result = match &reached {
+            Ok(_) => ConnectResult::Connected,
+            Err(fault) if fault.kind() == io::ErrorKind::TimedOut => ConnectResult::TimedOut,
+            Err(_) => ConnectResult::Failed,
+        };
+        self.metrics.connects.get(processor).get(result).increment();
+        match reached {
+            // Another address was faster, or nobody waits any more.
+            Ok(stream) if dial.is_over.get() || dial.unproven.borrow().is_some() => drop(stream),
+            Ok(stream) => {
+                let name = NameIndex::of(processor);
+                let proof = match target.is_connected_to(address) {
+                    true => 0,
+                    false => self.resolver.next_number(name),
+                };
+                dial.unproven.replace(Some((address, stream, proof)));
+                self.prove(dial);
+            }
+            Err(fault) => {
+                log::debug!("{}: no connection to {address}: {fault}", processor.name());
+                target.note_failed(address);
+                self.advance(dial);
             }
         }
-        Err(last)
     }
 
-    fn on_connected(self: &Rc<Self>, processor: Processor, stream: TcpStream, job: Job) {
-        let connection = Connection::begin(self, processor, stream);
+    /// Takes the connection of `dial`, once the name still shows its address.
+    fn prove(self: &Rc<Self>, dial: &Rc<Dial>) {
+        let Some((address, stream, proof)) = dial.unproven.take() else {
+            return;
+        };
+        let target = self.targets.get(dial.processor);
+        let name = NameIndex::of(dial.processor);
+        let (number, state) = {
+            let listing = target.listing.borrow();
+            (listing.number, listing.state(address))
+        };
+        if number < proof.max(self.resolver.needed(name)) {
+            self.resolver.ask(name);
+            dial.unproven.replace(Some((address, stream, proof)));
+            return;
+        }
+        if state != AddressState::Listed {
+            // It may be another processor's: nothing is written on it.
+            drop(stream);
+            self.advance(dial);
+            return;
+        }
+        self.end_dial(dial);
+        target.note_reached(address);
+        self.give_up_others(dial);
+        self.on_connected(dial.processor, address, stream, dial.job.take());
+    }
+
+    fn end_dial(&self, dial: &Rc<Dial>) {
+        dial.is_over.set(true);
+        self.dials.borrow_mut().retain(|one| !Rc::ptr_eq(one, dial));
+    }
+
+    /// Addresses that have not connected by now are tried last the next time.
+    fn give_up_others(&self, dial: &Dial) {
+        for (address, _) in dial.open.borrow().iter() {
+            self.targets.get(dial.processor).note_failed(*address);
+        }
+        dial.shut_down();
+    }
+
+    /// No address could be reached in time.
+    fn fail(&self, dial: &Rc<Dial>) {
+        let job = dial.job.take();
+        self.end_dial(dial);
+        drop(dial.unproven.take());
+        self.give_up_others(dial);
+        self.resolver.ask(NameIndex::of(dial.processor));
+        self.on_unreachable(job);
+    }
+
+    fn on_connected(
+        self: &Rc<Self>,
+        processor: Processor,
+        address: SocketAddr,
+        stream: TcpStream,
+        job: Job,
+    ) {
+        let connection = Connection::begin(self, processor, address, stream);
         let Some(sink) = self.sink.upgrade() else {
             return;
         };
@@ -108,7 +282,7 @@ impl Upstream {
             Job::Reserved(attempt) | Job::Payment(attempt) => {
                 connection.job.set(Job::Reserved(attempt));
                 self.link(attempt, Link::Connected(attempt, connection));
-                sink.connected(attempt);
+                sink.connected(attempt, address);
             }
             Job::Lookup(attempt, id) => {
                 self.link(attempt, Link::Connected(attempt, Rc::clone(&connection)));
@@ -135,55 +309,32 @@ impl Upstream {
     }
 }
 
-pub(super) async fn reach_one(
-    address: SocketAddr,
-    connecting: &Connecting,
-) -> io::Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if descriptors::is_reserved(socket.as_raw_fd()) {
-        return Err(io::Error::from_raw_os_error(libc::EMFILE));
-    }
-    socket.set_nonblocking(true)?;
-    socket.set_nodelay(true)?;
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        Err(fault) if fault.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        Err(fault) => return Err(fault),
-    }
-    connecting.descriptor.set(Some(socket.as_raw_fd()));
-    let stream = TcpStream::from_std(socket.into());
-    let connected = match &stream {
-        Ok(stream) => wait_until_connected(stream).await,
-        Err(_) => Ok(()),
-    };
-    connecting.descriptor.set(None);
-    connected?;
-    if connecting.is_given_up.get() {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    stream
+/// After how long the next of `count` addresses is tried: all of them have their turn within the
+/// deadline.
+fn step(timeout: Duration, count: usize) -> Duration {
+    let turns = u32::try_from(count.max(3)).unwrap_or(u32::MAX);
+    (timeout / turns).min(limits::CONNECT_STEP_MAX)
 }
 
-async fn wait_until_connected(stream: &TcpStream) -> io::Result<()> {
-    stream.writable(false).await?;
-    match take_error(stream)? {
-        Some(fault) => Err(fault),
-        // A socket that was shut down while it connected is writable and has no peer.
-        None => stream.peer_addr().map(|_| ()),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// SO_ERROR of the socket behind `stream`.
-#[allow(
-    unsafe_code,
-    reason = "the runtime's stream lends only a raw descriptor"
-)]
-fn take_error(stream: &TcpStream) -> io::Result<Option<io::Error>> {
-    // SAFETY: the borrow of `stream` keeps the descriptor open for longer than this one lives.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
-    SockRef::from(&descriptor).take_error()
+    #[test]
+    fn every_address_has_its_turn_within_the_deadline() {
+        let ms = Duration::from_millis;
+        for (timeout, count, expected) in [
+            (ms(250), 1, 83_333),
+            (ms(250), 3, 83_333),
+            (ms(250), 10, 25_000),
+            (ms(20_000), 2, 100_000),
+        ] {
+            let step = step(timeout, count);
+            assert_eq!(step.as_micros(), expected, "{timeout:?} {count}");
+        }
+        for count in 1..=limits::ADDRESSES_MAX {
+            let turns = u32::try_from(count).unwrap();
+            assert!(step(ms(250), count) * turns <= ms(250));
+        }
+    }
 }

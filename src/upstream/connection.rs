@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -15,7 +16,7 @@ use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
-use super::Upstream;
+use super::{NameIndex, Upstream};
 use crate::clock::Mono;
 use crate::events::{AttemptRef, Exchange, Lookup};
 use crate::http::{Answer, AnswerReader};
@@ -40,6 +41,10 @@ pub(super) enum Job {
 /// See the header of this file.
 pub(super) struct Connection {
     pub(super) processor: Processor,
+    /// Where it went.
+    pub(super) address: SocketAddr,
+    /// Its address is the processor's no more: what is under way ends, and nothing follows.
+    pub(super) is_retired: Cell<bool>,
     pub(super) job: Cell<Job>,
     /// When it was put into the pool.
     pub(super) idle_since: Cell<Mono>,
@@ -71,10 +76,13 @@ impl Connection {
     pub(super) fn begin(
         upstream: &Rc<Upstream>,
         processor: Processor,
+        address: SocketAddr,
         stream: TcpStream,
     ) -> Rc<Self> {
         let connection = Rc::new(Self {
             processor,
+            address,
+            is_retired: Cell::new(false),
             job: Cell::new(Job::None),
             idle_since: Cell::default(),
             descriptor: stream.as_raw_fd(),
@@ -83,8 +91,7 @@ impl Connection {
             writing: Cell::new(Writing::Nothing),
             writer: RefCell::default(),
         });
-        let target = upstream.targets.get(processor);
-        target.open.set(target.open.get().saturating_add(1));
+        upstream.targets.get(processor).note_open(address);
         let (read_half, write_half) = stream.into_split();
         monoio::spawn(Rc::clone(&connection).write_requests(write_half));
         monoio::spawn(Rc::clone(&connection).read_answers(Rc::clone(upstream), read_half));
@@ -199,6 +206,9 @@ impl Connection {
         if is_clean {
             upstream.give_back(self);
         } else if self.standing.get() == Standing::Open {
+            if !answer.head.keep_alive {
+                upstream.resolver.note_end(NameIndex::of(self.processor));
+            }
             self.shut_down();
         }
         tell(upstream, job, answer, buffer);
@@ -213,8 +223,12 @@ impl Connection {
         }
         self.standing.set(Standing::Closed);
         self.wake_writer();
+        if !was_ours {
+            // Another processor may have its address by now (I10).
+            upstream.resolver.note_end(NameIndex::of(self.processor));
+        }
         let target = upstream.targets.get(self.processor);
-        target.open.set(target.open.get().saturating_sub(1));
+        target.note_closed(self.address);
         target
             .idle
             .borrow_mut()
@@ -261,7 +275,9 @@ fn tell(upstream: &Upstream, job: Job, answer: &Answer, buffer: &[u8]) {
         Job::Payment(attempt) => {
             upstream.unlink(attempt);
             let status = answer.head.status;
-            let retry_after_secs = answer.head.retry_after;
+            let wall = sink.wall();
+            let retry_after = answer.head.retry_after;
+            let retry_after_secs = retry_after.map(|asked| asked.seconds(wall));
             sink.exchanged(
                 attempt,
                 Exchange::Answered {

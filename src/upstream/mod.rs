@@ -4,48 +4,59 @@
 //!
 //! - `connection.rs`: the life of one connection;
 //! - `call.rs`: one question on a connection of its own, for peers;
-//! - `connect.rs`: how one comes to be;
-//! - `resolve.rs`: names to addresses, on a thread of its own.
+//! - `connect.rs`: how one comes to be, `reach.rs`: one socket of it;
+//! - `target.rs`: one processor's addresses and pool;
+//! - `resolve.rs`: names to addresses, on threads of their own.
 //!
-//! Keeps I4 (a connection whose exchange was not read to its end never goes back to the pool) and
-//! the rule that no I/O future is dropped: a deadline shuts a socket down, and the task that waits
-//! on it unwinds in order.
+//! Keeps I4 (a connection whose exchange was not read to its end never goes back to the pool), I10
+//! for connects and pools, and the rule that no I/O future is dropped: a deadline shuts a socket
+//! down, and the task that waits on it unwinds in order.
 
 mod call;
 mod connect;
 mod connection;
+mod reach;
 mod resolve;
+mod target;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::call::Called;
-pub use self::resolve::{Found, NameIndex, Names, Resolver};
+use crossbeam_utils::CachePadded;
 
-use self::connect::Connecting;
+pub use self::call::Called;
+pub use self::resolve::{Found, NameIndex, NameLookup, Names, Resolved, Resolver};
+
+use self::connect::Dial;
 use self::connection::{Connection, Job};
-use crate::clock::Mono;
+use self::reach::Connecting;
+use self::target::TargetState;
+use crate::addresses::{AddressState, Listing, is_same};
+use crate::clock::{Mono, UnixMillis};
 use crate::config::Config;
 use crate::events::{AttemptRef, Exchange, Lookup, Trace};
 use crate::http::{Target, write_get, write_post};
+use crate::metrics::CoreMetrics;
 use crate::payment::{PerProcessor, Processor, UpstreamId};
 use crate::wire::{self, UpstreamPayment};
 
 /// Who is told what became of an attempt. Called from connection tasks, never from within a call
 /// to [`Upstream`].
 pub trait Sink {
-    /// `attempt` has its connection.
-    fn connected(&self, attempt: AttemptRef);
+    /// `attempt` has its connection, to this address.
+    fn connected(&self, attempt: AttemptRef, address: SocketAddr);
     /// `attempt`'s exchange ended so.
     fn exchanged(&self, attempt: AttemptRef, exchange: Exchange);
     /// The lookup for `attempt` ended so.
     fn looked_up(&self, attempt: AttemptRef, lookup: Lookup);
     /// The monotonic clock.
     fn mono(&self) -> Mono;
+    /// The wall clock.
+    fn wall(&self) -> UnixMillis;
 }
 
 /// See the header of this file.
@@ -54,7 +65,11 @@ pub struct Upstream {
     targets: PerProcessor<TargetState>,
     /// By the attempt's slot: what it holds.
     links: RefCell<Vec<Link>>,
-    connecting: RefCell<Vec<Rc<Connecting>>>,
+    /// Connections that are wanted and not there yet.
+    dials: RefCell<Vec<Rc<Dial>>>,
+    /// Calls on connections of their own.
+    calls: RefCell<Vec<Rc<Connecting>>>,
+    metrics: Arc<CachePadded<CoreMetrics>>,
     pay_path: String,
     connect_timeout: Duration,
     pool_idle_max: usize,
@@ -64,19 +79,10 @@ pub struct Upstream {
     body: RefCell<Vec<u8>>,
 }
 
-/// One processor as this core sees it.
-struct TargetState {
-    authority: String,
-    addresses: RefCell<Rc<[SocketAddr]>>,
-    /// Idle connections, the warmest last.
-    idle: RefCell<Vec<Rc<Connection>>>,
-    open: Cell<usize>,
-}
-
 /// What an attempt holds.
 enum Link {
     None,
-    Connecting(AttemptRef, Rc<Connecting>),
+    Dialling(AttemptRef, Rc<Dial>),
     Connected(AttemptRef, Rc<Connection>),
 }
 
@@ -95,19 +101,20 @@ impl Upstream {
         config: &Config,
         names: &Names,
         resolver: Arc<Resolver>,
+        metrics: Arc<CachePadded<CoreMetrics>>,
         sink: Weak<dyn Sink>,
     ) -> Rc<Self> {
-        let target = |processor| TargetState {
-            authority: config.upstream.get(processor).authority(),
-            addresses: RefCell::new(names.get(NameIndex::of(processor)).into()),
-            idle: RefCell::default(),
-            open: Cell::new(0),
+        let target = |processor| {
+            let authority = config.upstream.get(processor).authority();
+            TargetState::new(authority, names.listing(NameIndex::of(processor)))
         };
         Rc::new(Self {
             sink,
             targets: PerProcessor([target(Processor::Default), target(Processor::Fallback)]),
             links: RefCell::default(),
-            connecting: RefCell::default(),
+            dials: RefCell::default(),
+            calls: RefCell::default(),
+            metrics,
             pay_path: config.pay_path.clone(),
             connect_timeout: config.connect_timeout,
             pool_idle_max: config.pool_idle_max,
@@ -119,20 +126,23 @@ impl Upstream {
 
     // ---- what the driver asks for ----
 
-    /// Gets `attempt` a connection. True when it has one at once; else the sink hears of it.
+    /// Gets `attempt` a connection, to any address of the processor's or to the `only` one that
+    /// will do. Where it went when it has one at once; else the sink hears of it.
     pub fn connect(
         self: &Rc<Self>,
         attempt: AttemptRef,
         processor: Processor,
         fresh: bool,
-    ) -> bool {
-        if !fresh && let Some(connection) = self.take_idle(processor) {
+        only: Option<SocketAddr>,
+    ) -> Option<SocketAddr> {
+        if !fresh && let Some(connection) = self.take_idle(processor, only) {
+            let address = connection.address;
             connection.job.set(Job::Reserved(attempt));
             self.link(attempt, Link::Connected(attempt, connection));
-            return true;
+            return Some(address);
         }
-        self.dial(attempt, processor, Job::Reserved(attempt));
-        false
+        self.dial(attempt, processor, Job::Reserved(attempt), only);
+        None
     }
 
     /// Writes the payment on `attempt`'s connection. False when the connection is gone and no byte
@@ -164,15 +174,22 @@ impl Upstream {
         true
     }
 
-    /// Asks `processor` for `id` on the warmest connection.
-    pub fn lookup(self: &Rc<Self>, attempt: AttemptRef, processor: Processor, id: UpstreamId) {
+    /// Asks `processor` for `id` on the warmest connection, or on one to the `only` address that
+    /// will do.
+    pub fn lookup(
+        self: &Rc<Self>,
+        attempt: AttemptRef,
+        processor: Processor,
+        id: UpstreamId,
+        only: Option<SocketAddr>,
+    ) {
         let job = Job::Lookup(attempt, id);
-        match self.take_idle(processor) {
+        match self.take_idle(processor, only) {
             Some(connection) => {
                 self.link(attempt, Link::Connected(attempt, Rc::clone(&connection)));
                 self.write_lookup(&connection, attempt, id);
             }
-            None => self.dial(attempt, processor, job),
+            None => self.dial(attempt, processor, job, only),
         }
     }
 
@@ -181,7 +198,7 @@ impl Upstream {
         match self.unlink(attempt) {
             Link::None => {}
             // It finishes connecting and then waits in the pool.
-            Link::Connecting(_, connecting) => connecting.job.set(Job::None),
+            Link::Dialling(_, dial) => dial.job.set(Job::None),
             Link::Connected(_, connection) => {
                 connection.job.set(Job::None);
                 self.give_back(&connection);
@@ -193,9 +210,11 @@ impl Upstream {
     pub fn close(&self, attempt: AttemptRef) {
         match self.unlink(attempt) {
             Link::None => {}
-            Link::Connecting(_, connecting) => {
-                connecting.job.set(Job::None);
-                connecting.give_up();
+            Link::Dialling(_, dial) => {
+                dial.give_up();
+                self.dials
+                    .borrow_mut()
+                    .retain(|one| !Rc::ptr_eq(one, &dial));
             }
             Link::Connected(_, connection) => {
                 connection.job.set(Job::None);
@@ -205,12 +224,13 @@ impl Upstream {
     }
 
     /// Ends what took too long: connects under way and idle connections.
-    pub fn sweep(&self, now: Mono) {
-        for connecting in self.connecting.borrow().iter() {
-            if connecting.deadline <= now {
-                connecting.give_up();
+    pub fn sweep(self: &Rc<Self>, now: Mono) {
+        for call in self.calls.borrow().iter() {
+            if call.deadline <= now {
+                call.give_up();
             }
         }
+        self.sweep_dials(now);
         for processor in Processor::ALL {
             let target = self.targets.get(processor);
             let mut idle = target.idle.borrow_mut();
@@ -225,12 +245,30 @@ impl Upstream {
         }
     }
 
-    /// New addresses of `processor`, for connections to come.
-    pub fn set_addresses(&self, processor: Processor, addresses: &[SocketAddr]) {
-        self.targets
-            .get(processor)
-            .addresses
-            .replace(addresses.into());
+    /// What the name of `processor` resolves to now, for connections to come. Those to an address
+    /// that is gone are retired: idle ones at once, the others after their answer.
+    pub fn set_listing(self: &Rc<Self>, processor: Processor, listing: Arc<Listing>, now: Mono) {
+        let target = self.targets.get(processor);
+        let is_gone = |address| listing.state(address) == AddressState::Gone;
+        let has_gone = target.is_connected_to_any(is_gone);
+        if has_gone {
+            target.idle.borrow_mut().retain(|connection| {
+                if is_gone(connection.address) {
+                    connection.shut_down();
+                }
+                !connection.is_closed()
+            });
+            for link in self.links.borrow().iter() {
+                if let Link::Connected(_, connection) = link
+                    && connection.processor == processor
+                    && is_gone(connection.address)
+                {
+                    connection.is_retired.set(true);
+                }
+            }
+        }
+        target.listing.replace(listing);
+        self.sweep_dials(now);
     }
 
     /// A name could not be reached: it may mean something else by now.
@@ -241,7 +279,7 @@ impl Upstream {
     /// Whether a connect is under way, whose deadline `sweep` must watch.
     #[must_use]
     pub fn is_connecting(&self) -> bool {
-        !self.connecting.borrow().is_empty()
+        !self.dials.borrow().is_empty() || !self.calls.borrow().is_empty()
     }
 
     /// Idle and open connections to `processor`.
@@ -253,9 +291,14 @@ impl Upstream {
 
     // ---- the pool ----
 
-    fn take_idle(&self, processor: Processor) -> Option<Rc<Connection>> {
+    fn take_idle(&self, processor: Processor, only: Option<SocketAddr>) -> Option<Rc<Connection>> {
         let mut idle = self.targets.get(processor).idle.borrow_mut();
-        std::iter::from_fn(|| idle.pop()).find(|connection| !connection.is_closed())
+        let Some(only) = only else {
+            return std::iter::from_fn(|| idle.pop()).find(|connection| !connection.is_closed());
+        };
+        let will_do = |one: &Rc<Connection>| is_same(one.address, only) && !one.is_closed();
+        let place = idle.iter().rposition(will_do)?;
+        Some(idle.remove(place))
     }
 
     /// Takes a clean connection back, unless the pool is full.
@@ -264,7 +307,7 @@ impl Upstream {
             return;
         }
         let mut idle = self.targets.get(connection.processor).idle.borrow_mut();
-        if idle.len() >= self.pool_idle_max {
+        if idle.len() >= self.pool_idle_max || connection.is_retired.get() {
             connection.shut_down();
             return;
         }
@@ -294,7 +337,7 @@ impl Upstream {
         };
         let is_its_own = match place {
             Link::None => false,
-            Link::Connecting(holder, _) | Link::Connected(holder, _) => *holder == attempt,
+            Link::Dialling(holder, _) | Link::Connected(holder, _) => *holder == attempt,
         };
         if is_its_own {
             std::mem::replace(place, Link::None)
@@ -308,7 +351,7 @@ impl Upstream {
             Some(Link::Connected(holder, connection)) if *holder == attempt => {
                 Some(Rc::clone(connection))
             }
-            Some(Link::Connected(..) | Link::Connecting(..) | Link::None) | None => None,
+            Some(Link::Connected(..) | Link::Dialling(..) | Link::None) | None => None,
         }
     }
 

@@ -13,15 +13,17 @@
 mod answers;
 mod iso8601;
 mod object;
+mod operator;
 mod payment;
 mod problem;
 mod query;
 
 pub use answers::{
-    ACCEPTED, ACCEPTED_AND_CHARGED, CHARGED, Health, PURGED, duplicate, read_found, read_health,
-    read_summary, write_found, write_summary,
+    ACCEPTED, ACCEPTED_AND_CHARGED, CHARGED, CONFIRMED, Health, PURGED, duplicate, read_found,
+    read_health, read_summary, write_found, write_summary,
 };
 pub use iso8601::{Edge, INSTANT_BYTES, read_edge, write_instant};
+pub use operator::{OperatorNote, read_operator_note, write_operator_note};
 pub use payment::{
     Field, PaymentFault, UpstreamPayment, read_payment, read_stored, read_upstream_payment,
     upstream_payment_bytes, write_upstream_payment,

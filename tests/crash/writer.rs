@@ -166,6 +166,7 @@ fn records(round: u64, number: u64) -> [Record; 2] {
         processor,
         requested_at,
         accepted_at: None,
+        address: None,
     };
     [intent, Record::Verdict { id, verdict }]
 }

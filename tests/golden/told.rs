@@ -35,7 +35,11 @@ pub(crate) fn tell(dir: &Path, cores: u16, wall: UnixMillis) -> Result<String, J
     for core in &started.cores {
         for pending in &core.pending {
             let (id, accepted) = (pending.payment.id, pending.accepted_at.map(|at| at.0));
-            let sent = |sent: &Sent| format!("{}@{}", sent.processor.name(), sent.requested_at.0);
+            let sent = |sent: &Sent| {
+                let to = sent.address.map(|address| format!(" to {address}"));
+                let to = to.unwrap_or_default();
+                format!("{}@{}{to}", sent.processor.name(), sent.requested_at.0)
+            };
             let open = pending.open.as_ref().map(sent);
             let earlier: Vec<_> = pending.earlier.iter().map(sent).collect();
             let (spelt, cents) = (

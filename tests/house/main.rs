@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["payment", "http", "logging", "reactor"],
     &["wire", "config", "metrics"],
     &[
+        "addresses",
         "breaker",
         "claims",
         "credentials",

@@ -22,9 +22,11 @@
 mod binary;
 mod client;
 mod crowd;
+mod places;
 mod stack;
 
 mod accepted;
+mod addresses;
 mod api;
 mod chaos;
 mod drain;

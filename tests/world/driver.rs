@@ -21,6 +21,7 @@ impl World {
                 attempt,
                 processor,
                 fresh,
+                at: _,
             } => {
                 self.dial(core, attempt, (processor, fresh), now);
             }
@@ -48,6 +49,7 @@ impl World {
                 attempt,
                 processor,
                 id,
+                at: _,
             } => {
                 self.look(core, attempt, (processor, id));
             }
@@ -121,7 +123,7 @@ impl World {
         assert_eq!(before, None, "an attempt connects once");
         match dial {
             Dial::Pooled => {
-                self.cores[core].owner.connected(attempt, now);
+                self.cores[core].owner.connected(attempt, None, now);
                 self.may_die(core, attempt);
             }
             Dial::Made(delay) => {
@@ -165,7 +167,7 @@ impl World {
         if is_made {
             *link = Link::Ready;
             self.may_die(core, attempt);
-            self.tell_owner(core, |owner, now| owner.connected(attempt, now));
+            self.tell_owner(core, |owner, now| owner.connected(attempt, None, now));
         } else {
             self.lose(core, attempt);
         }
@@ -262,6 +264,7 @@ impl World {
             Note::Hedge(_, hedge) => format!("a hedge {hedge:?}"),
             Note::Resent(_) => "sent again".to_owned(),
             Note::LookedUp(..) => "looked up".to_owned(),
+            Note::Move(..) => "a processor that moved".to_owned(),
             Note::Breaker(_, transition) => format!("{transition:?}"),
         };
         self.seen.insert(seen);

@@ -81,6 +81,7 @@ impl World {
             for one in pending {
                 let restored = Restored {
                     payment: one.payment,
+                    address: None,
                     accepted_at: one.accepted_at,
                     open: one.open.map(|sent| (sent.processor, sent.requested_at)),
                     earlier: one.earlier.iter().map(|sent| sent.requested_at).collect(),

@@ -31,6 +31,7 @@ fn intent(processor: Processor, at: i64) -> Record {
         processor,
         requested_at,
         accepted_at: None,
+        address: None,
     }
 }
 
@@ -208,6 +209,7 @@ fn a_purge_forgets_what_is_settled_and_keeps_what_is_pending() {
         processor: B,
         requested_at: UnixMillis(8),
         accepted_at: None,
+        address: None,
     };
     let purge = Record::Purge { at: UnixMillis(10) };
     let state = replay(&[intent(A, 7), applied(A, 7), open, purge]);
@@ -268,6 +270,7 @@ fn the_oldest_settled_claims_go_first() {
             processor,
             requested_at,
             accepted_at: None,
+            address: None,
         });
         let amount = payment.amount;
         let verdict = Verdict::Applied {
@@ -301,6 +304,7 @@ fn a_start_forgets_what_nobody_counts_on_so_that_its_id_may_come_with_another_am
         processor: A,
         requested_at: UnixMillis(2),
         accepted_at: None,
+        address: None,
     });
     let pending = state.find_pending(UpstreamId(1)).unwrap();
     assert_eq!(pending.payment.amount, Cents(5));
@@ -335,4 +339,29 @@ fn a_payment_in_another_cores_file_reaches_its_owner() {
     let states = crate::journal::distribute(olds, cores, empty).unwrap();
     assert_eq!(states[owner].pending().len(), 1);
     assert!(states[1 - owner].pending().is_empty());
+}
+
+#[test]
+fn a_resend_at_another_address_is_the_same_send() {
+    let (old, new) = (
+        "10.0.0.1:80".parse().unwrap(),
+        "10.0.0.2:80".parse().unwrap(),
+    );
+    let at = |address| Record::Intent {
+        payment: payment(1),
+        processor: A,
+        requested_at: UnixMillis(7),
+        accepted_at: None,
+        address,
+    };
+    let state = replay(&[intent(A, 7), at(Some(old)), at(Some(new))]);
+    let pending = state.find_pending(UpstreamId(1)).unwrap();
+    assert_eq!(pending.open.and_then(|sent| sent.address), Some(new));
+    assert_eq!(pending.earlier, []);
+    let again: Vec<Record> = pending.records().collect();
+    let state = replay(&again);
+    assert_eq!(
+        state.find_pending(UpstreamId(1)).unwrap().open,
+        pending.open
+    );
 }

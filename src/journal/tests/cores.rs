@@ -33,6 +33,7 @@ fn totals_claims_and_pending_survive_every_change_of_cores() {
             let Sent {
                 processor,
                 requested_at,
+                ..
             } = pending.open?;
             let Payment { id, amount, .. } = pending.payment;
             let verdict = Verdict::Applied {

@@ -224,19 +224,23 @@ fn story(number: u32) -> Vec<Record> {
         processor: sent.processor,
         requested_at: sent.requested_at,
         accepted_at: None,
+        address: sent.address,
     };
     let first = Sent {
         processor: Processor::Default,
         requested_at: at(1),
+        address: None,
     };
     let second = Sent {
         processor: Processor::Fallback,
         requested_at: at(2),
+        address: None,
     };
     let verdict = |verdict| Record::Verdict { id, verdict };
     let applied = |Sent {
                        processor,
                        requested_at,
+                       ..
                    }: Sent| {
         verdict(Verdict::Applied {
             processor,

@@ -82,6 +82,7 @@ fn resolving_by_hand_is_a_verdict_that_lasts() {
     let Sent {
         processor,
         requested_at,
+        ..
     } = was.open.unwrap();
     let Payment { id, amount, .. } = was.payment;
     let applied = Verdict::Applied {

@@ -1,8 +1,10 @@
 //! An owner with a driver that connects at once and keeps what is said.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::addresses::Listing;
 use crate::breaker::{BreakerSettings, State as BreakerState};
 use crate::clock::Now;
 use crate::config::{Ack, OnDuplicate, Routing, Upstream500};
@@ -28,6 +30,14 @@ pub(super) struct Play {
     pub(super) connected: Vec<(AttemptRef, Processor)>,
     /// Payments that are asked about elsewhere.
     pub(super) suspects: Vec<Key>,
+    /// Where connections go that may go anywhere.
+    pub(super) address: Option<SocketAddr>,
+    /// The only address that would do, for each connect.
+    pub(super) wanted: Vec<Option<SocketAddr>>,
+    /// The same for each lookup.
+    pub(super) asked_at: Vec<Option<SocketAddr>>,
+    /// Nothing connects to this processor.
+    pub(super) is_deaf: Option<Processor>,
 }
 
 impl Play {
@@ -77,22 +87,45 @@ impl Play {
             lookups: Vec::new(),
             connected: Vec::new(),
             suspects: Vec::new(),
+            address: None,
+            wanted: Vec::new(),
+            asked_at: Vec::new(),
+            is_deaf: None,
         }
+    }
+
+    pub(super) fn resolve(&mut self, processor: Processor, listing: Arc<Listing>) {
+        self.owner.resolved(processor, listing, self.now);
+        self.perform();
+    }
+
+    pub(super) fn confirm(&self, processor: Processor, number: u64) {
+        self.processors.confirm(processor, number);
     }
 
     pub(super) fn perform(&mut self) {
         while let Some(action) = self.owner.next_action() {
             match action {
                 Action::Connect {
-                    attempt, processor, ..
+                    attempt,
+                    processor,
+                    at,
+                    ..
                 } => {
                     self.connected.push((attempt, processor));
-                    self.owner.connected(attempt, self.now);
+                    self.wanted.push(at);
+                    if self.is_deaf != Some(processor) {
+                        let address = at.or(self.address);
+                        self.owner.connected(attempt, address, self.now);
+                    }
                 }
                 Action::Append { record } => self.records.push(record),
                 Action::Answer { answer, .. } => self.answers.push(answer),
                 Action::Send { attempt, .. } => self.sent.push(attempt),
-                Action::Lookup { attempt, .. } => self.lookups.push(attempt),
+                Action::Lookup { attempt, at, .. } => {
+                    self.lookups.push(attempt);
+                    self.asked_at.push(at);
+                }
                 Action::Investigate { flow, .. } => self.suspects.push(flow),
                 Action::Abandon { .. } | Action::Close { .. } | Action::Note(_) => {}
             }

@@ -8,6 +8,18 @@ fn every_path_has_its_call_and_every_call_its_methods() {
     let rows = [
         ("/payments", Some(Call::Pay), "POST"),
         ("/purge-payments", Some(Call::Purge), "POST"),
+        (
+            "/admin/processors/default/confirm",
+            Some(Call::Confirm(Processor::Default)),
+            "POST",
+        ),
+        (
+            "/admin/processors/fallback/confirm",
+            Some(Call::Confirm(Processor::Fallback)),
+            "POST",
+        ),
+        ("/admin/processors/other/confirm", None, ""),
+        ("/admin/processors/default", None, ""),
         ("/payments/test-123", Some(Call::Find), "GET, HEAD"),
         ("/payments-summary", Some(Call::Summary), "GET, HEAD"),
         ("/metrics", Some(Call::Metrics), "GET, HEAD"),
@@ -41,6 +53,7 @@ fn with_a_door_for_administrators_each_door_has_its_own_calls() {
         (Call::Summary, "scope=all", None, None),
         (Call::Purge, "", Some(404), None),
         (Call::Metrics, "", Some(404), None),
+        (Call::Confirm(Processor::Default), "", None, None),
         (Call::Alive, "", None, None),
         (Call::Ready, "", None, None),
     ];

@@ -1,0 +1,94 @@
+//! One socket on its way to one address. It is made here and not by the runtime, so that its
+//! descriptor is known while it connects and a deadline can shut it down instead of dropping a
+//! future. `connect` and `call` use it; it knows no processor and no deadline of its own.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::rc::Rc;
+
+use monoio::net::TcpStream;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::clock::Mono;
+use crate::descriptors;
+
+/// One socket that is connecting, or a call on a connection of its own.
+pub(super) struct Connecting {
+    pub(super) deadline: Mono,
+    /// The socket that is connecting, while one is.
+    pub(super) descriptor: Cell<Option<RawFd>>,
+    pub(super) is_given_up: Cell<bool>,
+}
+
+impl Connecting {
+    pub(super) fn until(deadline: Mono) -> Rc<Self> {
+        Rc::new(Self {
+            deadline,
+            descriptor: Cell::new(None),
+            is_given_up: Cell::new(false),
+        })
+    }
+
+    /// Ends it: the socket is shut down, and the task that waits for it ends by itself.
+    pub(super) fn give_up(&self) {
+        self.is_given_up.set(true);
+        if let Some(descriptor) = self.descriptor.get() {
+            super::connection::shut_down(descriptor);
+        }
+    }
+}
+
+pub(super) async fn reach_one(
+    address: SocketAddr,
+    connecting: &Connecting,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if descriptors::is_reserved(socket.as_raw_fd()) {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(fault) if fault.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(fault) => return Err(fault),
+    }
+    connecting.descriptor.set(Some(socket.as_raw_fd()));
+    let stream = TcpStream::from_std(socket.into());
+    let connected = match &stream {
+        Ok(stream) => wait_until_connected(stream).await,
+        Err(_) => Ok(()),
+    };
+    connecting.descriptor.set(None);
+    if connecting.is_given_up.get() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    connected?;
+    stream
+}
+
+async fn wait_until_connected(stream: &TcpStream) -> io::Result<()> {
+    stream.writable(false).await?;
+    match take_error(stream)? {
+        Some(fault) => Err(fault),
+        // A socket that was shut down while it connected is writable and has no peer.
+        None => stream.peer_addr().map(|_| ()),
+    }
+}
+
+/// SO_ERROR of the socket behind `stream`.
+#[allow(
+    unsafe_code,
+    reason = "the runtime's stream lends only a raw descriptor"
+)]
+fn take_error(stream: &TcpStream) -> io::Result<Option<io::Error>> {
+    // SAFETY: the borrow of `stream` keeps the descriptor open for longer than this one lives.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+    SockRef::from(&descriptor).take_error()
+}

@@ -1,0 +1,98 @@
+//! One processor as one core sees it: its addresses, which of them did not connect last time, and
+//! the connections that are open to each. Decides which address is tried next; connects to none.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::connection::Connection;
+use crate::addresses::{Listing, is_same};
+use crate::limits;
+
+/// One processor as this core sees it.
+pub(super) struct TargetState {
+    pub(super) authority: String,
+    pub(super) listing: RefCell<Arc<Listing>>,
+    /// Addresses that did not connect when they were tried last, the latest last.
+    failed: RefCell<Vec<SocketAddr>>,
+    /// How many connections are open to each address; none with zero.
+    open_at: RefCell<Vec<(SocketAddr, usize)>>,
+    /// Idle connections, the warmest last.
+    pub(super) idle: RefCell<Vec<Rc<Connection>>>,
+    pub(super) open: Cell<usize>,
+}
+
+impl TargetState {
+    pub(super) fn new(authority: String, listing: Arc<Listing>) -> Self {
+        Self {
+            authority,
+            listing: RefCell::new(listing),
+            failed: RefCell::default(),
+            open_at: RefCell::default(),
+            idle: RefCell::default(),
+            open: Cell::new(0),
+        }
+    }
+
+    /// The address to try next, but for those that were tried: those that failed last time come
+    /// last.
+    pub(super) fn next_address(
+        &self,
+        only: Option<SocketAddr>,
+        tried: &[SocketAddr],
+    ) -> Option<SocketAddr> {
+        let listing = self.listing.borrow();
+        let failed = self.failed.borrow();
+        let is_among = |all: &[SocketAddr], address| all.iter().any(|one| is_same(*one, address));
+        let may_be_tried = |address: &SocketAddr| {
+            only.is_none_or(|only| is_same(only, *address)) && !is_among(tried, *address)
+        };
+        let listed = || listing.listed.iter().map(|listed| listed.address);
+        let is_listed = |address: &SocketAddr| listed().any(|one| is_same(one, *address));
+        let fresh = listed().filter(|address| !is_among(&failed, *address));
+        let failed = failed.iter().copied().filter(is_listed);
+        fresh.chain(failed).find(may_be_tried)
+    }
+
+    pub(super) fn note_reached(&self, address: SocketAddr) {
+        let mut failed = self.failed.borrow_mut();
+        failed.retain(|one| !is_same(*one, address));
+    }
+
+    pub(super) fn note_failed(&self, address: SocketAddr) {
+        let mut failed = self.failed.borrow_mut();
+        failed.retain(|one| !is_same(*one, address));
+        if failed.len() >= limits::ADDRESSES_MAX {
+            failed.remove(0);
+        }
+        failed.push(address);
+    }
+
+    pub(super) fn is_connected_to(&self, address: SocketAddr) -> bool {
+        self.is_connected_to_any(|one| is_same(one, address))
+    }
+
+    pub(super) fn is_connected_to_any(&self, those: impl Fn(SocketAddr) -> bool) -> bool {
+        self.open_at.borrow().iter().any(|(one, _)| those(*one))
+    }
+
+    pub(super) fn note_open(&self, address: SocketAddr) {
+        self.open.set(self.open.get().saturating_add(1));
+        let mut open_at = self.open_at.borrow_mut();
+        match open_at.iter_mut().find(|(one, _)| is_same(*one, address)) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => open_at.push((address, 1)),
+        }
+    }
+
+    pub(super) fn note_closed(&self, address: SocketAddr) {
+        self.open.set(self.open.get().saturating_sub(1));
+        self.open_at.borrow_mut().retain_mut(|(one, count)| {
+            if is_same(*one, address) {
+                *count = count.saturating_sub(1);
+            }
+            *count > 0
+        });
+    }
+}
