@@ -2,6 +2,7 @@
 
 use p99::clock::UnixMillis;
 use p99::journal::{Fate, Record, Verdict};
+use p99::limits;
 use p99::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
 
 use crate::Input;
@@ -65,10 +66,10 @@ fn payment(input: &mut Input<'_>) -> Payment {
     }
 }
 
-/// Mostly what a payment may cost, sometimes any number.
+/// Mostly a small amount, sometimes any that a payment may have: no other is ever written.
 fn amount(input: &mut Input<'_>) -> Cents {
     Cents(match input.byte() {
-        255 => input.number::<8>(),
+        255 => input.number::<8>() % (limits::AMOUNT_CENTS_MAX + 1),
         small => u64::from(small) * 99 + 1,
     })
 }
