@@ -6,9 +6,10 @@
 //! I10: an address is tried only as a resolution shows it that began after the last connection to
 //! the processor had ended: another processor may have it by now. It may also have got it where no
 //! connection ended, or get it while the connect is under way (a SYN that nobody answered is sent
-//! again). So, unless this core has another connection to that very address open, one is used only
-//! when a resolution that began after it was there still shows its address. A name that cannot be
-//! resolved lets nothing new connect.
+//! again). So one is used only when a resolution that began after it was there still shows its
+//! address; connections that are made together wait for one resolution. Another connection to that
+//! address proves nothing: it may have ended, and this core may not have read so yet. A name that
+//! cannot be resolved lets nothing new connect.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -199,11 +200,7 @@ impl Upstream {
             // Another address was faster, or nobody waits any more.
             Ok(stream) if dial.is_over.get() || dial.unproven.borrow().is_some() => drop(stream),
             Ok(stream) => {
-                let name = NameIndex::of(processor);
-                let proof = match target.is_connected_to(address) {
-                    true => 0,
-                    false => self.resolver.next_number(name),
-                };
+                let proof = self.resolver.next_number(NameIndex::of(processor));
                 dial.unproven.replace(Some((address, stream, proof)));
                 self.prove(dial);
             }

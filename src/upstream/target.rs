@@ -69,10 +69,6 @@ impl TargetState {
         failed.push(address);
     }
 
-    pub(super) fn is_connected_to(&self, address: SocketAddr) -> bool {
-        self.is_connected_to_any(|one| is_same(one, address))
-    }
-
     pub(super) fn is_connected_to_any(&self, those: impl Fn(SocketAddr) -> bool) -> bool {
         self.open_at.borrow().iter().any(|(one, _)| those(*one))
     }
