@@ -34,7 +34,7 @@ pub use self::settings::{Journalling, OwnerSettings, breaker_settings};
 use self::attempts::Attempt;
 use self::lane::Lane;
 use crate::breaker::{Breaker, BreakerSettings, Transition};
-use crate::claims::{Claim, Claims};
+use crate::claims::{Claim, Claims, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::config::OnDuplicate;
 use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed, Standing};
@@ -425,7 +425,7 @@ impl Owner {
         self.flows.iter().map(|(_, flow)| flow)
     }
 
-    /// How this core stands, for its gauges. Walks the unsettled payments: call it once a second.
+    /// How this core stands, for its gauges. Walks the unsettled payments: for scrapes only.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         let of = |processor| {
@@ -439,6 +439,7 @@ impl Owner {
             clients_waiting: self.clients_waiting,
             oldest: self.flows.iter().map(|(_, flow)| flow.arrived).min(),
             settled_claims: self.claims.settled_len(),
+            forgotten: self.claims.forgotten(),
             queued: PerProcessor([queued_default, queued_fallback]),
             in_flight: PerProcessor([slots_default, slots_fallback]),
             late: self.late.len(),
@@ -494,6 +495,8 @@ pub struct Gauges {
     pub oldest: Option<Mono>,
     /// Settled claims that are remembered.
     pub settled_claims: usize,
+    /// Settled claims that were forgotten.
+    pub forgotten: Forgotten,
     /// Payments in each processor's queues.
     pub queued: PerProcessor<usize>,
     /// Attempts in flight at each processor.

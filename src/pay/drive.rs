@@ -12,7 +12,7 @@ use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Stan
 use crate::journal::{Pending, Progress, WriterTask};
 use crate::limits;
 use crate::mailbox::Letter;
-use crate::metrics::HandOverFailure;
+use crate::metrics::{ClaimDropped, HandOverFailure};
 use crate::owner::{Owner, Restored};
 use crate::payment::{CoreId, Processor};
 use crate::upstream::{NameIndex, Sink};
@@ -213,6 +213,14 @@ impl Room {
             .queue_length
             .set_len(gauges.pending.saturating_sub(gauges.clients_waiting));
         metrics.claims_settled.set_len(gauges.settled_claims);
+        let dropped = [
+            (ClaimDropped::Expired, gauges.forgotten.expired),
+            (ClaimDropped::Evicted, gauges.forgotten.evicted),
+            (ClaimDropped::Purged, gauges.forgotten.purged),
+        ];
+        for (reason, count) in dropped {
+            metrics.claims_dropped.get(reason).show(count);
+        }
         metrics.late_reads.set_len(gauges.late);
         metrics.set_oldest_pending(gauges.oldest);
         let totals = owner.totals(None, None).unwrap_or_default();
