@@ -28,7 +28,7 @@ use crate::pay::{self, Seat, Setup};
 use crate::payment::CoreId;
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
-use crate::server::lifecycle::{Lifecycle, Phase, Readiness};
+use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listen::{self, Door, ListenFault};
 use crate::server::places::Places;
 use crate::server::{Common, CoreEnd};
@@ -231,7 +231,7 @@ impl Running {
     #[must_use]
     pub fn wait(self) -> Exit {
         let mut watch = Watchdog::new(&self.lifecycle);
-        let mut drained_at: Option<Mono> = None;
+        let mut asked_at: Option<Mono> = None;
         let mut looks = 0_u32;
         while !self.threads.iter().all(|(_, thread)| thread.is_finished()) {
             if let Some(core) = watch.stuck(&self.lifecycle) {
@@ -245,15 +245,13 @@ impl Running {
             }
             if self.lifecycle.is_asked_to_stop() {
                 let now = self.clock.now().mono;
-                let due = *drained_at.get_or_insert_with(|| {
-                    log::info!(
-                        "stopping: not ready any more, listening for {:?}",
-                        self.drain_delay
-                    );
+                let asked = *asked_at.get_or_insert_with(|| {
+                    let span = self.drain_delay();
+                    log::info!("stopping: not ready any more, listening for {span:?}");
                     self.lifecycle.advance(Phase::Draining);
-                    now.after(self.drain_delay)
+                    now
                 });
-                if now >= due {
+                if now >= asked.after(self.drain_delay()) {
                     self.lifecycle.advance(Phase::Closing);
                 }
             }
@@ -263,10 +261,18 @@ impl Running {
         self.gather()
     }
 
-    /// What only this thread may write: readiness at each look, procfs (which blocks) at some.
+    /// From the wish to stop to closed listeners. After a failed journal it is longer: the metrics
+    /// page alone says why the process ends, and someone must have time to read it.
+    fn drain_delay(&self) -> Duration {
+        if self.lifecycle.has_failed() {
+            self.drain_delay.saturating_mul(limits::FAILED_DRAIN_FACTOR)
+        } else {
+            self.drain_delay
+        }
+    }
+
+    /// What only this thread may write, as it blocks: procfs, at some looks.
     fn refresh_metrics(&self, looks: &mut u32) {
-        let is_ready = self.lifecycle.readiness(self.clock.now().mono) == Readiness::Ready;
-        self.metrics.ready.set(u64::from(is_ready));
         if looks.is_multiple_of(limits::PROCFS_LOOKS) {
             self.metrics.process.refresh();
         }

@@ -101,6 +101,7 @@ pub struct Owner {
     wheel: Wheel,
     due: Vec<u32>,
     journal: JournalState,
+    intake: Intake,
     actions: VecDeque<Action>,
     clients_waiting: usize,
     /// Payments that a journal brought back, under whatever bounds they were taken in.
@@ -121,6 +122,14 @@ enum JournalStanding {
     Off,
     On,
     Failed,
+}
+
+/// Whether payments are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    Open,
+    /// A journal failed, this core's or another's: the process is about to stop.
+    Closed,
 }
 
 impl Owner {
@@ -162,6 +171,7 @@ impl Owner {
                 appended: 0,
                 waiting: VecDeque::new(),
             },
+            intake: Intake::Open,
             actions: VecDeque::new(),
             clients_waiting: 0,
             restored: 0,
@@ -262,7 +272,7 @@ impl Owner {
 
     /// A bound that forbids another payment, checked before its id is claimed.
     fn overload(&self) -> Option<(Shed, Answer)> {
-        if self.journal.standing == JournalStanding::Failed {
+        if self.intake == Intake::Closed {
             return Some((Shed::Journal, Answer::JournalDown));
         }
         if self.clients_waiting >= self.settings.waiting_max {
@@ -323,6 +333,7 @@ impl Owner {
     /// what is durable. Replay decides about the rest.
     pub fn journal_failed(&mut self) {
         self.journal.standing = JournalStanding::Failed;
+        self.close_intake();
         self.journal.waiting.clear();
         let waiting: Vec<_> = self
             .flows
@@ -355,6 +366,11 @@ impl Owner {
             };
             self.answer(waiter, answer);
         }
+    }
+
+    /// Another core's journal failed: nothing new is taken in, and what is here goes on.
+    pub fn close_intake(&mut self) {
+        self.intake = Intake::Closed;
     }
 
     // ---- questions ----

@@ -3,6 +3,7 @@
 //! in the same go, in order.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use super::bell::Woken;
 use super::messages::{Question, Reply};
@@ -198,15 +199,18 @@ impl Room {
             }
             self.names.borrow_mut().update(found);
         }
+        if self.shared.has_journal_failed.load(Ordering::Relaxed) {
+            self.owner.borrow_mut().close_intake();
+        }
         // A wake-up that was lost must not strand a message.
         self.take_mail();
-        self.show_gauges();
     }
 
-    fn show_gauges(&self) {
+    pub(super) fn show_gauges(&self) {
         let owner = self.owner.borrow();
         let gauges = owner.gauges();
         let metrics = &self.metrics;
+        metrics.fit.set(u64::from(self.is_fit()));
         metrics.payments_pending.set_len(gauges.pending);
         metrics.clients_waiting.set_len(gauges.clients_waiting);
         metrics
@@ -263,6 +267,9 @@ impl Room {
                 log::error!("journal: {fault}; no payment is taken in any more");
                 self.metrics.journal_failures.increment();
                 let _ = self.failure.set(fault.to_string());
+                self.shared
+                    .has_journal_failed
+                    .store(true, Ordering::Relaxed);
                 let now = self.now();
                 self.tell(now, Owner::journal_failed);
             }
@@ -299,6 +306,10 @@ impl Room {
                 self.give(to(key), Reply::Sums(sums));
             }
             Question::Purge(key) => self.forget(to(key)),
+            Question::Show(key) => {
+                self.show_gauges();
+                self.give(to(key), Reply::Shown);
+            }
         }
     }
 }
