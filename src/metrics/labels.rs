@@ -299,10 +299,10 @@ impl Route {
             Self::Metrics => &[200, 401, 404, 405, 429],
             Self::Healthz => &[200, 405],
             Self::Readyz => &[200, 405, 503],
-            // Besides unknown paths: heads and bodies that cannot be read, and whatever is refused
-            // before its body was sent (`Expect: 100-continue`).
+            // Besides unknown paths: heads and bodies that cannot be read, connections without a
+            // place, and whatever is refused before its body was sent (`Expect: 100-continue`).
             Self::Other => &[
-                400, 401, 403, 404, 405, 408, 413, 414, 415, 417, 429, 431, 501, 505,
+                400, 401, 403, 404, 405, 408, 413, 414, 415, 417, 429, 431, 501, 503, 505,
             ],
         }
     }
