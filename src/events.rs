@@ -206,6 +206,8 @@ pub enum Note {
     },
     /// A late answer replaced Unknown for its own attempt.
     LateAnswer(Processor),
+    /// A late answer is awaited no more: too many others are.
+    LateReadDropped,
     /// An id that was known already was asked for again.
     Duplicate(Status),
     /// A payment settled; with `processor` it was charged by us.

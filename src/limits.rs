@@ -346,6 +346,9 @@ pub const CORE_LOOKS_MAX: u32 = 300;
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// Every so many looks it reads what the kernel knows of the process, for the metrics: once in 2 s.
 pub const PROCFS_LOOKS: u32 = 20;
+/// How many times DRAIN_DELAY_MS the listeners stay open after a journal failed: with the default
+/// of 3 s that is 12 s, and a Prometheus that scrapes every 5 s sees the failure twice.
+pub const FAILED_DRAIN_FACTOR: u32 = 4;
 /// Pause after an accept that failed for want of descriptors: it fails at once again and again,
 /// and without a pause it would take the whole core.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -486,7 +489,10 @@ pub const IDENTITY_PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// How long beyond REQUEST_TIMEOUT_MS an owner core may stay silent before the client's connection
 /// is closed without an answer (I1).
 pub const OWNER_SILENCE: Duration = Duration::from_secs(1);
-/// How often a core looks at what no event tells it: overdue replies, new addresses, gauges.
+/// How long the metrics page waits for a core to write its gauges; then it shows what that core
+/// wrote last. A core that is silent for longer is shown as not ready anyway.
+pub const SHOW_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a core looks at what no event tells it: overdue replies, new addresses.
 pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
 /// How often connects under way are looked at; CONNECT_TIMEOUT_MS is exact to this.
 pub const CONNECT_SWEEP_INTERVAL: Duration = Duration::from_millis(10);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use p99::clock::Mono;
-use p99::metrics::{Answered, Route};
-use p99::payment::{CoreId, PerProcessor};
+use p99::metrics::{Answered, Reading, Route};
+use p99::payment::CoreId;
 
 use crate::one_payment;
 
@@ -26,12 +26,12 @@ pub fn bench(criterion: &mut Criterion) {
             core.answered(black_box(answered), now);
         });
     });
-    let breakers = PerProcessor::default();
+    let reading = Reading::default();
     let mut page = Vec::with_capacity(64 * 1024);
     criterion.bench_function("metrics page, 4 cores", |bencher| {
         bencher.iter(|| {
             page.clear();
-            metrics.render(now, &breakers, &mut page);
+            metrics.render(now, &reading, &mut page);
         });
     });
 }

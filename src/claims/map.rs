@@ -26,6 +26,17 @@ pub enum Claim {
     Settled(SettledClaim),
 }
 
+/// How many settled claims were forgotten, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Their TTL was over.
+    pub expired: u64,
+    /// There were too many; their TTL was not over.
+    pub evicted: u64,
+    /// A purge.
+    pub purged: u64,
+}
+
 /// All claims of one core.
 #[derive(Debug)]
 pub struct Claims {
@@ -41,6 +52,7 @@ pub struct Claims {
     youngest: u32,
     settled: usize,
     pending: usize,
+    forgotten: Forgotten,
     capacity: usize,
     ttl_secs: u32,
 }
@@ -60,6 +72,7 @@ impl Claims {
             youngest: NONE,
             settled: 0,
             pending: 0,
+            forgotten: Forgotten::default(),
             capacity,
             ttl_secs: whole_secs(ttl),
         }
@@ -123,6 +136,7 @@ impl Claims {
             youngest.link = self.free;
             self.free = self.oldest;
         }
+        self.forgotten.purged += count_u64(self.settled);
         (self.oldest, self.youngest, self.settled) = (NONE, NONE, 0);
         self.index.clear();
         for (place, entry) in (0_u32..).zip(&self.entries) {
@@ -134,16 +148,19 @@ impl Claims {
 
     /// Forgets at most `at_most` settled claims that are older than the TTL, and says how many.
     pub fn expire(&mut self, now: Mono, at_most: usize) -> usize {
-        let now_secs = u32::try_from(now.0 / 1_000_000).unwrap_or(u32::MAX);
         let mut forgotten = 0;
-        while forgotten < at_most
-            && let Some(entry) = self.entry(self.oldest)
-            && now_secs >= entry.settled_secs.saturating_add(self.ttl_secs)
-        {
+        while forgotten < at_most && self.is_oldest_expired(now) {
             self.forget_oldest();
             forgotten += 1;
         }
+        self.forgotten.expired += count_u64(forgotten);
         forgotten
+    }
+
+    /// How many were forgotten so far, and why.
+    #[must_use]
+    pub fn forgotten(&self) -> Forgotten {
+        self.forgotten
     }
 
     /// How many settled claims there are.
@@ -281,8 +298,19 @@ impl Claims {
         self.youngest = place;
         self.settled += 1;
         if self.settled > self.capacity {
+            if self.is_oldest_expired(now) {
+                self.forgotten.expired += 1;
+            } else {
+                self.forgotten.evicted += 1;
+            }
             self.forget_oldest();
         }
+    }
+
+    fn is_oldest_expired(&self, now: Mono) -> bool {
+        let now_secs = u32::try_from(now.0 / 1_000_000).unwrap_or(u32::MAX);
+        self.entry(self.oldest)
+            .is_some_and(|entry| now_secs >= entry.settled_secs.saturating_add(self.ttl_secs))
     }
 
     fn forget_oldest(&mut self) {
@@ -299,6 +327,10 @@ impl Claims {
             self.remove(position, place);
         }
     }
+}
+
+fn count_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Room for so many entries, its memory there already: see [`limits::CLAIMS_TOUCHED_MAX`].

@@ -120,6 +120,7 @@ fn a_settled_id_is_not_released() {
 struct Model {
     pending: HashMap<u128, u32>,
     settled: VecDeque<(u128, u64, u64)>,
+    forgotten: Forgotten,
 }
 
 impl Model {
@@ -135,8 +136,12 @@ impl Model {
 
     fn settle(&mut self, id: u128, cents: u64, now: u64) {
         self.settled.push_back((id, cents, now));
-        if self.settled.len() > CAPACITY {
-            self.settled.pop_front();
+        if self.settled.len() > CAPACITY
+            && let Some((.., at)) = self.settled.pop_front()
+        {
+            let is_old = now >= at + TTL;
+            self.forgotten.expired += u64::from(is_old);
+            self.forgotten.evicted += u64::from(!is_old);
         }
     }
 }
@@ -157,6 +162,7 @@ proptest! {
             match (step, model.look(id)) {
                 (0, _) => {
                     claims.forget_settled();
+                    model.forgotten.purged += u64::try_from(model.settled.len()).unwrap();
                     model.settled.clear();
                 }
                 (1..6, _) => {
@@ -165,6 +171,7 @@ proptest! {
                     let old = model.settled.iter().filter(|(.., at)| now >= at + TTL).count();
                     prop_assert_eq!(gone, old.min(3));
                     model.settled.drain(..gone);
+                    model.forgotten.expired += u64::try_from(gone).unwrap();
                 }
                 (6..10, Claim::Fresh) => {
                     prop_assert!(claims.restore(key, claim(u64::from(number)), secs(now)));
@@ -187,6 +194,7 @@ proptest! {
             }
             claims.check_invariants();
             prop_assert_eq!(claims.pending_len(), model.pending.len());
+            prop_assert_eq!(claims.forgotten(), model.forgotten);
             for id in 0..24 {
                 prop_assert_eq!(claims.look(UpstreamId(id)), model.look(id));
             }

@@ -292,7 +292,10 @@ pub const SETTINGS: &[Setting] = &[
         .help("beyond it 413"),
     Setting::whole("DRAIN_DELAY_MS", MS, "3000")
         .from(0, 600_000)
-        .help("from SIGTERM to closed listeners; above the balancer's check interval x fall"),
+        .help(
+            "from SIGTERM to closed listeners; above the balancer's check interval x fall; four \
+             times as long after a failed journal, so that a scrape sees why",
+        ),
     Setting::whole("SHUTDOWN_GRACE_SECS", SECS, "10")
         .from(0, 3_600)
         .help("longest wait for payments in flight after that"),

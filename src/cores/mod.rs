@@ -29,7 +29,7 @@ use crate::pay::{self, Seat, Setup};
 use crate::payment::CoreId;
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
-use crate::server::lifecycle::{Lifecycle, Phase, Readiness};
+use crate::server::lifecycle::{Lifecycle, Phase};
 use crate::server::listen::{self, Door, ListenFault};
 use crate::server::places::Places;
 use crate::server::socket_file::SocketFile;
@@ -233,7 +233,7 @@ impl Running {
     /// The same; does `at_each_look` meanwhile.
     fn watch(mut self, at_each_look: impl Fn()) -> Exit {
         let mut watch = Watchdog::new(&self.lifecycle);
-        let mut drained_at: Option<Mono> = None;
+        let mut asked_at: Option<Mono> = None;
         let mut looks = 0_u32;
         while !self.threads.iter().all(|(_, thread)| thread.is_finished()) {
             if let Some(core) = watch.stuck(&self.lifecycle) {
@@ -247,15 +247,13 @@ impl Running {
             }
             if self.lifecycle.is_asked_to_stop() {
                 let now = self.clock.now().mono;
-                let due = *drained_at.get_or_insert_with(|| {
-                    log::info!(
-                        "stopping: not ready any more, listening for {:?}",
-                        self.drain_delay
-                    );
+                let asked = *asked_at.get_or_insert_with(|| {
+                    let span = self.drain_delay();
+                    log::info!("stopping: not ready any more, listening for {span:?}");
                     self.lifecycle.advance(Phase::Draining);
-                    now.after(self.drain_delay)
+                    now
                 });
-                if now >= due {
+                if now >= asked.after(self.drain_delay()) {
                     // Before the listeners close: no client shall find a file and nobody behind.
                     self.files.clear();
                     self.lifecycle.advance(Phase::Closing);
@@ -268,10 +266,18 @@ impl Running {
         self.gather()
     }
 
-    /// What only this thread may write: readiness at each look, procfs (which blocks) at some.
+    /// From the wish to stop to closed listeners. After a failed journal it is longer: the metrics
+    /// page alone says why the process ends, and someone must have time to read it.
+    fn drain_delay(&self) -> Duration {
+        if self.lifecycle.has_failed() {
+            self.drain_delay.saturating_mul(limits::FAILED_DRAIN_FACTOR)
+        } else {
+            self.drain_delay
+        }
+    }
+
+    /// What only this thread may write, as it blocks: procfs, at some looks.
     fn refresh_metrics(&self, looks: &mut u32) {
-        let is_ready = self.lifecycle.readiness(self.clock.now().mono) == Readiness::Ready;
-        self.metrics.ready.set(u64::from(is_ready));
         if looks.is_multiple_of(limits::PROCFS_LOOKS) {
             self.metrics.process.refresh();
         }

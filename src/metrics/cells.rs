@@ -29,6 +29,11 @@ impl Counter {
             Ordering::Relaxed,
         );
     }
+
+    /// Shows a total that is counted elsewhere.
+    pub fn show(&self, total: u64) {
+        self.0.store(total, Ordering::Relaxed);
+    }
 }
 
 impl Cell for Counter {

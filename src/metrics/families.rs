@@ -8,35 +8,30 @@ use crate::payment::{Outcome, PerProcessor, Processor};
 use super::cells::{Cell, Histogram, Label};
 use super::page::{Kind, Page};
 use super::sums::{PROCESSOR, pairs};
-use super::{BreakerReading, Driver, JournalMode, Metrics, Route, StatusCode, Transition};
+use super::{BreakerReading, Driver, JournalMode, Metrics, Reading, Route, StatusCode, Transition};
 
 impl Metrics {
-    pub(super) fn render_families(
-        &self,
-        now: Mono,
-        breakers: &PerProcessor<BreakerReading>,
-        page: &mut Page<'_>,
-    ) {
+    pub(super) fn render_families(&self, now: Mono, reading: &Reading, page: &mut Page<'_>) {
         self.render_requests(page);
         self.render_payments(now, page);
         self.render_ledger(page);
         self.render_attempts(page);
-        render_breakers(breakers, page);
+        render_breakers(&reading.breakers, page);
         self.render_upstream(page);
         self.render_cores(page);
         self.render_journal(page);
-        self.render_instance(page);
+        self.render_instance(reading.is_serving, page);
     }
 
     fn render_requests(&self, page: &mut Page<'_>) {
         let help = "Requests answered, by route and status code.";
         page.begin(Kind::Counter, "p99_requests_total", help);
         for (route, status) in pairs::<Route, StatusCode>() {
-            let labels = [("route", route.name()), ("status", status.name())];
-            page.sample(
-                &labels,
-                self.sum(|core| core.requests.get(route).get(status)),
-            );
+            let count = self.sum(|core| core.requests.get(route).get(status));
+            if count > 0 || status.is_of(route) {
+                let labels = [("route", route.name()), ("status", status.name())];
+                page.sample(&labels, count);
+            }
         }
         let help = "Time from a request's first byte to its answer, by route.";
         page.begin(Kind::Histogram, "p99_request_duration_seconds", help);
@@ -105,12 +100,8 @@ impl Metrics {
         let help = "Age of the oldest payment that is not settled yet.";
         page.begin(Kind::Gauge, "p99_payments_pending_oldest_age_seconds", help);
         page.seconds(&[], age);
-        let abandoned = "Payments unsettled at exit without a journal.";
         let duplicates = "Payments whose id was known, by its status.";
         let dropped = "Settled ids that were forgotten, by reason.";
-        self.total(page, ("p99_payments_abandoned_total", abandoned), |core| {
-            &core.payments_abandoned
-        });
         self.totals(
             page,
             ("p99_duplicates_total", duplicates, "status"),
@@ -295,7 +286,7 @@ impl Metrics {
         page.histogram(None, histograms.into_iter());
     }
 
-    fn render_instance(&self, page: &mut Page<'_>) {
+    fn render_instance(&self, is_serving: bool, page: &mut Page<'_>) {
         let setup = &self.setup;
         for (name, help, limit) in [
             (
@@ -323,8 +314,10 @@ impl Metrics {
             page.begin(Kind::Gauge, name, help);
             page.sample(&[], u64::try_from(limit).unwrap_or(u64::MAX));
         }
-        page.begin(Kind::Gauge, "p99_ready", "1 while /readyz answers 200.");
-        page.sample(&[], self.ready.get());
+        let help = "1 while /readyz answers 200 on every core.";
+        page.begin(Kind::Gauge, "p99_ready", help);
+        let is_fit = self.cores().all(|core| core.fit.get() == 1);
+        page.sample(&[], u64::from(is_serving && is_fit));
         let help = "Log lines dropped because their writer was behind.";
         page.begin(Kind::Counter, "p99_log_lines_dropped_total", help);
         page.sample(&[], logging::lines_dropped());

@@ -85,8 +85,6 @@ label! {
         Unavailable = "unavailable",
         /// Peers that may know the id cannot be asked.
         Suspect = "suspect",
-        /// The instance is stopping.
-        Draining = "draining",
     }
 }
 
@@ -109,8 +107,6 @@ label! {
         OwnerSilent = "owner_silent",
         /// Its record was in a batch that the journal failed to write; replay decides.
         JournalFailed = "journal_failed",
-        /// The grace of the shutdown was over.
-        Shutdown = "shutdown",
     }
 }
 
@@ -293,6 +289,28 @@ impl Label for Status {
     }
 }
 
+impl Route {
+    /// The status codes that it can be answered with, whose series are there from the start.
+    /// Another one would be shown from its first time on, so that nothing is ever hidden.
+    const fn statuses(self) -> &'static [u16] {
+        match self {
+            Self::Payments => &[200, 202, 400, 401, 404, 405, 409, 415, 422, 429, 502, 503],
+            Self::Payment => &[200, 401, 403, 404, 405, 429, 503],
+            Self::Summary => &[200, 400, 401, 403, 405, 422, 429, 503],
+            Self::Purge => &[200, 400, 401, 403, 404, 405, 415, 429, 503],
+            Self::Admin => &[200, 401, 404, 405, 409, 415, 422],
+            Self::Metrics => &[200, 401, 404, 405, 429],
+            Self::Healthz => &[200, 405],
+            Self::Readyz => &[200, 405, 503],
+            // Besides unknown paths: heads and bodies that cannot be read, connections without a
+            // place, and whatever is refused before its body was sent (`Expect: 100-continue`).
+            Self::Other => &[
+                400, 401, 403, 404, 405, 408, 413, 414, 415, 417, 429, 431, 501, 503, 505,
+            ],
+        }
+    }
+}
+
 /// The status codes that p99 answers with. Another one is counted as `other`.
 const STATUSES: [(u16, &str); 21] = [
     (200, "200"),
@@ -335,6 +353,13 @@ impl StatusCode {
                 .and_then(|place| u8::try_from(place).ok())
                 .unwrap_or(OTHER),
         )
+    }
+
+    /// Whether `route` can be answered with it.
+    pub(super) fn is_of(self, route: Route) -> bool {
+        STATUSES
+            .get(self.index())
+            .is_some_and(|(status, _)| route.statuses().contains(status))
     }
 
     /// 2xx.

@@ -32,7 +32,10 @@ impl Metrics {
             "Payments answered otherwise, by status code.",
         );
         for code in bad {
-            page.sample(&[("code", code.name())], answers(code));
+            let count = answers(code);
+            if count > 0 || code.is_of(Route::Payments) {
+                page.sample(&[("code", code.name())], count);
+            }
         }
         for (processor, name) in [
             (Processor::Default, "circuit_breaker_a_status"),

@@ -83,8 +83,6 @@ pub struct CoreMetrics {
     pub payments_pending: Gauge,
     /// Unsettled payments that nobody waits for.
     pub queue_length: Gauge,
-    /// Payments still unsettled at exit without a journal.
-    pub payments_abandoned: Counter,
     /// Payments whose id was known already, by its status.
     pub duplicates: By<Status, Counter, 3>,
     /// Settled claims that are kept.
@@ -130,6 +128,8 @@ pub struct CoreMetrics {
     /// 1 while this core's next segment cannot be reserved.
     pub journal_next_missing: Gauge,
 
+    /// 1 while this core may take payments.
+    pub fit: Gauge,
     /// Turns of the event loop: a core that does not turn is stuck. The watchdog reads it.
     pub turns: Counter,
     /// Gaps in which this core did not run although it wanted to.
@@ -239,6 +239,15 @@ pub struct BreakerReading {
     pub transitions: [u64; Transition::COUNT],
 }
 
+/// What is not in any cell and is read for each page.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// Both breakers.
+    pub breakers: PerProcessor<BreakerReading>,
+    /// Whether the process serves, as `/readyz` sees it.
+    pub is_serving: bool,
+}
+
 /// Everything that the page shows.
 #[derive(Debug)]
 pub struct Metrics {
@@ -246,8 +255,6 @@ pub struct Metrics {
     setup: MetricsSetup,
     /// What the kernel knows of this process.
     pub process: ProcessMetrics,
-    /// 1 while `/readyz` answers 200. Written by whoever decides that, one thread.
-    pub ready: Gauge,
     /// Name resolutions that failed.
     pub resolution_failures: ByProcessor<SharedCounter>,
 }
@@ -261,7 +268,6 @@ impl Metrics {
             cores: (0..setup.cores.0.max(1)).map(core).collect(),
             setup,
             process: ProcessMetrics::default(),
-            ready: Gauge::default(),
             resolution_failures: By::default(),
         }
     }
@@ -273,10 +279,10 @@ impl Metrics {
     }
 
     /// Appends the whole page in the text format 0.0.4.
-    pub fn render(&self, now: Mono, breakers: &PerProcessor<BreakerReading>, out: &mut Vec<u8>) {
+    pub fn render(&self, now: Mono, reading: &Reading, out: &mut Vec<u8>) {
         let mut page = page::Page::new(out);
-        self.render_legacy(now, breakers, &mut page);
-        self.render_families(now, breakers, &mut page);
+        self.render_legacy(now, &reading.breakers, &mut page);
+        self.render_families(now, reading, &mut page);
         self.process.render(self.setup.started, &mut page);
     }
 

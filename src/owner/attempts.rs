@@ -380,6 +380,7 @@ impl Owner {
             if self.attempts.remove(oldest.0).is_some() {
                 self.wheel.cancel(attempt_token(oldest));
                 self.actions.push_back(Action::Close { attempt: oldest });
+                self.note(Note::LateReadDropped);
             }
         }
     }

@@ -38,7 +38,7 @@ use self::addresses::Addresses;
 use self::attempts::Attempt;
 use self::lane::Lane;
 use crate::breaker::{Breaker, BreakerSettings, Transition};
-use crate::claims::{Claim, Claims};
+use crate::claims::{Claim, Claims, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::config::OnDuplicate;
 use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed, Standing};
@@ -112,6 +112,7 @@ pub struct Owner {
     wheel: Wheel,
     due: Vec<u32>,
     journal: JournalState,
+    intake: Intake,
     actions: VecDeque<Action>,
     clients_waiting: usize,
     /// Payments that a journal brought back, under whatever bounds they were taken in.
@@ -143,6 +144,14 @@ enum JournalStanding {
     Off,
     On,
     Failed,
+}
+
+/// Whether payments are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    Open,
+    /// A journal failed, this core's or another's: the process is about to stop.
+    Closed,
 }
 
 impl Owner {
@@ -185,6 +194,7 @@ impl Owner {
                 appended: 0,
                 waiting: VecDeque::new(),
             },
+            intake: Intake::Open,
             actions: VecDeque::new(),
             clients_waiting: 0,
             restored: 0,
@@ -286,7 +296,7 @@ impl Owner {
 
     /// A bound that forbids another payment, checked before its id is claimed.
     fn overload(&self) -> Option<(Shed, Answer)> {
-        if self.journal.standing == JournalStanding::Failed {
+        if self.intake == Intake::Closed {
             return Some((Shed::Journal, Answer::JournalDown));
         }
         if self.clients_waiting >= self.settings.waiting_max {
@@ -347,6 +357,7 @@ impl Owner {
     /// what is durable. Replay decides about the rest.
     pub fn journal_failed(&mut self) {
         self.journal.standing = JournalStanding::Failed;
+        self.close_intake();
         self.journal.waiting.clear();
         let waiting: Vec<_> = self
             .flows
@@ -378,6 +389,11 @@ impl Owner {
             };
             self.answer(waiter, answer);
         }
+    }
+
+    /// Another core's journal failed: nothing new is taken in, and what is here goes on.
+    pub fn close_intake(&mut self) {
+        self.intake = Intake::Closed;
     }
 
     // ---- questions ----
@@ -448,7 +464,7 @@ impl Owner {
         self.flows.iter().map(|(_, flow)| flow)
     }
 
-    /// How this core stands, for its gauges. Walks the unsettled payments: call it once a second.
+    /// How this core stands, for its gauges. Walks the unsettled payments: for scrapes only.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         let of = |processor| {
@@ -462,6 +478,7 @@ impl Owner {
             clients_waiting: self.clients_waiting,
             oldest: self.flows.iter().map(|(_, flow)| flow.arrived).min(),
             settled_claims: self.claims.settled_len(),
+            forgotten: self.claims.forgotten(),
             queued: PerProcessor([queued_default, queued_fallback]),
             in_flight: PerProcessor([slots_default, slots_fallback]),
             late: self.late.len(),
@@ -517,6 +534,8 @@ pub struct Gauges {
     pub oldest: Option<Mono>,
     /// Settled claims that are remembered.
     pub settled_claims: usize,
+    /// Settled claims that were forgotten.
+    pub forgotten: Forgotten,
     /// Payments in each processor's queues.
     pub queued: PerProcessor<usize>,
     /// Attempts in flight at each processor.

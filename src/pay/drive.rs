@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::bell::Woken;
 use super::messages::{Question, Reply};
@@ -14,7 +15,7 @@ use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Stan
 use crate::journal::{Pending, Progress, WriterTask};
 use crate::limits;
 use crate::mailbox::Letter;
-use crate::metrics::HandOverFailure;
+use crate::metrics::{ClaimDropped, HandOverFailure};
 use crate::owner::{Owner, Restored};
 use crate::payment::{CoreId, Processor};
 use crate::upstream::{NameIndex, Sink};
@@ -201,21 +202,32 @@ impl Room {
                 .get(HandOverFailure::NoReply)
                 .increment();
         }
+        if self.shared.has_journal_failed.load(Ordering::Relaxed) {
+            self.owner.borrow_mut().close_intake();
+        }
         // A wake-up that was lost must not strand a message.
         self.take_mail();
-        self.show_gauges();
     }
 
-    fn show_gauges(&self) {
+    pub(super) fn show_gauges(&self) {
         let owner = self.owner.borrow();
         let gauges = owner.gauges();
         let metrics = &self.metrics;
+        metrics.fit.set(u64::from(self.is_fit()));
         metrics.payments_pending.set_len(gauges.pending);
         metrics.clients_waiting.set_len(gauges.clients_waiting);
         metrics
             .queue_length
             .set_len(gauges.pending.saturating_sub(gauges.clients_waiting));
         metrics.claims_settled.set_len(gauges.settled_claims);
+        let dropped = [
+            (ClaimDropped::Expired, gauges.forgotten.expired),
+            (ClaimDropped::Evicted, gauges.forgotten.evicted),
+            (ClaimDropped::Purged, gauges.forgotten.purged),
+        ];
+        for (reason, count) in dropped {
+            metrics.claims_dropped.get(reason).show(count);
+        }
         metrics.late_reads.set_len(gauges.late);
         metrics.set_oldest_pending(gauges.oldest);
         let totals = owner.totals(None, None).unwrap_or_default();
@@ -258,6 +270,9 @@ impl Room {
                 log::error!("journal: {fault}; no payment is taken in any more");
                 self.metrics.journal_failures.increment();
                 let _ = self.failure.set(fault.to_string());
+                self.shared
+                    .has_journal_failed
+                    .store(true, Ordering::Relaxed);
                 let now = self.now();
                 self.tell(now, Owner::journal_failed);
             }
@@ -311,6 +326,10 @@ impl Room {
                 self.give(to(key), Reply::Sums(sums));
             }
             Question::Purge(key) => self.forget(to(key)),
+            Question::Show(key) => {
+                self.show_gauges();
+                self.give(to(key), Reply::Shown);
+            }
         }
     }
 }

@@ -1,11 +1,14 @@
-//! Sums and purges over all cores and, where asked, all PEERS. A part is never passed off as the
-//! whole: a core or a peer that does not answer makes the question fail.
+//! Sums and purges over all cores and, where asked, all PEERS; the metrics page. A part is never
+//! passed off as the whole: a core or a peer that does not answer makes the question fail; on the
+//! page it is shown as it last was.
 
 use super::messages::{Question, Reply};
 use super::{AskFault, Room, Scope};
-use crate::clock::UnixMillis;
+use crate::clock::{Mono, UnixMillis};
 use crate::events::ReplyTo;
 use crate::ledger::CutsOldSecond;
+use crate::limits;
+use crate::metrics::{BreakerReading, Reading};
 use crate::payment::{CoreId, PerProcessor, Processor, Totals};
 use crate::table::Key;
 
@@ -27,7 +30,7 @@ impl Room {
             // Every place is emptied, whatever the others said.
             let sums = match self.replies.take(key).await {
                 Some(Reply::Sums(sums)) => sums.map_err(cuts),
-                Some(Reply::Answer(_) | Reply::Found(_) | Reply::Purged) | None => {
+                Some(Reply::Answer(_) | Reply::Found(_) | Reply::Purged | Reply::Shown) | None => {
                     Err(AskFault::Overloaded)
                 }
             };
@@ -70,6 +73,30 @@ impl Room {
         Ok(())
     }
 
+    /// Appends the metrics page. Every core writes its gauges first, in a turn of its own; one that
+    /// is stuck is shown as it last was.
+    pub async fn render_metrics(&self, is_serving: bool, out: &mut Vec<u8>) {
+        let deadline = self.now().mono.after(limits::SHOW_PATIENCE);
+        let asked = self.ask_others_until(deadline, Question::Show);
+        self.show_gauges();
+        for key in asked.unwrap_or_default() {
+            let _: Option<Reply> = self.replies.take(key).await;
+        }
+        let now = self.now().mono;
+        let breaker = |processor| {
+            let breaker = self.shared.processors.breaker(processor);
+            BreakerReading {
+                state: u64::from(breaker.state(now).gauge()),
+                transitions: breaker.transitions().map(|(_, count)| count),
+            }
+        };
+        let reading = Reading {
+            breakers: PerProcessor(Processor::ALL.map(breaker)),
+            is_serving,
+        };
+        self.shared.metrics.render(now, &reading, out);
+    }
+
     /// Forgets this core's part; `to` hears of it once that is written down.
     pub(super) fn forget(&self, to: ReplyTo) {
         let now = self.now();
@@ -98,14 +125,22 @@ impl Room {
         }
     }
 
-    /// Asks every other core; all places or none are taken.
     fn ask_others(&self, question: impl Fn(Key) -> Question) -> Result<Vec<Key>, AskFault> {
+        self.ask_others_until(self.reply_deadline(self.now().mono), question)
+    }
+
+    /// Asks every other core; all places or none are taken.
+    fn ask_others_until(
+        &self,
+        deadline: Mono,
+        question: impl Fn(Key) -> Question,
+    ) -> Result<Vec<Key>, AskFault> {
         let mut asked = Vec::new();
         for core in (0..self.config.cores.0)
             .map(CoreId)
             .filter(|core| *core != self.core)
         {
-            let key = self.reserve(self.now().mono);
+            let key = self.replies.reserve(deadline);
             if self.mailbox.hand_over(core, question(key)).is_err() {
                 self.replies.release(key);
                 // Answers to the others find no place and are dropped.

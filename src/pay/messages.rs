@@ -19,6 +19,8 @@ pub(super) enum Question {
     Sum(Key, Option<UnixMillis>, Option<UnixMillis>),
     /// Forget the ledger and the settled claims.
     Purge(Key),
+    /// Write your gauges: the page is about to be read.
+    Show(Key),
 }
 
 /// One core's sums, or why an edge of the window cannot be exact.
@@ -35,6 +37,8 @@ pub(super) enum Reply {
     Sums(Sums),
     /// To a purge: forgotten, and written down.
     Purged,
+    /// To a page: the gauges are written.
+    Shown,
 }
 
 /// A reply on its way to the place that was reserved for it.

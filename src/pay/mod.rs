@@ -46,9 +46,9 @@ use crate::journal::Writer;
 use crate::limits;
 use crate::logging;
 use crate::mailbox::Mailbox;
-use crate::metrics::{BreakerReading, CoreMetrics, HandOverFailure, ShedReason};
+use crate::metrics::{CoreMetrics, HandOverFailure, ShedReason, Unanswered};
 use crate::owner::Owner;
-use crate::payment::{CoreId, Payment, PerProcessor, Processor, UpstreamId};
+use crate::payment::{CoreId, Payment, Processor, UpstreamId};
 use crate::upstream::{NameIndex, Names, Resolved, Upstream};
 use crate::wire::OperatorNote;
 
@@ -177,11 +177,16 @@ impl Room {
                 return Answer::Overloaded;
             }
         }
-        match self.replies.take(key).await {
-            Some(Reply::Answer(answer)) => answer,
+        let (answer, unanswered) = match self.replies.take(key).await {
+            Some(Reply::Answer(Answer::Silence)) => (Answer::Silence, Unanswered::JournalFailed),
+            Some(Reply::Answer(answer)) => return answer,
             // No word in time: its owner alone knows, so the client gets none either.
-            Some(Reply::Found(_) | Reply::Sums(_) | Reply::Purged) | None => Answer::Silence,
-        }
+            Some(Reply::Found(_) | Reply::Sums(_) | Reply::Purged | Reply::Shown) | None => {
+                (Answer::Silence, Unanswered::OwnerSilent)
+            }
+        };
+        self.metrics.unanswered.get(unanswered).increment();
+        answer
     }
 
     /// Asks the owner core for `id`.
@@ -204,7 +209,7 @@ impl Room {
         }
         match self.replies.take(key).await {
             Some(Reply::Found(finding)) => Ok(finding),
-            Some(Reply::Answer(_) | Reply::Sums(_) | Reply::Purged) | None => {
+            Some(Reply::Answer(_) | Reply::Sums(_) | Reply::Purged | Reply::Shown) | None => {
                 Err(AskFault::Overloaded)
             }
         }
@@ -233,19 +238,6 @@ impl Room {
         );
         self.shared.processors.confirm(processor, listing.number);
         Ok(())
-    }
-
-    /// Appends the metrics page.
-    pub fn render_metrics(&self, out: &mut Vec<u8>) {
-        let reading = |processor| {
-            let breaker = self.shared.processors.breaker(processor);
-            BreakerReading {
-                state: u64::from(breaker.state(self.now().mono).gauge()),
-                transitions: breaker.transitions().map(|(_, count)| count),
-            }
-        };
-        let breakers = PerProcessor([reading(Processor::Default), reading(Processor::Fallback)]);
-        self.shared.metrics.render(self.now().mono, &breakers, out);
     }
 
     /// Whether this core may take payments: its journal syncs in time and has room to go on.
@@ -284,7 +276,6 @@ impl Room {
         // Each of them is told, however many there are.
         logging::be_patient();
         for flow in owner.unsettled() {
-            self.metrics.payments_abandoned.increment();
             log::error!(
                 "payment={} id={} is pending at exit and nothing will remember it (pinned to {})",
                 flow.payment.correlation_id,
@@ -296,10 +287,15 @@ impl Room {
     }
 
     fn reserve(&self, now: Mono) -> crate::table::Key {
+        self.replies.reserve(self.reply_deadline(now))
+    }
+
+    /// When another core has answered what is asked now, if it answers at all.
+    fn reply_deadline(&self, now: Mono) -> Mono {
         let span = self
             .config
             .request_timeout
             .saturating_add(limits::OWNER_SILENCE);
-        self.replies.reserve(now.after(span))
+        now.after(span)
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
             }
         }
         Note::LateAnswer(processor) => metrics.late_answers.get(processor).increment(),
+        Note::LateReadDropped => metrics.late_reads_dropped.increment(),
         Note::Duplicate(status) => metrics.duplicates.get(status).increment(),
         Note::Settled { .. } => {}
         Note::Foreign { id, processor } => {

@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::bell::Bell;
@@ -82,6 +83,8 @@ pub(super) struct Shared {
     pub(super) processors: Arc<Processors>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) peers: PeerWatch,
+    /// A core's journal failed. No core takes payments in any more.
+    pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
     _keeper: Option<Keeper>,
 }
@@ -133,6 +136,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
         processors: Arc::new(Processors::new(breaker_settings(config))),
         metrics: Arc::clone(&setup.metrics),
         peers: PeerWatch::new(config.peers.len(), beginning),
+        has_journal_failed: AtomicBool::new(false),
         _keeper: keeper,
     });
     let seats = mailboxes(config.cores, mailbox::capacity(config.cores))

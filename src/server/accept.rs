@@ -127,6 +127,7 @@ fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
         Err(reason) => return farewell::count(core, reason),
     };
     core.lifecycle.admit(core.room.core);
+    core.metrics().connections_open.increment();
     let mut seat = Seat {
         core: Rc::clone(core),
         place,
@@ -204,6 +205,7 @@ impl Drop for Seat {
         }
         self.core.places.give_back(self.place);
         self.core.lifecycle.release(self.core.room.core);
+        self.core.metrics().connections_open.decrement();
         farewell::count(&self.core, self.closed);
     }
 }

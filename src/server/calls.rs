@@ -28,10 +28,7 @@ impl<S: Stream> Connection<S> {
             Call::Summary => Box::pin(self.summary(request)).await,
             Call::Purge => Box::pin(self.purge(request)).await,
             Call::Confirm(processor) => self.confirm(request, processor),
-            Call::Metrics => {
-                let page = self.core.metrics_page();
-                self.show(request, &page)
-            }
+            Call::Metrics => Box::pin(self.metrics(request)).await,
             Call::Alive => self.say(request, &Reply::ALIVE, None),
             Call::Ready => {
                 let reply = self.core.readiness();
@@ -104,6 +101,15 @@ impl<S: Stream> Connection<S> {
             Ok(None) => self.say(request, &UNKNOWN, None),
             Err(fault) => self.say(request, &Reply::to_question(fault), None),
         }
+    }
+
+    async fn metrics(&mut self, request: &Request) -> After {
+        if self.flush().await.is_err() {
+            return After::Cut;
+        }
+        self.watch.rest();
+        let page = self.core.metrics_page().await;
+        self.show(request, &page)
     }
 
     async fn summary(&mut self, request: &Request) -> After {

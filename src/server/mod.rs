@@ -33,13 +33,13 @@ use crate::clock::{Mono, Now};
 use crate::credentials::Credentials;
 use crate::http::{DateCache, HeadRules};
 use crate::limits;
-use crate::metrics::{self, Answered, Cell as _, Closed, CoreMetrics, Label, Unanswered};
+use crate::metrics::{self, Answered, Cell as _, Closed, CoreMetrics, Label};
 use crate::pay::Room;
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
 
 use deadlines::Deadlines;
-use lifecycle::{Lifecycle, Phase};
+use lifecycle::{Lifecycle, Phase, Readiness};
 use listen::Listener;
 use places::{Place, Places};
 use reply::{Ink, Page, Reply};
@@ -180,7 +180,6 @@ impl Core {
             credentials.refresh();
         }
         self.metrics().turns.increment();
-        self.metrics().connections_open.set_len(self.connections());
         now
     }
 
@@ -208,11 +207,6 @@ impl Core {
                 self.connections()
             );
             self.all_deadlines(Deadlines::cut_all);
-            let count = u64::try_from(self.connections()).unwrap_or(u64::MAX);
-            self.metrics()
-                .unanswered
-                .get(Unanswered::Shutdown)
-                .add(count);
             // Their tasks unwind in the turns that this gives them.
             monoio::time::sleep(limits::CLOSING_INTERVAL).await;
         }
@@ -291,9 +285,10 @@ impl Core {
         Reply::to_probe(readiness, self.room.is_fit())
     }
 
-    fn metrics_page(&self) -> Page {
+    async fn metrics_page(&self) -> Page {
         let mut body = Vec::new();
-        self.room.render_metrics(&mut body);
+        let is_serving = self.lifecycle.readiness(self.now().mono) == Readiness::Ready;
+        self.room.render_metrics(is_serving, &mut body).await;
         Page {
             status: 200,
             content_type: "text/plain; version=0.0.4; charset=utf-8",

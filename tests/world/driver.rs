@@ -257,6 +257,7 @@ impl World {
                 outcome, reason, ..
             } => format!("{outcome:?} by {reason:?}"),
             Note::LateAnswer(_) => "a late answer".to_owned(),
+            Note::LateReadDropped => "a late answer given up".to_owned(),
             Note::Duplicate(status) => format!("a duplicate of one {status:?}"),
             Note::Settled { status, .. } => format!("settled as {status:?}"),
             Note::Foreign { .. } => "charged by somebody else".to_owned(),

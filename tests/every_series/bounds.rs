@@ -1,0 +1,115 @@
+//! Scenes at the bounds: clients, queue, remembered ids; and peers.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::book::Book;
+use crate::client::id;
+use crate::site::{NO_PLACE, NOWHERE, Site, pause, wait_until};
+
+pub(crate) fn too_many_clients_and_a_full_queue(book: &Book) {
+    let settings = [
+        ("CONCURRENCY_LIMIT", "2"),
+        ("QUEUE_CAPACITY", "2"),
+        ("CACHE_CAPACITY", "1000"),
+        ("UPSTREAM_CONCURRENCY", "4"),
+        ("REQUEST_TIMEOUT_MS", "1000"),
+        ("CORES", "1"),
+    ];
+    let site = Site::start(book, &settings);
+    for sim in [&site.a, &site.b] {
+        sim.set_delay(Duration::from_secs(4));
+    }
+    let waiting = [site.begin("a"), site.begin("b")];
+    wait_until("both wait", || {
+        crate::site::value(&site.look(), "p99_clients_waiting") == 2.0
+    });
+    assert_eq!(site.pay("c"), 503);
+    for mut client in waiting {
+        assert_eq!(client.read().unwrap().status, 202);
+    }
+    assert_eq!(site.pay("d"), 503);
+    site.await_all(&[
+        r#"p99_shed_total{reason="concurrency_limit"}"#,
+        r#"p99_shed_total{reason="queue_full"}"#,
+        "p99_queue_length",
+        "p99_payments_pending",
+    ]);
+}
+
+pub(crate) fn ids_are_forgotten(book: &Book) {
+    let settings = [
+        ("CACHE_CAPACITY", "10"),
+        ("CACHE_TTL_SECONDS", "2"),
+        ("ALLOW_PURGE", "true"),
+        ("CORES", "1"),
+    ];
+    let site = Site::start(book, &settings);
+    let mut client = site.client();
+    for number in 0..20 {
+        assert_eq!(client.pay(id(number), "1.00").status, 200);
+    }
+    // Exact at once: nobody has to wait for a core to write its gauges.
+    let page = site.look();
+    for (name, count) in [
+        (r#"p99_claims_dropped_total{reason="evicted"}"#, 10.0),
+        ("p99_claims_settled", 10.0),
+        ("idempotency_cache_size", 10.0),
+    ] {
+        assert_eq!(crate::site::value(&page, name), count, "{name}");
+    }
+    assert_eq!(site.ask("POST /purge-payments", "", "{}"), 200);
+    site.await_all(&[r#"p99_claims_dropped_total{reason="purged"}"#]);
+    assert_eq!(client.pay(id(100), "1.00").status, 200);
+    wait_until("it expires", || {
+        pause(50);
+        // A core that has nothing to do looks at its claims when it has.
+        let _ = client.pay(id(101), "1.00");
+        let expired = r#"p99_claims_dropped_total{reason="expired"}"#;
+        crate::site::value(&site.look(), expired) > 0.0
+    });
+}
+
+/// A peer that answers, then one that does not.
+pub(crate) fn peers(book: &Book) {
+    let port = || {
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    };
+    let ports = [port(), port()];
+    let listen = ports.map(|port| format!("127.0.0.1:{port}"));
+    let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
+    let settings = |this: usize| {
+        [
+            ("LISTEN", listen[this].as_str()),
+            ("PEERS", urls[1 - this].as_str()),
+            ("REQUEST_TIMEOUT_MS", "300"),
+            ("ALLOW_PURGE", "true"),
+        ]
+    };
+    let first = Site::start(book, &settings(0));
+    let second = Site::start(book, &settings(1));
+    wait_until("the peer answers", || {
+        first.ask("GET /payments-summary", "", "") == 200
+    });
+    first.await_all(&[r#"p99_peer_calls_total{result="answered"}"#]);
+    drop(second);
+    wait_until("it does not", || {
+        first.ask("GET /payments-summary", "", "") == 503
+    });
+    assert_eq!(first.ask("POST /purge-payments", "", "{}"), 503);
+    first.await_all(&[r#"p99_peer_calls_total{result="failed"}"#]);
+    drop(first);
+
+    // Nobody can say whether a suspect id was charged.
+    let nowhere = [("UPSTREAM_A_URL", NOWHERE), ("UPSTREAM_B_URL", NO_PLACE)];
+    let alone = [&settings(0)[..], &nowhere[..]].concat();
+    let site = Site::start(book, &alone);
+    wait_until("a suspect id is turned away", || {
+        site.pay("suspect");
+        crate::site::value(&site.look(), r#"p99_shed_total{reason="suspect"}"#) > 0.0
+    });
+}

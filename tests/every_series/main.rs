@@ -1,0 +1,103 @@
+//! Every series of `/metrics` is moved here by what it counts, or is in [`STILL`] with the reason
+//! why it cannot be. A metric that exists is not enough: an alert on a counter that nothing writes
+//! can never fire.
+//!
+//! One test plays all scenes, most of them side by side, and collects every page that they see in
+//! one [`Book`]. Then the book is compared with a page of a fresh p99: a series that never had two
+//! values and is not listed fails the test, and so does a listed one that did, and one that no
+//! fresh page has.
+//!
+//! - `book`, `site`: pages, and p99 between two processors;
+//! - `answers`, `processors`, `bounds`, `process`, `stall`: the scenes.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that fails shall fail loudly, and deadlines need the real clock"
+)]
+
+#[allow(dead_code, reason = "a part of what another test has")]
+#[path = "../payments/binary.rs"]
+mod binary;
+#[allow(dead_code, reason = "a part of what another test has")]
+#[path = "../payments/client.rs"]
+mod client;
+#[allow(dead_code, reason = "a part of what another test has")]
+#[path = "../hygiene/site.rs"]
+mod few_places;
+
+mod answers;
+mod book;
+mod bounds;
+mod process;
+mod processors;
+mod site;
+mod stall;
+
+use std::thread;
+
+use book::Book;
+
+/// What no test can move, and why. A trailing `*` stands for any end of the name.
+const STILL: &[(&str, &str)] = &[
+    ("p99_build_info*", "one build has one version"),
+    (
+        r#"p99_connections_closed_total{reason="shutdown"}"#,
+        "counted after the last listener is closed; tests/hygiene reads the page from within",
+    ),
+];
+
+#[test]
+fn every_series_of_the_page_moves() {
+    let book = Book::default();
+    play(
+        &book,
+        &[
+            // The only p99 in this process now: it stops threads that it knows by their name.
+            stall::a_core_that_does_not_run,
+            process::a_journal_and_its_end,
+            process::a_journal_without_syncs,
+            process::a_journal_without_room,
+            process::no_descriptor_is_left,
+            process::connections_that_end,
+            process::a_log_that_is_not_read,
+        ],
+    );
+    play(
+        &book,
+        &[
+            answers::what_is_asked_wrongly,
+            answers::who_may_not_ask,
+            answers::who_asks_too_often,
+            answers::payments_and_their_answers,
+            answers::windows_that_are_too_fine,
+            processors::default_alone,
+            processors::fallback_alone,
+            processors::hedges,
+            processors::processors_that_cannot_be_reached,
+            processors::too_many_late_answers,
+            bounds::too_many_clients_and_a_full_queue,
+            bounds::ids_are_forgotten,
+            bounds::peers,
+        ],
+    );
+    let fresh = site::fresh_page();
+    let mut still = STILL.to_vec();
+    if site::value(&fresh, r#"p99_driver_info{driver="epoll"}"#) > 0.0 {
+        still.push(("p99_driver_info*", "this kernel refuses io_uring"));
+    }
+    let faults = book.faults(&fresh, &still);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Plays scenes side by side.
+fn play(book: &Book, scenes: &[fn(&Book)]) {
+    thread::scope(|scope| {
+        for scene in scenes {
+            scope.spawn(|| scene(book));
+        }
+    });
+}

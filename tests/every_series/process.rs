@@ -1,0 +1,248 @@
+//! Scenes of the real binary: what limits, disks and pipes do to a process.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use p99::sim::{Simulator, SimulatorOptions};
+
+use crate::binary::Binary;
+use crate::book::Book;
+use crate::client::{Client, payment};
+use crate::few_places;
+use crate::site::{NO_PLACE, NOWHERE, ask, scrape, value, wait_until};
+
+/// Reads its page, for the book too.
+fn look(book: &Book, address: SocketAddr) -> String {
+    let page = scrape(address, "");
+    book.read(&page);
+    page
+}
+
+/// Sets a limit of a running process.
+fn limit(process: &Binary, resource: libc::__rlimit_resource_t, soft: u64) {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let null = std::ptr::null();
+    // SAFETY: what is read and what is written outlives each call.
+    let done = unsafe {
+        libc::prlimit(process.pid(), resource, null, &raw mut limit);
+        limit.rlim_cur = soft;
+        libc::prlimit(process.pid(), resource, &raw const limit, null.cast_mut())
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("p99-series-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    folder
+}
+
+/// Syncs, then a file that may not grow: the disk says no.
+pub(crate) fn a_journal_and_its_end(book: &Book) {
+    let [a, b] = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
+    let dir = folder("journal");
+    // What p99 inherits; else the kernel would end it where the write would fail.
+    // SAFETY: no handler is set.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    let settings = [
+        ("JOURNAL_DIR", dir.to_str().unwrap()),
+        ("JOURNAL_SYNC", "always"),
+        ("DRAIN_DELAY_MS", "2000"),
+    ];
+    let mut p99 = Binary::start([&a.url(), &b.url()], "0", &settings);
+    look(book, p99.address);
+    let pay = |number: usize| {
+        let mut client = Client::connect(p99.address);
+        client.send(
+            "POST /payments",
+            "",
+            &payment(format!("j-{number}"), "1.00"),
+        );
+        client
+    };
+    let mut number = 0;
+    wait_until("a record that is not durable yet", || {
+        let mut clients: Vec<_> = (number..number + 16).map(pay).collect();
+        number += 16;
+        let page = look(book, p99.address);
+        assert!(
+            clients
+                .iter_mut()
+                .all(|client| client.read().unwrap().status == 200)
+        );
+        value(&page, "p99_journal_lag_records") > 0.0
+    });
+    let page = look(book, p99.address);
+    for name in [
+        "p99_journal_records_total",
+        "p99_journal_bytes_total",
+        "p99_journal_sync_duration_seconds_count",
+        r#"p99_journal_info{sync="always"}"#,
+    ] {
+        assert!(value(&page, name) > 0.0, "{name}");
+    }
+    limit(&p99, libc::RLIMIT_FSIZE, 0);
+    // The first one is in the batch that is lost; those after it are turned away.
+    let shed = r#"p99_shed_total{reason="journal_down"}"#;
+    wait_until(shed, || {
+        number += 1;
+        let _ = pay(number).read();
+        value(&look(book, p99.address), shed) > 0.0
+    });
+    let page = look(book, p99.address);
+    let unanswered = r#"p99_requests_unanswered_total{reason="journal_failed"}"#;
+    for name in ["p99_journal_failures_total", unanswered] {
+        assert!(value(&page, name) > 0.0, "{name}");
+    }
+    assert_eq!(value(&page, "p99_ready"), 0.0);
+    assert_eq!(ask(p99.address, "GET /readyz", "", ""), 503);
+    look(book, p99.address);
+    assert_eq!(p99.wait().code(), Some(1));
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+pub(crate) fn a_journal_without_syncs(book: &Book) {
+    let dir = folder("os");
+    let settings = [
+        ("JOURNAL_DIR", dir.to_str().unwrap()),
+        ("JOURNAL_SYNC", "os"),
+    ];
+    let p99 = Binary::start([NOWHERE, NO_PLACE], "0", &settings);
+    look(book, p99.address);
+    drop(p99);
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+/// Every descriptor is in use when a client comes.
+pub(crate) fn no_descriptor_is_left(book: &Book) {
+    let p99 = Binary::start_with_descriptors(Some(512), [NOWHERE, NO_PLACE], "0", &[]);
+    look(book, p99.address);
+    // One connection is there already, the next one is not.
+    let mut scraper = Client::connect(p99.address);
+    let _ = scraper.get("/healthz");
+    let in_use = p99.descriptors();
+    limit(&p99, libc::RLIMIT_NOFILE, u64::try_from(in_use).unwrap());
+    let mut kept = Vec::new();
+    let turned_away = r#"p99_connections_closed_total{reason="descriptors"}"#;
+    wait_until("accepts fail, and clients are turned away", || {
+        kept.push(Client::connect(p99.address));
+        let page = scraper.get("/metrics").body;
+        book.read(&page);
+        value(&page, "p99_accept_failures_total") > 0.0 && value(&page, turned_away) > 0.0
+    });
+}
+
+/// Files of this size at most: the first segments fit, the next ones do not.
+pub(crate) fn a_journal_without_room(book: &Book) {
+    const BYTES: u64 = 2 << 20;
+    let dir = folder("room");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_p99"));
+    command.env("JOURNAL_DIR", &dir);
+    // SAFETY: both calls are async-signal-safe, and the limit outlives its call.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            let limit = libc::rlimit {
+                rlim_cur: BYTES,
+                rlim_max: BYTES,
+            };
+            match libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let (mut child, address, _log) = start(&mut command);
+    let missing = "p99_journal_next_segment_missing";
+    wait_until(missing, || value(&look(book, address), missing) > 0.0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+/// Its log goes into a pipe that nobody empties.
+pub(crate) fn a_log_that_is_not_read(book: &Book) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_p99"));
+    let (mut child, address, _log) = start(command.env("RUST_LOG", "debug"));
+    wait_until("p99_log_lines_dropped_total", || {
+        for _ in 0..200 {
+            let mut client = Client::connect(address);
+            client.write("GET / HTTP/1.1\r\n\r\n");
+            assert_eq!(client.read().unwrap().status, 400);
+        }
+        value(&look(book, address), "p99_log_lines_dropped_total") > 0.0
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Starts p99 and reads its log up to the line that says where it listens.
+fn start(command: &mut Command) -> (Child, SocketAddr, impl Iterator) {
+    let mut child = command
+        .env("LISTEN", "127.0.0.1:0")
+        .env("CORES", "1")
+        .env("UPSTREAM_A_URL", NOWHERE)
+        .env("UPSTREAM_B_URL", NO_PLACE)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = lines.next().expect("it listens").unwrap();
+        if let Some((_, rest)) = line.split_once("listening on ") {
+            break rest.split(' ').next().unwrap().parse().unwrap();
+        }
+    };
+    (child, address, lines)
+}
+
+/// The ways in which connections end; tests/hygiene looks at each more closely.
+pub(crate) fn connections_that_end(book: &Book) {
+    let settings = [
+        ("HEADER_TIMEOUT_MS", "500"),
+        ("IDLE_TIMEOUT_SECS", "1"),
+        ("CONNECTIONS_PER_ADDRESS", "3"),
+        ("TRUSTED_PROXIES", "127.0.0.9"),
+    ];
+    let site = few_places::site(128, "0", &settings);
+    let address = site.p99.address;
+    let mut kept = Client::connect(address);
+    assert_eq!(kept.get("/healthz").status, 200);
+    site.wait_for("idle", 1);
+    let mut three = [(); 3].map(|()| Client::connect(address));
+    for client in &mut three {
+        assert_eq!(client.get("/healthz").status, 200);
+    }
+    assert_eq!(Client::connect(address).pay("x", "1").status, 503);
+    site.wait_for("address", 1);
+    let crowd = |text: &[u8]| -> Vec<_> {
+        let from_proxy = |_| {
+            let mut stream = few_places::from("127.0.0.9", address).ok()?;
+            stream.write_all(text).ok()?;
+            Some(stream)
+        };
+        (0..120).filter_map(from_proxy).collect()
+    };
+    let idle = crowd(b"");
+    site.wait_for("made_room", 1);
+    drop(idle);
+    let busy = crowd(b"GET /he");
+    site.wait_for("full", 1);
+    drop(busy);
+    let mut unread = TcpStream::connect(site.admin).unwrap();
+    let socket = socket2::SockRef::from(&unread);
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let _ = unread.write_all(
+        "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+            .repeat(80)
+            .as_bytes(),
+    );
+    site.wait_for("unread", 1);
+    look(book, site.admin);
+}
