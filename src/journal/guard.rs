@@ -23,7 +23,14 @@ pub(super) fn make(path: &Path) -> Result<(), JournalFault> {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         if let Some(parent) = parent {
-            fs::create_dir_all(parent).map_err(io)?;
+            match fs::metadata(parent) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(parent).map_err(io)?;
+                }
+                // `create_dir_all` would say that it exists already.
+                Err(error) => return Err(io(error)),
+            }
         }
         match DirBuilder::new().mode(files::DIRECTORY_MODE).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
