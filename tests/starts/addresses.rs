@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,20 +101,20 @@ fn of_two_on_crossed_addresses_one_lives(driver: &str) {
 }
 
 fn of_two_on_one_socket_file_one_lives(driver: &str) {
-    let scratch = Scratch::new();
-    let socket = scratch.join("p99.sock");
-    let listen = format!("unix:{socket}");
-    for round in 0..count(6, 100) {
+    let rounds = AtomicUsize::new(0);
+    many(8, 100, || {
+        let scratch = Scratch::new();
+        let socket = scratch.join("p99.sock");
+        let listen = format!("unix:{socket}");
         // Every second time a dead process has left its file.
-        let _ = std::fs::remove_file(&socket);
-        if round % 2 == 1 {
+        if rounds.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
             drop(UnixListener::bind(&socket).unwrap());
         }
         let settings: &[(&str, &str)] = &[("LISTEN", &listen)];
         one_lives(pair(driver, [settings, settings]), &listen, || {
             get_unix(&socket, "/readyz")
         });
-    }
+    });
 }
 
 fn a_killed_instance_is_replaced_at_once(driver: &str) {
@@ -177,11 +178,13 @@ fn a_wildcard_and_a_specific_address_exclude_each_other(driver: &str) {
     for (holds, wants) in rows {
         let mut first = Instance::start(driver, &[("LISTEN", &holds)]);
         first.wait_ready();
-        for settings in [
+        // They wait in vain for a moment, so they wait together.
+        let seconds = [
             &[("LISTEN", wants.as_str())][..],
             &[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", &wants)],
-        ] {
-            let mut second = Instance::start(driver, settings);
+        ]
+        .map(|settings| Instance::start(driver, settings));
+        for mut second in seconds {
             assert_eq!(second.wait(), 1);
             wait_until("it says why", || second.log().contains(&wants));
         }
