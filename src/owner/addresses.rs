@@ -5,14 +5,16 @@
 //! - listed: there, and nowhere else;
 //! - missing: nowhere, since another processor may have it by now;
 //! - gone: a listed address that was confirmed to be the same processor, else the processor there
-//!   is asked for the payment by GET. Our id with our time proves that it is the same one, for all
-//!   payments; anything else, a 404 above all, proves nothing, and a human may confirm it.
+//!   is asked for the payment by GET. Our id with our time proves that it is the same one that was
+//!   at the old address, for all payments that went there; anything else, a 404 above all, proves
+//!   nothing, and a human may confirm it. A payment that went to a third address, which another
+//!   processor may have had, needs a proof of its own.
 //!
 //! Never frees a payment and never lets it go to the other processor.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use super::attempts::{After, Attempt, Inquiry, Lease, Phase, Purpose, attempt_token};
 use super::{Owner, Processors, Way};
@@ -29,8 +31,8 @@ use crate::table::Key;
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     listings: PerProcessor<Arc<Listing>>,
-    /// What was confirmed when this core last looked.
-    confirmed: PerProcessor<u64>,
+    /// What was confirmed by hand, and how much was proven, when this core last looked.
+    confirmed: PerProcessor<(u64, usize)>,
     /// Which resolution a line about a move was logged for.
     told: PerProcessor<u64>,
     /// Payments that are being asked about at an address that nothing confirms.
@@ -54,16 +56,35 @@ fn way(listing: &Listing, confirmed: u64, sent_to: Option<SocketAddr>) -> Way {
 }
 
 impl Processors {
-    /// Every address of `processor` that resolution `number` shows is the processor that it was:
-    /// a payment of ours is stored there, or a human says so.
+    /// A human says that every address of `processor` that resolution `number` shows is the
+    /// processor that payments in doubt went to.
     pub fn confirm(&self, processor: Processor, number: u64) {
         self.confirmed
             .get(processor)
             .fetch_max(number, Ordering::Relaxed);
     }
 
-    fn confirmed(&self, processor: Processor) -> u64 {
-        self.confirmed.get(processor).load(Ordering::Relaxed)
+    /// What was at `from` is the processor at the addresses that resolution `number` shows.
+    fn prove(&self, processor: Processor, from: SocketAddr, number: u64) {
+        let proofs = self.proofs.get(processor).iter();
+        // Without a place left each payment must be proven by itself.
+        let _ = proofs
+            .map(|one| one.set((from, number)))
+            .find(Result::is_ok);
+    }
+
+    /// Up to which resolution an address that was shown is the processor that was at `from`.
+    fn confirmed(&self, processor: Processor, from: Option<SocketAddr>) -> u64 {
+        let proofs = self.proofs.get(processor).iter().map_while(OnceLock::get);
+        let of_this = proofs.filter(|(address, _)| Some(*address) == from);
+        let proven = of_this.map(|(_, number)| *number).max().unwrap_or(0);
+        proven.max(self.confirmed.get(processor).load(Ordering::Relaxed))
+    }
+
+    fn news(&self, processor: Processor) -> (u64, usize) {
+        let proofs = self.proofs.get(processor).iter().map_while(OnceLock::get);
+        let confirmed = self.confirmed.get(processor).load(Ordering::Relaxed);
+        (confirmed, proofs.count())
     }
 }
 
@@ -76,6 +97,7 @@ impl Owner {
         let is_news = !known.says_the_same(&listing);
         *known = listing;
         if is_news {
+            self.processors.lookups.get(processor).forget_gone(known);
             self.look_again(processor, now);
         }
     }
@@ -83,7 +105,7 @@ impl Owner {
     /// Takes over what another core, or a human, has confirmed.
     pub(super) fn note_confirmed(&mut self, now: Now) {
         for processor in Processor::ALL {
-            let confirmed = self.processors.confirmed(processor);
+            let confirmed = self.processors.news(processor);
             let known = self.addresses.confirmed.get_mut(processor);
             if std::mem::replace(known, confirmed) != confirmed {
                 self.look_again(processor, now);
@@ -110,14 +132,18 @@ impl Owner {
         else {
             return;
         };
-        let sent = self.flows.get(key).and_then(|flow| {
-            flow.sent_as(processor, (requested_at, amount), Question::WhetherCharged)
-        });
-        let Some(sent) = sent else {
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let from = flow.address;
+        let stored = (requested_at, amount);
+        let Some(sent) = flow.sent_as(processor, stored, Question::WhetherCharged) else {
             return;
         };
         self.note(Note::Move(processor, Move::Proven { at: address }));
-        self.processors.confirm(processor, since);
+        if let Some(from) = from {
+            self.processors.prove(processor, from, since);
+        }
         self.after_attempt(key, attempt, After::Applied(processor, sent), now);
         self.note_confirmed(now);
     }
@@ -128,7 +154,11 @@ impl Owner {
     pub(super) fn way(&self, key: Key, processor: Processor) -> Way {
         let sent_to = self.flows.get(key).and_then(|flow| flow.address);
         let listing = self.addresses.listings.get(processor);
-        way(listing, self.processors.confirmed(processor), sent_to)
+        way(
+            listing,
+            self.processors.confirmed(processor, sent_to),
+            sent_to,
+        )
     }
 
     /// `key` may not be sent again now: it leaves the queue, and is asked about if it may be.

@@ -4,7 +4,8 @@
 //! Keeps I3: an attempt ends as exactly one of the four outcomes, a late answer replaces Unknown
 //! for its own attempt only, and a payment is refused only when all its attempts there were.
 
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Owner;
@@ -15,15 +16,6 @@ use crate::events::{Action, AttemptRef, Exchange, Lookup, Note, Reason};
 use crate::judge::{self, Circumstances, Evidence, Judgement, Question};
 use crate::payment::{Outcome, Processor, UpstreamId};
 use crate::table::Key;
-
-/// This processor's GET was never asked about a charged id.
-const LOOKUP_UNTRIED: u8 = 0;
-/// It is being asked about one.
-const LOOKUP_ASKING: u8 = 1;
-/// It has shown one: its 404 means something.
-const LOOKUP_PROVEN: u8 = 2;
-/// It said 404 about one: it has no such route.
-const LOOKUP_USELESS: u8 = 3;
 
 /// A failed connect says the same of its processor, whether its payment still waits or not.
 const NO_CONNECTION: End = End {
@@ -76,19 +68,22 @@ impl Owner {
             return;
         };
         let (processor, phase, purpose) = (entry.processor, entry.phase, entry.purpose);
+        let address = entry.address;
+        let processors = Arc::clone(&self.processors);
+        let route = processors.lookups.get(processor);
         self.note(Note::LookedUp(processor, lookup));
         match (purpose, phase) {
             (Purpose::Identity { .. }, _) => self.on_identity(attempt, lookup, now),
             (Purpose::Proof, _) => {
-                self.learn_from(processor, lookup, true);
+                route.learn(address, lookup, true);
                 self.attempts.remove(attempt.0);
                 self.wheel.cancel(attempt_token(attempt));
             }
             (_, Phase::Asking { inquiry, .. }) => {
-                self.learn_from(processor, lookup, false);
+                route.learn(address, lookup, false);
                 self.on_evidence(attempt, inquiry, lookup, now);
             }
-            (_, _) => self.learn_from(processor, lookup, false),
+            (_, _) => route.learn(address, lookup, false),
         }
         self.pump(now);
     }
@@ -134,7 +129,7 @@ impl Owner {
                 let Some(entry) = self.end(attempt, end(Outcome::Applied), now) else {
                     return;
                 };
-                self.prove_lookup(entry.processor, entry.id, now);
+                self.prove_lookup((entry.processor, entry.address), entry.id, now);
                 let requested_at = self
                     .flows
                     .get(entry.flow)
@@ -206,7 +201,7 @@ impl Owner {
             .flows
             .get_mut(key)
             .and_then(|flow| flow.on_answered(processor));
-        let is_proven = self.lookup_is_proven(processor);
+        let is_proven = self.processors.lookups.get(processor).is_proven(at);
         let inquiry = Inquiry {
             question,
             status,
@@ -323,24 +318,14 @@ impl Owner {
 
     // ---- what the lookup route is worth ----
 
-    fn lookup_is_proven(&self, processor: Processor) -> bool {
-        self.processors
-            .lookups
-            .get(processor)
-            .load(Ordering::Relaxed)
-            == LOOKUP_PROVEN
-    }
-
-    /// Asks once for the first id that `processor` charged.
-    fn prove_lookup(&mut self, processor: Processor, id: UpstreamId, now: Now) {
-        let state = self.processors.lookups.get(processor);
-        let swap = state.compare_exchange(
-            LOOKUP_UNTRIED,
-            LOOKUP_ASKING,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        if swap.is_err() {
+    /// Asks once for the first id that `processor` charged at `address`.
+    fn prove_lookup(
+        &mut self,
+        (processor, address): (Processor, Option<SocketAddr>),
+        id: UpstreamId,
+        now: Now,
+    ) {
+        if !self.processors.lookups.get(processor).begin(address) {
             return;
         }
         let until = now.run.after(self.settings.attempt_timeout);
@@ -361,33 +346,15 @@ impl Owner {
             phase: Phase::Asking { inquiry, until },
             lease: Lease::Returned,
             sent_at: now.run,
-            address: None,
+            address,
         }));
         self.actions.push_back(Action::Lookup {
             attempt,
             processor,
             id,
-            at: None,
+            at: address,
         });
         self.arm_attempt(attempt, until, now);
-    }
-
-    pub(super) fn learn_from(&self, processor: Processor, lookup: Lookup, is_proof: bool) {
-        let state = self.processors.lookups.get(processor);
-        match lookup {
-            Lookup::Stored { .. } => state.store(LOOKUP_PROVEN, Ordering::Relaxed),
-            Lookup::NotFound if is_proof => state.store(LOOKUP_USELESS, Ordering::Relaxed),
-            Lookup::NoAnswer if is_proof => {
-                // Another id may be asked about; a proof that came meanwhile stays.
-                let _ = state.compare_exchange(
-                    LOOKUP_ASKING,
-                    LOOKUP_UNTRIED,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
-            }
-            Lookup::NotFound | Lookup::NoAnswer => {}
-        }
     }
 }
 

@@ -315,6 +315,7 @@ impl Owner {
             return;
         };
         let (key, processor, purpose) = (entry.flow, entry.processor, entry.purpose);
+        let address = entry.address;
         match entry.phase {
             Phase::Connecting | Phase::Deserted | Phase::Connected => {}
             Phase::Sent { until } | Phase::Asking { until, .. } | Phase::Late { until }
@@ -328,7 +329,10 @@ impl Owner {
             }
             Phase::Asking { .. } if purpose == Purpose::Proof => {
                 self.attempts.remove(attempt.0);
-                self.learn_from(processor, Lookup::NoAnswer, true);
+                self.processors
+                    .lookups
+                    .get(processor)
+                    .learn(address, Lookup::NoAnswer, true);
                 self.actions.push_back(Action::Close { attempt });
             }
             Phase::Asking { .. } if matches!(purpose, Purpose::Identity { .. }) => {

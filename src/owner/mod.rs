@@ -20,6 +20,7 @@ mod attempts;
 mod lane;
 mod planning;
 mod progress;
+mod routes;
 mod settings;
 mod settling;
 #[cfg(test)]
@@ -28,8 +29,8 @@ mod timers;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use self::settings::{Journalling, OwnerSettings, breaker_settings};
@@ -37,6 +38,7 @@ pub use self::settings::{Journalling, OwnerSettings, breaker_settings};
 use self::addresses::Addresses;
 use self::attempts::Attempt;
 use self::lane::Lane;
+use self::routes::LookupRoutes;
 use crate::breaker::{Breaker, BreakerSettings, Transition};
 use crate::claims::{Claim, Claims, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
@@ -45,6 +47,7 @@ use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed, St
 use crate::flow::{Flow, Promise, Stage, Trail};
 use crate::journal::Record;
 use crate::ledger::{CutsOldSecond, Ledger};
+use crate::limits;
 use crate::payment::{Found, Payment, PerProcessor, Processor, Status, Totals, UpstreamId};
 use crate::table::{Key, Table};
 use crate::wheel::Wheel;
@@ -53,10 +56,12 @@ use crate::wheel::Wheel;
 #[derive(Debug)]
 pub struct Processors {
     breakers: PerProcessor<Breaker>,
-    lookups: PerProcessor<AtomicU8>,
+    lookups: PerProcessor<LookupRoutes>,
     /// The addresses of this resolution, and those that were listed before it, are the processor
     /// that payments in doubt went to; zero when nothing says so.
     confirmed: PerProcessor<AtomicU64>,
+    /// Old addresses, and the resolution up to which what it shows is proven to be the same.
+    proofs: PerProcessor<[OnceLock<(SocketAddr, u64)>; limits::ADDRESSES_MAX]>,
 }
 
 impl Processors {
@@ -67,6 +72,9 @@ impl Processors {
             breakers: PerProcessor([Breaker::new(settings), Breaker::new(settings)]),
             lookups: PerProcessor::default(),
             confirmed: PerProcessor::default(),
+            proofs: PerProcessor(
+                [(), ()].map(|()| [const { OnceLock::new() }; limits::ADDRESSES_MAX]),
+            ),
         }
     }
 

@@ -26,6 +26,12 @@ impl Book {
         }
     }
 
+    /// Whether this series was seen with two values.
+    pub(crate) fn has_moved(&self, name: &str) -> bool {
+        let book = self.0.lock().unwrap();
+        book.get(name).is_some_and(|seen| seen.has_moved)
+    }
+
     /// What is wrong, compared with the series of a fresh page and those that are known to stand
     /// still.
     pub(crate) fn faults(&self, fresh: &str, still: &[(&str, &str)]) -> Vec<String> {

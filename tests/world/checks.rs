@@ -1,12 +1,15 @@
 //! The invariants, as far as they can be seen from outside: after every event, at every answer and
 //! every send, after a restart, and when all has healed.
 
+use std::net::SocketAddr;
+
 use p99::breaker::State;
 use p99::clock::{Now, UnixMillis};
 use p99::events::{Answer, AttemptRef};
 use p99::payment::{PerProcessor, Processor, Status, Totals, UpstreamId};
 
 use crate::clients::Waits;
+use crate::places::Store;
 use crate::simulation::World;
 use crate::story::Sent;
 
@@ -81,7 +84,13 @@ impl World {
     }
 
     /// Bytes leave: the Intent that says so is durable (I5), and its owner holds the id (I1).
-    pub(crate) fn check_intent(&self, core: usize, id: UpstreamId, at: Processor, sent: Sent) {
+    pub(crate) fn check_intent(
+        &self,
+        core: usize,
+        id: UpstreamId,
+        (at, address): (Processor, Option<SocketAddr>),
+        sent: Sent,
+    ) {
         assert_eq!(
             id.owner(self.count()).index(),
             core,
@@ -97,7 +106,10 @@ impl World {
         let pending = disk.state.find_pending(id);
         let open = pending.and_then(|pending| pending.open);
         assert!(
-            open.is_some_and(|open| open.processor == at && open.requested_at == sent.requested_at),
+            open.is_some_and(|open| {
+                (open.processor, open.requested_at) == (at, sent.requested_at)
+                    && (address.is_none() || open.address == address)
+            }),
             "I5: bytes go to {} and the disk says {pending:?}",
             at.name()
         );
@@ -114,7 +126,7 @@ impl World {
         let story = &self.stories[&id];
         let found = machine.owner.find(id);
         let is_row = |is_ours: bool| {
-            let row = |one: Processor| self.sites.get(one).rows.get(&id).copied();
+            let row = |one: Processor| self.row(one, id);
             Processor::ALL
                 .into_iter()
                 .filter_map(row)
@@ -181,7 +193,7 @@ impl World {
     /// p99 counts a payment: the processor stores the same amount and time.
     pub(crate) fn check_charge(&self, core: usize, id: UpstreamId, processor: Processor) {
         let found = self.cores[core].owner.find(id).unwrap();
-        let row = self.sites.get(processor).rows.get(&id).copied();
+        let row = self.row(processor, id);
         let row =
             row.unwrap_or_else(|| panic!("{id} is counted and {} has no row", processor.name()));
         assert!(row.is_ours, "{id} is counted, but somebody else charged it");
@@ -205,9 +217,9 @@ impl World {
             };
             let is_counted = |row: &crate::site::Row| row.is_ours;
             let at = found.processor;
-            let row = at.and_then(|one| self.sites.get(one).rows.get(&payment.id));
+            let row = at.and_then(|one| self.row(one, payment.id));
             match (found.status, row) {
-                (Status::Processed, Some(row)) if is_counted(row) => {
+                (Status::Processed, Some(row)) if is_counted(&row) => {
                     self.check_charge(core, payment.id, at.unwrap());
                 }
                 (Status::Processed, Some(_)) | (Status::Pending | Status::Refused, _) => {}
@@ -300,6 +312,7 @@ impl World {
         }
         let before = self.memory();
         let sums = self.sums(None, None);
+        self.plan.crashes.clear();
         self.crash();
         self.restart();
         assert_eq!(
@@ -315,7 +328,11 @@ impl World {
     fn check_books(&mut self) {
         let mut charged = Vec::new();
         for processor in Processor::ALL {
-            for (id, row) in &self.sites.get(processor).rows {
+            let rows = [Store::Own, Store::Stranger]
+                .map(|store| &self.site(processor, store).rows)
+                .into_iter()
+                .flatten();
+            for (id, row) in rows {
                 let story = &self.stories[id];
                 if !row.is_ours || story.is_purged {
                     continue;

@@ -238,9 +238,11 @@ impl World {
         }
         self.is_purge_torn |= self.cores[core].has_failed;
         self.cores[core].charged = p99::payment::PerProcessor::default();
-        self.tell_owner(core, |owner, now| {
+        let lives = self.tell_owner(core, |owner, now| {
             owner.purge(now);
         });
+        // The record of it may not have reached the disk, while other cores' did.
+        self.is_purge_torn |= !lives;
     }
 
     /// The wall clock says this when somebody else charges: long ago, so never ours.

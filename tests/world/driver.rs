@@ -1,6 +1,7 @@
 //! The driver: what the owner asks for, performed against the model of sockets and disk.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use p99::clock::Now;
 use p99::events::{Action, AttemptRef, Exchange, Lookup, Note};
@@ -9,10 +10,14 @@ use p99::payment::{Processor, Totals, UpstreamId};
 
 use crate::disk::Disk;
 use crate::machine::Link;
+use crate::places::Store;
 use crate::plan::MS;
 use crate::simulation::{Event, World};
 use crate::site::{Dial, Look};
 use crate::story::Sent;
+
+/// Where a connection leads, and whose books are there.
+type Reached = Option<(Option<SocketAddr>, Store)>;
 
 impl World {
     pub(crate) fn act(&mut self, core: usize, action: Action, now: Now) {
@@ -21,9 +26,10 @@ impl World {
                 attempt,
                 processor,
                 fresh,
-                at: _,
+                at,
             } => {
-                self.dial(core, attempt, (processor, fresh), now);
+                let reached = self.reach(processor, at);
+                self.dial(core, attempt, (processor, fresh, reached), now);
             }
             Action::Abandon { attempt } => {
                 let link = self.cores[core].links.remove(&attempt);
@@ -49,9 +55,10 @@ impl World {
                 attempt,
                 processor,
                 id,
-                at: _,
+                at,
             } => {
-                self.look(core, attempt, (processor, id));
+                let reached = self.reach(processor, at);
+                self.look(core, attempt, (processor, id, reached));
             }
             Action::Close { attempt } => {
                 self.cores[core].links.remove(&attempt);
@@ -66,21 +73,43 @@ impl World {
         }
     }
 
-    fn look(&mut self, core: usize, attempt: AttemptRef, (processor, id): (Processor, UpstreamId)) {
+    fn look(
+        &mut self,
+        core: usize,
+        attempt: AttemptRef,
+        (processor, id, reached): (Processor, UpstreamId, Reached),
+    ) {
         let link = self.cores[core].links.remove(&attempt);
         let covered = match link {
             None => BTreeSet::new(),
             Some((_, Link::Asking { covered, .. })) => covered,
             Some(other) => panic!("a lookup while {other:?}"),
         };
+        let own = self.cores[core].places.get(&attempt).copied();
+        let place = reached.or(own);
+        let is_proven = place.is_some_and(|(_, store)| {
+            let proven = self.proven.get(processor);
+            proven.contains(&store)
+        });
         let asking = Link::Asking {
             covered,
             id,
-            is_proven: *self.proven.get(processor),
+            is_proven,
         };
         self.cores[core].links.insert(attempt, (processor, asking));
-        let site = self.sites.get(processor);
-        match site.look(&mut self.luck) {
+        let machine = &mut self.cores[core];
+        let look = match place {
+            Some(place) => {
+                machine.places.insert(attempt, place);
+                let site = match place.1 {
+                    Store::Own => self.sites.get(processor),
+                    Store::Stranger => self.strangers.get(processor),
+                };
+                site.look(&mut self.luck)
+            }
+            None => Look::Useless(MS),
+        };
+        match look {
             Look::Honest { before, after } => {
                 self.schedule(
                     before,
@@ -110,11 +139,23 @@ impl World {
         &mut self,
         core: usize,
         attempt: AttemptRef,
-        (processor, is_fresh): (Processor, bool),
+        (processor, is_fresh, reached): (Processor, bool, Reached),
         now: Now,
     ) {
         self.check_permit(core, attempt, processor);
-        let dial = self.sites.get(processor).dial(&mut self.luck, is_fresh);
+        let dial = match reached {
+            Some((_, store)) => {
+                let site = match store {
+                    Store::Own => self.sites.get(processor),
+                    Store::Stranger => self.strangers.get(processor),
+                };
+                site.dial(&mut self.luck, is_fresh)
+            }
+            None => Dial::Failed(MS),
+        };
+        if let Some(place) = reached {
+            self.cores[core].places.insert(attempt, place);
+        }
         let link = match dial {
             Dial::Pooled => Link::Ready,
             Dial::Made(_) | Dial::Failed(_) => Link::Dialling,
@@ -123,7 +164,8 @@ impl World {
         assert_eq!(before, None, "an attempt connects once");
         match dial {
             Dial::Pooled => {
-                self.cores[core].owner.connected(attempt, None, now);
+                let address = self.cores[core].places[&attempt].0;
+                self.cores[core].owner.connected(attempt, address, now);
                 self.may_die(core, attempt);
             }
             Dial::Made(delay) => {
@@ -158,16 +200,19 @@ impl World {
     }
 
     pub(crate) fn dialled(&mut self, core: usize, attempt: AttemptRef, is_made: bool) {
-        let Some((_, link)) = self.cores[core].links.get_mut(&attempt) else {
+        let Some((_, link)) = self.cores[core].links.get(&attempt) else {
             return;
         };
         if *link != Link::Dialling {
             return;
         }
-        if is_made {
-            *link = Link::Ready;
+        if is_made && self.is_still_there(core, attempt) {
+            if let Some((_, link)) = self.cores[core].links.get_mut(&attempt) {
+                *link = Link::Ready;
+            }
             self.may_die(core, attempt);
-            self.tell_owner(core, |owner, now| owner.connected(attempt, None, now));
+            let address = self.cores[core].places[&attempt].0;
+            self.tell_owner(core, |owner, now| owner.connected(attempt, address, now));
         } else {
             self.lose(core, attempt);
         }

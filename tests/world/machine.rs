@@ -2,6 +2,7 @@
 //! steps, a step being an event told or an action performed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use p99::clock::{Mono, Now, UnixMillis};
@@ -11,6 +12,7 @@ use p99::owner::{Journalling, Owner};
 use p99::payment::{PerProcessor, Processor, Totals, UpstreamId};
 
 use crate::disk::{self, Disk};
+use crate::places::Store;
 use crate::plan::MS;
 use crate::simulation::World;
 
@@ -35,6 +37,8 @@ pub(crate) enum Link {
 pub(crate) struct Machine {
     pub(crate) owner: Owner,
     pub(crate) links: BTreeMap<AttemptRef, (Processor, Link)>,
+    /// Where the connections of attempts lead.
+    pub(crate) places: BTreeMap<AttemptRef, (Option<SocketAddr>, Store)>,
     pub(crate) disk: Option<Disk>,
     pub(crate) has_failed: bool,
     /// When the owner wants to be told the time.
@@ -67,6 +71,7 @@ impl Machine {
         Self {
             owner,
             links: BTreeMap::new(),
+            places: BTreeMap::new(),
             disk,
             has_failed: false,
             tick_at: Some(0),

@@ -20,6 +20,7 @@ mod driver;
 mod luck;
 mod machine;
 mod peer;
+mod places;
 mod plan;
 mod restart;
 mod simulation;
@@ -48,15 +49,19 @@ const LINES: usize = 120;
 const FAILURES: usize = 3;
 
 /// What 256 seeds must have shown at least once: a world in which all goes well proves nothing.
-const SIGHTS: [&str; 43] = [
+const SIGHTS: [&str; 48] = [
     "a duplicate of one Pending",
     "a duplicate of one Processed",
     "a duplicate of one Refused",
+    "a clock that is far off",
     "a hedge Denied",
     "a hedge Fired",
     "a hedge Lost",
     "a hedge Won",
     "a late answer",
+    "a name Back",
+    "a name Moved",
+    "a name Replaced",
     "a restart",
     "answered Accepted",
     "answered AmountDiffers",
@@ -73,6 +78,7 @@ const SIGHTS: [&str; 43] = [
     "answered Silence",
     "answered Unavailable",
     "charged by somebody else",
+    "confirmed by hand",
     "one processor stayed bad",
     "sent again",
     "settled as Processed",

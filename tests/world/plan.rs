@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     /// Another instance shares the ids, so that every one of them is suspect.
     pub(crate) has_peer: bool,
     pub(crate) moods: u64,
+    /// How often a processor's name changes what it leads to; none: there are no names.
+    pub(crate) moves: u64,
     /// A processor that stays as bad as it is long after all else has healed.
     pub(crate) stubborn: Option<Processor>,
     /// A restart may come with other settings.
@@ -103,6 +105,7 @@ impl Plan {
             foreign: often(luck, 30, 3),
             has_peer,
             moods: luck.within(0..=6),
+            moves: if has_peer { 0 } else { often(luck, 30, 4) },
             stubborn: (!has_peer && luck.chance(25)).then(|| luck.pick(&Processor::ALL)),
             settings_change: luck.chance(50),
             has_lookup: [luck.chance(75), luck.chance(75)],

@@ -77,11 +77,15 @@ impl World {
             pendings.push(state.pending().into_iter().cloned().collect::<Vec<_>>());
             self.cores.push(self.revive(state, disk));
         }
+        self.begin_resolving();
+        if self.process != process {
+            return;
+        }
         for (core, pending) in pendings.into_iter().enumerate() {
             for one in pending {
                 let restored = Restored {
                     payment: one.payment,
-                    address: None,
+                    address: one.open.and_then(|sent| sent.address),
                     accepted_at: one.accepted_at,
                     open: one.open.map(|sent| (sent.processor, sent.requested_at)),
                     earlier: one.earlier.iter().map(|sent| sent.requested_at).collect(),
@@ -115,7 +119,10 @@ impl World {
             let core = id.owner(count).index();
             let is_known = self.cores[core].owner.find(*id).is_some();
             // By us or, where p99 had learnt of it, by somebody else.
-            let is_row = |one: &Processor| self.sites.get(*one).rows.contains_key(id);
+            let is_row = |one: &Processor| {
+                let books = [self.sites.get(*one), self.strangers.get(*one)];
+                books.iter().any(|site| site.rows.contains_key(id))
+            };
             let is_charged = Processor::ALL.iter().any(is_row);
             let is_over = is_charged || story.is_refused();
             if self.is_purge_torn && is_over && !is_known && !story.is_charged {

@@ -13,6 +13,7 @@ use p99::table::Key;
 use crate::clients::Client;
 use crate::luck::Luck;
 use crate::machine::Machine;
+use crate::places::{Change, Place, Store, first_places};
 use crate::plan::{MS, Plan, SECOND};
 use crate::site::{Fare, Mood, Site};
 use crate::story::Story;
@@ -82,6 +83,11 @@ pub(crate) enum Event {
         core: usize,
     },
     Mood(Processor, Mood),
+    Move(Processor, Change),
+    /// A processor's name is resolved again.
+    Resolve(Processor),
+    /// A human confirms a processor.
+    Confirm(Processor),
     /// A peer takes an id.
     Hold(usize),
     /// What is known elsewhere of a suspect id.
@@ -117,6 +123,7 @@ pub(crate) struct Request {
     pub(crate) attempt: AttemptRef,
     pub(crate) process: u32,
     pub(crate) fare: Fare,
+    pub(crate) store: Store,
 }
 
 /// From one core to another.
@@ -152,8 +159,11 @@ pub(crate) struct World {
     pub(crate) probes: PerProcessor<Vec<(u16, usize, AttemptRef, u64)>>,
     pub(crate) cores: Vec<Machine>,
     pub(crate) sites: PerProcessor<Site>,
+    /// Other processors, which get their names for a while.
+    pub(crate) strangers: PerProcessor<Site>,
+    pub(crate) places: PerProcessor<Place>,
     /// A lookup has shown a charged id since the process began.
-    pub(crate) proven: PerProcessor<bool>,
+    pub(crate) proven: PerProcessor<Vec<Store>>,
     pub(crate) requests: Vec<Request>,
     pub(crate) clients: Vec<Client>,
     pub(crate) ids: Vec<Payment>,
@@ -176,8 +186,11 @@ impl World {
         let plan = Plan::draw(&mut luck);
         let processors = Arc::new(Processors::new(plan.breaker));
         let sites = Processor::ALL.map(|one| Site::new(plan.has_lookup[one.index()], &mut luck));
+        let strangers = Processor::ALL.map(|_| Site::new(true, &mut luck));
         let mut world = Self {
             sites: PerProcessor(sites),
+            strangers: PerProcessor(strangers),
+            places: first_places(),
             plan,
             luck,
             time: 0,
@@ -211,6 +224,7 @@ impl World {
         world.cores = (0..world.plan.cores)
             .map(|_| Machine::first(&world))
             .collect();
+        world.begin_resolving();
         world.invite_clients();
         world.plan_trouble();
         world
@@ -328,6 +342,9 @@ impl World {
             Event::Synced { core } => self.synced(core),
             Event::SyncFailed { core } => self.sync_failed(core),
             Event::Mood(processor, mood) => self.sites.get_mut(processor).mood = mood,
+            Event::Move(processor, change) => self.change(processor, change),
+            Event::Resolve(processor) => self.resolve(processor),
+            Event::Confirm(processor) => self.confirm(processor),
             Event::Foreign { processor, id } => self.plant(processor, id),
             Event::Hold(id) => self.hold(id),
             Event::Investigated { core, flow, id } => self.investigated(core, flow, id),
@@ -358,6 +375,9 @@ fn core_of(event: Event) -> Option<usize> {
         | Event::Serve(_)
         | Event::LateInsert(_)
         | Event::Mood(..)
+        | Event::Move(..)
+        | Event::Resolve(_)
+        | Event::Confirm(_)
         | Event::Foreign { .. }
         | Event::Hold(_)
         | Event::Purge

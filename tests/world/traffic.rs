@@ -2,9 +2,10 @@
 
 use p99::clock::Now;
 use p99::events::{AttemptRef, Exchange, Lookup};
-use p99::payment::UpstreamId;
+use p99::payment::{Processor, UpstreamId};
 
 use crate::machine::Link;
+use crate::places::Store;
 use crate::simulation::{Event, Request, World};
 use crate::site::{Insert, Reply, Row};
 use crate::story::Sent;
@@ -27,16 +28,22 @@ impl World {
                 .exchanged(attempt, Exchange::NotSent, now);
             return;
         }
-        self.check_intent(core, id, processor, sent);
+        let (address, store) = self.cores[core].places[&attempt];
+        self.check_intent(core, id, (processor, address), sent);
         self.check_peer(id, processor);
+        self.check_place(id, processor, store);
         let number = self.requests.len();
         let story = self.stories.get_mut(&id).unwrap();
         if self.cores[core].disk.is_none() && !story.has_unresolved(processor) {
             story.minted = Some(now.wall);
         }
-        story.send(number, processor, sent);
+        story.send(number, (processor, self.plan.moves > 0), sent);
         let on_500 = self.plan.settings.upstream_500;
-        let fare = self.sites.get(processor).fare(on_500, &mut self.luck);
+        let site = match store {
+            Store::Own => self.sites.get(processor),
+            Store::Stranger => self.strangers.get(processor),
+        };
+        let fare = site.fare(on_500, &mut self.luck);
         self.tell(|_| format!("    request {number}: {fare:?}"));
         self.requests.push(Request {
             id,
@@ -46,6 +53,7 @@ impl World {
             attempt,
             process: self.process,
             fare,
+            store,
         });
         self.cores[core]
             .links
@@ -62,7 +70,8 @@ impl World {
             process,
             ..
         } = self.requests[number];
-        let known = self.sites.get(self.requests[number].processor).known;
+        let request = self.requests[number];
+        let known = self.site(request.processor, request.store).known;
         let is_new = match fare.insert {
             Insert::Never => true,
             Insert::Now => self.insert(number),
@@ -101,24 +110,32 @@ impl World {
             id,
             processor,
             payment,
+            store,
             ..
         } = self.requests[number];
         let Sent {
             amount,
             requested_at,
         } = payment;
-        let other = self.sites.get(processor.other()).rows.get(&id);
-        let is_charged_there = other.is_some_and(|row| row.is_ours);
+        let is_ours = |at: Processor, store: Store| {
+            let row = self.site(at, store).rows.get(&id);
+            row.is_some_and(|row| row.is_ours)
+        };
+        let is_here = |one: (Processor, Store)| one == (processor, store);
+        let is_charged_there = Processor::ALL
+            .into_iter()
+            .flat_map(|at| [(at, Store::Own), (at, Store::Stranger)])
+            .any(|one| !is_here(one) && is_ours(one.0, one.1));
         let row = Row {
             amount,
-            requested_at: self.sites.get(processor).stored(requested_at),
+            requested_at: self.site(processor, store).stored(requested_at),
             sent: requested_at,
             is_ours: true,
         };
-        let is_new = self.sites.get_mut(processor).insert(id, row);
+        let is_new = self.site_mut(processor, store).insert(id, row);
         assert!(
             !(is_new && is_charged_there),
-            "I2: {id} is charged at both processors"
+            "I2: {id} is charged at two processors"
         );
         is_new
     }
@@ -153,7 +170,8 @@ impl World {
         else {
             return;
         };
-        let site = self.sites.get(processor);
+        let (_, store) = self.cores[core].places[&attempt];
+        let site = self.site(processor, store);
         let row = site.rows.get(&id).filter(|_| site.has_lookup);
         let lookup = row.map_or(Lookup::NotFound, |row| Lookup::Stored {
             requested_at: row.requested_at,
@@ -182,9 +200,13 @@ impl World {
             return;
         };
         self.cores[core].links.remove(&attempt);
+        let read = self.cores[core].places.get(&attempt).map(|place| place.1);
+        let requests = &self.requests;
+        let is_read = |request: &usize| Some(requests[*request].store) == read;
         match lookup {
-            Lookup::Stored { .. } => *self.proven.get_mut(processor) = true,
-            Lookup::NotFound if is_proven => {
+            Lookup::Stored { .. } => self.proven.get_mut(processor).extend(read),
+            // It speaks of the books that it was read from, and of no others.
+            Lookup::NotFound if is_proven && covered.iter().all(is_read) => {
                 let story = self.stories.get_mut(&id).unwrap();
                 story.not_found(&covered, processor);
             }

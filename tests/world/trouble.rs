@@ -65,6 +65,17 @@ impl World {
             let step = i64::try_from(self.luck.within(0..=20_000)).unwrap() - 15_000;
             self.schedule_at(at, Event::StepWall(step));
         }
+        // Forty days ahead or behind for some seconds, then right again. A process that starts
+        // meanwhile, and finds payments dated meanwhile, has nothing to tell it better.
+        let is_one_process = self.crash_at.is_none() && !self.plan.journal_fails;
+        if is_one_process && self.luck.chance(20) {
+            let days = 40 * 86_400_000 * if self.luck.chance(70) { 1 } else { -1 };
+            let at = self.luck.within(0..=span);
+            self.schedule_at(at, Event::StepWall(days));
+            self.schedule_at(at + 3_500 * MS, Event::StepWall(-days));
+            self.seen.insert("a clock that is far off".to_owned());
+        }
+        self.plan_moves();
         self.schedule_at(span + 1, Event::Heal);
         self.healed_at = span;
         if let Some(stubborn) = self.plan.stubborn {
@@ -82,8 +93,10 @@ impl World {
             .flat_map(|machine| machine.owner.unsettled());
         for flow in unsettled {
             let story = &self.stories[&flow.payment.id];
-            // After a restart p99 cannot know that the bytes of an open Intent never left.
-            let may_be_there = story.has_unresolved(stubborn) || self.process > 0;
+            // After a restart p99 cannot know that the bytes of an open Intent never left, and
+            // after a move it may not believe a refusal that was one.
+            let is_unsure = self.process > 0 || self.plan.moves > 0;
+            let may_be_there = story.has_unresolved(stubborn) || is_unsure;
             assert!(
                 may_be_there && flow.pinned() == Some(stubborn),
                 "{flow:?} waits for a processor that does not have it"
@@ -102,6 +115,7 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.is_healed = true;
         self.crash_at = None;
+        self.heal_names();
         for processor in Processor::ALL {
             if self.plan.stubborn != Some(processor) {
                 self.heal_site(processor);

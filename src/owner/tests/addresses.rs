@@ -85,6 +85,37 @@ fn while_its_address_is_missing_nothing_is_sent_or_asked() {
     assert_eq!(play.sent.len(), 2, "it is there again");
 }
 
+/// Another processor may have had the name between: what went to it needs a proof of its own.
+#[test]
+fn a_proof_for_one_old_address_is_none_for_another() {
+    let (mut play, _) = in_doubt(1);
+    move_to(&mut play, &[1, 3, 3, 3]);
+    play.address = Some(at(3));
+    play.post(2, Standing::Own);
+    play.sync();
+    assert_eq!(play.wanted.last(), Some(&None), "a fresh one goes there");
+    play.pass(PATIENCE);
+    let asked = play.lookups.len();
+    move_to(&mut play, &[1, 3, 3, 3, 2, 2, 2]);
+    assert_eq!(play.asked_at[asked..], [Some(at(2)), Some(at(2))]);
+    let sent = play.sent.len();
+    let stored = Lookup::Stored {
+        requested_at: UnixMillis(0),
+        amount: Cents(1990),
+    };
+    play.show(asked, stored);
+    play.show(asked + 1, Lookup::NotFound);
+    play.sync();
+    play.pass(LONG);
+    play.sync();
+    assert_eq!(play.owner.pending(), 1, "the first one is charged");
+    assert_eq!(
+        play.sent.len(),
+        sent,
+        "the other one went to a third address"
+    );
+}
+
 #[test]
 fn what_is_stored_at_the_new_address_proves_it_for_all_payments() {
     let (mut play, ids) = in_doubt(2);
