@@ -233,7 +233,8 @@ fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
         ("JOURNAL_DIR", dir.as_str()),
         ("CORES", "2"),
         ("ROUTING", "cheapest"),
-        ("REQUEST_TIMEOUT_MS", "20"),
+        // Longer than the disk may take for the Intent: else it is 503, and not charged.
+        ("REQUEST_TIMEOUT_MS", "1000"),
         ("DRAIN_DELAY_MS", "0"),
         ("SHUTDOWN_GRACE_SECS", "0"),
     ];

@@ -35,12 +35,12 @@ pub(super) enum Place {
 pub(super) fn refusal(place: Place, call: Call) -> Option<Reply> {
     const FULL: Reply = Reply::problem(
         503,
-        "every place for connections is taken; nothing was charged",
+        "every place for connections is taken; this request was not looked at",
     )
     .after(1);
     const ADDRESS: Reply = Reply::problem(
         503,
-        "too many connections from this address; nothing was charged",
+        "too many connections from this address; this request was not looked at",
     )
     .after(1);
     match (place, call) {
