@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use p99::http::{AnswerFault, AnswerFraming, AnswerHead, AnswerReader};
+use p99::http::{AnswerFault, AnswerFraming, AnswerHead, AnswerReader, RetryAfter};
 use p99_fuzz::http::{Message, chunked};
 use p99_fuzz::{Input, pieces};
 
@@ -70,14 +70,19 @@ fn check(head: &AnswerHead, body: &[u8], stream: &[u8], for_head: bool) {
     let mut options = options.iter().flat_map(|line| line.split(|b| *b == b','));
     let closes = options.any(|option| p99_fuzz::http::trim(option).eq_ignore_ascii_case(b"close"));
     assert!(!(closes && head.keep_alive), "a closed connection is kept");
-    // Delay in seconds: digits alone.
+    // Delay in seconds: digits alone, however many. A date is read by tests of its own.
     let rests = message.values("retry-after");
     if let Some(rest) = rests.last() {
-        let digits = std::str::from_utf8(rest).ok();
-        let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let seconds = digits.and_then(|text| text.parse::<u64>().ok());
-        let seconds = seconds.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
-        assert_eq!(head.retry_after, seconds);
+        let rest = p99_fuzz::http::trim(rest);
+        let is_number = !rest.is_empty() && rest.iter().all(u8::is_ascii_digit);
+        let seconds = is_number.then(|| {
+            let text = std::str::from_utf8(rest).unwrap();
+            text.parse().unwrap_or(u32::MAX)
+        });
+        match head.retry_after {
+            Some(RetryAfter::Seconds(read)) => assert_eq!(Some(read), seconds),
+            Some(RetryAfter::At(_)) | None => assert_eq!(seconds, None),
+        }
     } else {
         assert_eq!(head.retry_after, None);
     }

@@ -1,5 +1,7 @@
 //! Records of the journal, made from the choices of an input. Ids repeat, so that records meet.
 
+use std::net::SocketAddr;
+
 use p99::clock::UnixMillis;
 use p99::journal::{Fate, Record, Verdict};
 use p99::limits;
@@ -20,6 +22,7 @@ pub fn record(input: &mut Input<'_>) -> Record {
         3..=5 => Record::Intent {
             payment: payment(input),
             processor,
+            address: address(input),
             requested_at: date(input),
             accepted_at: (choice & 0x40 != 0).then(|| date(input)),
         },
@@ -63,6 +66,17 @@ fn payment(input: &mut Input<'_>) -> Payment {
         id: correlation_id.upstream_id(),
         correlation_id,
         amount: amount(input),
+    }
+}
+
+/// None, as a release before addresses wrote it, or one of either family.
+fn address(input: &mut Input<'_>) -> Option<SocketAddr> {
+    let choice = input.byte();
+    let port = u16::from(choice) * 257;
+    match choice & 3 {
+        0 => None,
+        1 => Some(SocketAddr::from(([choice; 16], port))),
+        _ => Some(SocketAddr::from(([127, 0, 0, choice], port))),
     }
 }
 

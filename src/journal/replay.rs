@@ -182,6 +182,8 @@ impl State {
                 if !pending.open.is_some_and(|open| open.is_same(&sent)) {
                     pending.close();
                 }
+                // Refused and sent again within one millisecond: it is open once more.
+                pending.earlier.retain(|other| !other.is_same(&sent));
                 pending.open = Some(sent);
             }
             Record::Verdict { id, verdict } => self.close(id, verdict),
