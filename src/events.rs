@@ -11,7 +11,6 @@ use std::time::Duration;
 use crate::breaker::Transition;
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
-use crate::journal::Record;
 use crate::payment::{Cents, CoreId, Found, Outcome, Payment, Processor, Status, UpstreamId};
 use crate::table::Key;
 
@@ -172,11 +171,9 @@ pub enum Action {
         /// About what.
         id: UpstreamId,
     },
-    /// Append `record` to the journal; `durable` follows when it and all before it are.
-    Append {
-        /// What to append.
-        record: Record,
-    },
+    /// Append the owner's `next_record` to the journal; `durable` follows when it and all before
+    /// it are.
+    Append,
     /// Tell the waiting client.
     Answer {
         /// Where it waits.

@@ -176,7 +176,7 @@ impl Path {
                 Action::Abandon { .. }
                 | Action::Close { .. }
                 | Action::Investigate { .. }
-                | Action::Append { .. } => {
+                | Action::Append => {
                     unreachable!("nothing goes wrong here, and there is neither journal nor peer")
                 }
             }

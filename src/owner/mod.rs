@@ -122,6 +122,8 @@ pub struct Owner {
     journal: JournalState,
     intake: Intake,
     actions: VecDeque<Action>,
+    /// One for each `Append` among the actions.
+    records: VecDeque<Record>,
     clients_waiting: usize,
     /// Payments that a journal brought back, under whatever bounds they were taken in.
     restored: usize,
@@ -204,6 +206,7 @@ impl Owner {
             },
             intake: Intake::Open,
             actions: VecDeque::new(),
+            records: VecDeque::new(),
             clients_waiting: 0,
             restored: 0,
         }
@@ -212,6 +215,12 @@ impl Owner {
     /// The next thing for the driver to do.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
+    }
+
+    /// The record that goes with the `Append` that was just given out. Records are several times
+    /// as large as all else, and would make every action as large.
+    pub fn next_record(&mut self) -> Option<Record> {
+        self.records.pop_front()
     }
 
     // ---- events: a payment ----
@@ -515,7 +524,8 @@ impl Owner {
             "I5: no journal to append to"
         );
         self.journal.appended += 1;
-        self.actions.push_back(Action::Append { record });
+        self.records.push_back(record);
+        self.actions.push_back(Action::Append);
     }
 
     /// Appends `record`; `on_written` follows for `key` when it is durable.

@@ -136,9 +136,10 @@ impl Room {
             }
             Action::Close { attempt } => self.upstream.close(attempt),
             Action::Investigate { flow, id } => self.inquire(flow, id),
-            Action::Append { record } => {
-                if let Some(writer) = &self.writer {
-                    writer.append(&record);
+            Action::Append => {
+                let record = self.owner.borrow_mut().next_record();
+                if let (Some(writer), Some(record)) = (&self.writer, &record) {
+                    writer.append(record);
                     self.metrics.journal_records.increment();
                 }
             }

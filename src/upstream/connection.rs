@@ -275,9 +275,8 @@ fn tell(upstream: &Upstream, job: Job, answer: &Answer, buffer: &[u8]) {
         Job::Payment(attempt) => {
             upstream.unlink(attempt);
             let status = answer.head.status;
-            let wall = sink.wall();
             let retry_after = answer.head.retry_after;
-            let retry_after_secs = retry_after.map(|asked| asked.seconds(wall));
+            let retry_after_secs = retry_after.map(|asked| asked.seconds(sink.wall()));
             sink.exchanged(
                 attempt,
                 Exchange::Answered {

@@ -67,7 +67,10 @@ impl World {
                 let delay = self.luck.within(50..=40 * MS);
                 self.schedule(delay, Event::Investigated { core, flow, id });
             }
-            Action::Append { record } => self.append(core, &record, now),
+            Action::Append => {
+                let record = self.cores[core].owner.next_record();
+                self.append(core, &record.expect("one for each Append"), now);
+            }
             Action::Answer { to, answer } => self.answer(core, to, answer),
             Action::Note(note) => self.note(core, note),
         }

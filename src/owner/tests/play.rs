@@ -119,7 +119,7 @@ impl Play {
                         self.owner.connected(attempt, address, self.now);
                     }
                 }
-                Action::Append { record } => self.records.push(record),
+                Action::Append => self.records.extend(self.owner.next_record()),
                 Action::Answer { answer, .. } => self.answers.push(answer),
                 Action::Send { attempt, .. } => self.sent.push(attempt),
                 Action::Lookup { attempt, at, .. } => {
