@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -25,10 +26,14 @@ START_SECONDS = 15
 
 
 def free_port():
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens on now, below those that the kernel gives to connections."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port := random.randrange(10_000, 32_000)))
+                return port
+            except OSError:
+                pass
 
 
 def p99_binary(given=None):
@@ -75,6 +80,9 @@ class Client:
                 self._connection.close()
                 if left == 1:
                     raise
+
+    def close(self):
+        self._connection.close()
 
     def json(self, method, path, value=None, headers=None):
         """The JSON of a 2xx answer; anything else is an error."""
@@ -174,6 +182,16 @@ class ProcessorAdmin:
         put("delay", {"delay": delay_ms})
         put("failure", {"failure": failing})
 
+    def faults(self, *faults):
+        """The liar's script, as src/sim/faults.rs has it; none ends it."""
+        self._client.json("PUT", "/admin/configurations/faults", {"faults": faults},
+                          self._headers)
+
+    def refuse(self, milliseconds):
+        """No connection is accepted for so long."""
+        self._client.json("PUT", "/admin/configurations/refusing", {"ms": milliseconds},
+                          self._headers)
+
     def summary(self, window=""):
         return self._client.json("GET", f"/admin/payments-summary{window}", None, self._headers)
 
@@ -214,6 +232,14 @@ def shards(count, binary, folder, journals=None, **settings):
         yield Instance(name, binary, folder, port, **own, **settings)
 
 
+def shard_states(stats):
+    """UP, DOWN or what else the HAProxy with its statistics at `stats` says, by shard."""
+    page = Client(stats).call("GET", "/;csv")[2].decode()
+    rows = csv.DictReader(page.lstrip("# ").splitlines())
+    return {int(row["pxname"].removeprefix("shard_")): row["status"].split()[0]
+            for row in rows if row["pxname"].startswith("shard_") and row["svname"] == "p99"}
+
+
 class Balancer(Process):
     """HAProxy with haproxy.cfg, made for as many shards as there are addresses."""
 
@@ -237,11 +263,7 @@ class Balancer(Process):
         return self.await_ready(self.url, path)
 
     def states(self):
-        """UP, DOWN or what else HAProxy says, by shard."""
-        page = Client(f"http://{HOST}:{self.stats_port}").call("GET", "/;csv")[2].decode()
-        rows = csv.DictReader(page.lstrip("# ").splitlines())
-        return {int(row["pxname"].removeprefix("shard_")): row["status"].split()[0]
-                for row in rows if row["pxname"].startswith("shard_") and row["svname"] == "p99"}
+        return shard_states(f"http://{HOST}:{self.stats_port}")
 
     def await_states(self, wanted, seconds=10):
         """Waits until HAProxy has seen it: {1: "UP", 2: "DOWN"}."""
