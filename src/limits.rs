@@ -450,14 +450,18 @@ pub const INVESTIGATION_PAUSE: Duration = Duration::from_secs(1);
 
 // ---- upstream ----
 
-/// First size of a connection's request buffer: head and body of a payment are about 250 octets,
-/// trace headers may double that.
+/// First size of a connection's request buffer: head and body of a payment are about 320 bytes;
+/// trace headers and credentials may double that.
 pub const UPSTREAM_REQUEST_BYTES: usize = 512;
 /// First size of a connection's answer buffer, and the step by which it grows: the processors'
 /// answers are below 300 octets.
 pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
-/// Longest body of an answer. With the head's own bound it also bounds the buffer's growth.
-pub const UPSTREAM_BODY_BYTES_MAX: usize = 16_384;
+/// Longest body of an answer: a record with the history of its payment, or a page of a gateway
+/// about an error. With the head's own bound it also bounds the buffer's growth.
+pub const UPSTREAM_BODY_BYTES_MAX: usize = 64 * 1024;
+/// An answer's buffer that grew beyond this is given back after the answer: 256 idle connections
+/// hold 1 MiB and not 18.
+pub const UPSTREAM_ANSWER_BYTES_KEPT: usize = 4 * 1024;
 /// Addresses of one name that are looked at and tried. A name that has more loses the last ones;
 /// one answer over UDP holds at most 30 without an extension.
 pub const ADDRESSES_MAX: usize = 64;
@@ -477,6 +481,9 @@ pub const RESOLVED_QUEUE_MAX: usize = 16;
 /// The next address of a name is tried after a third of CONNECT_TIMEOUT_MS, but not later than
 /// this: longer than any healthy connect within a continent takes.
 pub const CONNECT_STEP_MAX: Duration = Duration::from_millis(100);
+/// While the queue of a unix socket is full, a connect is tried again after this: a server that
+/// accepts takes some microseconds for each that waits before.
+pub const CONNECT_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 /// Payments in doubt that one core asks about at once at a processor that moved. One proof is
 /// enough for all, so more would only be load.
 pub const IDENTITY_ASKS_MAX: u32 = 8;

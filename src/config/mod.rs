@@ -15,6 +15,7 @@ mod ranges;
 mod reader;
 mod settings;
 mod spelling;
+mod upstream;
 mod values;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use spelling::{NearMiss, near_misses};
+pub use upstream::{Origin, ProcessorConfig, UpstreamUrl};
 pub use values::{
     Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig, JournalSync,
     OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
@@ -52,8 +54,8 @@ pub struct Config {
     pub cores: CoreCount,
     /// `MONOIO_FORCE_LEGACY_DRIVER`: which event loop a core uses.
     pub driver: DriverChoice,
-    /// `UPSTREAM_A_URL`, `UPSTREAM_B_URL`.
-    pub upstream: PerProcessor<HttpUrl>,
+    /// `UPSTREAM_A_*`, `UPSTREAM_B_*`.
+    pub upstream: PerProcessor<ProcessorConfig>,
     /// `UPSTREAM_PAY_PATH`: begins with a slash and does not end with one.
     pub pay_path: String,
     /// `AUTH_*`: what a client must send; `None` for no auth.

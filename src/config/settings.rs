@@ -134,7 +134,7 @@ const MS: &str = "ms";
 const SECS: &str = "s";
 const LISTEN_LIST: &str =
     "a list of address:port and unix:/path, each once, such as 0.0.0.0:9999,unix:/run/p99/p99.sock";
-const URL: &str = "http://host:port, without path, user or TLS";
+const URL: &str = "http://host[:port][/base] or unix:/path[:/base], without a user or a query";
 
 /// Every setting, in the order in which `--help` and README list them.
 pub const SETTINGS: &[Setting] = &[

@@ -111,7 +111,12 @@ impl fmt::Debug for Seat {
 
 /// Two names of one server would make one processor of both: a payment that it refused could be
 /// charged there as the other one, and both summaries would be the same.
-fn warn_of_one_server(names: &Names) {
+fn warn_of_one_server(config: &Config, names: &Names) {
+    let PerProcessor([one, other]) = &config.upstream;
+    // A gateway may have one processor below each base; sockets were compared by their paths.
+    if one.url.base != other.url.base || one.url.http().is_none() {
+        return;
+    }
     let [a, b] = Processor::ALL.map(|processor| names.addresses(NameIndex::of(processor)).to_vec());
     if let Some(address) = a.iter().find(|address| b.contains(address)) {
         log::warn!(
@@ -131,7 +136,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let clock = || Clock::new(setup.start);
     let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
         .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
-    warn_of_one_server(&names);
+    warn_of_one_server(config, &names);
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(breaker_settings(config))),
         metrics: Arc::clone(&setup.metrics),
@@ -161,7 +166,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
 /// Where the processors are, as the journal remembers them.
 #[must_use]
 pub fn authorities(config: &Config) -> journal::Authorities {
-    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).authority()))
+    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).url.place()))
 }
 
 type Pasts = Vec<Option<journal::Restored>>;

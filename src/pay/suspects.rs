@@ -4,7 +4,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,7 +18,6 @@ use crate::limits;
 use crate::payment::{PerProcessor, Processor, Status, UpstreamId};
 use crate::route;
 use crate::table::Key;
-use crate::upstream::NameIndex;
 use crate::wire;
 
 /// Suspect ids that are being asked about, and those whose turn comes: a restart may find thousands
@@ -121,17 +119,11 @@ impl Room {
         id: UpstreamId,
         timeout: Duration,
     ) -> StoreWord {
-        let name = NameIndex::of(processor);
-        let addresses: Vec<SocketAddr> = self.names.borrow().addresses(name);
-        let host = self.config.upstream.get(processor).authority();
-        let path = format!("/{id}");
-        let mut request = Vec::new();
-        let target = Target {
-            host: &host,
-            path: [&self.config.pay_path, &path],
-        };
-        write_get(&mut request, &target, &[]);
-        match self.upstream.call(&addresses, request, timeout).await {
+        match self
+            .upstream
+            .ask(processor, &format!("/{id}"), timeout)
+            .await
+        {
             Ok(called) if called.status == 404 => StoreWord::Unknown,
             Ok(called) if called.status == 200 => match wire::read_stored(&called.body, id) {
                 Some((requested_at, _)) => StoreWord::Stored(requested_at),

@@ -184,6 +184,9 @@ impl Connection {
                         break;
                     }
                     buffer.clear();
+                    if buffer.capacity() > limits::UPSTREAM_ANSWER_BYTES_KEPT {
+                        buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
+                    }
                     reader = fresh_reader();
                 }
                 Err(fault) => {

@@ -3,7 +3,7 @@
 //! owner; nothing here retries anything.
 //!
 //! - `connection.rs`: the life of one connection;
-//! - `call.rs`: one question on a connection of its own, for peers;
+//! - `call.rs`: one question on a connection of its own;
 //! - `connect.rs`: how one comes to be, `reach.rs`: one socket of it;
 //! - `target.rs`: one processor's addresses and pool;
 //! - `resolve.rs`: names to addresses, on threads of their own.
@@ -39,10 +39,19 @@ use crate::addresses::{AddressState, Listing, is_same};
 use crate::clock::{Mono, UnixMillis};
 use crate::config::Config;
 use crate::events::{AttemptRef, Exchange, Lookup, Trace};
-use crate::http::{Target, write_get, write_post};
+use crate::http::FixedHead;
 use crate::metrics::CoreMetrics;
 use crate::payment::{PerProcessor, Processor, UpstreamId};
 use crate::wire::{self, UpstreamPayment};
+
+/// What every request to a processor says of p99.
+const FIELDS: [(&str, &[u8]); 2] = [
+    (
+        "User-Agent",
+        concat!("p99/", env!("CARGO_PKG_VERSION")).as_bytes(),
+    ),
+    ("Accept", b"application/json"),
+];
 
 /// Who is told what became of an attempt. Called from connection tasks, never from within a call
 /// to [`Upstream`].
@@ -70,13 +79,10 @@ pub struct Upstream {
     /// Calls on connections of their own.
     calls: RefCell<Vec<Rc<Connecting>>>,
     metrics: Arc<CachePadded<CoreMetrics>>,
-    pay_path: String,
     connect_timeout: Duration,
     pool_idle_max: usize,
     pool_idle_timeout: Duration,
     resolver: Arc<Resolver>,
-    /// Bodies of requests are built here, then copied behind their head.
-    body: RefCell<Vec<u8>>,
 }
 
 /// What an attempt holds.
@@ -88,9 +94,7 @@ enum Link {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream")
-            .field("pay_path", &self.pay_path)
-            .finish_non_exhaustive()
+        f.debug_struct("Upstream").finish_non_exhaustive()
     }
 }
 
@@ -105,8 +109,10 @@ impl Upstream {
         sink: Weak<dyn Sink>,
     ) -> Rc<Self> {
         let target = |processor| {
-            let authority = config.upstream.get(processor).authority();
-            TargetState::new(authority, names.listing(NameIndex::of(processor)))
+            let url = &config.upstream.get(processor).url;
+            let path = format!("{}{}", url.base, config.pay_path);
+            let head = FixedHead::new(&url.host_field(), &path, &FIELDS);
+            TargetState::new(url, head, names.listing(NameIndex::of(processor)))
         };
         Rc::new(Self {
             sink,
@@ -115,12 +121,10 @@ impl Upstream {
             dials: RefCell::default(),
             calls: RefCell::default(),
             metrics,
-            pay_path: config.pay_path.clone(),
             connect_timeout: config.connect_timeout,
             pool_idle_max: config.pool_idle_max,
             pool_idle_timeout: config.pool_idle_timeout,
             resolver,
-            body: RefCell::default(),
         })
     }
 
@@ -159,17 +163,14 @@ impl Upstream {
         if connection.is_closed() {
             return false;
         }
-        let target = self.targets.get(connection.processor);
-        let path = Target {
-            host: &target.authority,
-            path: [&self.pay_path, ""],
-        };
-        let body = &mut *self.body.borrow_mut();
-        body.clear();
-        wire::write_upstream_payment(payment, body);
-        connection.write(Job::Payment(attempt), |out| match trace {
-            None => write_post(out, &path, &[], body),
-            Some(trace) => write_post(out, &path, headers(trace).as_slice(), body),
+        let head = self.targets.get(connection.processor).head.borrow();
+        let body_bytes = wire::upstream_payment_bytes(payment.amount);
+        connection.write(Job::Payment(attempt), |out| {
+            match trace {
+                None => head.write_post(out, &[], body_bytes),
+                Some(trace) => head.write_post(out, headers(trace).as_slice(), body_bytes),
+            }
+            wire::write_upstream_payment(payment, out);
         });
         true
     }
@@ -356,16 +357,11 @@ impl Upstream {
     }
 
     fn write_lookup(&self, connection: &Connection, attempt: AttemptRef, id: UpstreamId) {
-        let target = self.targets.get(connection.processor);
+        let head = self.targets.get(connection.processor).head.borrow();
         let mut text = [b'/'; 37];
         let [_, digits @ ..] = &mut text;
         let _ = id.write(digits);
-        let id_path = std::str::from_utf8(&text).unwrap_or_default();
-        let path = Target {
-            host: &target.authority,
-            path: [&self.pay_path, id_path],
-        };
-        connection.write(Job::Lookup(attempt, id), |out| write_get(out, &path, &[]));
+        connection.write(Job::Lookup(attempt, id), |out| head.write_get(out, &text));
     }
 }
 

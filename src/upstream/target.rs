@@ -6,13 +6,20 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use socket2::SockAddr;
+
 use super::connection::Connection;
 use crate::addresses::{Listing, is_same};
+use crate::config::{Origin, UpstreamUrl};
+use crate::http::FixedHead;
 use crate::limits;
 
 /// One processor as this core sees it.
 pub(super) struct TargetState {
-    pub(super) authority: String,
+    /// What its requests begin with.
+    pub(super) head: RefCell<FixedHead>,
+    /// Where its only address is, when that is no address of a network.
+    socket_file: Option<SockAddr>,
     pub(super) listing: RefCell<Arc<Listing>>,
     /// Addresses that did not connect when they were tried last, the latest last.
     failed: RefCell<Vec<SocketAddr>>,
@@ -24,15 +31,26 @@ pub(super) struct TargetState {
 }
 
 impl TargetState {
-    pub(super) fn new(authority: String, listing: Arc<Listing>) -> Self {
+    pub(super) fn new(url: &UpstreamUrl, head: FixedHead, listing: Arc<Listing>) -> Self {
+        let socket_file = match &url.origin {
+            Origin::Http(_) => None,
+            // Its length was checked when it was read.
+            Origin::Unix(path) => SockAddr::unix(path).ok(),
+        };
         Self {
-            authority,
+            head: RefCell::new(head),
+            socket_file,
             listing: RefCell::new(listing),
             failed: RefCell::default(),
             open_at: RefCell::default(),
             idle: RefCell::default(),
             open: Cell::new(0),
         }
+    }
+
+    /// What to connect to at `address`.
+    pub(super) fn place_of(&self, address: SocketAddr) -> SockAddr {
+        self.socket_file.clone().unwrap_or_else(|| address.into())
     }
 
     /// The address to try next, but for those that were tried: those that failed last time come

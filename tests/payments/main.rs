@@ -2,7 +2,7 @@
 //! was charged is always read from the processors' own rows, never from p99's counters.
 //!
 //! - `client`, `stack`, `binary`, `crowd`: what the tests stand on;
-//! - `api`, `upstream`: single requests, on both sides;
+//! - `api`, `upstream`, `reach`: single requests, on both sides;
 //! - `same_id`, `faults`, `chaos`, `unknown`, `hedging`, `accepted`: exactly once, under trouble;
 //! - `drain`, `process`, `no_mixup`: the process as a whole, as the real binary.
 //!
@@ -34,6 +34,7 @@ mod faults;
 mod hedging;
 mod no_mixup;
 mod process;
+mod reach;
 mod same_id;
 mod unknown;
 mod upstream;
