@@ -47,6 +47,10 @@ pub const AUTH_VALUE_BYTES_MAX: usize = 1_024;
 /// Longest file with passwords: two of them with their line ends are 2,052 bytes.
 pub const AUTH_FILE_BYTES_MAX: usize = 4_096;
 
+/// Longest file with headers for a processor: a token of 4 KiB, its name, and some more lines. With
+/// p99's own lines the head stays below the 8 KiB that servers take.
+pub const UPSTREAM_HEADERS_BYTES_MAX: usize = 6 * 1024;
+
 // ---- breaker ----
 
 /// Most probe permits of one breaker: `CB_HALF_OPEN_PROBES` is at most this. Probes are real
@@ -490,6 +494,12 @@ pub const IDENTITY_ASKS_MAX: u32 = 8;
 /// First pause before a payment whose processor moved is asked about again; it doubles up to
 /// [`RESEND_PAUSE_MAX`].
 pub const IDENTITY_PAUSE_FIRST: Duration = Duration::from_secs(1);
+
+/// How often the processors' files are looked at. A token that is renewed a minute before its end
+/// is in use in time, and each look costs one stat a file.
+pub const FILES_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Shortest pause between two readings, however many answers of 401 ask for one.
+pub const FILES_READ_PAUSE: Duration = Duration::from_millis(500);
 
 // ---- pay ----
 

@@ -3,11 +3,12 @@
 //! This room decides what each setting may be, which settings fit together and what holds when one
 //! is missing. `main` calls it once at the start; everybody else is handed the result by reference.
 //! It never reads the environment itself (the lookup is an argument, so a map tests it), opens no
-//! file but that of the credentials, never
-//! changes a value later and never shows a secret. A bad value stops the start, and all faults are
+//! file but those that hold credentials, never changes a value later and never shows a secret. A bad value stops the start, and all faults are
 //! told together.
 
 mod auth;
+mod files;
+mod headers;
 mod help;
 mod parse;
 mod places;
@@ -28,13 +29,14 @@ use crate::limits;
 use crate::payment::{CoreCount, PerProcessor};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
+pub use headers::{HeaderLines, read_headers_file};
 pub use help::{help, report, tell_faults, warnings};
 pub use places::{HttpUrl, ListenAddress};
 pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use spelling::{NearMiss, near_misses};
-pub use upstream::{Origin, ProcessorConfig, UpstreamUrl};
+pub use upstream::{Held, NamedFile, Origin, ProcessorConfig, UpstreamFiles, UpstreamUrl};
 pub use values::{
     Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig, JournalSync,
     OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,

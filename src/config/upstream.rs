@@ -7,6 +7,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::files;
+use super::headers::{HeaderLines, read_headers_file};
 use super::places::{HttpUrl, socket_path};
 use super::reader::Reader;
 use crate::limits;
@@ -17,6 +19,52 @@ use crate::payment::PerProcessor;
 pub struct ProcessorConfig {
     /// `UPSTREAM_*_URL`.
     pub url: UpstreamUrl,
+    /// The files that are read again while p99 runs.
+    pub files: UpstreamFiles,
+    /// What they held at the start.
+    pub held: Held,
+}
+
+/// The files of one processor's settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamFiles {
+    /// `UPSTREAM_*_HEADERS_FILE`.
+    pub headers: Option<NamedFile>,
+}
+
+/// A setting that names a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// The setting.
+    pub setting: &'static str,
+    /// What it says.
+    pub path: PathBuf,
+}
+
+/// What the files of one processor hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// For every request.
+    pub headers: HeaderLines,
+}
+
+impl UpstreamFiles {
+    /// All of them that are set.
+    pub fn iter(&self) -> impl Iterator<Item = &NamedFile> {
+        self.headers.iter()
+    }
+
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Which setting is at fault, and what its file must be; never what it holds.
+    pub fn read(&self) -> Result<Held, (&'static str, String)> {
+        let headers = match &self.headers {
+            None => HeaderLines::default(),
+            Some(file) => read_headers_file(&file.path).map_err(|why| (file.setting, why))?,
+        };
+        Ok(Held { headers })
+    }
 }
 
 /// Where a processor is.
@@ -122,10 +170,25 @@ impl fmt::Display for UpstreamUrl {
 }
 
 pub(super) fn read_processors(reader: &mut Reader<'_>) -> PerProcessor<ProcessorConfig> {
-    let names = ["UPSTREAM_A_URL", "UPSTREAM_B_URL"];
-    PerProcessor(names.map(|name| ProcessorConfig {
-        url: reader.read(name, UpstreamUrl::parse),
+    let names = [
+        ("UPSTREAM_A_URL", "UPSTREAM_A_HEADERS_FILE"),
+        ("UPSTREAM_B_URL", "UPSTREAM_B_HEADERS_FILE"),
+    ];
+    PerProcessor(names.map(|(url, headers)| {
+        let url = reader.read(url, UpstreamUrl::parse);
+        let headers = named_file(reader, headers);
+        let files = UpstreamFiles { headers };
+        let held = files.read().unwrap_or_else(|(setting, why)| {
+            reader.relation(false, &[setting], &why);
+            Held::default()
+        });
+        ProcessorConfig { url, files, held }
     }))
+}
+
+fn named_file(reader: &mut Reader<'_>, setting: &'static str) -> Option<NamedFile> {
+    let path = reader.read(setting, |text| files::path(text).map(Some));
+    path.map(|path| NamedFile { setting, path })
 }
 
 /// What is behind `scheme`, in any case of its letters.

@@ -27,7 +27,9 @@ use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
 use crate::payment::{CoreId, PerProcessor, Processor};
-use crate::upstream::{NameIndex, NameLookup, Names, Resolved, Resolver, Upstream};
+use crate::upstream::{
+    HeldFiles, NameIndex, NameLookup, Names, Resolved, Resolver, Sources, Upstream,
+};
 
 /// What an instance is built from.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct Setup {
     pub places: Places,
     /// How the processors' names are looked up.
     pub lookup: NameLookup,
+    /// What the processors' files hold.
+    pub files: HeldFiles,
 }
 
 impl Setup {
@@ -68,6 +72,7 @@ impl Setup {
         });
         Self {
             credentials: config.auth.as_ref().map(Credentials::new),
+            files: HeldFiles::new(&config),
             config: Arc::new(config),
             metrics: Arc::new(metrics),
             start,
@@ -136,6 +141,10 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let clock = || Clock::new(setup.start);
     let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
         .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
+    setup
+        .files
+        .start(config, &setup.metrics)
+        .map_err(|fault| format!("cannot watch the processors' files: {fault}"))?;
     warn_of_one_server(config, &names);
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(breaker_settings(config))),
@@ -255,7 +264,10 @@ impl Seat {
             upstream: Upstream::new(
                 &config,
                 &self.names,
-                self.resolver,
+                Sources {
+                    resolver: self.resolver,
+                    files: self.setup.files,
+                },
                 Arc::clone(&metrics),
                 room.clone(),
             ),

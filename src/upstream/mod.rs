@@ -6,6 +6,7 @@
 //! - `call.rs`: one question on a connection of its own;
 //! - `connect.rs`: how one comes to be, `reach.rs`: one socket of it;
 //! - `target.rs`: one processor's addresses and pool;
+//! - `files.rs`: the processors' files, read again on a thread of its own;
 //! - `resolve.rs`: names to addresses, on threads of their own.
 //!
 //! Keeps I4 (a connection whose exchange was not read to its end never goes back to the pool), I10
@@ -15,6 +16,7 @@
 mod call;
 mod connect;
 mod connection;
+mod files;
 mod reach;
 mod resolve;
 mod target;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 pub use self::call::Called;
+pub use self::files::HeldFiles;
 pub use self::resolve::{Found, NameIndex, NameLookup, Names, Resolved, Resolver};
 
 use self::connect::Dial;
@@ -39,19 +42,9 @@ use crate::addresses::{AddressState, Listing, is_same};
 use crate::clock::{Mono, UnixMillis};
 use crate::config::Config;
 use crate::events::{AttemptRef, Exchange, Lookup, Trace};
-use crate::http::FixedHead;
 use crate::metrics::CoreMetrics;
 use crate::payment::{PerProcessor, Processor, UpstreamId};
 use crate::wire::{self, UpstreamPayment};
-
-/// What every request to a processor says of p99.
-const FIELDS: [(&str, &[u8]); 2] = [
-    (
-        "User-Agent",
-        concat!("p99/", env!("CARGO_PKG_VERSION")).as_bytes(),
-    ),
-    ("Accept", b"application/json"),
-];
 
 /// Who is told what became of an attempt. Called from connection tasks, never from within a call
 /// to [`Upstream`].
@@ -83,6 +76,16 @@ pub struct Upstream {
     pool_idle_max: usize,
     pool_idle_timeout: Duration,
     resolver: Arc<Resolver>,
+    files: HeldFiles,
+}
+
+/// Where what changes meanwhile comes from.
+#[derive(Debug)]
+pub struct Sources {
+    /// What names mean.
+    pub resolver: Arc<Resolver>,
+    /// What the processors' files hold.
+    pub files: HeldFiles,
 }
 
 /// What an attempt holds.
@@ -104,15 +107,15 @@ impl Upstream {
     pub fn new(
         config: &Config,
         names: &Names,
-        resolver: Arc<Resolver>,
+        sources: Sources,
         metrics: Arc<CachePadded<CoreMetrics>>,
         sink: Weak<dyn Sink>,
     ) -> Rc<Self> {
+        let Sources { resolver, files } = sources;
         let target = |processor| {
-            let url = &config.upstream.get(processor).url;
-            let path = format!("{}{}", url.base, config.pay_path);
-            let head = FixedHead::new(&url.host_field(), &path, &FIELDS);
-            TargetState::new(url, head, names.listing(NameIndex::of(processor)))
+            let url = config.upstream.get(processor).url.clone();
+            let listing = names.listing(NameIndex::of(processor));
+            TargetState::new(url, &config.pay_path, &files.current(processor), listing)
         };
         Rc::new(Self {
             sink,
@@ -125,6 +128,7 @@ impl Upstream {
             pool_idle_max: config.pool_idle_max,
             pool_idle_timeout: config.pool_idle_timeout,
             resolver,
+            files,
         })
     }
 
@@ -234,6 +238,9 @@ impl Upstream {
         self.sweep_dials(now);
         for processor in Processor::ALL {
             let target = self.targets.get(processor);
+            if let Some(held) = self.files.refreshed(processor) {
+                target.take_over(&held);
+            }
             let mut idle = target.idle.borrow_mut();
             // The coldest stand in front.
             let stale = idle

@@ -31,7 +31,16 @@ fn processors(answer: &'static str) -> ([String; 2], Receiver<String>) {
     (urls, requests)
 }
 
-pub(crate) fn serve(mut stream: impl Read + Write, answer: &str, requests: &Sender<String>) {
+pub(crate) fn serve(stream: impl Read + Write, answer: &str, requests: &Sender<String>) {
+    answer_with(stream, requests, |_| answer);
+}
+
+/// Answers every request as `answer` says, and hands on what was read.
+pub(crate) fn answer_with<'a>(
+    mut stream: impl Read + Write,
+    requests: &Sender<String>,
+    answer: impl Fn(&str) -> &'a str,
+) {
     let mut text = String::new();
     let mut chunk = [0; 4096];
     while let Ok(count) = stream.read(&mut chunk) {
@@ -50,8 +59,9 @@ pub(crate) fn serve(mut stream: impl Read + Write, answer: &str, requests: &Send
             continue;
         }
         assert_eq!(body.len(), length, "one request at a time");
+        let written = stream.write_all(answer(&text).as_bytes());
         let _ = requests.send(std::mem::take(&mut text));
-        if stream.write_all(answer.as_bytes()).is_err() {
+        if written.is_err() {
             return;
         }
     }
