@@ -3,8 +3,8 @@
 //! This room decides what each setting may be, which settings fit together and what holds when one
 //! is missing. `main` calls it once at the start; everybody else is handed the result by reference.
 //! It never reads the environment itself (the lookup is an argument, so a map tests it), opens no
-//! file but those that hold credentials, never changes a value later and never shows a secret. A bad value stops the start, and all faults are
-//! told together.
+//! file but those that hold credentials, never changes a value later and never shows a secret. A
+//! bad value stops the start, and all faults are told together.
 
 mod auth;
 mod files;
