@@ -14,18 +14,13 @@
     reason = "a tool: it reads real time, and may stop at what it does not expect"
 )]
 
-mod crowd;
-mod exchange;
 mod kill;
 #[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../../tests/kit/mod.rs"]
 mod kit;
-mod liar;
-mod listener;
 mod poison;
 mod storm;
 mod twins;
-mod world;
 
 use std::path::PathBuf;
 use std::process::exit;

@@ -145,8 +145,9 @@ fn read_cents(text: &str) -> Option<u128> {
     format!("{whole}{fraction}").parse().ok()
 }
 
-/// Count and cents of both processors, as `/payments-summary` has them.
-pub(crate) fn ask_summary(address: SocketAddr) -> Result<[(u64, u128); 2], String> {
+/// Count and cents of both processors, as `/payments-summary` has them; `query` with its question
+/// mark.
+pub(crate) fn ask_summary(address: SocketAddr, query: &str) -> Result<[(u64, u128); 2], String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Part<'a> {
@@ -161,7 +162,8 @@ pub(crate) fn ask_summary(address: SocketAddr) -> Result<[(u64, u128); 2], Strin
         #[serde(borrow)]
         fallback: Part<'a>,
     }
-    let answer = ask_again(address, "/payments-summary").map_err(|fault| fault.to_string())?;
+    let answer = ask_again(address, &format!("/payments-summary{query}"))
+        .map_err(|fault| fault.to_string())?;
     let odd = || {
         let body = String::from_utf8_lossy(&answer.body);
         format!("the summary is {} {body}", answer.status)

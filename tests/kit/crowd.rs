@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::kit::client::{Client, write_get, write_payment};
-use crate::kit::dice::Dice;
-use crate::kit::report::Report;
-use crate::kit::told::{Amount, Numbers, Told, Word};
-use crate::liar::strikes;
+use super::client::{Client, write_get, write_payment};
+use super::dice::Dice;
+use super::liar::strikes;
+use super::report::Report;
+use super::told::{Amount, Numbers, Told, Word};
 
 /// A client that was told to come back waits so long.
 const COME_BACK: Duration = Duration::from_millis(20);
@@ -145,9 +145,7 @@ impl Crowd {
             ),
         );
         for _ in 0..self.shared.missing.load(Ordering::Relaxed) {
-            report.broke(crate::kit::audit::MISSING, || {
-                "directly after the answer".into()
-            });
+            report.broke(super::audit::MISSING, || "directly after the answer".into());
         }
         (count, told)
     }
