@@ -30,8 +30,8 @@ pub(crate) struct Plan {
     pub(crate) hosts: Option<PathBuf>,
     pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) log: PathBuf,
-    /// What the new process does to itself first; async-signal-safe calls only.
-    pub(crate) before_it_runs: Option<fn() -> io::Result<()>>,
+    /// A program that becomes p99, with its own words: taskset, valgrind.
+    pub(crate) under: Vec<String>,
 }
 
 impl Plan {
@@ -48,7 +48,7 @@ impl Plan {
             hosts: None,
             settings: Vec::new(),
             log: scratch.file("p99.log"),
-            before_it_runs: None,
+            under: Vec::new(),
         };
         plan.set("DRAIN_DELAY_MS", 0);
         plan.set("RUST_LOG", "warn");
@@ -82,6 +82,11 @@ impl Plan {
     }
 
     fn program(&self) -> Command {
+        if let Some((program, words)) = self.under.split_first() {
+            let mut command = Command::new(program);
+            command.args(words).arg(&self.binary);
+            return command;
+        }
         let Some(hosts) = &self.hosts else {
             return Command::new(&self.binary);
         };
@@ -107,13 +112,11 @@ impl P99 {
         let log = File::options().append(true).create(true).open(&plan.log)?;
         let mut command = plan.command();
         command.stdout(Stdio::null()).stderr(log);
-        let before_it_runs = plan.before_it_runs;
-        // SAFETY: prctl is async-signal-safe and gets no pointer; the plan's own steps promise the
-        // same.
+        // SAFETY: prctl is async-signal-safe and gets no pointer.
         unsafe {
-            command.pre_exec(move || {
+            command.pre_exec(|| {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                before_it_runs.map_or(Ok(()), |step| step())
+                Ok(())
             });
         }
         Ok(Self {
