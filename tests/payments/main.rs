@@ -7,7 +7,7 @@
 //! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
 //!
 //! Every test runs on io_uring and on epoll. Ports are always 0, waits end at a deadline. The usual
-//! run is short; `SOAK=1` raises every count to the full number (scripts/soak).
+//! run is short; `SOAK=1` raises every count to the full number (docs/HACKING.md).
 
 #![allow(
     missing_docs,
