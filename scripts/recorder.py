@@ -42,7 +42,7 @@ class Recorder(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     allow_reuse_address = True
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 4_096
 
     def __init__(self, name, port=0):
         self.name = name
