@@ -171,7 +171,14 @@ impl Directory {
             .identities()?
             .into_iter()
             .map(|identity| identity.name());
-        let others = ["LOCK", MANIFEST, "PROCESSORS"].map(str::to_owned);
+        let others = [
+            "LOCK",
+            MANIFEST,
+            "MANIFEST.new",
+            "PROCESSORS",
+            "PROCESSORS.new",
+        ];
+        let others = others.map(str::to_owned);
         guard::close_files(path, names.chain(others))?;
         Ok(dir)
     }
