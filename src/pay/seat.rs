@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -113,11 +114,23 @@ impl fmt::Debug for Seat {
 /// charged there as the other one, and both summaries would be the same.
 fn warn_of_one_server(names: &Names) {
     let [a, b] = Processor::ALL.map(|processor| names.addresses(NameIndex::of(processor)).to_vec());
-    if let Some(address) = a.iter().find(|address| b.contains(address)) {
+    if let Some(address) = one_server(&a, &b) {
         log::warn!(
             "UPSTREAM_A_URL and UPSTREAM_B_URL both mean {address}: they are probably one server"
         );
     }
+}
+
+/// An address of `a` that leads where one of `b` does: spelled alike, or both are this host's own.
+fn one_server<'a>(a: &'a [SocketAddr], b: &[SocketAddr]) -> Option<&'a SocketAddr> {
+    let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let place = |address: &SocketAddr| match address.ip().to_canonical() {
+        // The kernel takes a connect to the unspecified address for one to itself.
+        ip if ip.is_unspecified() || here.contains(&ip) => (None, address.port()),
+        ip => (Some(ip), address.port()),
+    };
+    a.iter()
+        .find(|one| b.iter().any(|other| place(one) == place(other)))
 }
 
 /// Prepares every core's part, in the order of cores: replays the journal, wires the mailboxes.
