@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::events::{AttemptRef, ReplyTo, Standing, Trace};
+use crate::events::{AttemptRef, ReplyTo, Trace};
 use crate::judge::{self, Question};
 use crate::limits;
 use crate::payment::{Cents, Payment, PerProcessor, Processor};
@@ -50,10 +50,6 @@ pub struct Flow {
     pub record: u64,
     /// Whether the journal knows of it, so that its end must be written too.
     pub trail: Trail,
-    /// Whether another instance may hold it, so that others are asked before it is planned.
-    pub standing: Standing,
-    /// The only processor that may get it: a peer that does not answer may have sent it there.
-    pub confined: Option<Processor>,
     tried: PerProcessor<Tried>,
     requested_at: Option<UnixMillis>,
     /// The times that went out before `requested_at`, newest first.
@@ -81,8 +77,6 @@ pub enum Promise {
 /// Where a payment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Peers and processors are asked whether another instance has it.
-    Investigating,
     /// Its Accept is being written.
     Accepting,
     /// It waits for a slot, a breaker or its pause in the queue of this processor.
@@ -227,8 +221,6 @@ impl Flow {
             address: None,
             record: 0,
             trail: Trail::None,
-            standing: Standing::Own,
-            confined: None,
             tried: PerProcessor::default(),
             requested_at: None,
             earlier: [None; limits::REQUESTED_AT_KEPT],
@@ -250,11 +242,10 @@ impl Flow {
     }
 
     /// Whether `processor` is out of the question until the payment is planned anew: it was tried
-    /// in vain, or another one may be charging the payment for a peer.
+    /// in vain.
     #[must_use]
     pub fn is_barred(&self, processor: Processor) -> bool {
-        let is_elsewhere = self.confined.is_some_and(|only| only != processor);
-        is_elsewhere || self.tried.get(processor).round != Round::Untried
+        self.tried.get(processor).round != Round::Untried
     }
 
     /// Whether any processor was tried in vain since the payment was last planned anew.

@@ -47,6 +47,10 @@ pub const AUTH_VALUE_BYTES_MAX: usize = 1_024;
 /// Longest file with passwords: two of them with their line ends are 2,052 bytes.
 pub const AUTH_FILE_BYTES_MAX: usize = 4_096;
 
+/// Longest file with headers for a processor: a token of 4 KiB, its name, and some more lines. With
+/// p99's own lines the head stays below the 8 KiB that servers take.
+pub const UPSTREAM_HEADERS_BYTES_MAX: usize = 6 * 1024;
+
 // ---- breaker ----
 
 /// Most probe permits of one breaker: `CB_HALF_OPEN_PROBES` is at most this. Probes are real
@@ -441,23 +445,21 @@ pub const RESEND_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub const EXPIRED_PER_TICK_MAX: usize = 64;
 /// Seconds of the ledger that are aged in one tick.
 pub const AGED_PER_TICK_MAX: usize = 64;
-/// Suspect ids that one core asks about at once. Each opens a connection to every peer and to both
-/// processors for one question, so 32 hold about a hundred descriptors, and at a millisecond an
-/// answer they are asked 32,000 times a second.
-pub const INQUIRIES_MAX: usize = 32;
-/// How long a promised payment that a peer holds too waits before the peer is asked again.
-pub const INVESTIGATION_PAUSE: Duration = Duration::from_secs(1);
 
 // ---- upstream ----
 
-/// First size of a connection's request buffer: head and body of a payment are about 250 octets,
-/// trace headers may double that.
+/// First size of a connection's request buffer: head and body of a payment are about 320 bytes;
+/// trace headers and credentials may double that.
 pub const UPSTREAM_REQUEST_BYTES: usize = 512;
 /// First size of a connection's answer buffer, and the step by which it grows: the processors'
 /// answers are below 300 octets.
 pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
-/// Longest body of an answer. With the head's own bound it also bounds the buffer's growth.
-pub const UPSTREAM_BODY_BYTES_MAX: usize = 16_384;
+/// Longest body of an answer: a record with the history of its payment, or a page of a gateway
+/// about an error. With the head's own bound it also bounds the buffer's growth.
+pub const UPSTREAM_BODY_BYTES_MAX: usize = 64 * 1024;
+/// An answer's buffer that grew beyond this is given back after the answer: 256 idle connections
+/// hold 1 MiB and not 18.
+pub const UPSTREAM_ANSWER_BYTES_KEPT: usize = 4 * 1024;
 /// Addresses of one name that are looked at and tried. A name that has more loses the last ones;
 /// one answer over UDP holds at most 30 without an extension.
 pub const ADDRESSES_MAX: usize = 64;
@@ -477,12 +479,21 @@ pub const RESOLVED_QUEUE_MAX: usize = 16;
 /// The next address of a name is tried after a third of CONNECT_TIMEOUT_MS, but not later than
 /// this: longer than any healthy connect within a continent takes.
 pub const CONNECT_STEP_MAX: Duration = Duration::from_millis(100);
+/// While the queue of a unix socket is full, a connect is tried again after this: a server that
+/// accepts takes some microseconds for each that waits before.
+pub const CONNECT_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 /// Payments in doubt that one core asks about at once at a processor that moved. One proof is
 /// enough for all, so more would only be load.
 pub const IDENTITY_ASKS_MAX: u32 = 8;
 /// First pause before a payment whose processor moved is asked about again; it doubles up to
 /// [`RESEND_PAUSE_MAX`].
 pub const IDENTITY_PAUSE_FIRST: Duration = Duration::from_secs(1);
+
+/// How often the processors' files are looked at. A token that is renewed a minute before its end
+/// is in use in time, and each look costs one stat a file.
+pub const FILES_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Shortest pause between two readings, however many answers of 401 ask for one.
+pub const FILES_READ_PAUSE: Duration = Duration::from_millis(500);
 
 // ---- pay ----
 
@@ -503,11 +514,6 @@ pub const SYNC_SLOW: Duration = Duration::from_secs(5);
 /// How long a processor's health route may take. It has its own clock: a slow health answer must
 /// not count as a slow payment. Shorter than the processors' permit of five seconds.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often core 0 asks whether a peer is there, and how long it waits for the answer: a peer that
-/// died is known as dead within a second.
-pub const PEER_WATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// See [`PEER_WATCH_INTERVAL`].
-pub const PEER_WATCH_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a peer may take to answer. It only adds up numbers: longer means that it is gone.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 

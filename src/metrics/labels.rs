@@ -83,8 +83,6 @@ label! {
         JournalDown = "journal_down",
         /// No processor could be tried in time.
         Unavailable = "unavailable",
-        /// Peers that may know the id cannot be asked.
-        Suspect = "suspect",
     }
 }
 
@@ -171,6 +169,16 @@ label! {
         Failed = "failed",
         /// `CONNECT_TIMEOUT_MS` was over.
         TimedOut = "timed_out",
+    }
+}
+
+label! {
+    /// What reading a processor's files again led to.
+    FileReading {
+        /// They hold something else, which is in use now.
+        Changed = "changed",
+        /// One of them is not as it must be.
+        Refused = "refused",
     }
 }
 

@@ -13,9 +13,7 @@ use std::time::Instant;
 
 use super::bell::Bell;
 use super::messages::{Letter, Question};
-use super::peers::{Beginning, PeerWatch};
 use super::replies::Replies;
-use super::suspects::Inquiries;
 use super::{Performing, Room};
 use crate::claims::Claims;
 use crate::clock::Clock;
@@ -28,7 +26,9 @@ use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
 use crate::payment::{CoreId, PerProcessor, Processor};
-use crate::upstream::{NameIndex, NameLookup, Names, Resolved, Resolver, Upstream};
+use crate::upstream::{
+    HeldFiles, NameIndex, NameLookup, Names, Resolved, Resolver, Sources, Upstream,
+};
 
 /// What an instance is built from.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Setup {
     pub places: Places,
     /// How the processors' names are looked up.
     pub lookup: NameLookup,
+    /// What the processors' files hold.
+    pub files: HeldFiles,
 }
 
 impl Setup {
@@ -69,6 +71,7 @@ impl Setup {
         });
         Self {
             credentials: config.auth.as_ref().map(Credentials::new),
+            files: HeldFiles::new(&config),
             config: Arc::new(config),
             metrics: Arc::new(metrics),
             start,
@@ -83,7 +86,6 @@ impl Setup {
 pub(super) struct Shared {
     pub(super) processors: Arc<Processors>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) peers: PeerWatch,
     /// A core's journal failed. No core takes payments in any more.
     pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
@@ -112,7 +114,12 @@ impl fmt::Debug for Seat {
 
 /// Two names of one server would make one processor of both: a payment that it refused could be
 /// charged there as the other one, and both summaries would be the same.
-fn warn_of_one_server(names: &Names) {
+fn warn_of_one_server(config: &Config, names: &Names) {
+    let PerProcessor([one, other]) = &config.upstream;
+    // A gateway may have one processor below each base; sockets were compared by their paths.
+    if one.url.base != other.url.base || one.url.http().is_none() {
+        return;
+    }
     let [a, b] = Processor::ALL.map(|processor| names.addresses(NameIndex::of(processor)).to_vec());
     if let Some(address) = one_server(&a, &b) {
         log::warn!(
@@ -140,15 +147,18 @@ fn one_server<'a>(a: &'a [SocketAddr], b: &[SocketAddr]) -> Option<&'a SocketAdd
 /// What stops the start, in words for the operator.
 pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let config = &setup.config;
-    let (pasts, keeper, beginning) = open_journal(setup)?;
+    let (pasts, keeper) = open_journal(setup)?;
     let clock = || Clock::new(setup.start);
     let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
         .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
-    warn_of_one_server(&names);
+    setup
+        .files
+        .start(config, &setup.metrics)
+        .map_err(|fault| format!("cannot watch the processors' files: {fault}"))?;
+    warn_of_one_server(config, &names);
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(breaker_settings(config))),
         metrics: Arc::clone(&setup.metrics),
-        peers: PeerWatch::new(config.peers.len(), beginning),
         has_journal_failed: AtomicBool::new(false),
         _keeper: keeper,
     });
@@ -174,17 +184,17 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
 /// Where the processors are, as the journal remembers them.
 #[must_use]
 pub fn authorities(config: &Config) -> journal::Authorities {
-    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).authority()))
+    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).url.place()))
 }
 
 type Pasts = Vec<Option<journal::Restored>>;
 
 /// Replays the journal, if there is one: what each core starts from.
-fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Beginning), String> {
+fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>), String> {
     let config = &setup.config;
     let Some(journal) = &config.journal else {
         let pasts = (0..config.cores.0).map(|_| None).collect();
-        return Ok((pasts, None, Beginning::Again));
+        return Ok((pasts, None));
     };
     let owner = OwnerSettings::of(config);
     let mut settings = JournalSettings::new(journal.dir.clone(), journal.sync, config.cores);
@@ -210,13 +220,8 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Beginning), Str
     for oddity in &report.told_oddities {
         log::error!("journal: {oddity:?} fitted nothing");
     }
-    let beginning = if report.epoch == 1 {
-        Beginning::First
-    } else {
-        Beginning::Again
-    };
     let pasts = started.cores.into_iter().map(Some).collect();
-    Ok((pasts, Some(started.keeper), beginning))
+    Ok((pasts, Some(started.keeper)))
 }
 
 impl Seat {
@@ -259,11 +264,13 @@ impl Seat {
             .core(self.core)
             .ok_or_else(|| format!("core {} has no counters", self.core.0))?;
         let room = Rc::new_cyclic(|room: &Weak<Room>| Room {
-            me: room.clone(),
             upstream: Upstream::new(
                 &config,
                 &self.names,
-                self.resolver,
+                Sources {
+                    resolver: self.resolver,
+                    files: self.setup.files,
+                },
                 Arc::clone(&metrics),
                 room.clone(),
             ),
@@ -278,7 +285,6 @@ impl Seat {
             names: RefCell::new(self.names),
             resolved: self.resolved,
             replies: Replies::default(),
-            inquiries: Inquiries::default(),
             bell: Bell::default(),
             writer,
             performing: Cell::new(Performing::No),

@@ -39,8 +39,6 @@ pub(crate) struct Plan {
     pub(crate) stalls: u64,
     pub(crate) wall_steps: u64,
     pub(crate) foreign: u64,
-    /// Another instance shares the ids, so that every one of them is suspect.
-    pub(crate) has_peer: bool,
     pub(crate) moods: u64,
     /// How often a processor's name changes what it leads to; none: there are no names.
     pub(crate) moves: u64,
@@ -72,7 +70,6 @@ impl Plan {
                 0
             }
         };
-        let has_peer = luck.chance(20);
         Self {
             breaker: breaker(luck, &settings),
             settings,
@@ -103,10 +100,9 @@ impl Plan {
             stalls: often(luck, 30, 4),
             wall_steps: often(luck, 30, 3),
             foreign: often(luck, 30, 3),
-            has_peer,
             moods: luck.within(0..=6),
-            moves: if has_peer { 0 } else { often(luck, 30, 4) },
-            stubborn: (!has_peer && luck.chance(25)).then(|| luck.pick(&Processor::ALL)),
+            moves: often(luck, 30, 4),
+            stubborn: luck.chance(25).then(|| luck.pick(&Processor::ALL)),
             settings_change: luck.chance(50),
             has_lookup: [luck.chance(75), luck.chance(75)],
         }
