@@ -82,7 +82,7 @@ fn warn_of_open_parent(path: &Path) {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+        .unwrap_or_else(|| Path::new("."));
     let mode = fs::metadata(parent).map_or(0, |found| found.mode());
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
         log::warn!(

@@ -209,7 +209,7 @@ pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
         }
     }
     let requested_at = iso8601::read_stored(&read_string(requested_at?)?)?;
-    let digits = read_string(amount?).or(amount.map(Cow::Borrowed))?;
+    let digits = read_string(amount?).or_else(|| amount.map(Cow::Borrowed))?;
     Some((requested_at, Cents::from_json_number(&digits).ok()?))
 }
 
