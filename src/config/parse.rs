@@ -12,6 +12,7 @@ use super::auth::read_auth;
 use super::places::{self, HttpUrl, ListenAddress};
 use super::ranges::{self, AddressRange};
 use super::reader::Reader;
+use super::upstream;
 use super::values::{self, BreakerConfig, JournalConfig};
 use super::values::{Ack, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
 use super::values::{PerMille, RateLimitConfig, Routing, Upstream500};
@@ -30,11 +31,8 @@ impl Config {
             }),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
-            upstream: PerProcessor([
-                reader.read("UPSTREAM_A_URL", HttpUrl::parse),
-                reader.read("UPSTREAM_B_URL", HttpUrl::parse),
-            ]),
-            pay_path: reader.read("UPSTREAM_PAY_PATH", pay_path),
+            upstream: upstream::read_processors(reader),
+            pay_path: reader.read("UPSTREAM_PAY_PATH", upstream::path),
             auth: read_auth(reader),
             request_timeout,
             attempt_timeout: read_attempt_timeout(reader, ack, request_timeout),
@@ -88,7 +86,7 @@ impl Config {
         );
         let PerProcessor([default, fallback]) = &self.upstream;
         reader.relation(
-            default != fallback,
+            default.url != fallback.url,
             &["UPSTREAM_B_URL", "UPSTREAM_A_URL"],
             "another processor than UPSTREAM_A_URL",
         );
@@ -137,7 +135,7 @@ impl Config {
             });
             reader.relation(rule.is_none(), names, &rule.unwrap_or_default());
         }
-        let upstream = self.upstream.0.iter();
+        let upstream = self.upstream.0.iter().filter_map(|one| one.url.http());
         let known = |index: usize| self.peers.iter().take(index).chain(upstream.clone());
         let double = self.peers.iter().enumerate().find(|(index, peer)| {
             let mut known = known(*index);
@@ -161,7 +159,7 @@ impl Config {
         let PerProcessor([a, b]) = &self.upstream;
         let rules = [
             (
-                a.is_spelled_like(b),
+                a.url.is_spelled_like(&b.url),
                 "UPSTREAM_A_URL and UPSTREAM_B_URL differ in a dot only: probably one server",
             ),
             (
@@ -309,24 +307,6 @@ fn list_or<T: PartialEq>(
     } else {
         list(text, item)
     }
-}
-
-fn pay_path(text: &str) -> Option<String> {
-    let fits = text.len() <= limits::PAY_PATH_BYTES_MAX;
-    let is_end = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | ')');
-    let ends = text.starts_with('/') && text.ends_with(is_end);
-    // The path characters of RFC 3986, section 3.3; escapes are taken as they are.
-    let plain =
-        |octet: u8| octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&octet);
-    let is_escape = |rest: &str| {
-        let mut two = rest.bytes().take(2);
-        rest.len() >= 2 && two.all(|byte| byte.is_ascii_hexdigit())
-    };
-    let escapes = text.split('%').skip(1).all(is_escape);
-    // What a gateway on the way would make another path of.
-    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
-    let segments = text.split('/').skip(1).all(is_segment);
-    (fits && ends && text.bytes().all(plain) && escapes && segments).then(|| text.to_owned())
 }
 
 fn log_filter(text: &str) -> Option<String> {

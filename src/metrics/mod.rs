@@ -32,8 +32,8 @@ use crate::payment::{CoreCount, CoreId, Outcome, PerProcessor, Processor, Status
 
 pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
 pub use labels::{
-    ClaimDropped, Closed, ConnectResult, Driver, HandOverFailure, HedgeEvent, JournalMode,
-    LookupAnswer, PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
+    ClaimDropped, Closed, ConnectResult, Driver, FileReading, HandOverFailure, HedgeEvent,
+    JournalMode, LookupAnswer, PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
 };
 pub use process::ProcessMetrics;
 pub use rolling::Rolling;
@@ -257,6 +257,8 @@ pub struct Metrics {
     pub process: ProcessMetrics,
     /// Name resolutions that failed.
     pub resolution_failures: ByProcessor<SharedCounter>,
+    /// The processors' files, read again.
+    pub file_readings: ByProcessor<By<FileReading, SharedCounter, { FileReading::COUNT }>>,
 }
 
 impl Metrics {
@@ -269,6 +271,7 @@ impl Metrics {
             setup,
             process: ProcessMetrics::default(),
             resolution_failures: By::default(),
+            file_readings: By::default(),
         }
     }
 

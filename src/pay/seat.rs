@@ -25,7 +25,9 @@ use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
 use crate::payment::{CoreId, PerProcessor, Processor};
-use crate::upstream::{NameIndex, NameLookup, Names, Resolved, Resolver, Upstream};
+use crate::upstream::{
+    HeldFiles, NameIndex, NameLookup, Names, Resolved, Resolver, Sources, Upstream,
+};
 
 /// What an instance is built from.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Setup {
     pub places: Places,
     /// How the processors' names are looked up.
     pub lookup: NameLookup,
+    /// What the processors' files hold.
+    pub files: HeldFiles,
 }
 
 impl Setup {
@@ -66,6 +70,7 @@ impl Setup {
         });
         Self {
             credentials: config.auth.as_ref().map(Credentials::new),
+            files: HeldFiles::new(&config),
             config: Arc::new(config),
             metrics: Arc::new(metrics),
             start,
@@ -108,7 +113,12 @@ impl fmt::Debug for Seat {
 
 /// Two names of one server would make one processor of both: a payment that it refused could be
 /// charged there as the other one, and both summaries would be the same.
-fn warn_of_one_server(names: &Names) {
+fn warn_of_one_server(config: &Config, names: &Names) {
+    let PerProcessor([one, other]) = &config.upstream;
+    // A gateway may have one processor below each base; sockets were compared by their paths.
+    if one.url.base != other.url.base || one.url.http().is_none() {
+        return;
+    }
     let [a, b] = Processor::ALL.map(|processor| names.addresses(NameIndex::of(processor)).to_vec());
     if let Some(address) = a.iter().find(|address| b.contains(address)) {
         log::warn!(
@@ -128,7 +138,11 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let clock = || Clock::new(setup.start);
     let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
         .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
-    warn_of_one_server(&names);
+    setup
+        .files
+        .start(config, &setup.metrics)
+        .map_err(|fault| format!("cannot watch the processors' files: {fault}"))?;
+    warn_of_one_server(config, &names);
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(breaker_settings(config))),
         metrics: Arc::clone(&setup.metrics),
@@ -157,7 +171,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
 /// Where the processors are, as the journal remembers them.
 #[must_use]
 pub fn authorities(config: &Config) -> journal::Authorities {
-    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).authority()))
+    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).url.place()))
 }
 
 type Pasts = Vec<Option<journal::Restored>>;
@@ -240,7 +254,10 @@ impl Seat {
             upstream: Upstream::new(
                 &config,
                 &self.names,
-                self.resolver,
+                Sources {
+                    resolver: self.resolver,
+                    files: self.setup.files,
+                },
                 Arc::clone(&metrics),
                 room.clone(),
             ),

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 
-use crate::addresses::{AddressBook, Listing};
+use crate::addresses::{AddressBook, Listing, SOCKET_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, HttpUrl};
 use crate::limits;
@@ -167,7 +167,8 @@ impl Resolver {
         metrics: &Arc<Metrics>,
         clock: impl Fn() -> Clock,
     ) -> io::Result<Started> {
-        let urls: Vec<&HttpUrl> = config.upstream.0.iter().chain(&config.peers).collect();
+        let processors = config.upstream.0.iter().map(|one| one.url.http());
+        let urls: Vec<Option<&HttpUrl>> = processors.chain(config.peers.iter().map(Some)).collect();
         let resolver = Arc::new(Self {
             names: urls.iter().map(|_| NameState::default()).collect(),
         });
@@ -189,11 +190,20 @@ impl Resolver {
         let mut names = Names(vec![Arc::default(); urls.len()]);
         for (index, url) in urls.into_iter().enumerate() {
             let name = NameIndex(index);
-            if let Ok(ip) = url.host.parse::<IpAddr>() {
-                let listing = Arc::new(Listing::fixed(SocketAddr::new(ip, url.port)));
+            let fixed = match url {
+                None => Some(SOCKET_FILE),
+                Some(url) => url
+                    .host
+                    .parse()
+                    .ok()
+                    .map(|ip| SocketAddr::new(ip, url.port)),
+            };
+            let (None, Some(url)) = (fixed, url) else {
+                let listing = fixed.map(Listing::fixed).unwrap_or_default();
+                let listing = Arc::new(listing);
                 names.update(Found { name, listing });
                 continue;
-            }
+            };
             let worker = Worker {
                 name,
                 url: url.clone(),
