@@ -28,7 +28,7 @@ world seeds="10000":
 
 # breaks one rule after the other: does the simulated world notice?
 prove-world *words:
-    scripts/prove-world {{ words }}
+    cargo run --example lab -- prove-world {{ words }}
 
 # two processors and p99, ready for curl
 demo:

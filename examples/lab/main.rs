@@ -24,8 +24,11 @@ mod kill;
 #[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../../tests/kit/mod.rs"]
 mod kit;
+mod metrics;
 mod poison;
 mod power;
+mod prove;
+mod selectors;
 mod storm;
 mod sync;
 mod twins;
@@ -69,6 +72,10 @@ enum Run {
     JournalCost(journal_cost::Options),
     /// Do the instructions of one payment stay below their limits?
     Instructions(instructions::Options),
+    /// Breaks one rule after the other: does the world test notice?
+    ProveWorld(prove::Options),
+    /// Is every metric of the alerts and the dashboard exported?
+    Metrics,
     /// Becomes the command, without io_uring
     #[command(hide = true)]
     RefuseIoUring {
@@ -125,6 +132,8 @@ fn main() {
         Run::Hedging(options) => Some(hedging::run(options, &binary)),
         Run::JournalCost(options) => Some(journal_cost::run(options, &binary)),
         Run::Instructions(options) => instructions::run(options, &binary),
+        Run::ProveWorld(options) => Some(prove::run(options)),
+        Run::Metrics => Some(metrics::run(&binary)),
         Run::RefuseIoUring { command } => {
             let fault = drivers::refuse_and_become(command);
             say(&format!("{command:?}: {fault}"));

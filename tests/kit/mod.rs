@@ -6,6 +6,7 @@
 //! believes the processors' books and no counter of p99's.
 
 pub(crate) mod audit;
+pub(crate) mod breaks;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod dice;
