@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
-use crate::payment::{CoreCount, PerProcessor};
+use crate::payment::{Configured, CoreCount};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
 pub use help::{help, report, tell_faults, warnings};
@@ -53,7 +53,7 @@ pub struct Config {
     /// `MONOIO_FORCE_LEGACY_DRIVER`: which event loop a core uses.
     pub driver: DriverChoice,
     /// `UPSTREAM_A_URL`, `UPSTREAM_B_URL`.
-    pub upstream: PerProcessor<HttpUrl>,
+    pub upstream: Configured<HttpUrl>,
     /// `UPSTREAM_PAY_PATH`: begins with a slash and does not end with one.
     pub pay_path: String,
     /// `AUTH_*`: what a client must send; `None` for no auth.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
-use crate::payment::{CoreCount, PerProcessor};
+use crate::payment::{Configured, CoreCount, Processor};
 
 use super::Config;
 use super::auth::read_auth;
@@ -30,10 +30,7 @@ impl Config {
             }),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
-            upstream: PerProcessor([
-                reader.read("UPSTREAM_A_URL", HttpUrl::parse),
-                reader.read("UPSTREAM_B_URL", HttpUrl::parse),
-            ]),
+            upstream: read_upstream(reader),
             pay_path: reader.read("UPSTREAM_PAY_PATH", pay_path),
             auth: read_auth(reader),
             request_timeout,
@@ -86,9 +83,9 @@ impl Config {
             &["PORT", "LISTEN"],
             "unset while LISTEN is set: only one of both can say where to listen",
         );
-        let PerProcessor([default, fallback]) = &self.upstream;
+        let fallback = self.upstream.find(Processor::FALLBACK);
         reader.relation(
-            default != fallback,
+            fallback.is_none_or(|fallback| fallback != self.upstream.get(Processor::DEFAULT)),
             &["UPSTREAM_B_URL", "UPSTREAM_A_URL"],
             "another processor than UPSTREAM_A_URL",
         );
@@ -137,8 +134,8 @@ impl Config {
             });
             reader.relation(rule.is_none(), names, &rule.unwrap_or_default());
         }
-        let upstream = self.upstream.0.iter();
-        let known = |index: usize| self.peers.iter().take(index).chain(upstream.clone());
+        let upstream = || self.upstream.iter().map(|(_, url)| url);
+        let known = |index: usize| self.peers.iter().take(index).chain(upstream());
         let double = self.peers.iter().enumerate().find(|(index, peer)| {
             let mut known = known(*index);
             known.any(|other| other.is_spelled_like(peer))
@@ -158,10 +155,11 @@ impl Config {
         let waits_for_a = self.routing == Routing::Cheapest && self.ack == Ack::Accepted;
         let is_socket = |address: &ListenAddress| matches!(address, ListenAddress::Unix(_));
         let has_socket = self.listen.iter().any(is_socket);
-        let PerProcessor([a, b]) = &self.upstream;
+        let a = self.upstream.get(Processor::DEFAULT);
+        let b = self.upstream.find(Processor::FALLBACK);
         let rules = [
             (
-                a.is_spelled_like(b),
+                b.is_some_and(|b| a.is_spelled_like(b)),
                 "UPSTREAM_A_URL and UPSTREAM_B_URL differ in a dot only: probably one server",
             ),
             (
@@ -297,6 +295,17 @@ fn list<T: PartialEq>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Ve
         items.push(item);
     }
     Some(items)
+}
+
+/// Processor A, and B where it is set.
+fn read_upstream(reader: &mut Reader<'_>) -> Configured<HttpUrl> {
+    let a = reader.read("UPSTREAM_A_URL", HttpUrl::parse);
+    let b = reader.read("UPSTREAM_B_URL", |text| match text {
+        "none" => Some(None),
+        url => HttpUrl::parse(url).map(Some),
+    });
+    let urls = [Some(a), b].into_iter().flatten().collect();
+    Configured::try_from_vec(urls).unwrap_or_else(|| Configured::of_one(HttpUrl::default()))
 }
 
 fn list_or<T: PartialEq>(

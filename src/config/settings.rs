@@ -135,6 +135,7 @@ const SECS: &str = "s";
 const LISTEN_LIST: &str =
     "a list of address:port and unix:/path, each once, such as 0.0.0.0:9999,unix:/run/p99/p99.sock";
 const URL: &str = "http://host:port, without path, user or TLS";
+const URL_OR_NONE: &str = "http://host:port, without path, user or TLS, or none";
 
 /// Every setting, in the order in which `--help` and README list them.
 pub const SETTINGS: &[Setting] = &[
@@ -149,14 +150,14 @@ pub const SETTINGS: &[Setting] = &[
         .help("worker cores"),
     Setting::text("UPSTREAM_A_URL", DefaultValue::Required, URL)
         .help("processor A, `default`, the cheap one"),
-    Setting::text("UPSTREAM_B_URL", DefaultValue::Required, URL)
-        .help("processor B, `fallback`, the dear one"),
+    Setting::text("UPSTREAM_B_URL", DefaultValue::Text("none"), URL_OR_NONE)
+        .help("processor B, `fallback`, the expensive one; none: there is only A"),
     Setting::text(
         "UPSTREAM_PAY_PATH",
         DefaultValue::Text("/payments"),
         "a path such as /payments: no slash at its end, no empty or dot segment, no query",
     )
-    .help("path of payments at both processors"),
+    .help("path of payments at every processor"),
     Setting::words("UPSTREAM_500", &["ask", "unknown"])
         .help("a processor's 500: its record says whether it charged; or nothing is proven"),
     Setting::text(

@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::attempts::Purpose;
 use super::progress::flow_token;
 use super::{JournalStanding, Journalling, Owner, Way};
+use crate::breaker::State;
 use crate::clock::Now;
 use crate::config::Ack;
 use crate::events::{Action, Answer, Elsewhere, Note, Shed, Standing};
 use crate::flow::{Ending, Promise, Stage};
 use crate::journal::Record;
 use crate::limits;
-use crate::payment::{PerProcessor, Processor, Status};
+use crate::payment::{Processor, Status};
 use crate::route::{self, Plan, Situation};
 use crate::table::Key;
 
@@ -28,7 +29,7 @@ impl Owner {
         };
         // Whoever waits longer goes first.
         let is_next = |owner: &Self, processor| owner.waiting.get(processor).is_empty();
-        for processor in [plan.first, plan.second].into_iter().flatten() {
+        for processor in plan.choices() {
             if is_next(self, processor) && self.try_start(key, processor, now) {
                 return;
             }
@@ -42,20 +43,22 @@ impl Owner {
             flow.pinned().is_none(),
             "I2: a pinned payment is never planned"
         );
-        let state = |processor| self.processors.breaker(processor).state(now.mono);
+        let (id, count) = (flow.payment.id, self.settings.processors);
         let lanes = &mut self.lanes;
         let preferred = flow.confined.unwrap_or_else(|| {
-            route::prefer(self.settings.routing, flow.payment.id, || {
-                PerProcessor(Processor::ALL.map(|one| lanes.get_mut(one).median(now.mono)))
+            route::prefer(self.settings.routing, id, count, |one| {
+                lanes.get_mut(one).median(now.mono)
             })
         });
+        let state = |processor| self.processors.breaker(processor).state(now.mono);
         let situation = Situation {
             preferred,
-            breakers: PerProcessor([state(Processor::Default), state(Processor::Fallback)]),
-            tried: PerProcessor([
-                flow.is_barred(Processor::Default),
-                flow.is_barred(Processor::Fallback),
-            ]),
+            breaker: state(preferred),
+            up: count
+                .all()
+                .filter(|one| state(*one) != State::Open)
+                .collect(),
+            untried: count.set().minus(flow.barred()),
             waited: flow.waited(now.mono),
         };
         Some(route::plan(&self.settings.rules(), &situation))
@@ -94,11 +97,11 @@ impl Owner {
                     flow.retries = flow.retries.saturating_add(1);
                     pause
                 } else {
-                    // Both rest: their breakers say when to ask again.
+                    // All rest: their breakers say when to ask again.
                     Duration::ZERO
                 };
                 flow.begin_round();
-                let at = plan.first.or(plan.second).unwrap_or(Processor::Default);
+                let at = plan.choices().next().unwrap_or(Processor::DEFAULT);
                 let not_before = now.mono.after(pause);
                 self.enter(key, Stage::Waiting { at, not_before }, now);
             }
@@ -136,7 +139,7 @@ impl Owner {
         if self.journal.standing == JournalStanding::Failed {
             return;
         }
-        for processor in Processor::ALL {
+        for processor in self.settings.processors.all() {
             while let Some((_, key)) = self.pinned.get(processor).first().copied() {
                 match self.way(key, processor) {
                     Way::To(_) => {}
@@ -163,7 +166,7 @@ impl Owner {
         let Some(plan) = self.plan_for(key, now) else {
             return false;
         };
-        for processor in [plan.first, plan.second].into_iter().flatten() {
+        for processor in plan.choices() {
             if self.try_start(key, processor, now) {
                 return true;
             }
@@ -214,7 +217,7 @@ impl Owner {
         let Some(plan) = self.plan_for(key, now) else {
             return;
         };
-        for processor in [plan.first, plan.second].into_iter().flatten() {
+        for processor in plan.choices() {
             if busy == Some(processor) {
                 continue;
             }
@@ -266,7 +269,8 @@ impl Owner {
             Elsewhere::Unheard => {
                 // The peer's own routing began there; that processor knows the id again.
                 let id = flow.payment.id;
-                let home = route::prefer(self.settings.routing, id, PerProcessor::default);
+                let count = self.settings.processors;
+                let home = route::prefer(self.settings.routing, id, count, |_| Duration::ZERO);
                 flow.confined = Some(home);
                 flow.standing = Standing::Own;
                 self.plan(key, now);

@@ -26,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
-use crate::payment::{CoreId, PerProcessor, Processor};
+use crate::payment::{Configured, CoreId, Processor};
 use crate::upstream::{NameIndex, NameLookup, Names, Resolved, Resolver, Upstream};
 
 /// What an instance is built from.
@@ -58,6 +58,7 @@ impl Setup {
             Some(JournalSync::Always) => JournalMode::Always,
         };
         let metrics = Metrics::new(MetricsSetup {
+            processors: config.upstream.count(),
             cores: config.cores,
             started: Clock::new(start).now().wall,
             journal,
@@ -112,7 +113,8 @@ impl fmt::Debug for Seat {
 /// Two names of one server would make one processor of both: a payment that it refused could be
 /// charged there as the other one, and both summaries would be the same.
 fn warn_of_one_server(names: &Names) {
-    let [a, b] = Processor::ALL.map(|processor| names.addresses(NameIndex::of(processor)).to_vec());
+    let [a, b] = [Processor::DEFAULT, Processor::FALLBACK]
+        .map(|processor| names.addresses(NameIndex::of(processor)));
     if let Some(address) = a.iter().find(|address| b.contains(address)) {
         log::warn!(
             "UPSTREAM_A_URL and UPSTREAM_B_URL both mean {address}: they are probably one server"
@@ -133,7 +135,10 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
         .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
     warn_of_one_server(&names);
     let shared = Arc::new(Shared {
-        processors: Arc::new(Processors::new(breaker_settings(config))),
+        processors: Arc::new(Processors::new(
+            config.upstream.count(),
+            breaker_settings(config),
+        )),
         metrics: Arc::clone(&setup.metrics),
         peers: PeerWatch::new(config.peers.len(), beginning),
         has_journal_failed: AtomicBool::new(false),
@@ -161,7 +166,8 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
 /// Where the processors are, as the journal remembers them.
 #[must_use]
 pub fn authorities(config: &Config) -> journal::Authorities {
-    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).authority()))
+    let upstream = &config.upstream;
+    Configured::new(upstream.count(), |one| upstream.get(one).authority())
 }
 
 type Pasts = Vec<Option<journal::Restored>>;

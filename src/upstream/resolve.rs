@@ -27,27 +27,27 @@ use crate::clock::Clock;
 use crate::config::{Config, HttpUrl};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::payment::Processor;
+use crate::payment::{PROCESSORS_MAX, Processor};
 
-/// Which name: both processors in their order, then the peers in theirs.
+/// Which name: every processor that can be, in their order, then the peers in theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameIndex(usize);
 
 impl NameIndex {
     /// The name of `processor`.
     #[must_use]
-    pub const fn of(processor: Processor) -> Self {
+    pub fn of(processor: Processor) -> Self {
         Self(processor.index())
     }
 
     /// The name of the `index`-th of PEERS.
     #[must_use]
     pub const fn of_peer(index: usize) -> Self {
-        Self(Processor::ALL.len().saturating_add(index))
+        Self(PROCESSORS_MAX.saturating_add(index))
     }
 
     fn processor(self) -> Option<Processor> {
-        Processor::ALL.get(self.0).copied()
+        Processor::of_index(self.0)
     }
 }
 
@@ -167,9 +167,12 @@ impl Resolver {
         metrics: &Arc<Metrics>,
         clock: impl Fn() -> Clock,
     ) -> io::Result<Started> {
-        let urls: Vec<&HttpUrl> = config.upstream.0.iter().chain(&config.peers).collect();
+        let processors = config.upstream.iter();
+        let processors = processors.map(|(processor, url)| (NameIndex::of(processor), url));
+        let peers = (0..).map(NameIndex::of_peer).zip(&config.peers);
+        let places = NameIndex::of_peer(config.peers.len()).0;
         let resolver = Arc::new(Self {
-            names: urls.iter().map(|_| NameState::default()).collect(),
+            names: (0..places).map(|_| NameState::default()).collect(),
         });
         let (cores, queues): (Vec<Core>, Vec<Resolved>) = (0..config.cores.0.max(1))
             .map(|_| {
@@ -185,10 +188,9 @@ impl Resolver {
                 )
             })
             .unzip();
-        let (first, firsts) = sync_channel(urls.len());
-        let mut names = Names(vec![Arc::default(); urls.len()]);
-        for (index, url) in urls.into_iter().enumerate() {
-            let name = NameIndex(index);
+        let (first, firsts) = sync_channel(places);
+        let mut names = Names(vec![Arc::default(); places]);
+        for (name, url) in processors.chain(peers) {
             if let Ok(ip) = url.host.parse::<IpAddr>() {
                 let listing = Arc::new(Listing::fixed(SocketAddr::new(ip, url.port)));
                 names.update(Found { name, listing });
@@ -207,7 +209,7 @@ impl Resolver {
             let started = thread::Builder::new()
                 .name("p99-resolve".into())
                 .spawn(move || worker.work(&clock, first))?;
-            if let Some(state) = resolver.names.get(index) {
+            if let Some(state) = resolver.names.get(name.0) {
                 let _ = state.thread.set(started.thread().clone());
             }
         }

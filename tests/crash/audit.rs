@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use p99::clock::UnixMillis;
-use p99::payment::{Processor, Status, Totals, UpstreamId};
+use p99::payment::{PerProcessor, Processor, Status, UpstreamId};
 use p99::sim::{Row, SimulatorHandle, Window};
 use p99::wire::{read_found, read_summary, write_instant};
 
@@ -170,6 +170,6 @@ fn agrees(instance: &Instance, processors: &[SimulatorHandle; 2], window: Window
     let path = format!("/payments-summary{}", String::from_utf8(query).unwrap());
     let (status, body) = ask(&mut instance.connect(), &path);
     let ours = read_summary(body.as_bytes()).unwrap_or_else(|| panic!("{status} {body}"));
-    let theirs: [Totals; 2] = processors.each_ref().map(|one| one.totals(window));
-    ours.0 == theirs
+    let theirs = processors.each_ref().map(|one| one.totals(window));
+    ours == PerProcessor::of_first(theirs)
 }

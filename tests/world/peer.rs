@@ -19,7 +19,12 @@ enum Word {
 
 impl World {
     fn home(&self, id: UpstreamId) -> Processor {
-        route::prefer(self.plan.settings.routing, id, PerProcessor::default)
+        route::prefer(
+            self.plan.settings.routing,
+            id,
+            self.plan.settings.processors,
+            |_| std::time::Duration::ZERO,
+        )
     }
 
     /// The peer gets an id, and asks this instance for it.
@@ -57,7 +62,10 @@ impl World {
 
     /// The peer and both processors said what they know of a suspect id.
     pub(crate) fn investigated(&mut self, core: usize, flow: Key, id: UpstreamId) {
-        let words = PerProcessor(Processor::ALL.map(|one| self.ask(one, id)));
+        let words = PerProcessor::from_fn(|one| match one <= Processor::FALLBACK {
+            true => self.ask(one, id),
+            false => Word::NotStored,
+        });
         let home = self.home(id);
         let is_heard = self.is_healed || self.luck.chance(70);
         let is_held = is_heard && self.stories[&id].is_held;
@@ -78,7 +86,13 @@ impl World {
                 requested_at: row.requested_at,
             },
             None if is_held => Elsewhere::Held,
-            None if *words.get(home.other()) == Word::Silence => Elsewhere::Unclear,
+            None if *words.get(match home.index() {
+                0 => Processor::FALLBACK,
+                _ => Processor::DEFAULT,
+            }) == Word::Silence =>
+            {
+                Elsewhere::Unclear
+            }
             None if is_heard => Elsewhere::Nowhere,
             None => Elsewhere::Unheard,
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use p99::breaker::BreakerSettings;
 use p99::config::{Ack, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings};
-use p99::payment::Processor;
+use p99::payment::{PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount};
 
 use crate::luck::Luck;
 
@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     /// A restart may come with other settings.
     pub(crate) settings_change: bool,
     /// Per processor: whether `GET /payments/{id}` is there.
-    pub(crate) has_lookup: [bool; 2],
+    pub(crate) has_lookup: PerProcessor<bool>,
 }
 
 impl Plan {
@@ -57,7 +57,7 @@ impl Plan {
         let ack = luck.pick(&[Ack::Processed, Ack::Accepted]);
         let journal = luck.weigh(&[(4, Journalling::On), (1, Journalling::Off)]);
         let is_crowd = luck.chance(25);
-        let settings = settings(luck, ack, journal, is_crowd);
+        let mut settings = settings(luck, ack, journal, is_crowd);
         let cores = if is_crowd { 1 } else { pick_cores(luck) };
         let is_journalled = journal == Journalling::On;
         let crashes = if is_journalled && luck.chance(80) {
@@ -73,6 +73,11 @@ impl Plan {
             }
         };
         let has_peer = luck.chance(20);
+        if !has_peer {
+            let count = luck.weigh(&[(6, 2), (1, 1), (1, 3), (1, PROCESSORS_MAX)]);
+            settings.processors = ProcessorCount::try_new(count).unwrap();
+        }
+        let processors: Vec<_> = settings.processors.all().collect();
         Self {
             breaker: breaker(luck, &settings),
             settings,
@@ -106,9 +111,9 @@ impl Plan {
             has_peer,
             moods: luck.within(0..=6),
             moves: if has_peer { 0 } else { often(luck, 30, 4) },
-            stubborn: (!has_peer && luck.chance(25)).then(|| luck.pick(&Processor::ALL)),
+            stubborn: (!has_peer && luck.chance(25)).then(|| luck.pick(&processors)),
             settings_change: luck.chance(50),
-            has_lookup: [luck.chance(75), luck.chance(75)],
+            has_lookup: PerProcessor::from_fn(|_| luck.chance(75)),
         }
     }
 }
@@ -117,7 +122,10 @@ impl Plan {
     /// Other settings, as an operator may choose them for a restart.
     pub(crate) fn change_settings(&mut self, luck: &mut Luck) {
         let ack = luck.pick(&[Ack::Processed, Ack::Accepted]);
-        self.settings = settings(luck, ack, self.settings.journal, self.is_crowd);
+        self.settings = OwnerSettings {
+            processors: self.settings.processors,
+            ..settings(luck, ack, self.settings.journal, self.is_crowd)
+        };
         self.breaker = breaker(luck, &self.settings);
     }
 }
@@ -150,6 +158,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         luck.pick(&[1, 2, 4, 64])
     };
     OwnerSettings {
+        processors: ProcessorCount::try_new(2).unwrap(),
         ack,
         routing: luck.pick(&[Routing::RoundRobin, Routing::Cheapest, Routing::Fastest]),
         on_duplicate: luck.pick(&[OnDuplicate::Conflict, OnDuplicate::Replay]),

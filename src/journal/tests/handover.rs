@@ -101,7 +101,7 @@ fn what_is_pending_is_never_taken_over() {
     let id = story.unwrap().iter().find_map(Record::id).unwrap();
     let amount = Cents(1990);
     let verdict = Verdict::Applied {
-        processor: Processor::Default,
+        processor: Processor::DEFAULT,
         amount,
         requested_at: WALL,
     };
@@ -128,7 +128,7 @@ fn what_ended_with_its_process_takes_no_settled_claim_away() {
         let held = Record::Verdict {
             id: story[0].id().unwrap(),
             verdict: Verdict::Refused {
-                processor: Processor::Default,
+                processor: Processor::DEFAULT,
                 fate: Fate::Held,
             },
         };
