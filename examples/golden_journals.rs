@@ -65,16 +65,6 @@ fn make_all(prefix: &str, work: &Path) {
     run(&dir("fresh"), 2, JournalSync::Os, &stories(0..24));
     run(&dir("fresh"), 2, JournalSync::Os, &[]);
     keep(prefix, "fresh", &dir("fresh"));
-
-    run(&dir("absorber"), 2, JournalSync::Os, &stories(0..16));
-    // Nothing may be pending in what is taken over.
-    let settled = (16..64).filter(|number| [0, 1, 4, 6, 7, 9].contains(&(number % 13)));
-    let settled: Vec<_> = settled.map(story).collect();
-    run(&dir("absorbed"), 1, JournalSync::Os, &settled);
-    let settings = settings(&dir("absorber"), 2, JournalSync::Os);
-    journal::absorb(&settings, &dir("absorbed"), WALL).unwrap();
-    keep(prefix, "absorber", &dir("absorber"));
-    write(prefix, "absorbed.txt", &pack(&dir("absorbed")));
 }
 
 fn settings(dir: &Path, cores: u16, sync: JournalSync) -> JournalSettings {

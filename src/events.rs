@@ -45,40 +45,6 @@ pub struct Arrival {
     pub reply_to: ReplyTo,
     /// Present only when the client sent such headers, so that the usual payment allocates nothing.
     pub trace: Option<Arc<Trace>>,
-    /// Whether another instance may hold the same id.
-    pub standing: Standing,
-}
-
-/// Whether an id may be known to another instance (docs/SCALING.md).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Only this instance gets it.
-    Own,
-    /// A peer is or was unreachable a short while ago, or the balancer moved the request: peers
-    /// and processors are asked before anything is sent.
-    Suspect,
-}
-
-/// What peers and processors say of a suspect id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elsewhere {
-    /// A processor stores it, or a peer saw it charged.
-    Charged {
-        /// Where.
-        processor: Processor,
-        /// With this time.
-        requested_at: UnixMillis,
-    },
-    /// A peer holds it and is going to settle it.
-    Held,
-    /// Nobody who answered knows it, and a peer did not answer: it may hold an Intent for the
-    /// processor that the id meets first.
-    Unheard,
-    /// The processor that it would not meet first did not answer: it may have charged it for a
-    /// peer.
-    Unclear,
-    /// All peers and both processors answered, and none knows it.
-    Nowhere,
 }
 
 /// What I/O saw of one attempt. What it *means* is judged in `flow` (I3).
@@ -163,13 +129,6 @@ pub enum Action {
     Close {
         /// Whose.
         attempt: AttemptRef,
-    },
-    /// Ask all peers and both processors for a suspect id, then call `investigated`.
-    Investigate {
-        /// The payment's place in its owner's table.
-        flow: Key,
-        /// About what.
-        id: UpstreamId,
     },
     /// Append the owner's `next_record` to the journal; `durable` follows when it and all before
     /// it are.
@@ -283,8 +242,6 @@ pub enum Shed {
     Journal,
     /// No processor could be tried in time.
     Unavailable,
-    /// A suspect id could not be looked into in time.
-    Suspect,
 }
 
 /// What became of a hedge.
@@ -319,9 +276,6 @@ pub enum Answer {
     RefusedByAll,
     /// None could be tried within REQUEST_TIMEOUT_MS: 503, not charged, the id is free.
     Unavailable,
-    /// The same, or refused, while another instance may hold the id: 503, the id is free here,
-    /// and what became of it elsewhere is not known.
-    Unclear,
     /// A bound was reached before claiming: 503; nothing is said of the id.
     Overloaded,
     /// The journal failed before claiming: 503; nothing is said of the id.

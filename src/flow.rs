@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::events::{AttemptRef, ReplyTo, Standing, Trace};
+use crate::events::{AttemptRef, ReplyTo, Trace};
 use crate::judge::{self, Question};
 use crate::limits;
 use crate::payment::{Cents, Payment, Processor, ProcessorSet};
@@ -50,10 +50,6 @@ pub struct Flow {
     pub record: u64,
     /// Whether the journal knows of it, so that its end must be written too.
     pub trail: Trail,
-    /// Whether another instance may hold it, so that others are asked before it is planned.
-    pub standing: Standing,
-    /// The only processor that may get it: a peer that does not answer may have sent it there.
-    pub confined: Option<Processor>,
     sent: Sent,
     /// Processors that could not be reached since it was last planned anew.
     unreachable: ProcessorSet,
@@ -85,8 +81,6 @@ pub enum Promise {
 /// Where a payment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Peers and processors are asked whether another instance has it.
-    Investigating,
     /// Its Accept is being written.
     Accepting,
     /// It waits for a slot, a breaker or its pause in the queue of this processor.
@@ -240,8 +234,6 @@ impl Flow {
             address: None,
             record: 0,
             trail: Trail::None,
-            standing: Standing::Own,
-            confined: None,
             sent: Sent::default(),
             unreachable: ProcessorSet::NONE,
             refused: ProcessorSet::NONE,
@@ -263,14 +255,10 @@ impl Flow {
     }
 
     /// The processors that are out of the question until the payment is planned anew: they were
-    /// tried in vain, or another one may be charging the payment for a peer.
+    /// tried in vain.
     #[must_use]
     pub fn barred(&self) -> ProcessorSet {
-        let tried = self.unreachable.union(self.refused);
-        match self.confined {
-            Some(only) => tried.union(ProcessorSet::EVERY.without(only)),
-            None => tried,
-        }
+        self.unreachable.union(self.refused)
     }
 
     /// Whether any processor was tried in vain since the payment was last planned anew.

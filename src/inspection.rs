@@ -13,7 +13,7 @@ use clap::Subcommand;
 use p99::clock::UnixMillis;
 use p99::config::JournalSync;
 use p99::journal::operator::{self, Resolution, VerifyReport};
-use p99::journal::{self, Authorities, JournalFault, JournalSettings};
+use p99::journal::{Authorities, JournalFault, JournalSettings};
 use p99::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
 
 /// What `p99 journal` is asked for.
@@ -23,12 +23,6 @@ pub(crate) enum JournalTask {
     Verify,
     /// Prints every record, one line of JSON each.
     Dump,
-    /// Adds ledger and settled ids of an instance that was stopped for good. Both instances must be
-    /// stopped; the other journal can never be started again.
-    Absorb {
-        /// The JOURNAL_DIR of that instance.
-        from: PathBuf,
-    },
     /// Says that UPSTREAM_A_URL and UPSTREAM_B_URL, as they are set now, are the processors that
     /// the journal is about, under other names. The instance must be stopped.
     AcceptUpstreams,
@@ -163,26 +157,6 @@ pub(crate) fn resolve(
     };
     writeln!(out, "resolved by hand as {verdict}; it was:")?;
     operator::write_pending(&[was], wall, out)?;
-    Ok(out.flush()?)
-}
-
-/// `p99 journal absorb`: takes over another journal and says what it held.
-pub(crate) fn absorb(
-    dir: &Path,
-    from: &Path,
-    wall: UnixMillis,
-    out: &mut impl Write,
-) -> Result<(), InspectionFault> {
-    demand_journal(dir)?;
-    demand_journal(from)?;
-    let held = journal::absorb(&forget_nothing(dir), from, wall)?;
-    let word = match held.was_done {
-        true => "had taken over before",
-        false => "took over",
-    };
-    let mut text = format!("{word} {} settled ids, and\n", held.settled).into_bytes();
-    write_totals(&held.totals, &mut text);
-    out.write_all(&text)?;
     Ok(out.flush()?)
 }
 

@@ -441,12 +441,6 @@ pub const RESEND_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub const EXPIRED_PER_TICK_MAX: usize = 64;
 /// Seconds of the ledger that are aged in one tick.
 pub const AGED_PER_TICK_MAX: usize = 64;
-/// Suspect ids that one core asks about at once. Each opens a connection to every peer and to both
-/// processors for one question, so 32 hold about a hundred descriptors, and at a millisecond an
-/// answer they are asked 32,000 times a second.
-pub const INQUIRIES_MAX: usize = 32;
-/// How long a promised payment that a peer holds too waits before the peer is asked again.
-pub const INVESTIGATION_PAUSE: Duration = Duration::from_secs(1);
 
 // ---- upstream ----
 
@@ -503,11 +497,6 @@ pub const SYNC_SLOW: Duration = Duration::from_secs(5);
 /// How long a processor's health route may take. It has its own clock: a slow health answer must
 /// not count as a slow payment. Shorter than the processors' permit of five seconds.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often core 0 asks whether a peer is there, and how long it waits for the answer: a peer that
-/// died is known as dead within a second.
-pub const PEER_WATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// See [`PEER_WATCH_INTERVAL`].
-pub const PEER_WATCH_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a peer may take to answer. It only adds up numbers: longer means that it is gone.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -93,7 +93,7 @@ enum Command {
         /// What is known to have happened.
         verdict: HandVerdict,
     },
-    /// Looks into JOURNAL_DIR, or brings another journal into it.
+    /// Looks into JOURNAL_DIR, or tells it that the processors have other names now.
     Journal {
         #[command(subcommand)]
         task: JournalTask,
@@ -149,9 +149,6 @@ fn main() -> ExitCode {
         Some(Command::Journal {
             task: JournalTask::Dump,
         }) => inspect(|dir| inspection::dump(dir, &mut io::stdout().lock())),
-        Some(Command::Journal {
-            task: JournalTask::Absorb { from },
-        }) => inspect(|dir| inspection::absorb(dir, &from, wall(), &mut io::stdout().lock())),
         Some(Command::Journal {
             task: JournalTask::AcceptUpstreams,
         }) => accept_upstreams(),
@@ -345,7 +342,6 @@ mod tests {
             "p99 resolve test-123 applied",
             "p99 journal verify",
             "p99 journal dump",
-            "p99 journal absorb /var/lib/p99/retired",
             "p99 journal accept-upstreams",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
@@ -355,7 +351,6 @@ mod tests {
             "p99 resolve test-123",
             "p99 resolve x maybe",
             "p99 journal",
-            "p99 journal absorb",
         ] {
             assert!(
                 Arguments::try_parse_from(line.split(' ')).is_err(),

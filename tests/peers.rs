@@ -1,5 +1,5 @@
-//! Two instances that know each other, and what an instance does when its peer is gone; and the
-//! optional health poll, which like them asks from one core for all.
+//! Two instances that know each other, and what an instance says when its peer is gone; and the
+//! optional health poll, which asks from one core for all.
 
 #![allow(
     missing_docs,
@@ -69,14 +69,6 @@ fn id_of(text: &str) -> UpstreamId {
     CorrelationId::try_new(text).unwrap().upstream_id()
 }
 
-fn attempts(stack: &Stack, text: &str) -> u32 {
-    stack
-        .processors
-        .iter()
-        .map(|processor| processor.attempts(id_of(text)))
-        .sum()
-}
-
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -130,9 +122,6 @@ fn peers_show_each_other_the_credentials_that_clients_must_show() {
         two_instances(&[("AUTH_HEADER_VALUE", "Bearer abc"), ("ALLOW_PURGE", "true")]);
     assert_eq!(pay(&first, "shown-1", "").0, 401);
     assert_eq!(pay(&first, "shown-1", secret).0, 200);
-    let moved = format!("{secret}X-P99-Redispatched: 1\r\n");
-    assert_eq!(pay(&second, "shown-1", &moved).0, 409, "it was asked about");
-    assert_eq!(attempts(&first, "shown-1"), 1);
     let summary = |fields: &str| {
         let request = get_with("/payments-summary", fields);
         let (status, _, body) = ask(&mut connect(second.address()), &request);
@@ -144,82 +133,6 @@ fn peers_show_each_other_the_credentials_that_clients_must_show() {
     assert_eq!(ask(&mut connect(second.address()), &purge).0, 200);
     assert_eq!(summary(secret), (200, false));
     let _ = (first.stop(), second.stop());
-}
-
-#[test]
-fn an_id_that_moved_is_charged_once() {
-    let [first, second] = two_instances(&[]);
-    let moved = "X-P99-Redispatched: 1\r\n";
-    assert_eq!(pay(&first, "moved-1", "").0, 200);
-    let (status, body) = pay(&second, "moved-1", moved);
-    assert_eq!(status, 409, "{body}");
-    assert!(body.contains("\"status\":\"processed\""), "{body}");
-    assert_eq!(
-        pay(&second, "moved-1", "").0,
-        409,
-        "it is remembered here too"
-    );
-    assert_eq!(attempts(&first, "moved-1"), 1);
-    assert_eq!(
-        pay(&second, "moved-2", moved).0,
-        200,
-        "one that nobody knows is charged"
-    );
-    assert_eq!(attempts(&first, "moved-2"), 1);
-    let _ = (first.stop(), second.stop());
-}
-
-#[test]
-fn an_id_that_a_peer_still_holds_is_left_to_it() {
-    let [first, second] = two_instances(&[("REQUEST_TIMEOUT_MS", "1000")]);
-    for processor in &first.processors {
-        processor.set_delay(Duration::from_secs(3));
-    }
-    assert_eq!(pay(&first, "held-1", "").0, 202);
-    let (status, body) = pay(&second, "held-1", "X-P99-Redispatched: 1\r\n");
-    assert_eq!(status, 409, "{body}");
-    assert!(body.contains("\"status\":\"pending\""), "{body}");
-    wait_until("it settles", || {
-        read(&first, "/payments/held-1")
-            .1
-            .contains("\"status\":\"processed\"")
-    });
-    assert_eq!(
-        read(&second, "/payments/held-1").0,
-        404,
-        "the id is free here"
-    );
-    let charged = first
-        .processors
-        .iter()
-        .filter(|one| one.find(id_of("held-1")).is_some());
-    assert_eq!(charged.count(), 1);
-    let _ = (first.stop(), second.stop());
-}
-
-#[test]
-fn without_its_peer_an_instance_pays_where_the_id_would_be_known_again() {
-    let [first, second] = two_instances(&[("ROUTING", "cheapest"), ("HEDGE_DELAY_MS", "60000")]);
-    let _ = second.stop();
-    for number in 0..20 {
-        assert_eq!(pay(&first, &format!("alone-{number}"), "").0, 200);
-    }
-    let [default, fallback] = first.processors.each_ref().map(|one| one.rows().len());
-    assert_eq!((default, fallback), (20, 0));
-    // The peer may have sent a payment there: the dear one must not get it now.
-    first.processors[0].set_refusing(true).unwrap();
-    first.processors[0].reset_connections();
-    for number in 20..60 {
-        let (status, body) = pay(&first, &format!("alone-{number}"), "");
-        assert_eq!(status, 503, "{body}");
-        let expected = r#""charged":"unknown""#;
-        assert!(
-            body.contains(expected),
-            "the peer may have charged it: {body}"
-        );
-    }
-    assert_eq!(first.processors[1].rows().len(), 0);
-    let _ = first.stop();
 }
 
 #[test]

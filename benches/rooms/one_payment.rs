@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use p99::clock::{Mono, Now, UnixMillis};
 use p99::config::Config;
-use p99::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, Note, ReplyTo, Standing};
+use p99::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, Note, ReplyTo};
 use p99::http::{
     AnswerReader, BodyReader, DateCache, HeadRules, ResponseHead, Target, parse_head, write_post,
     write_response,
@@ -119,7 +119,6 @@ impl Path {
                 },
             },
             trace: None,
-            standing: Standing::Own,
         };
         self.owner.arrive(arrival, self.now);
         self.perform();
@@ -177,11 +176,8 @@ impl Path {
                 }
                 Action::Answer { answer, .. } => self.respond(answer),
                 Action::Note(note) => self.count(&note),
-                Action::Abandon { .. }
-                | Action::Close { .. }
-                | Action::Investigate { .. }
-                | Action::Append => {
-                    unreachable!("nothing goes wrong here, and there is neither journal nor peer")
+                Action::Abandon { .. } | Action::Close { .. } | Action::Append => {
+                    unreachable!("nothing goes wrong here, and there is no journal")
                 }
             }
         }

@@ -224,7 +224,7 @@ mod tests {
             "X-Request-ID",
             "X-Forwarded-For",
             "X-Forwarded-Proto",
-            "X-P99-Redispatched",
+            "X-P99-Anything",
             "Retry-After",
             "Content-Encoding",
             "Content-Digest",

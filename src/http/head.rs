@@ -121,8 +121,6 @@ pub struct RequestHead {
     pub request_id: Option<Span>,
     /// traceparent, if it is well-formed: safe to log and to send on.
     pub trace_parent: Option<Span>,
-    /// The load balancer sent it here instead of to the instance that owns the id.
-    pub redispatched: bool,
     /// Octets of the head, an empty line before it included: the body begins there.
     pub head_bytes: usize,
 }

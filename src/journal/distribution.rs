@@ -1,5 +1,5 @@
 //! What the cores of an earlier start left, for the cores of this one: which payments and claims go
-//! where, and how old all of it is. Pure; start and handover call it.
+//! where, and how old all of it is. Pure; start calls it.
 
 use super::replay::{Pending, State};
 use crate::clock::UnixMillis;

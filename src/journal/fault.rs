@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::payment::{Processor, UpstreamId};
+use crate::payment::Processor;
 
 /// A fault of the journal, with the file it lies in.
 #[derive(Debug)]
@@ -65,18 +65,6 @@ pub enum JournalFault {
     HandedOver {
         /// Which directory.
         dir: PathBuf,
-    },
-    /// A journal cannot be taken over while payments are pending in it.
-    StillPending {
-        /// Which directory.
-        dir: PathBuf,
-        /// How many.
-        count: usize,
-    },
-    /// A payment is pending in one journal and settled in the other.
-    Conflict {
-        /// The upstream id.
-        id: UpstreamId,
     },
     /// One of the journal's own threads is gone.
     ThreadDied,
@@ -168,16 +156,6 @@ impl fmt::Display for JournalFault {
                 "what the journal {} held was taken over by another one and counts there",
                 dir.display()
             ),
-            Self::StillPending { dir, count } => write!(
-                f,
-                "{count} payments are pending in {}: let its instance settle them first",
-                dir.display()
-            ),
-            Self::Conflict { id } => write!(
-                f,
-                "payment {id} is pending here and settled in the other journal: start this \
-                 instance with the other one among its PEERS until nothing is pending"
-            ),
             Self::ThreadDied => f.write_str("a thread of the journal has ended"),
             Self::NoThread(error) => write!(f, "cannot start a thread of the journal: {error}"),
         }
@@ -227,8 +205,6 @@ impl std::error::Error for JournalFault {
             | Self::Overrun
             | Self::NotPending
             | Self::HandedOver { .. }
-            | Self::StillPending { .. }
-            | Self::Conflict { .. }
             | Self::ThreadDied => None,
         }
     }

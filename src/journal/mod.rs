@@ -5,9 +5,8 @@
 //! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files,
 //! `directory` says which of them count, [`replay`] gives them their meaning, [`start`] brings an
 //! instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded,
-//! `disk` shows how it stands, [`operator`]
-//! serves those who look from outside, and `handover` takes in the journal of an instance that is
-//! no more.
+//! `disk` shows how it stands, and
+//! [`operator`] serves those who look from outside.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
 
 mod blocks;
@@ -20,7 +19,6 @@ mod fault;
 mod files;
 mod frame;
 mod guard;
-mod handover;
 mod keeper;
 mod line;
 mod load;
@@ -39,7 +37,6 @@ mod writer;
 
 pub use distribution::distribute;
 pub use fault::{Damage, JournalFault, Move};
-pub use handover::{Handover, absorb};
 pub use keeper::{Keeper, KeeperStats};
 pub use load::Tear;
 pub use processors::Authorities;

@@ -82,8 +82,6 @@ label! {
         JournalDown = "journal_down",
         /// No processor could be tried in time.
         Unavailable = "unavailable",
-        /// Peers that may know the id cannot be asked.
-        Suspect = "suspect",
     }
 }
 

@@ -43,7 +43,7 @@ use crate::breaker::{Breaker, BreakerSettings, Transition};
 use crate::claims::{Claim, Claims, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::config::OnDuplicate;
-use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed, Standing};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed};
 use crate::flow::{Flow, Promise, Stage, Trail};
 use crate::journal::Record;
 use crate::ledger::{CutsOldSecond, Ledger};
@@ -243,7 +243,6 @@ impl Owner {
         let mut flow = Flow::new(arrival.payment, Some(arrival.reply_to), now);
         flow.deadline = now.mono.after(self.settings.request_timeout);
         flow.trace = arrival.trace;
-        flow.standing = arrival.standing;
         let id = flow.payment.id;
         let key = self.flows.insert(flow);
         self.claims.hold(id, key.slot);
@@ -253,13 +252,11 @@ impl Owner {
     }
 
     /// Takes up a payment that was open when the process ended. Somebody may have been told 202,
-    /// so it is never freed. The processor that its open Intent names knows the id again; anything
-    /// else is asked about first when there are peers.
-    pub fn restore(&mut self, restored: &Restored, standing: Standing, now: Now) {
+    /// so it is never freed. The processor that its open Intent names knows the id again.
+    pub fn restore(&mut self, restored: &Restored, now: Now) {
         let mut flow = Flow::new(restored.payment, None, now);
         flow.promise = Promise::Given;
         flow.trail = Trail::Written;
-        flow.standing = standing;
         flow.accepted_at = restored.accepted_at.unwrap_or(now.wall);
         let waited = now.wall.0.saturating_sub(flow.accepted_at.0).max(0);
         let waited = Duration::from_millis(waited.unsigned_abs()).min(self.settings.fallback_after);
@@ -282,7 +279,7 @@ impl Owner {
             self.await_resend(key, now.mono, now);
             return;
         }
-        self.go_on(key, now);
+        self.plan(key, now);
     }
 
     /// The answer to an id that is known already.
@@ -393,7 +390,7 @@ impl Owner {
             let is_durable = match flow.stage {
                 Stage::Sending { .. } | Stage::Unknown { .. } => true,
                 // Its verdict may be on the disk or not: replay says which, and what was said.
-                Stage::WritingVerdict { .. } | Stage::Investigating | Stage::Accepting => false,
+                Stage::WritingVerdict { .. } | Stage::Accepting => false,
                 // A pinned payment's Intent is durable although it is being sent again.
                 Stage::Waiting { .. } | Stage::Connecting { .. } | Stage::WritingIntent { .. } => {
                     flow.pinned().is_some()

@@ -1,21 +1,20 @@
 //! Where a payment goes of which no byte is out: planned, started, queued, or given up. `route`
-//! wishes, lanes and breakers lend, and an id that another instance may hold is settled first.
+//! wishes, lanes and breakers lend.
 //!
 //! Keeps I2: a pinned payment is never planned.
 
 use std::time::Duration;
 
 use super::attempts::Purpose;
-use super::progress::flow_token;
 use super::{JournalStanding, Journalling, Owner, Way};
 use crate::breaker::State;
 use crate::clock::Now;
 use crate::config::Ack;
-use crate::events::{Action, Answer, Elsewhere, Note, Shed, Standing};
+use crate::events::{Note, Shed};
 use crate::flow::{Ending, Promise, Stage};
 use crate::journal::Record;
 use crate::limits;
-use crate::payment::{Processor, Status};
+use crate::payment::Processor;
 use crate::route::{self, Plan, Situation};
 use crate::table::Key;
 
@@ -45,10 +44,8 @@ impl Owner {
         );
         let (id, count) = (flow.payment.id, self.settings.processors);
         let lanes = &mut self.lanes;
-        let preferred = flow.confined.unwrap_or_else(|| {
-            route::prefer(self.settings.routing, id, count, |one| {
-                lanes.get_mut(one).median(now.mono)
-            })
+        let preferred = route::prefer(self.settings.routing, id, count, |one| {
+            lanes.get_mut(one).median(now.mono)
         });
         let state = |processor| self.processors.breaker(processor).state(now.mono);
         let situation = Situation {
@@ -119,17 +116,7 @@ impl Owner {
             Ending::Withdrawn
         };
         if ending == Ending::Withdrawn {
-            let shed = match flow.stage {
-                Stage::Investigating => Shed::Suspect,
-                Stage::Accepting
-                | Stage::Waiting { .. }
-                | Stage::Connecting { .. }
-                | Stage::WritingIntent { .. }
-                | Stage::Sending { .. }
-                | Stage::Unknown { .. }
-                | Stage::WritingVerdict { .. } => Shed::Unavailable,
-            };
-            self.note(Note::Shed(shed));
+            self.note(Note::Shed(Shed::Unavailable));
         }
         self.finish(key, ending, now);
     }
@@ -207,7 +194,6 @@ impl Owner {
             }
             Stage::Waiting { at, .. } => (None, Some(at)),
             Stage::Connecting { .. }
-            | Stage::Investigating
             | Stage::Accepting
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
@@ -230,88 +216,16 @@ impl Owner {
         }
     }
 
-    // ---- ids that another instance may hold ----
-
-    /// Peers and processors were asked for the suspect id of `key`.
-    pub fn investigated(&mut self, key: Key, elsewhere: Elsewhere, now: Now) {
-        let Some(flow) = self.flows.get_mut(key) else {
-            return;
-        };
-        if flow.stage != Stage::Investigating {
-            return;
-        }
-        match elsewhere {
-            Elsewhere::Charged {
-                processor,
-                requested_at,
-            } => {
-                let (id, amount) = (flow.payment.id, flow.payment.amount);
-                let ending = if flow.has_sent(requested_at) {
-                    Ending::Applied {
-                        processor,
-                        requested_at,
-                    }
-                } else {
-                    self.note(Note::Foreign { id, processor });
-                    Ending::Foreign {
-                        processor,
-                        requested_at,
-                        amount,
-                    }
-                };
-                self.finish(key, ending, now);
-            }
-            Elsewhere::Held => self.leave_to_peer(key, now),
-            Elsewhere::Unclear => match flow.promise {
-                Promise::Open => self.give_up(key, now),
-                Promise::Given => self.leave_to_peer(key, now),
-            },
-            Elsewhere::Unheard => {
-                // The peer's own routing began there; that processor knows the id again.
-                let id = flow.payment.id;
-                let count = self.settings.processors;
-                let home = route::prefer(self.settings.routing, id, count, |_| Duration::ZERO);
-                flow.confined = Some(home);
-                flow.standing = Standing::Own;
-                self.plan(key, now);
-            }
-            Elsewhere::Nowhere => {
-                flow.standing = Standing::Own;
-                self.plan(key, now);
-            }
-        }
-        self.pump(now);
-    }
-
-    /// A peer is going to settle it. What was promised here is asked about again later.
-    fn leave_to_peer(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        match flow.promise {
-            Promise::Open => {
-                self.claims.release(flow.payment.id);
-                self.tell(key, Answer::Duplicate(Status::Pending));
-                self.wheel.cancel(flow_token(key));
-                self.flows.remove(key);
-            }
-            Promise::Given => {
-                self.wheel
-                    .arm(flow_token(key), now.mono.after(limits::INVESTIGATION_PAUSE));
-            }
-        }
-    }
-
     /// Takes a claimed payment in: it is accepted first, where ACK says so, and goes on.
     pub(super) fn admit(&mut self, key: Key, now: Now) {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
         match (self.settings.ack, self.settings.journal) {
-            (Ack::Processed, _) => self.go_on(key, now),
+            (Ack::Processed, _) => self.plan(key, now),
             (Ack::Accepted, Journalling::Off) => {
                 self.promise(key);
-                self.go_on(key, now);
+                self.plan(key, now);
             }
             (Ack::Accepted, Journalling::On) => {
                 let (payment, accepted_at) = (flow.payment, flow.accepted_at);
@@ -323,22 +237,6 @@ impl Owner {
                         accepted_at,
                     },
                 );
-            }
-        }
-    }
-
-    /// Plans a payment, unless another instance may hold it: then it is asked about first.
-    pub(super) fn go_on(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        match flow.standing {
-            Standing::Own => self.plan(key, now),
-            Standing::Suspect => {
-                let id = flow.payment.id;
-                self.actions
-                    .push_back(Action::Investigate { flow: key, id });
-                self.enter(key, Stage::Investigating, now);
             }
         }
     }

@@ -56,7 +56,7 @@ impl Owner {
         match flow.stage {
             Stage::Accepting => {
                 self.promise(key);
-                self.go_on(key, now);
+                self.plan(key, now);
             }
             Stage::WritingIntent { attempt } => {
                 if self.processor_of(attempt).is_some() {
@@ -65,8 +65,7 @@ impl Owner {
             }
             Stage::WritingVerdict { ending } => self.settle(key, ending, now),
             // The record was overtaken, for instance by the client's deadline.
-            Stage::Investigating
-            | Stage::Waiting { .. }
+            Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. } => {}
@@ -180,10 +179,7 @@ impl Owner {
         let had_intent = match flow.stage {
             Stage::Sending { .. } | Stage::Unknown { .. } | Stage::WritingIntent { .. } => true,
             Stage::Connecting { attempt: holder } => holder != attempt,
-            Stage::Investigating
-            | Stage::Accepting
-            | Stage::Waiting { .. }
-            | Stage::WritingVerdict { .. } => false,
+            Stage::Accepting | Stage::Waiting { .. } | Stage::WritingVerdict { .. } => false,
         };
         let (id, fate) = (flow.payment.id, Fate::Held);
         if had_intent && self.journal.standing == JournalStanding::On {
@@ -254,10 +250,7 @@ impl Owner {
                 Word::Over if flow.resends == 0 => {}
                 Word::Over | Word::MayCome => return,
             },
-            Stage::Investigating
-            | Stage::Accepting
-            | Stage::Waiting { .. }
-            | Stage::WritingVerdict { .. } => return,
+            Stage::Accepting | Stage::Waiting { .. } | Stage::WritingVerdict { .. } => return,
         }
         let p95 = self.lanes.get_mut(processor).p95(now.mono);
         let first = limits::RESEND_PAUSE_FIRST.max(p95.saturating_mul(4));
@@ -322,8 +315,7 @@ impl Owner {
                     self.pinned.get_mut(processor).remove(&place);
                 }
             }
-            Stage::Investigating
-            | Stage::Accepting
+            Stage::Accepting
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }

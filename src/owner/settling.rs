@@ -7,7 +7,7 @@ use super::progress::flow_token;
 use super::{JournalStanding, Owner};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::Now;
-use crate::events::{Answer, Note, Standing};
+use crate::events::{Answer, Note};
 use crate::flow::{Ending, Flow, HedgeState, Promise, Stage, Trail};
 use crate::journal::{Fate, Record, Verdict};
 use crate::payment::{Payment, Status};
@@ -84,8 +84,7 @@ impl Owner {
     pub(super) fn repeat_verdicts(&mut self) {
         let ending = |(key, flow): (Key, &Flow)| match flow.stage {
             Stage::WritingVerdict { ending } => Some((key, ending)),
-            Stage::Investigating
-            | Stage::Accepting
+            Stage::Accepting
             | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
@@ -140,7 +139,6 @@ impl Owner {
                 ..
             } => Some(attempt),
             Stage::Sending { .. }
-            | Stage::Investigating
             | Stage::Accepting
             | Stage::Waiting { .. }
             | Stage::Unknown { .. }
@@ -159,18 +157,7 @@ impl Owner {
             return;
         };
         let (payment, promise) = (flow.payment, flow.promise);
-        let may_be_elsewhere = flow.standing == Standing::Suspect || flow.confined.is_some();
         let (answer, status) = self.remember(&payment, promise, ending, now);
-        // Only of an id that all peers were asked about is it known that it is charged nowhere.
-        let is_freed = matches!(
-            answer,
-            Answer::RefusedForGood | Answer::RefusedByAll | Answer::Unavailable
-        );
-        let answer = if is_freed && may_be_elsewhere {
-            Answer::Unclear
-        } else {
-            answer
-        };
         let processor = match ending {
             Ending::Applied {
                 processor,

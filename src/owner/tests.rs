@@ -10,16 +10,16 @@ use std::time::Duration;
 use self::play::{PATIENCE, Play};
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
-use crate::events::{Answer, Elsewhere, Lookup, Standing};
+use crate::events::{Answer, Lookup};
 use crate::owner::Restored;
-use crate::payment::{Cents, CorrelationId, Payment, Processor, Status};
+use crate::payment::{Cents, CorrelationId, Payment, Processor};
 
 /// A 202 behind a Verdict that replay reads as a 200 would be another first answer after a
 /// restart, and an Accept behind the Verdict would begin the payment anew (I5).
 #[test]
 fn while_its_verdict_is_being_written_a_client_waits_for_the_disk() {
     let mut play = Play::begin();
-    play.post(1, Standing::Own);
+    play.post(1);
     play.sync();
     play.hear(200);
     play.pass(PATIENCE);
@@ -38,7 +38,7 @@ fn while_its_verdict_is_being_written_a_client_waits_for_the_disk() {
 #[test]
 fn a_charge_whose_verdict_was_not_durable_outlives_a_purge_at_replay_too() {
     let mut play = Play::begin();
-    play.post(1, Standing::Own);
+    play.post(1);
     play.sync();
     play.hear(200);
     let at_purge = play.records.len();
@@ -71,7 +71,7 @@ fn a_charge_whose_verdict_was_not_durable_outlives_a_purge_at_replay_too() {
 #[test]
 fn a_client_that_waits_for_the_disk_does_not_make_its_core_spin() {
     let mut play = Play::begin();
-    play.post(1, Standing::Own);
+    play.post(1);
     play.sync();
     play.hear(400);
     for _ in 0..3 {
@@ -90,7 +90,7 @@ fn a_client_that_waits_for_the_disk_does_not_make_its_core_spin() {
 #[test]
 fn an_answer_that_never_came_leaves_the_list_of_late_ones() {
     let mut play = Play::begin();
-    play.post(1, Standing::Own);
+    play.post(1);
     play.sync();
     play.pass(PATIENCE);
     assert_eq!(play.owner.gauges().late, 1);
@@ -100,63 +100,15 @@ fn an_answer_that_never_came_leaves_the_list_of_late_ones() {
 }
 
 #[test]
-fn what_only_a_peer_knows_is_told_when_it_is_durable_and_not_before() {
-    let mut play = Play::begin();
-    play.post(1, Standing::Suspect);
-    let elsewhere = Elsewhere::Charged {
-        processor: Processor::DEFAULT,
-        requested_at: UnixMillis(7),
-    };
-    play.owner
-        .investigated(play.suspects[0], elsewhere, play.now);
-    play.perform();
-    play.pass(PATIENCE);
-    assert_eq!(play.answers, [], "I5: no Accept or Intent keeps a promise");
-    play.sync();
-    assert_eq!(play.answers, [Answer::Duplicate(Status::Processed)]);
-}
-
-/// What is freed here may be charged by a peer that was not heard, so it is not "not charged".
-#[test]
-fn a_suspect_id_is_not_called_uncharged_before_all_were_heard() {
-    let rows = [
-        // Elsewhere, and the status with which the processor answers, if it gets the payment.
-        (None, None, Answer::Unclear),
-        (Some(Elsewhere::Unclear), None, Answer::Unclear),
-        (Some(Elsewhere::Unheard), Some(400), Answer::Unclear),
-        (Some(Elsewhere::Unheard), Some(401), Answer::Unclear),
-        (Some(Elsewhere::Nowhere), Some(400), Answer::RefusedForGood),
-    ];
-    for (elsewhere, status, expected) in rows {
-        let mut play = Play::begin();
-        let id = play.post(1, Standing::Suspect);
-        if let Some(elsewhere) = elsewhere {
-            let suspect = play.suspects[0];
-            play.owner.investigated(suspect, elsewhere, play.now);
-            play.perform();
-            play.sync();
-        }
-        if let Some(status) = status {
-            play.hear(status);
-        }
-        play.sync();
-        play.pass(PATIENCE);
-        play.sync();
-        assert_eq!(play.answers, [expected], "{elsewhere:?} {status:?}");
-        assert_eq!(play.owner.find(id), None, "the id is free here");
-    }
-}
-
-#[test]
 fn a_hedge_that_went_on_alone_and_was_not_answered_is_sent_again() {
     let mut play = Play::begin();
     for number in 0..20 {
-        play.post(number, Standing::Own);
+        play.post(number);
         play.sync();
         play.hear(200);
         play.sync();
     }
-    play.post(20, Standing::Own);
+    play.post(20);
     play.sync();
     play.pass(Duration::from_millis(10));
     assert_eq!(play.sent.len(), 22, "twenty attempts allow one hedge");
@@ -171,10 +123,10 @@ fn a_hedge_that_went_on_alone_and_was_not_answered_is_sent_again() {
 #[test]
 fn a_404_that_was_asked_for_before_the_route_was_proven_proves_nothing() {
     let mut play = Play::begin();
-    let id = play.post(1, Standing::Own);
+    let id = play.post(1);
     play.sync();
     play.hear(500);
-    play.post(2, Standing::Own);
+    play.post(2);
     play.sync();
     play.hear(200);
     let [early, proof] = play.lookups[..] else {
@@ -217,11 +169,11 @@ fn more_payments_than_the_queue_may_hold_are_taken_up_from_a_journal() {
             open: Some((Processor::DEFAULT, UnixMillis(number))),
             earlier: Vec::new(),
         };
-        play.owner.restore(&restored, Standing::Own, play.now);
+        play.owner.restore(&restored, play.now);
         play.perform();
     }
     play.sync();
     assert_eq!(play.owner.pending(), 1_000);
-    play.post(1, Standing::Own);
+    play.post(1);
     assert_eq!(play.answers, [Answer::Overloaded]);
 }

@@ -9,8 +9,8 @@ use super::progress::flow_token;
 use super::{JournalStanding, Owner};
 use crate::breaker::State;
 use crate::clock::{Mono, Now};
-use crate::events::{Action, AttemptRef, Hedge, Note};
-use crate::flow::{HedgeState, Promise, Stage};
+use crate::events::{AttemptRef, Hedge, Note};
+use crate::flow::{HedgeState, Stage};
 use crate::limits;
 use crate::table::Key;
 
@@ -58,8 +58,7 @@ impl Owner {
             // The client waits for the disk, whatever the time: a 202 behind a Verdict would be
             // forgotten by a restart.
             Stage::Accepting | Stage::WritingVerdict { .. } => None,
-            Stage::Investigating
-            | Stage::Waiting { .. }
+            Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
@@ -75,8 +74,7 @@ impl Owner {
                 ..
             } => Some(now.mono.after(at.since(now.run))),
             Stage::Unknown { resend_at } => (resend_at > now.mono).then_some(resend_at),
-            Stage::Investigating
-            | Stage::Accepting
+            Stage::Accepting
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
             | Stage::WritingVerdict { .. } => None,
@@ -117,14 +115,7 @@ impl Owner {
                 self.hedge(key, attempt, now);
             }
             Stage::Unknown { resend_at } if resend_at <= now.mono => self.queue_resend(key, now),
-            // A peer holds what was promised here: is it settled by now?
-            Stage::Investigating if flow.promise == Promise::Given => {
-                let id = flow.payment.id;
-                self.actions
-                    .push_back(Action::Investigate { flow: key, id });
-            }
-            Stage::Investigating
-            | Stage::Waiting { .. }
+            Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. }
@@ -145,10 +136,9 @@ impl Owner {
             Stage::Connecting { .. } | Stage::WritingIntent { .. } if is_pinned => {
                 self.promise(key);
             }
-            Stage::Investigating
-            | Stage::WritingIntent { .. }
-            | Stage::Connecting { .. }
-            | Stage::Waiting { .. } => self.give_up(key, now),
+            Stage::WritingIntent { .. } | Stage::Connecting { .. } | Stage::Waiting { .. } => {
+                self.give_up(key, now)
+            }
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),
             // What the client is to be told is being written.
             Stage::Accepting | Stage::WritingVerdict { .. } => {}

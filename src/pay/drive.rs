@@ -11,7 +11,7 @@ use super::bell::Woken;
 use super::messages::{Question, Reply};
 use super::{Performing, Room, notes};
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Standing};
+use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
 use crate::journal::{Pending, Progress, WriterTask};
 use crate::limits;
 use crate::mailbox::Letter;
@@ -29,10 +29,6 @@ impl Room {
         task: Option<WriterTask>,
         now: Now,
     ) {
-        let standing = match self.shared.peers.is_empty() {
-            true => Standing::Own,
-            false => Standing::Suspect,
-        };
         for (processor, _) in self.config.upstream.iter() {
             let listing = self.names.borrow().listing(NameIndex::of(processor));
             self.owner.borrow_mut().resolved(processor, listing, now);
@@ -49,11 +45,8 @@ impl Room {
                     .map(|sent| sent.requested_at)
                     .collect(),
             };
-            self.owner.borrow_mut().restore(&restored, standing, now);
+            self.owner.borrow_mut().restore(&restored, now);
             self.perform(now);
-        }
-        if self.core == CoreId(0) && !self.shared.peers.is_empty() {
-            monoio::spawn(Rc::clone(self).watch_peers());
         }
         if let (CoreId(0), Some(interval)) = (self.core, self.config.health_interval) {
             monoio::spawn(Rc::clone(self).watch_health(interval));
@@ -135,7 +128,6 @@ impl Room {
                 self.upstream.lookup(attempt, processor, id, at);
             }
             Action::Close { attempt } => self.upstream.close(attempt),
-            Action::Investigate { flow, id } => self.inquire(flow, id),
             Action::Append => {
                 let record = self.owner.borrow_mut().next_record();
                 if let (Some(writer), Some(record)) = (&self.writer, &record) {

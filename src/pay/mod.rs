@@ -5,7 +5,6 @@
 //! - `seat.rs`: how it is built;
 //! - `drive.rs`: actions, messages and timers;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
-//! - `suspects.rs`: what others know of an id that may be theirs;
 //! - `health.rs`: the optional health poll;
 //! - `messages.rs`, `replies.rs`, `bell.rs`, `notes.rs`: what those three stand on.
 //!
@@ -21,11 +20,10 @@ mod notes;
 mod peers;
 mod replies;
 mod seat;
-mod suspects;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,11 +35,10 @@ use self::bell::Bell;
 use self::messages::{Letter, Question, Reply};
 use self::replies::Replies;
 use self::seat::Shared;
-use self::suspects::Inquiries;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::events::{Answer, Arrival, Finding, ReplyTo, Standing, Trace};
+use crate::events::{Answer, Arrival, Finding, ReplyTo, Trace};
 use crate::journal::Writer;
 use crate::limits;
 use crate::logging;
@@ -93,8 +90,6 @@ pub struct Room {
     pub core: CoreId,
     /// This core's counters.
     pub metrics: Arc<CachePadded<CoreMetrics>>,
-    /// For the tasks that it spawns.
-    me: Weak<Self>,
     shared: Arc<Shared>,
     owner: RefCell<Owner>,
     upstream: Rc<Upstream>,
@@ -102,7 +97,6 @@ pub struct Room {
     names: RefCell<Names>,
     resolved: Resolved,
     replies: Replies,
-    inquiries: Inquiries,
     bell: Bell,
     writer: Option<Writer>,
     performing: Cell<Performing>,
@@ -135,20 +129,10 @@ impl Room {
     }
 
     /// Has `payment` charged, and says what the client is told. Never drop it unanswered.
-    pub async fn pay(
-        &self,
-        payment: Payment,
-        trace: Option<Arc<Trace>>,
-        is_redispatched: bool,
-    ) -> Answer {
+    pub async fn pay(&self, payment: Payment, trace: Option<Arc<Trace>>) -> Answer {
         let now = self.now();
         let owner = payment.id.owner(self.config.cores);
         let key = self.reserve(now.mono);
-        let standing = if self.shared.peers.is_suspect(is_redispatched, now.mono) {
-            Standing::Suspect
-        } else {
-            Standing::Own
-        };
         let reply_to = ReplyTo {
             core: self.core,
             key,
@@ -157,7 +141,6 @@ impl Room {
             payment,
             reply_to,
             trace,
-            standing,
         };
         if owner == self.core {
             self.arrive(arrival, now);

@@ -45,7 +45,6 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
                 Shed::Queue => ShedReason::QueueFull,
                 Shed::Journal => ShedReason::JournalDown,
                 Shed::Unavailable => ShedReason::Unavailable,
-                Shed::Suspect => ShedReason::Suspect,
             };
             metrics.sheds.get(reason).increment();
         }

@@ -12,9 +12,7 @@ use std::time::Instant;
 
 use super::bell::Bell;
 use super::messages::{Letter, Question};
-use super::peers::{Beginning, PeerWatch};
 use super::replies::Replies;
-use super::suspects::Inquiries;
 use super::{Performing, Room};
 use crate::claims::Claims;
 use crate::clock::Clock;
@@ -83,7 +81,6 @@ impl Setup {
 pub(super) struct Shared {
     pub(super) processors: Arc<Processors>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) peers: PeerWatch,
     /// A core's journal failed. No core takes payments in any more.
     pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
@@ -129,7 +126,7 @@ fn warn_of_one_server(names: &Names) {
 /// What stops the start, in words for the operator.
 pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let config = &setup.config;
-    let (pasts, keeper, beginning) = open_journal(setup)?;
+    let (pasts, keeper) = open_journal(setup)?;
     let clock = || Clock::new(setup.start);
     let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
         .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
@@ -140,7 +137,6 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
             breaker_settings(config),
         )),
         metrics: Arc::clone(&setup.metrics),
-        peers: PeerWatch::new(config.peers.len(), beginning),
         has_journal_failed: AtomicBool::new(false),
         _keeper: keeper,
     });
@@ -173,11 +169,11 @@ pub fn authorities(config: &Config) -> journal::Authorities {
 type Pasts = Vec<Option<journal::Restored>>;
 
 /// Replays the journal, if there is one: what each core starts from.
-fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Beginning), String> {
+fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>), String> {
     let config = &setup.config;
     let Some(journal) = &config.journal else {
         let pasts = (0..config.cores.0).map(|_| None).collect();
-        return Ok((pasts, None, Beginning::Again));
+        return Ok((pasts, None));
     };
     let owner = OwnerSettings::of(config);
     let mut settings = JournalSettings::new(journal.dir.clone(), journal.sync, config.cores);
@@ -203,13 +199,8 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Beginning), Str
     for oddity in &report.told_oddities {
         log::error!("journal: {oddity:?} fitted nothing");
     }
-    let beginning = if report.epoch == 1 {
-        Beginning::First
-    } else {
-        Beginning::Again
-    };
     let pasts = started.cores.into_iter().map(Some).collect();
-    Ok((pasts, Some(started.keeper), beginning))
+    Ok((pasts, Some(started.keeper)))
 }
 
 impl Seat {
@@ -252,7 +243,6 @@ impl Seat {
             .core(self.core)
             .ok_or_else(|| format!("core {} has no counters", self.core.0))?;
         let room = Rc::new_cyclic(|room: &Weak<Room>| Room {
-            me: room.clone(),
             upstream: Upstream::new(
                 &config,
                 &self.names,
@@ -271,7 +261,6 @@ impl Seat {
             names: RefCell::new(self.names),
             resolved: self.resolved,
             replies: Replies::default(),
-            inquiries: Inquiries::default(),
             bell: Bell::default(),
             writer,
             performing: Cell::new(Performing::No),

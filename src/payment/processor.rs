@@ -111,9 +111,6 @@ impl ProcessorSet {
     /// None of them.
     pub const NONE: Self = Self(0);
 
-    /// Every one that can be told apart.
-    pub const EVERY: Self = Self(u8::MAX);
-
     /// Whether `processor` is among them.
     #[must_use]
     pub const fn has(self, processor: Processor) -> bool {

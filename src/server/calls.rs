@@ -56,11 +56,7 @@ impl<S: Stream> Connection<S> {
         }
         self.watch.rest();
         let trace = self.trace(request);
-        let answer = self
-            .core
-            .room
-            .pay(payment, trace, request.head.redispatched)
-            .await;
+        let answer = self.core.room.pay(payment, trace).await;
         match Reply::to_payment(answer) {
             Some(reply) => self.say(request, &reply, Some(&payment.correlation_id)),
             None => After::Cut,

@@ -141,11 +141,6 @@ impl Reply {
                 "no processor could be tried; the payment is not charged",
             )
             .after(1),
-            Answer::Unclear => Self::problem(
-                503,
-                "no processor here took the payment; another instance may have it",
-            )
-            .after(1),
             Answer::Overloaded => Self::problem(
                 503,
                 "too many payments at once; this request was not looked at",

@@ -4,7 +4,7 @@
 //! A wing outside the tower: it imports floors 0 to 2 only, and `main` and the tests alone import
 //! it. It has readers and writers of its own, so that a mistake of p99's cannot hide in both ends.
 //!
-//! - `store` what is charged; `permits` how much work is taken on; `wire` JSON and money;
+//! - `store` what is charged; `permits` how much work is taken on; `wire` JSON; `money` amounts;
 //!   `request`, `reply` HTTP; `faults` the liar's script: all pure.
 //! - `processor` the work; `connection`, `socket` the kernel side, on one thread with an event
 //!   loop of its own (epoll everywhere: its futures may be dropped at the stop, and a dozen
@@ -12,6 +12,7 @@
 
 mod connection;
 pub mod faults;
+mod money;
 mod pauses;
 pub mod permits;
 mod processor;

@@ -117,10 +117,8 @@ impl Store {
     pub fn totals(&self, window: Window) -> Totals {
         let mut totals = Totals::default();
         for row in self.rows().filter(|row| window.holds(row.requested_at)) {
-            totals.add(Totals {
-                count: 1,
-                cents: u128::from(row.amount.0),
-            });
+            totals.count += 1;
+            totals.cents += u128::from(row.amount.0);
         }
         totals
     }

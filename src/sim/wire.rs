@@ -1,9 +1,9 @@
-//! The simulated processor's JSON, both ways, and its money: what it accepts as a payment, a
-//! date, an admin call, and what it answers. Pure text in, values out, and back; `processor`
-//! calls it.
+//! The simulated processor's JSON, both ways: what it accepts as a payment, a date, an admin call,
+//! and what it answers. Pure text in, values out, and back; `processor` calls it. Amounts are read
+//! and written by `money`.
 //!
 //! It is apart from p99's own `wire` on purpose: a simulator that shared the proxy's reader could
-//! not notice that both are wrong. It rounds amounts as the real one does, without a float (I7).
+//! not notice that both are wrong.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -13,10 +13,10 @@ use jiff::{Timestamp, civil, tz};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::money::{read_amount, write_cents, write_decimal};
 use super::store::Row;
 use crate::clock::UnixMillis;
-use crate::limits;
-use crate::payment::{AmountFault, Cents, CorrelationId, Totals, UpstreamId, write_cents};
+use crate::payment::{Cents, CorrelationId, Totals, UpstreamId};
 
 /// A fee per payment in millionths: 5 % is 50,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,45 +87,6 @@ pub fn read_order(body: &[u8]) -> Option<Order> {
 #[must_use]
 pub fn read_id(text: &str) -> Option<UpstreamId> {
     CorrelationId::try_new(text).ok()?.as_uuid()
-}
-
-/// Reads a JSON number, rounded half away from zero to cents as the processor's database does.
-fn read_amount(digits: &str) -> Option<Cents> {
-    match Cents::from_json_number(digits) {
-        Ok(cents) => Some(cents),
-        Err(AmountFault::NotPositive) => (!digits.starts_with('-')).then_some(Cents(0)),
-        Err(AmountFault::FractionOfACent) => round(digits),
-        Err(AmountFault::NotANumber | AmountFault::TooLarge) => None,
-    }
-}
-
-/// Rounds a positive number in JSON's grammar that has parts of a cent.
-fn round(digits: &str) -> Option<Cents> {
-    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
-    let exponent: i64 = match exponent.parse() {
-        Ok(exponent) => exponent,
-        // An exponent beyond i64: only a negative one leaves parts of a cent.
-        Err(_) => return Some(Cents(0)),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    // The digits before `point` are cents, the one after it decides.
-    let point = i64::try_from(whole.len())
-        .ok()?
-        .checked_add(exponent)?
-        .checked_add(2)?;
-    let Ok(point) = usize::try_from(point) else {
-        return Some(Cents(0));
-    };
-    let mut significant = whole.bytes().chain(fraction.bytes());
-    let mut cents: u64 = 0;
-    for digit in significant.by_ref().take(point) {
-        cents = cents
-            .checked_mul(10)?
-            .checked_add(u64::from(digit.wrapping_sub(b'0')))?;
-    }
-    let up = significant.next().is_some_and(|digit| digit >= b'5');
-    let cents = cents.checked_add(u64::from(up))?;
-    (cents <= limits::AMOUNT_CENTS_MAX).then_some(Cents(cents))
 }
 
 /// Reads an ISO-8601 date with its offset; a part of a millisecond is dropped.
@@ -220,7 +181,7 @@ fn write_row(row: Row, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"correlationId\":\"");
     out.extend_from_slice(row.id.write(&mut [0; 36]).as_bytes());
     out.extend_from_slice(b"\",\"amount\":");
-    row.amount.write(out);
+    write_cents(u128::from(row.amount.0), out);
     out.extend_from_slice(b",\"requestedAt\":\"");
     let date = Timestamp::from_millisecond(row.requested_at.0).unwrap_or(Timestamp::UNIX_EPOCH);
     // Writing to a Vec cannot fail.
@@ -228,48 +189,11 @@ fn write_row(row: Row, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Writes `value` with `places` decimals, less the zeros at its end but for two decimals.
-fn write_decimal(value: u128, places: usize, out: &mut Vec<u8>) {
-    let digits = format!("{value:0>width$}", width = places + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - places);
-    let kept = fraction.trim_end_matches('0').len().max(2);
-    out.extend_from_slice(whole.as_bytes());
-    out.push(b'.');
-    out.extend_from_slice(fraction.get(..kept).unwrap_or(fraction).as_bytes());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const ID: &str = "4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3";
-
-    #[test]
-    fn amounts_are_rounded_to_cents_half_away_from_zero() {
-        let rows = [
-            ("19.90", Some(1990)),
-            ("19.904", Some(1990)),
-            ("19.905", Some(1991)),
-            ("19.9049999999999999999999999999999999999", Some(1990)),
-            ("0.004", Some(0)),
-            ("0.005", Some(1)),
-            ("5e-3", Some(1)),
-            ("50e-4", Some(1)),
-            ("1.23456e2", Some(12346)),
-            ("1e-400", Some(0)),
-            ("1e-99999999999999999999999", Some(0)),
-            ("0", Some(0)),
-            ("9999999999.994", Some(999_999_999_999)),
-            ("9999999999.995", None),
-            ("1e30", None),
-            ("-1", None),
-            ("\"1\"", None),
-            ("null", None),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(read_amount(text), expected.map(Cents), "{text}");
-        }
-    }
 
     #[test]
     fn a_body_that_cannot_be_read_is_no_order() {

@@ -59,7 +59,7 @@ pub fn write_found(id: &CorrelationId, found: &Found, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Reads what [`write_found`] wrote at a peer.
+/// Reads what [`write_found`] wrote.
 #[must_use]
 pub fn read_found(body: &[u8]) -> Option<Found> {
     let names = ["amount", "status", "processor", "requestedAt"];

@@ -149,6 +149,26 @@ fn only_the_command_and_tests_know_the_simulator() {
     }
 }
 
+/// The simulator shares p99's types, but no code of it that reads, writes or adds up money: what is
+/// wrong in both would look right.
+#[test]
+fn the_simulator_has_its_own_code_for_money() {
+    let shared = ["Cents", "CorrelationId", "Totals", "UpstreamId"];
+    for (name, text) in files_below("src/sim", is_rust) {
+        let code = code_of(&text);
+        for path in paths_in(&code) {
+            if let [_, room, noun, ..] = &path[..]
+                && room == "payment"
+            {
+                assert!(shared.contains(&noun.as_str()), "{name} uses {noun}");
+            }
+        }
+        for call in ["from_json_number", "amount.write(", "totals.add("] {
+            assert!(!code.contains(call), "{name} calls {call}");
+        }
+    }
+}
+
 /// Files of one folder form no circle among themselves.
 #[test]
 fn no_file_of_a_folder_needs_one_that_needs_it() {

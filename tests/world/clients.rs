@@ -2,7 +2,7 @@
 //! sees its connection close when the process dies.
 
 use p99::clock::{Mono, UnixMillis};
-use p99::events::{Answer, Arrival, ReplyTo, Standing};
+use p99::events::{Answer, Arrival, ReplyTo};
 use p99::payment::{Cents, CoreId, CorrelationId, Payment, Status, UpstreamId};
 use p99::table::Key;
 
@@ -141,7 +141,6 @@ impl World {
             payment,
             reply_to,
             trace: None,
-            standing: self.standing(),
         };
         self.tell(|_| {
             format!(
@@ -150,13 +149,6 @@ impl World {
             )
         });
         self.tell_owner(core, |owner, now| owner.arrive(arrival, now));
-    }
-
-    pub(crate) fn standing(&self) -> Standing {
-        match self.plan.has_peer {
-            true => Standing::Suspect,
-            false => Standing::Own,
-        }
     }
 
     /// The owner on `core` answers.

@@ -63,10 +63,6 @@ impl World {
             Action::Close { attempt } => {
                 self.cores[core].links.remove(&attempt);
             }
-            Action::Investigate { flow, id } => {
-                let delay = self.luck.within(50..=40 * MS);
-                self.schedule(delay, Event::Investigated { core, flow, id });
-            }
             Action::Append => {
                 let record = self.cores[core].owner.next_record();
                 self.append(core, &record.expect("one for each Append"), now);

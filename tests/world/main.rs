@@ -19,7 +19,6 @@ mod disk;
 mod driver;
 mod luck;
 mod machine;
-mod peer;
 mod places;
 mod plan;
 mod restart;
@@ -49,7 +48,7 @@ const LINES: usize = 120;
 const FAILURES: usize = 3;
 
 /// What 256 seeds must have shown at least once: a world in which all goes well proves nothing.
-const SIGHTS: [&str; 48] = [
+const SIGHTS: [&str; 47] = [
     "a duplicate of one Pending",
     "a duplicate of one Processed",
     "a duplicate of one Refused",
@@ -86,7 +85,6 @@ const SIGHTS: [&str; 48] = [
     "shed for Concurrency",
     "shed for Journal",
     "shed for Queue",
-    "shed for Suspect",
     "shed for Unavailable",
     "Applied by Status(200)",
     "Applied by Status(409)",

@@ -39,8 +39,6 @@ pub(crate) struct Plan {
     pub(crate) stalls: u64,
     pub(crate) wall_steps: u64,
     pub(crate) foreign: u64,
-    /// Another instance shares the ids, so that every one of them is suspect.
-    pub(crate) has_peer: bool,
     pub(crate) moods: u64,
     /// How often a processor's name changes what it leads to; none: there are no names.
     pub(crate) moves: u64,
@@ -72,11 +70,8 @@ impl Plan {
                 0
             }
         };
-        let has_peer = luck.chance(20);
-        if !has_peer {
-            let count = luck.weigh(&[(6, 2), (1, 1), (1, 3), (1, PROCESSORS_MAX)]);
-            settings.processors = ProcessorCount::try_new(count).unwrap();
-        }
+        let count = luck.weigh(&[(6, 2), (1, 1), (1, 3), (1, PROCESSORS_MAX)]);
+        settings.processors = ProcessorCount::try_new(count).unwrap();
         let processors: Vec<_> = settings.processors.all().collect();
         Self {
             breaker: breaker(luck, &settings),
@@ -108,10 +103,9 @@ impl Plan {
             stalls: often(luck, 30, 4),
             wall_steps: often(luck, 30, 3),
             foreign: often(luck, 30, 3),
-            has_peer,
             moods: luck.within(0..=6),
-            moves: if has_peer { 0 } else { often(luck, 30, 4) },
-            stubborn: (!has_peer && luck.chance(25)).then(|| luck.pick(&processors)),
+            moves: often(luck, 30, 4),
+            stubborn: luck.chance(25).then(|| luck.pick(&processors)),
             settings_change: luck.chance(50),
             has_lookup: PerProcessor::from_fn(|_| luck.chance(75)),
         }

@@ -70,7 +70,6 @@ impl World {
         ));
         self.crash_at = self.plan.crashes.pop().map(|after| self.steps + after);
         let process = self.process;
-        let standing = self.standing();
         self.seen.insert("a restart".to_owned());
         let mut pendings = Vec::new();
         for mut state in states {
@@ -103,7 +102,7 @@ impl World {
                     story.minted = Some(open.requested_at);
                 }
                 self.tell(|_| format!("    core {core}: {restored:?}"));
-                if !self.tell_owner(core, |owner, now| owner.restore(&restored, standing, now)) {
+                if !self.tell_owner(core, |owner, now| owner.restore(&restored, now)) {
                     return;
                 }
             }

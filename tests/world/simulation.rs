@@ -8,7 +8,6 @@ use p99::clock::UnixMillis;
 use p99::events::{Answer, AttemptRef, Exchange, Lookup};
 use p99::owner::Processors;
 use p99::payment::{CoreCount, Payment, PerProcessor, Processor, UpstreamId};
-use p99::table::Key;
 
 use crate::clients::Client;
 use crate::luck::Luck;
@@ -88,14 +87,6 @@ pub(crate) enum Event {
     Resolve(Processor),
     /// A human confirms a processor.
     Confirm(Processor),
-    /// A peer takes an id.
-    Hold(usize),
-    /// What is known elsewhere of a suspect id.
-    Investigated {
-        core: usize,
-        flow: Key,
-        id: UpstreamId,
-    },
     Foreign {
         processor: Processor,
         id: usize,
@@ -346,8 +337,6 @@ impl World {
             Event::Resolve(processor) => self.resolve(processor),
             Event::Confirm(processor) => self.confirm(processor),
             Event::Foreign { processor, id } => self.plant(processor, id),
-            Event::Hold(id) => self.hold(id),
-            Event::Investigated { core, flow, id } => self.investigated(core, flow, id),
             Event::Purge => self.purge(),
             Event::Stall { core, span } => self.stall(core, span),
             Event::StepWall(span) => self.wall_step += span,
@@ -368,7 +357,6 @@ fn core_of(event: Event) -> Option<usize> {
         | Event::Exchanged { core, .. }
         | Event::Read { core, .. }
         | Event::LookedUp { core, .. }
-        | Event::Investigated { core, .. }
         | Event::Synced { core }
         | Event::SyncFailed { core } => Some(core),
         Event::Post(_)
@@ -379,7 +367,6 @@ fn core_of(event: Event) -> Option<usize> {
         | Event::Resolve(_)
         | Event::Confirm(_)
         | Event::Foreign { .. }
-        | Event::Hold(_)
         | Event::Purge
         | Event::Stall { .. }
         | Event::StepWall(_)

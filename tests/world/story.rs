@@ -34,8 +34,6 @@ pub(crate) struct Story {
     pub(crate) is_charged: bool,
     /// It was settled when ledger and claims were purged: nothing is known of it any more.
     pub(crate) is_purged: bool,
-    /// A peer took it and is going to charge it, or has.
-    pub(crate) is_held: bool,
     /// How it ended, as far as p99 says.
     pub(crate) settled: Option<Status>,
     /// The wall clock when the last time for it was minted.
@@ -148,10 +146,7 @@ impl Story {
                 let first = *self.first.get_or_insert(again);
                 assert_eq!(again, first, "the first answer again");
             }
-            Answer::RefusedForGood
-            | Answer::RefusedByAll
-            | Answer::Unavailable
-            | Answer::Unclear => {
+            Answer::RefusedForGood | Answer::RefusedByAll | Answer::Unavailable => {
                 assert!(!self.is_promised, "a promised payment is never freed");
                 assert!(
                     Processor::ALL.iter().all(|one| !self.has_unresolved(*one)),

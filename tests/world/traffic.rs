@@ -30,7 +30,6 @@ impl World {
         }
         let (address, store) = self.cores[core].places[&attempt];
         self.check_intent(core, id, (processor, address), sent);
-        self.check_peer(id, processor);
         self.check_place(id, processor, store);
         let number = self.requests.len();
         let story = self.stories.get_mut(&id).unwrap();

@@ -5,7 +5,7 @@ use p99::payment::Processor;
 
 use crate::plan::{MS, SECOND};
 use crate::simulation::{Event, HEALING, World};
-use crate::site::{MOODS, Mood};
+use crate::site::{MOODS, Mood, Row};
 
 impl World {
     pub(crate) fn stall(&mut self, core: usize, span: u64) {
@@ -35,10 +35,6 @@ impl World {
             let id = self.luck.within(0..=self.plan.ids - 1);
             let id = usize::try_from(id).unwrap();
             self.schedule_at(at, Event::Foreign { processor, id });
-            let held_at = self.luck.within(0..=at);
-            if self.plan.has_peer {
-                self.schedule_at(held_at, Event::Hold(id));
-            }
         }
         for _ in 0..self.plan.purges {
             let at = self.luck.within(0..=span);
@@ -87,6 +83,18 @@ impl World {
             self.healed_at = span + HEALING;
             self.schedule_at(self.healed_at, Event::Relent(stubborn));
         }
+    }
+
+    /// Another client charges an id.
+    pub(crate) fn plant(&mut self, processor: Processor, id: usize) {
+        let payment = self.ids[id];
+        let row = Row {
+            amount: payment.amount,
+            requested_at: self.long_ago(),
+            sent: self.long_ago(),
+            is_ours: false,
+        };
+        self.sites.get_mut(processor).insert(payment.id, row);
     }
 
     /// In all this time one processor stayed bad: everything that may be charged by the other one

@@ -44,7 +44,6 @@ impl<'b> Gathered<'b> {
             forwarded_for: ForwardedFor::default(),
             request_id: None,
             trace_parent: None,
-            redispatched: false,
             head_bytes: 0,
         };
         let framing = FramingFields::default();
@@ -86,10 +85,6 @@ impl<'b> Gathered<'b> {
                 self.head.forwarded_for.push(Span::within(all, value));
             }
             16 if name.eq_ignore_ascii_case("content-encoding") => self.note_content_coding(value),
-            // A mark that cannot be read is taken as set: being asked twice is the safe side.
-            18 if name.eq_ignore_ascii_case("x-p99-redispatched") => {
-                self.head.redispatched |= !matches!(value, b"" | b"0");
-            }
             _ => {}
         }
         Ok(())

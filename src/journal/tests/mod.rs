@@ -3,7 +3,6 @@
 mod cores;
 mod damage;
 mod guard;
-mod handover;
 mod operators;
 mod processors;
 mod running;

@@ -9,7 +9,7 @@ use super::play::{PATIENCE, Play};
 use crate::addresses::{AddressBook, Listing};
 use crate::breaker::State;
 use crate::clock::{Mono, UnixMillis};
-use crate::events::{Answer, Exchange, Lookup, Standing};
+use crate::events::{Answer, Exchange, Lookup};
 use crate::journal::Record;
 use crate::owner::Restored;
 use crate::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
@@ -37,7 +37,7 @@ fn in_doubt(count: u32) -> (Play, Vec<UpstreamId>) {
     play.address = Some(at(1));
     play.resolve(A, listing(&[1]));
     let ids = (1..=count).map(|number| {
-        let id = play.post(number, Standing::Own);
+        let id = play.post(number);
         play.sync();
         id
     });
@@ -91,7 +91,7 @@ fn a_proof_for_one_old_address_is_none_for_another() {
     let (mut play, _) = in_doubt(1);
     move_to(&mut play, &[1, 3, 3, 3]);
     play.address = Some(at(3));
-    play.post(2, Standing::Own);
+    play.post(2);
     play.sync();
     assert_eq!(play.wanted.last(), Some(&None), "a fresh one goes there");
     play.pass(PATIENCE);
@@ -178,7 +178,7 @@ fn a_payment_that_follows_its_processor_is_never_withdrawn() {
         });
         play.address = Some(at(1));
         play.resolve(A, listing(&[1]));
-        let id = play.post(1, Standing::Own);
+        let id = play.post(1);
         play.sync();
         (play, id)
     };
@@ -226,7 +226,7 @@ fn an_open_intent_of_a_journal_is_judged_in_the_same_way() {
             address,
             earlier: Vec::new(),
         };
-        play.owner.restore(&restored, Standing::Own, play.now);
+        play.owner.restore(&restored, play.now);
         play.perform();
         play.sync();
         let seen = (play.sent.len(), play.lookups.len());
@@ -244,7 +244,7 @@ fn a_connect_that_was_left_behind_counts_against_its_processor() {
     });
     play.is_deaf = Some(A);
     for number in 0..4 {
-        play.post(number, Standing::Own);
+        play.post(number);
     }
     play.pass(Duration::from_millis(6));
     play.sync();

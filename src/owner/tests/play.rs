@@ -8,7 +8,7 @@ use crate::addresses::Listing;
 use crate::breaker::{BreakerSettings, State as BreakerState};
 use crate::clock::Now;
 use crate::config::{Ack, OnDuplicate, Routing, Upstream500};
-use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Standing};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
 use crate::journal::Record;
 use crate::journal::replay::State;
 use crate::owner::{Journalling, Owner, OwnerSettings, Processors};
@@ -30,8 +30,6 @@ pub(super) struct Play {
     pub(super) lookups: Vec<AttemptRef>,
     /// Attempts and the processors that they got a connection to.
     pub(super) connected: Vec<(AttemptRef, Processor)>,
-    /// Payments that are asked about elsewhere.
-    pub(super) suspects: Vec<Key>,
     /// Where connections go that may go anywhere.
     pub(super) address: Option<SocketAddr>,
     /// The only address that would do, for each connect.
@@ -89,7 +87,6 @@ impl Play {
             sent: Vec::new(),
             lookups: Vec::new(),
             connected: Vec::new(),
-            suspects: Vec::new(),
             address: None,
             wanted: Vec::new(),
             asked_at: Vec::new(),
@@ -129,21 +126,16 @@ impl Play {
                     self.lookups.push(attempt);
                     self.asked_at.push(at);
                 }
-                Action::Investigate { flow, .. } => self.suspects.push(flow),
                 Action::Abandon { .. } | Action::Close { .. } | Action::Note(_) => {}
             }
         }
     }
 
-    pub(super) fn post(&mut self, number: u32, standing: Standing) -> UpstreamId {
-        self.post_with(number, Cents(1990), standing)
+    pub(super) fn post(&mut self, number: u32) -> UpstreamId {
+        self.post_of(number, Cents(1990))
     }
 
     pub(super) fn post_of(&mut self, number: u32, amount: Cents) -> UpstreamId {
-        self.post_with(number, amount, Standing::Own)
-    }
-
-    fn post_with(&mut self, number: u32, amount: Cents, standing: Standing) -> UpstreamId {
         let correlation_id = CorrelationId::try_new(&format!("order-{number}")).unwrap();
         let payment = Payment {
             id: correlation_id.upstream_id(),
@@ -162,7 +154,6 @@ impl Play {
             payment,
             reply_to,
             trace: None,
-            standing,
         };
         self.owner.arrive(arrival, self.now);
         self.perform();
@@ -185,7 +176,7 @@ impl Play {
 
     /// Has `processor` show a charged id, so that its lookup route is known to work.
     pub(super) fn prove_lookups(&mut self) {
-        self.post(999, Standing::Own);
+        self.post(999);
         self.sync();
         self.hear(200);
         self.sync();

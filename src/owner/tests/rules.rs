@@ -7,7 +7,7 @@ use crate::breaker::State;
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
 use crate::config::OnDuplicate;
-use crate::events::{Answer, Exchange, Lookup, Standing};
+use crate::events::{Answer, Exchange, Lookup};
 use crate::payment::{Cents, Processor, Status, UpstreamId};
 
 const A: Processor = Processor::DEFAULT;
@@ -17,7 +17,7 @@ const B: Processor = Processor::FALLBACK;
 fn begin() -> (Play, UpstreamId) {
     let mut play = Play::begin();
     play.prove_lookups();
-    let id = play.post(1, Standing::Own);
+    let id = play.post(1);
     play.sync();
     (play, id)
 }
@@ -77,7 +77,7 @@ fn an_id_that_the_processor_may_have_is_asked_about() {
 fn a_404_of_a_route_that_never_showed_a_charge_proves_nothing() {
     for status in [422, 409, 500] {
         let mut play = Play::begin();
-        let id = play.post(1, Standing::Own);
+        let id = play.post(1);
         play.sync();
         play.hear(status);
         play.show(0, Lookup::NotFound);
@@ -94,14 +94,14 @@ fn a_hedge_and_its_first_attempt_that_failed_are_both_refused() {
     let mut play = Play::begin();
     play.prove_lookups();
     for number in 10..30 {
-        play.post(number, Standing::Own);
+        play.post(number);
         play.sync();
         play.hear(200);
         play.sync();
     }
     play.answers.clear();
     let lookups = play.lookups.len();
-    play.post(1, Standing::Own);
+    play.post(1);
     play.sync();
     play.pass(Duration::from_millis(10));
     let hedge = play.sent.len() - 1;
@@ -123,13 +123,13 @@ fn a_lookup_that_was_sent_before_the_last_answer_proves_nothing() {
     let mut play = Play::begin();
     play.prove_lookups();
     for number in 10..30 {
-        play.post(number, Standing::Own);
+        play.post(number);
         play.sync();
         play.hear(200);
         play.sync();
     }
     let lookups = play.lookups.len();
-    let id = play.post(1, Standing::Own);
+    let id = play.post(1);
     play.sync();
     play.pass(Duration::from_millis(10));
     let hedge = play.sent.len() - 1;
@@ -146,7 +146,7 @@ fn a_charge_of_ours_is_known_by_a_time_that_was_stored_coarsely() {
         let (mut play, id) = {
             let mut play = Play::begin();
             play.now.wall = UnixMillis(sent);
-            let id = play.post(1, Standing::Own);
+            let id = play.post(1);
             play.sync();
             (play, id)
         };
@@ -169,7 +169,7 @@ fn a_coarse_time_is_not_ours_when_the_only_attempt_was_told_that_the_id_is_known
     let (mut play, _) = begin();
     let second = play.now.wall.0.div_euclid(1_000) * 1_000;
     play.now.wall = UnixMillis(second + 345);
-    let id = play.post(2, Standing::Own);
+    let id = play.post(2);
     play.sync();
     play.hear(422);
     play.show(1, stored(second, 1990));
@@ -186,7 +186,7 @@ fn another_amount_is_another_clients_charge_and_is_shown_as_it_is() {
     play.sync();
     assert_eq!(play.answers, [Answer::Duplicate(Status::Processed)]);
     assert_eq!(play.owner.find(id).unwrap().amount, Cents(500));
-    play.post(1, Standing::Own);
+    play.post(1);
     assert_eq!(
         play.answers[1..],
         [Answer::Duplicate(Status::Processed)],
@@ -249,7 +249,7 @@ fn a_few_ids_that_are_never_answered_do_not_starve_the_others() {
         breaker.probes = 3;
     });
     for number in 0..27 {
-        play.post(number, Standing::Own);
+        play.post(number);
     }
     play.sync();
     let poisoned: Vec<_> = play.sent.drain(..).map(|_| ()).collect();
@@ -258,7 +258,7 @@ fn a_few_ids_that_are_never_answered_do_not_starve_the_others() {
     for step in 0..300_u32 {
         play.pass(Duration::from_millis(200));
         play.sent.clear();
-        play.post(1_000 + step, Standing::Own);
+        play.post(1_000 + step);
         play.sync();
         // The newest is the one that is not poisoned.
         let newest = *play.sent.last().expect("one of both takes it");
@@ -283,13 +283,13 @@ fn a_repeat_is_told_how_the_payment_is_by_now() {
         (400, Answer::Duplicate(Status::Refused)),
     ] {
         let mut play = Play::begin_with(|settings, _| settings.on_duplicate = OnDuplicate::Replay);
-        play.post(1, Standing::Own);
+        play.post(1);
         play.sync();
         play.pass(PATIENCE);
         play.hear(status);
         play.sync();
         assert_eq!(play.answers, [Answer::Accepted]);
-        play.post(1, Standing::Own);
+        play.post(1);
         assert_eq!(play.answers[1..], [expected]);
     }
 }
