@@ -54,7 +54,7 @@ impl Plan {
     pub(crate) fn draw(luck: &mut Luck) -> Self {
         let ack = luck.pick(&[Ack::Processed, Ack::Accepted]);
         let journal = luck.weigh(&[(4, Journalling::On), (1, Journalling::Off)]);
-        let is_crowd = luck.chance(25);
+        let is_crowd = luck.chance(30);
         let mut settings = settings(luck, ack, journal, is_crowd);
         let cores = if is_crowd { 1 } else { pick_cores(luck) };
         let is_journalled = journal == Journalling::On;
@@ -70,7 +70,11 @@ impl Plan {
                 0
             }
         };
-        let count = luck.weigh(&[(6, 2), (1, 1), (1, 3), (1, PROCESSORS_MAX)]);
+        // Hedges are one in twenty attempts: a crowd at few processors makes them likely.
+        let count = match is_crowd {
+            true => luck.pick(&[1, 2]),
+            false => luck.weigh(&[(6, 2), (1, 1), (1, 3), (1, PROCESSORS_MAX)]),
+        };
         settings.processors = ProcessorCount::try_new(count).unwrap();
         let processors: Vec<_> = settings.processors.all().collect();
         Self {
@@ -84,7 +88,7 @@ impl Plan {
                 pick_cores(luck)
             },
             ids: if is_crowd {
-                luck.within(60..=200)
+                luck.within(100..=200)
             } else {
                 luck.within(2..=24)
             },
@@ -160,7 +164,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         request_timeout,
         attempt_timeout,
         settle_timeout: ms(luck.pick(&[200, 1_000, 3_000])),
-        hedge_delay: ms(luck.pick(&[1, 5, 20])),
+        hedge_delay: ms(if is_crowd { 1 } else { luck.pick(&[1, 5, 20]) }),
         fallback_after: ms(luck.pick(&[0, 50, 2_000])),
         waiting_max: room,
         queue_max: if is_crowd {
