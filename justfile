@@ -18,9 +18,9 @@ test:
 test-epoll:
     MONOIO_FORCE_LEGACY_DRIVER=1 cargo test
 
-# the payment tests at their full numbers, half an hour; `just soak faults` for a part
+# the payment tests at their full numbers, half an hour; `just soak faults::` for a part
 soak *parts:
-    scripts/soak {{ parts }}
+    SOAK=1 cargo test --profile soak --test payments -- --nocapture --test-threads 1 {{ parts }}
 
 # more seeds of the simulated world; WORLD_SEED=7 shows all that happens in one
 world seeds="10000":
@@ -28,7 +28,7 @@ world seeds="10000":
 
 # breaks one rule after the other: does the simulated world notice?
 prove-world *words:
-    scripts/prove-world {{ words }}
+    cargo run --example lab -- prove-world {{ words }}
 
 # two processors and p99, ready for curl
 demo:

@@ -1,5 +1,5 @@
 //! Takes COUNT payments through every room but the kernel's: `one_payment [COUNT]`.
-//! `scripts/count-instructions` runs it under callgrind with two counts; the difference between
+//! `lab instructions` runs it under callgrind with two counts; the difference between
 //! the two is what payments cost, without the start.
 
 #![allow(

@@ -8,10 +8,15 @@
 //! failed is no absence. An address that is missing from the newest resolution, and not gone, is
 //! *missing*: it may be another processor's by now, so nothing is sent to it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::clock::Mono;
 use crate::limits;
+
+/// The address of a processor whose URL names the file of a unix socket. It is no other
+/// processor's, so an Intent that has it and one that has a real address are never taken for each
+/// other's.
+pub const SOCKET_FILE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What an address is to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,39 +1,37 @@
 //! The values that a client must show, as all cores know them, and how they change while p99 runs.
 //!
-//! Every core holds one [`Credentials`], a place in a chain of generations. The main thread reads
-//! AUTH_HEADER_VALUE_FILE again and hangs a new generation behind the last; a core finds it by one
-//! atomic load where it needs the values, and moves on. No lock, and no copy for a request. Cores
-//! move on in every sweep too, so that an idle one keeps no old generation alive.
+//! Every core holds one [`Credentials`]. The main thread reads AUTH_HEADER_VALUE_FILE again and
+//! publishes what it holds; a core finds it where it needs the values. Cores look in every sweep
+//! too, so that an idle one keeps no old values alive.
 //!
 //! `server` asks whether a request may pass, `pay` what to show to peers. Nothing here says which
 //! calls need credentials, and nothing here prints a value.
 
-use std::cell::{Ref, RefCell};
+use std::cell::Ref;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::config::{AuthHeader, Secret, read_secret_file};
+use crate::generations::Generations;
 
-/// One core's place in the chain. A clone is another core's.
+/// One core's hold on the values. A clone is another core's.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    current: RefCell<Arc<Generation>>,
+    values: Generations<Values>,
     header: Arc<str>,
     file: Option<PathBuf>,
     guards_reads: bool,
 }
 
-/// The values of one reading.
+/// What one reading of the file found.
 #[derive(Debug)]
-struct Generation {
+struct Values {
     values: Vec<Secret>,
     /// What a 401 says in WWW-Authenticate.
     challenge: String,
-    /// Set once, when the file was read again.
-    next: OnceLock<Arc<Self>>,
 }
 
 /// What reading the file again led to.
@@ -66,12 +64,11 @@ impl fmt::Display for Reloaded {
 }
 
 impl Credentials {
-    /// The beginning of the chain: the values of the start.
+    /// The values of the start.
     #[must_use]
     pub fn new(auth: &AuthHeader) -> Self {
-        let first = Generation::new(&auth.name, auth.values.clone());
         Self {
-            current: RefCell::new(Arc::new(first)),
+            values: Generations::new(Values::new(&auth.name, auth.values.clone())),
             header: auth.name.as_str().into(),
             file: auth.file.clone(),
             guards_reads: auth.guards_reads,
@@ -118,21 +115,13 @@ impl Credentials {
         })
     }
 
-    /// Moves on to the newest generation.
+    /// Moves on to the newest values.
     pub fn refresh(&self) {
-        // One step at a time: what is left behind is freed before the next, never as a whole chain.
-        while let Some(next) = self.next() {
-            *self.current.borrow_mut() = next;
-        }
+        self.values.refresh();
     }
 
-    fn next(&self) -> Option<Arc<Generation>> {
-        self.current.borrow().next.get().map(Arc::clone)
-    }
-
-    fn current(&self) -> Ref<'_, Generation> {
-        self.refresh();
-        Ref::map(self.current.borrow(), |current| &**current)
+    fn current(&self) -> Ref<'_, Values> {
+        self.values.current()
     }
 
     /// Reads AUTH_HEADER_VALUE_FILE again, for all cores. Called by the main thread.
@@ -156,23 +145,20 @@ impl Credentials {
             added: missing(&values, &current.values),
             removed: missing(&current.values, &values),
         };
-        let next = Arc::new(Generation::new(&self.header, values));
-        // Only the main thread reads again, so the place is free.
-        let is_set = current.next.set(next).is_ok();
         drop(current);
-        self.refresh();
-        if is_set { Ok(reloaded) } else { self.reload() }
+        // Only the main thread reads again, so no other one was faster.
+        if self.values.publish(Values::new(&self.header, values)) {
+            Ok(reloaded)
+        } else {
+            self.reload()
+        }
     }
 }
 
-impl Generation {
+impl Values {
     fn new(header: &str, values: Vec<Secret>) -> Self {
         let challenge = challenge(header, values.first());
-        Self {
-            values,
-            challenge,
-            next: OnceLock::new(),
-        }
+        Self { values, challenge }
     }
 }
 
@@ -304,17 +290,5 @@ mod tests {
         }
         .to_string();
         assert_eq!(told, "AUTH_HEADER_VALUE_FILE: 1 added, 2 removed");
-    }
-
-    #[test]
-    fn a_long_chain_is_left_behind_link_by_link() {
-        let credentials = Credentials::new(&header("x", &["a"], None));
-        let late = credentials.clone();
-        for _ in 0..200_000 {
-            let next = Arc::new(Generation::new("x", vec![Secret::new("b".to_owned())]));
-            credentials.current.borrow().next.set(next).unwrap();
-            credentials.refresh();
-        }
-        assert!(late.accept(b"b"), "and the stack is still whole");
     }
 }

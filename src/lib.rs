@@ -12,8 +12,9 @@
 //! - [`upstream`] sends it and reads the answer, [`judge`] says what that proves;
 //! - [`journal`] keeps what must survive, [`ledger`] what was charged;
 //! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the
-//!   places, [`limits`] every bound, [`config`] the settings, [`metrics`] and [`logging`] what is
-//!   told, [`probe`] and [`rate_limit`] their small tasks.
+//!   places, [`generations`] what is replaced while p99 runs, [`limits`] every bound, [`config`]
+//!   the settings, [`metrics`] and [`logging`] what is told, [`probe`] and [`rate_limit`] their
+//!   small tasks.
 //!
 //! [`sim`] is the processor to test and show all of it with. docs/ARCHITECTURE.md has the floors
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
@@ -28,6 +29,7 @@ pub mod credentials;
 pub mod descriptors;
 pub mod events;
 pub mod flow;
+pub mod generations;
 pub mod http;
 pub mod journal;
 pub mod judge;

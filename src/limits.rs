@@ -47,6 +47,10 @@ pub const AUTH_VALUE_BYTES_MAX: usize = 1_024;
 /// Longest file with passwords: two of them with their line ends are 2,052 bytes.
 pub const AUTH_FILE_BYTES_MAX: usize = 4_096;
 
+/// Longest file with headers for a processor: a token of 4 KiB, its name, and some more lines. With
+/// p99's own lines the head stays below the 8 KiB that servers take.
+pub const UPSTREAM_HEADERS_BYTES_MAX: usize = 6 * 1024;
+
 // ---- breaker ----
 
 /// Most probe permits of one breaker: `CB_HALF_OPEN_PROBES` is at most this. Probes are real
@@ -444,14 +448,18 @@ pub const AGED_PER_TICK_MAX: usize = 64;
 
 // ---- upstream ----
 
-/// First size of a connection's request buffer: head and body of a payment are about 250 octets,
-/// trace headers may double that.
+/// First size of a connection's request buffer: head and body of a payment are about 320 bytes;
+/// trace headers and credentials may double that.
 pub const UPSTREAM_REQUEST_BYTES: usize = 512;
 /// First size of a connection's answer buffer, and the step by which it grows: the processors'
 /// answers are below 300 octets.
 pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
-/// Longest body of an answer. With the head's own bound it also bounds the buffer's growth.
-pub const UPSTREAM_BODY_BYTES_MAX: usize = 16_384;
+/// Longest body of an answer: a record with the history of its payment, or a page of a gateway
+/// about an error. With the head's own bound it also bounds the buffer's growth.
+pub const UPSTREAM_BODY_BYTES_MAX: usize = 64 * 1024;
+/// An answer's buffer that grew beyond this is given back after the answer: 256 idle connections
+/// hold 1 MiB and not 18.
+pub const UPSTREAM_ANSWER_BYTES_KEPT: usize = 4 * 1024;
 /// Addresses of one name that are looked at and tried. A name that has more loses the last ones;
 /// one answer over UDP holds at most 30 without an extension.
 pub const ADDRESSES_MAX: usize = 64;
@@ -471,12 +479,21 @@ pub const RESOLVED_QUEUE_MAX: usize = 16;
 /// The next address of a name is tried after a third of CONNECT_TIMEOUT_MS, but not later than
 /// this: longer than any healthy connect within a continent takes.
 pub const CONNECT_STEP_MAX: Duration = Duration::from_millis(100);
+/// While the queue of a unix socket is full, a connect is tried again after this: a server that
+/// accepts takes some microseconds for each that waits before.
+pub const CONNECT_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 /// Payments in doubt that one core asks about at once at a processor that moved. One proof is
 /// enough for all, so more would only be load.
 pub const IDENTITY_ASKS_MAX: u32 = 8;
 /// First pause before a payment whose processor moved is asked about again; it doubles up to
 /// [`RESEND_PAUSE_MAX`].
 pub const IDENTITY_PAUSE_FIRST: Duration = Duration::from_secs(1);
+
+/// How often the processors' files are looked at. A token that is renewed a minute before its end
+/// is in use in time, and each look costs one stat a file.
+pub const FILES_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Shortest pause between two readings, however many answers of 401 ask for one.
+pub const FILES_READ_PAUSE: Duration = Duration::from_millis(500);
 
 // ---- pay ----
 

@@ -5,8 +5,7 @@ use std::hint::black_box;
 use criterion::Criterion;
 use p99::clock::UnixMillis;
 use p99::http::{
-    AnswerReader, DateCache, HeadRules, ResponseHead, Target, parse_head, write_post,
-    write_response,
+    AnswerReader, DateCache, FixedHead, HeadRules, ResponseHead, parse_head, write_response,
 };
 use p99::wire;
 
@@ -48,14 +47,13 @@ pub fn bench(criterion: &mut Criterion) {
         });
     });
     let body = [b'x'; 116];
-    let target = Target {
-        host: "127.0.0.1:8001",
-        path: ["/payments", ""],
-    };
+    let fields: [(&str, &[u8]); 2] = [("User-Agent", b"p99"), ("Accept", b"application/json")];
+    let head = FixedHead::new("127.0.0.1:8001", "/payments", &fields);
     criterion.bench_function("upstream request writing", |bencher| {
         bencher.iter(|| {
             out.clear();
-            write_post(&mut out, black_box(&target), &[], &body);
+            black_box(&head).write_post(&mut out, &[], body.len());
+            out.extend_from_slice(&body);
         });
     });
 }

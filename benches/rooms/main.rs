@@ -1,6 +1,6 @@
 //! What each room costs by itself, in nanoseconds. `cargo bench` runs all, `cargo bench -- claims`
 //! one. Times drift with the machine: compare only runs of one hour on one machine, and use
-//! `scripts/count-instructions` for what must not grow.
+//! `lab instructions` for what must not grow.
 
 #![allow(
     clippy::unwrap_used,

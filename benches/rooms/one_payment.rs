@@ -9,7 +9,7 @@ use p99::clock::{Mono, Now, UnixMillis};
 use p99::config::Config;
 use p99::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, Note, ReplyTo};
 use p99::http::{
-    AnswerReader, BodyReader, DateCache, HeadRules, ResponseHead, Target, parse_head, write_post,
+    AnswerReader, BodyReader, DateCache, FixedHead, HeadRules, ResponseHead, parse_head,
     write_response,
 };
 use p99::metrics::{Answered, Metrics, MetricsSetup, Route};
@@ -65,8 +65,8 @@ pub struct Path {
     number: u64,
     input: Vec<u8>,
     output: Vec<u8>,
+    head: FixedHead,
     upstream: Vec<u8>,
-    upstream_body: Vec<u8>,
     answer: Vec<u8>,
 }
 
@@ -90,8 +90,12 @@ impl Path {
             number: 0,
             input: Vec::with_capacity(2_048),
             output: Vec::with_capacity(1_024),
+            head: FixedHead::new(
+                "127.0.0.1:8001",
+                "/payments",
+                &[("User-Agent", b"p99"), ("Accept", b"application/json")],
+            ),
             upstream: Vec::with_capacity(1_024),
-            upstream_body: Vec::with_capacity(256),
             answer: Vec::with_capacity(1_024),
         }
     }
@@ -184,14 +188,10 @@ impl Path {
     }
 
     fn exchange(&mut self, attempt: AttemptRef, payment: &UpstreamPayment) {
-        self.upstream_body.clear();
-        wire::write_upstream_payment(payment, &mut self.upstream_body);
         self.upstream.clear();
-        let target = Target {
-            host: "127.0.0.1:8001",
-            path: ["/payments", ""],
-        };
-        write_post(&mut self.upstream, &target, &[], &self.upstream_body);
+        let body_bytes = wire::upstream_payment_bytes(payment.amount);
+        self.head.write_post(&mut self.upstream, &[], body_bytes);
+        wire::write_upstream_payment(payment, &mut self.upstream);
         self.answer.clear();
         self.answer.extend_from_slice(ANSWER);
         let answer = AnswerReader::new(false, 8_192)

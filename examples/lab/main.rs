@@ -14,18 +14,24 @@
     reason = "a tool: it reads real time, and may stop at what it does not expect"
 )]
 
-mod crowd;
-mod exchange;
+mod disk;
+mod drivers;
+mod gauge;
+mod hedging;
+mod instructions;
+mod journal_cost;
 mod kill;
 #[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../../tests/kit/mod.rs"]
 mod kit;
-mod liar;
-mod listener;
+mod metrics;
 mod poison;
+mod power;
+mod prove;
+mod selectors;
 mod storm;
+mod sync;
 mod twins;
-mod world;
 
 use std::path::PathBuf;
 use std::process::exit;
@@ -54,6 +60,28 @@ enum Run {
     Storm(storm::Options),
     /// kill -9 and restart, again and again
     Kill(kill::Options),
+    /// The disk as it is when its power goes: is all on it that was acknowledged?
+    PowerCut(power::Options),
+    /// One sync fails: does p99 stop at once, and lose nothing?
+    SyncFailure(sync::Options),
+    /// io_uring where it is allowed, epoll where it is refused
+    Drivers,
+    /// What 2 % late answers cost with hedging and without
+    Hedging(hedging::Options),
+    /// What JOURNAL_SYNC=os and always cost beside no journal
+    JournalCost(journal_cost::Options),
+    /// Do the instructions of one payment stay below their limits?
+    Instructions(instructions::Options),
+    /// Breaks one rule after the other: does the world test notice?
+    ProveWorld(prove::Options),
+    /// Is every metric of the alerts and the dashboard exported?
+    Metrics,
+    /// Becomes the command, without io_uring
+    #[command(hide = true)]
+    RefuseIoUring {
+        #[arg(trailing_var_arg = true)]
+        command: Vec<String>,
+    },
     /// Ids that one processor never answers
     Poison(poison::Options),
     /// Two started at once on one port
@@ -97,6 +125,19 @@ fn main() {
         Run::Kill(options) => {
             end_after(options.longest());
             Some(kill::run(options, binary))
+        }
+        Run::PowerCut(options) => power::run(options, &binary),
+        Run::SyncFailure(options) => sync::run(options, binary),
+        Run::Drivers => Some(drivers::run(&binary)),
+        Run::Hedging(options) => Some(hedging::run(options, &binary)),
+        Run::JournalCost(options) => Some(journal_cost::run(options, &binary)),
+        Run::Instructions(options) => instructions::run(options, &binary),
+        Run::ProveWorld(options) => Some(prove::run(options)),
+        Run::Metrics => Some(metrics::run(&binary)),
+        Run::RefuseIoUring { command } => {
+            let fault = drivers::refuse_and_become(command);
+            say(&format!("{command:?}: {fault}"));
+            Some(false)
         }
         Run::Poison(options) => {
             end_after(Duration::from_secs(180));

@@ -10,12 +10,11 @@ use clap::Args;
 use p99::payment::UpstreamId;
 
 use crate::kit::client::{Client, write_payment};
-use crate::kit::process::{self, Plan, Scratch};
+use crate::kit::liar::{Mood, WELL};
+use crate::kit::process::{P99, Plan, Scratch};
 use crate::kit::report::{Report, say};
 use crate::kit::told::{Amount, Numbers};
-use crate::liar::{Mood, WELL};
-use crate::storm::{finish, start};
-use crate::world::World;
+use crate::kit::world::World;
 
 /// The ids begin with it.
 const POISON: &str = "dead0000-0000-4000-8000-0000000000";
@@ -54,8 +53,8 @@ fn play(options: &Options, binary: &Path, routing: &str) -> bool {
     plan.set("ROUTING", routing);
     let mut report = Report::default();
     let what = format!("poison, {routing}, {} ids", options.ids);
-    let Some(p99) = start(&plan, &mut report) else {
-        return finish(&report, &what, scratch);
+    let Some(p99) = P99::start(&plan, &mut report) else {
+        return scratch.close(&report, &what);
     };
     let mut client = Client::connect(plan.address).expect("it listens");
     let numbers = NUMBERS;
@@ -109,27 +108,13 @@ fn play(options: &Options, binary: &Path, routing: &str) -> bool {
         });
     }
     drop(p99);
-    finish(&report, &what, scratch)
+    scratch.close(&report, &what)
 }
 
 fn plan(options: &Options, binary: &Path, scratch: &Scratch, world: &World) -> Plan {
-    let mut plan = Plan {
-        binary: binary.to_owned(),
-        address: process::free_address().expect("a port"),
-        hosts: None,
-        settings: Vec::new(),
-        log: scratch.file("p99.log"),
-    };
-    let [a, b] = world.urls();
-    plan.set("UPSTREAM_A_URL", a);
-    plan.set("UPSTREAM_B_URL", b);
-    plan.set(
-        "MONOIO_FORCE_LEGACY_DRIVER",
-        u8::from(options.driver == "epoll"),
-    );
+    let mut plan = world.plan(binary.to_owned(), scratch);
+    plan.set_driver(&options.driver);
     plan.set("CORES", 2);
-    plan.set("DRAIN_DELAY_MS", 0);
-    plan.set("RUST_LOG", "warn");
     plan
 }
 

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::crowd::{self, Crowd};
 use crate::kit::audit::Evidence;
-use crate::kit::process::{self, P99, Scratch};
+use crate::kit::crowd::{self, Crowd};
+use crate::kit::liar::{Act, Mood, WELL};
+use crate::kit::process::{P99, Plan, Scratch};
 use crate::kit::report::{Report, say};
 use crate::kit::told::{Numbers, Word};
-use crate::liar::{Act, Mood, WELL};
-use crate::world::{World, may_cover_hosts};
+use crate::kit::world::{World, may_cover_hosts};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -139,30 +139,19 @@ impl Options {
         Duration::from_secs(240 + u64::from(self.payments) / 1_000)
     }
 
-    fn plan(&self, binary: PathBuf, scratch: &Scratch, world: &World) -> process::Plan {
+    fn plan(&self, binary: PathBuf, scratch: &Scratch, world: &World) -> Plan {
         let hosts = (!self.still).then(|| scratch.file("hosts"));
-        let mut plan = process::Plan {
-            binary,
-            address: process::free_address().expect("a port"),
-            hosts,
-            settings: Vec::new(),
-            log: scratch.file("p99.log"),
-        };
-        let [a, b] = world.urls();
+        let mut plan = world.plan(binary, scratch);
+        plan.hosts = hosts;
         let journal = match self.journal.as_str() {
             "off" => "off".to_owned(),
             _ => scratch.file("journal").display().to_string(),
         };
-        plan.set("UPSTREAM_A_URL", a);
-        plan.set("UPSTREAM_B_URL", b);
         plan.set("JOURNAL_DIR", journal);
         if self.journal != "off" {
             plan.set("JOURNAL_SYNC", &self.journal);
         }
-        plan.set(
-            "MONOIO_FORCE_LEGACY_DRIVER",
-            u8::from(self.driver == "epoll"),
-        );
+        plan.set_driver(&self.driver);
         plan.set("ACK", &self.ack);
         plan.set("ROUTING", &self.routing);
         plan.set("CACHE_CAPACITY", self.payments + 100_000);
@@ -174,7 +163,6 @@ impl Options {
             ("CB_OPEN_SECS", "1"),
             ("CB_WINDOW_SECS", "2"),
             ("UPSTREAM_RESOLVE_SECS", "1"),
-            ("DRAIN_DELAY_MS", "0"),
             ("RUST_LOG", &self.log),
         ] {
             plan.set(name, value);
@@ -195,8 +183,8 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
     let mut world = World::start(options.seed, hosts).expect("two processors");
     let plan = options.plan(binary, &scratch, &world);
     let mut report = Report::default();
-    let Some(p99) = start(&plan, &mut report) else {
-        return Some(finish(&report, "storm", scratch));
+    let Some(p99) = P99::start(&plan, &mut report) else {
+        return Some(scratch.close(&report, "storm"));
     };
     let numbers = Numbers { seed: options.seed };
     let requests = if options.quick {
@@ -233,44 +221,9 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
     }
     world.close(&mut evidence, &mut report);
     evidence.audit(&mut report);
-    end(p99, &mut report);
+    p99.end(&mut report);
     let what = format!("storm, seed {}, journal {}", options.seed, options.journal);
-    Some(finish(&report, &what, scratch))
-}
-
-/// Starts it; a start that fails is a broken promise.
-pub(crate) fn start(plan: &process::Plan, report: &mut Report) -> Option<P99> {
-    let mut p99 = P99::spawn(plan).expect("p99 can be started");
-    match p99.await_ready() {
-        Ok(()) => Some(p99),
-        Err(fault) => {
-            report.broke("a start succeeds", || fault);
-            None
-        }
-    }
-}
-
-/// Prints the report; keeps the folder of a run that went wrong.
-pub(crate) fn finish(report: &Report, what: &str, scratch: Scratch) -> bool {
-    let is_kept = report.print(what);
-    if is_kept {
-        scratch.remove();
-    } else {
-        say(&format!("kept for a look: {}", scratch.path().display()));
-    }
-    is_kept
-}
-
-/// A clean stop.
-pub(crate) fn end(mut p99: P99, report: &mut Report) {
-    if let Some(status) = p99.try_wait() {
-        report.broke("p99 lives", || format!("{status}: {}", p99.last_words()));
-        return;
-    }
-    let status = p99.stop();
-    if !matches!(status, Some(0 | 3)) {
-        report.broke("a clean stop", || format!("{status:?}"));
-    }
+    Some(scratch.close(&report, &what))
 }
 
 #[allow(

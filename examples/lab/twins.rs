@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::kit::process::{self, P99, Plan, Scratch};
+use crate::kit::process::{P99, Scratch};
 use crate::kit::report::Report;
-use crate::storm::finish;
-use crate::world::World;
+use crate::kit::world::World;
 
 /// How long one of the two may take to give up.
 const GIVE_UP_MAX: Duration = Duration::from_secs(8);
@@ -32,22 +31,9 @@ impl Options {
 pub(crate) fn run(options: &Options, binary: PathBuf) -> bool {
     let scratch = Scratch::new("twins").expect("a folder");
     let world = World::start(1, None).expect("two processors");
-    let mut plan = Plan {
-        binary,
-        address: process::free_address().expect("a port"),
-        hosts: None,
-        settings: Vec::new(),
-        log: scratch.file("p99.log"),
-    };
-    let [a, b] = world.urls();
-    plan.set("UPSTREAM_A_URL", a);
-    plan.set("UPSTREAM_B_URL", b);
+    let mut plan = world.plan(binary, &scratch);
+    plan.set_driver(&options.driver);
     plan.set("CORES", 2);
-    plan.set("DRAIN_DELAY_MS", 0);
-    plan.set(
-        "MONOIO_FORCE_LEGACY_DRIVER",
-        u8::from(options.driver == "epoll"),
-    );
     let mut report = Report::default();
     for pair in 0..options.pairs {
         let mut twins = [(), ()].map(|()| P99::spawn(&plan).expect("p99 can be started"));
@@ -76,5 +62,5 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> bool {
     report.row("pairs", options.pairs);
     report.row_of("never both");
     report.row_of("one of two lives");
-    finish(&report, "twins", scratch)
+    scratch.close(&report, "twins")
 }

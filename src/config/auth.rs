@@ -1,15 +1,13 @@
 //! AUTH_*: which header a client must send, and the values that it may hold.
 //!
-//! A value comes from the environment or from a file. This is the one place of the settings that
-//! opens a file, so that a start and `p99 check` refuse a bad one alike; `credentials` reads it
-//! again by the same rules. No value is ever shown: [`Secret`] has no text but a mask.
+//! A value comes from the environment or from a file, which is read here so that a start and
+//! `p99 check` refuse a bad one alike; `credentials` reads it again by the same rules. No value is
+//! ever shown: [`Secret`] has no text but a mask.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::files::{path, read_text};
 use super::reader::Reader;
 use super::values::MASK;
 use crate::limits;
@@ -110,10 +108,7 @@ const TAKEN_PREFIXES: &[&str] = &[
 pub(super) fn read_auth(reader: &mut Reader<'_>) -> Option<AuthHeader> {
     let name = reader.read("AUTH_HEADER_NAME", header_name);
     let value = reader.read("AUTH_HEADER_VALUE", |text| secret(text).map(Some));
-    let file = reader.read("AUTH_HEADER_VALUE_FILE", |text| {
-        let is_path = !text.is_empty() && !text.contains('\0');
-        is_path.then(|| Some(PathBuf::from(text)))
-    });
+    let file = reader.read("AUTH_HEADER_VALUE_FILE", |text| path(text).map(Some));
     let guards_reads = reader.word("AUTH_READS", &[("on", true), ("off", false)]);
     reader.relation(
         !(reader.is_set("AUTH_HEADER_VALUE") && file.is_some()),
@@ -164,25 +159,7 @@ fn secret(text: &str) -> Option<Secret> {
 /// What the file must be and is not, without a word of what it holds.
 pub fn read_secret_file(path: &Path) -> Result<Vec<Secret>, String> {
     let must = |what: &str| format!("a file with one or two values, one a line; {what}");
-    let unread = |fault: std::io::Error| must(&format!("it cannot be read: {fault}"));
-    // Without O_NONBLOCK a pipe without a writer would hold up the start for ever.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(unread)?;
-    if !file.metadata().map_err(unread)?.is_file() {
-        return Err(must("it is no regular file"));
-    }
-    let bytes_max = u64::try_from(limits::AUTH_FILE_BYTES_MAX).unwrap_or(u64::MAX);
-    let mut octets = Vec::new();
-    file.take(bytes_max.saturating_add(1))
-        .read_to_end(&mut octets)
-        .map_err(unread)?;
-    if octets.len() > limits::AUTH_FILE_BYTES_MAX {
-        return Err(must(&format!("it is longer than {bytes_max} bytes")));
-    }
-    let text = String::from_utf8(octets).map_err(|_| must("it holds bytes that are no text"))?;
+    let text = read_text(path, limits::AUTH_FILE_BYTES_MAX).map_err(|why| must(&why))?;
     let mut values = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty()) {
         let value = secret(line).ok_or_else(|| {

@@ -3,11 +3,12 @@
 //! This room decides what each setting may be, which settings fit together and what holds when one
 //! is missing. `main` calls it once at the start; everybody else is handed the result by reference.
 //! It never reads the environment itself (the lookup is an argument, so a map tests it), opens no
-//! file but that of the credentials, never
-//! changes a value later and never shows a secret. A bad value stops the start, and all faults are
-//! told together.
+//! file but those that hold credentials, never changes a value later and never shows a secret. A
+//! bad value stops the start, and all faults are told together.
 
 mod auth;
+mod files;
+mod headers;
 mod help;
 mod parse;
 mod places;
@@ -15,6 +16,7 @@ mod ranges;
 mod reader;
 mod settings;
 mod spelling;
+mod upstream;
 mod values;
 
 #[cfg(test)]
@@ -27,12 +29,14 @@ use crate::limits;
 use crate::payment::{Configured, CoreCount};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
+pub use headers::{HeaderLines, read_headers_file};
 pub use help::{help, report, tell_faults, warnings};
 pub use places::{HttpUrl, ListenAddress};
 pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use spelling::{NearMiss, near_misses};
+pub use upstream::{Held, NamedFile, Origin, ProcessorConfig, UpstreamFiles, UpstreamUrl};
 pub use values::{
     Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig, JournalSync,
     OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
@@ -52,8 +56,8 @@ pub struct Config {
     pub cores: CoreCount,
     /// `MONOIO_FORCE_LEGACY_DRIVER`: which event loop a core uses.
     pub driver: DriverChoice,
-    /// `UPSTREAM_A_URL`, `UPSTREAM_B_URL`.
-    pub upstream: Configured<HttpUrl>,
+    /// `UPSTREAM_A_*`, `UPSTREAM_B_*`.
+    pub upstream: Configured<ProcessorConfig>,
     /// `UPSTREAM_PAY_PATH`: begins with a slash and does not end with one.
     pub pay_path: String,
     /// `AUTH_*`: what a client must send; `None` for no auth.

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
-use crate::payment::{Configured, CoreCount, Processor};
+use crate::payment::{CoreCount, Processor};
 
 use super::Config;
 use super::auth::read_auth;
 use super::places::{self, HttpUrl, ListenAddress};
 use super::ranges::{self, AddressRange};
 use super::reader::Reader;
+use super::upstream;
 use super::values::{self, BreakerConfig, JournalConfig};
 use super::values::{Ack, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
 use super::values::{PerMille, RateLimitConfig, Routing, Upstream500};
@@ -30,8 +31,8 @@ impl Config {
             }),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
-            upstream: read_upstream(reader),
-            pay_path: reader.read("UPSTREAM_PAY_PATH", pay_path),
+            upstream: upstream::read_processors(reader),
+            pay_path: reader.read("UPSTREAM_PAY_PATH", upstream::path),
             auth: read_auth(reader),
             request_timeout,
             attempt_timeout: read_attempt_timeout(reader, ack, request_timeout),
@@ -85,7 +86,7 @@ impl Config {
         );
         let fallback = self.upstream.find(Processor::FALLBACK);
         reader.relation(
-            fallback.is_none_or(|fallback| fallback != self.upstream.get(Processor::DEFAULT)),
+            fallback.is_none_or(|b| b.url != self.upstream.get(Processor::DEFAULT).url),
             &["UPSTREAM_B_URL", "UPSTREAM_A_URL"],
             "another processor than UPSTREAM_A_URL",
         );
@@ -134,7 +135,7 @@ impl Config {
             });
             reader.relation(rule.is_none(), names, &rule.unwrap_or_default());
         }
-        let upstream = || self.upstream.iter().map(|(_, url)| url);
+        let upstream = || self.upstream.iter().filter_map(|(_, one)| one.url.http());
         let known = |index: usize| self.peers.iter().take(index).chain(upstream());
         let double = self.peers.iter().enumerate().find(|(index, peer)| {
             let mut known = known(*index);
@@ -159,7 +160,7 @@ impl Config {
         let b = self.upstream.find(Processor::FALLBACK);
         let rules = [
             (
-                b.is_some_and(|b| a.is_spelled_like(b)),
+                b.is_some_and(|b| a.url.is_spelled_like(&b.url)),
                 "UPSTREAM_A_URL and UPSTREAM_B_URL differ in a dot only: probably one server",
             ),
             (
@@ -297,17 +298,6 @@ fn list<T: PartialEq>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Ve
     Some(items)
 }
 
-/// Processor A, and B where it is set.
-fn read_upstream(reader: &mut Reader<'_>) -> Configured<HttpUrl> {
-    let a = reader.read("UPSTREAM_A_URL", HttpUrl::parse);
-    let b = reader.read("UPSTREAM_B_URL", |text| match text {
-        "none" => Some(None),
-        url => HttpUrl::parse(url).map(Some),
-    });
-    let urls = [Some(a), b].into_iter().flatten().collect();
-    Configured::try_from_vec(urls).unwrap_or_else(|| Configured::of_one(HttpUrl::default()))
-}
-
 fn list_or<T: PartialEq>(
     nothing: &str,
     text: &str,
@@ -318,24 +308,6 @@ fn list_or<T: PartialEq>(
     } else {
         list(text, item)
     }
-}
-
-fn pay_path(text: &str) -> Option<String> {
-    let fits = text.len() <= limits::PAY_PATH_BYTES_MAX;
-    let is_end = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | ')');
-    let ends = text.starts_with('/') && text.ends_with(is_end);
-    // The path characters of RFC 3986, section 3.3; escapes are taken as they are.
-    let plain =
-        |octet: u8| octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&octet);
-    let is_escape = |rest: &str| {
-        let mut two = rest.bytes().take(2);
-        rest.len() >= 2 && two.all(|byte| byte.is_ascii_hexdigit())
-    };
-    let escapes = text.split('%').skip(1).all(is_escape);
-    // What a gateway on the way would make another path of.
-    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
-    let segments = text.split('/').skip(1).all(is_segment);
-    (fits && ends && text.bytes().all(plain) && escapes && segments).then(|| text.to_owned())
 }
 
 fn log_filter(text: &str) -> Option<String> {

@@ -29,11 +29,7 @@ impl ListenAddress {
             }
             return (!address.ip().is_multicast()).then_some(Self::Tcp(address));
         };
-        let fits = path.len() <= limits::UNIX_PATH_BYTES_MAX && !path.ends_with('/');
-        (path.starts_with('/') && fits)
-            .then(|| file_path(path))
-            .flatten()
-            .map(Self::Unix)
+        socket_path(path).map(Self::Unix)
     }
 
     /// Whether one process cannot listen on both. `[::]` has IPv6 only, so `0.0.0.0` may be beside
@@ -76,7 +72,7 @@ pub(super) fn clash<'a>(
     })
 }
 
-/// A processor's or a peer's place: `http://host:port` and nothing more.
+/// A host and a port: a peer's place, and a part of a processor's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpUrl {
     /// A name in lower case or an IP address; an IPv6 one without its brackets. A dot at a name's
@@ -93,10 +89,20 @@ impl HttpUrl {
         let scheme = text
             .get(..7)
             .filter(|scheme| scheme.eq_ignore_ascii_case("http://"))?;
-        let (host, port) = text.get(scheme.len()..)?.rsplit_once(':')?;
-        let port = digits(port)
-            .and_then(|port| u16::try_from(port).ok())
-            .filter(|port| *port > 0)?;
+        Self::parse_authority(text.get(scheme.len()..)?, None)
+    }
+
+    /// Reads `host:port`, or `host` where `usual` says which port that means.
+    pub(super) fn parse_authority(text: &str, usual: Option<u16>) -> Option<Self> {
+        let (host, port) = match (text.rsplit_once(':'), usual) {
+            // The last colon of an IPv6 address is no port's.
+            (Some((_, behind)), Some(usual)) if behind.ends_with(']') => (text, usual),
+            (Some((host, port)), _) => (host, u16::try_from(digits(port)?).ok()?),
+            (None, usual) => (text, usual?),
+        };
+        if port == 0 {
+            return None;
+        }
         if let Some(inner) = host.strip_prefix('[') {
             let host = inner.strip_suffix(']')?;
             let address: std::net::Ipv6Addr = host.parse().ok()?;
@@ -120,11 +126,16 @@ impl HttpUrl {
     /// `host:port` as the `Host` header wants it.
     #[must_use]
     pub fn authority(&self) -> String {
-        let Self { host, port } = self;
+        format!("{}:{}", self.bracketed_host(), self.port)
+    }
+
+    /// The host alone, an IPv6 address in its brackets.
+    pub(super) fn bracketed_host(&self) -> String {
+        let host = &self.host;
         if host.contains(':') {
-            format!("[{host}]:{port}")
+            format!("[{host}]")
         } else {
-            format!("{host}:{port}")
+            host.clone()
         }
     }
 }
@@ -167,6 +178,14 @@ const SWITCHES: [&str; 14] = [
 pub(super) fn folder(text: &str) -> Option<PathBuf> {
     let is_switch = SWITCHES.iter().any(|word| word.eq_ignore_ascii_case(text));
     (!is_switch && !text.contains("://"))
+        .then(|| file_path(text))
+        .flatten()
+}
+
+/// The file of a unix socket.
+pub(super) fn socket_path(text: &str) -> Option<PathBuf> {
+    let fits = text.len() <= limits::UNIX_PATH_BYTES_MAX && !text.ends_with('/');
+    (text.starts_with('/') && fits)
         .then(|| file_path(text))
         .flatten()
 }

@@ -134,8 +134,12 @@ const MS: &str = "ms";
 const SECS: &str = "s";
 const LISTEN_LIST: &str =
     "a list of address:port and unix:/path, each once, such as 0.0.0.0:9999,unix:/run/p99/p99.sock";
-const URL: &str = "http://host:port, without path, user or TLS";
-const URL_OR_NONE: &str = "http://host:port, without path, user or TLS, or none";
+const URL: &str = "http://host[:port][/base] or unix:/path[:/base], without a user or a query";
+const URL_OR_NONE: &str =
+    "http://host[:port][/base] or unix:/path[:/base], without a user or a query; or none";
+
+const NONE: DefaultValue = DefaultValue::Derived("none");
+const HEADERS_FILE: &str = "a file with one `Name: value` a line";
 
 /// Every setting, in the order in which `--help` and README list them.
 pub const SETTINGS: &[Setting] = &[
@@ -150,8 +154,11 @@ pub const SETTINGS: &[Setting] = &[
         .help("worker cores"),
     Setting::text("UPSTREAM_A_URL", DefaultValue::Required, URL)
         .help("processor A, `default`, the cheap one"),
+    Setting::text("UPSTREAM_A_HEADERS_FILE", NONE, HEADERS_FILE)
+        .help("what every request to A carries; read again when it changes, and after a 401"),
     Setting::text("UPSTREAM_B_URL", DefaultValue::Text("none"), URL_OR_NONE)
         .help("processor B, `fallback`, the expensive one; none: there is only A"),
+    Setting::text("UPSTREAM_B_HEADERS_FILE", NONE, HEADERS_FILE).help("the same for B"),
     Setting::text(
         "UPSTREAM_PAY_PATH",
         DefaultValue::Text("/payments"),

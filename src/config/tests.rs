@@ -46,7 +46,7 @@ fn defaults_are_those_of_the_table() {
         config
             .upstream
             .iter()
-            .map(|(_, url)| url.to_string())
+            .map(|(_, one)| one.url.to_string())
             .collect::<Vec<_>>(),
         UPSTREAMS.map(|row| row.1)
     );
@@ -217,11 +217,10 @@ fn a_bad_value_is_named_with_what_is_allowed() {
             &[
                 "",
                 "a:8001",
-                "https://a:8001",
-                "http://a",
+                "ftp://a:8001",
                 "http://a:0",
-                "http://a:8001/",
-                "http://a:8001/pay",
+                "http://a:8001//",
+                "unix:a.sock",
                 "http://a:8001?x",
                 "http://u:p@a:8001",
                 "http://:8001",

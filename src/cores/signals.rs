@@ -4,7 +4,7 @@
 //! |---|---|
 //! | SIGTERM, SIGQUIT | an orderly stop |
 //! | SIGINT | the same; a second one ends the process at once |
-//! | SIGHUP | the credentials' file is read again; everything else goes on |
+//! | SIGHUP | the files of the credentials are read again; everything else goes on |
 //! | SIGUSR1, SIGUSR2 | a log line; other servers reopen logs or take over upon them |
 //! | SIGPIPE, SIGXFSZ | ignored: the write that caused them fails, and says so where it was made |
 //!
@@ -22,6 +22,7 @@ use signal_hook::flag;
 use crate::config::CoreDumps;
 use crate::credentials::Credentials;
 use crate::pay::Setup;
+use crate::payment::Processor;
 
 /// Signals that ask for a stop.
 const STOP: [i32; 3] = [SIGTERM, SIGQUIT, SIGINT];
@@ -133,6 +134,9 @@ fn read_again(setup: &Setup) {
         None => {}
         Some(Ok(told)) => log::info!("SIGHUP: {told}"),
         Some(Err(why)) => log::error!("SIGHUP: {why}; the credentials stay as they are"),
+    }
+    for processor in Processor::ALL {
+        setup.files.ask(processor);
     }
     log::info!("SIGHUP: settings of the environment, RUST_LOG too, change with a restart only");
 }

@@ -32,7 +32,7 @@ pub use head::{
     parse_head,
 };
 pub use node::read_node;
-pub use request::{Target, write_get, write_post};
+pub use request::{FixedHead, Target, write_get, write_post};
 pub use request_line::{Method, Reject, Version};
 pub use response::{CONTINUE, ConnectionField, ResponseHead, write_response};
 pub use retry_after::RetryAfter;

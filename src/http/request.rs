@@ -2,8 +2,64 @@
 //!
 //! The octets go out with a single write: whether any byte left decides between NotSent and
 //! Unknown (I3), and one write keeps that question simple.
+//!
+//! What all requests to a processor have in common is a [`FixedHead`], checked and written once;
+//! a payment adds its length, its trace and its body.
+
+use std::fmt;
 
 use super::response::write_field;
+
+/// The lines that every request to one processor has in common. They hold its credentials, so no
+/// text shows them.
+pub struct FixedHead {
+    post: Vec<u8>,
+    get: Vec<u8>,
+    /// What follows the path of a GET.
+    fields: Vec<u8>,
+}
+
+impl fmt::Debug for FixedHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FixedHead").finish_non_exhaustive()
+    }
+}
+
+impl FixedHead {
+    /// `path` begins every path; `fields` are lines for every request.
+    #[must_use]
+    pub fn new(host: &str, path: &str, fields: &[(&str, &[u8])]) -> Self {
+        let mut lines = Vec::from(b" HTTP/1.1\r\n");
+        write_field(&mut lines, "Host", &[host.as_bytes()]);
+        for (name, value) in fields {
+            write_field(&mut lines, name, &[value]);
+        }
+        let content = b"Content-Type: application/json\r\nContent-Length: ";
+        Self {
+            post: [b"POST ", path.as_bytes(), &lines, content].concat(),
+            get: [b"GET ", path.as_bytes()].concat(),
+            fields: [&lines, &b"\r\n"[..]].concat(),
+        }
+    }
+
+    /// Appends the head of a `POST` whose JSON body of `body_bytes` follows.
+    pub fn write_post(&self, out: &mut Vec<u8>, extra: &[(&str, &[u8])], body_bytes: usize) {
+        out.extend_from_slice(&self.post);
+        out.extend_from_slice(itoa::Buffer::new().format(body_bytes).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        for (name, value) in extra {
+            write_field(out, name, &[value]);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Appends a `GET`; `rest` ends its path.
+    pub fn write_get(&self, out: &mut Vec<u8>, rest: &[u8]) {
+        out.extend_from_slice(&self.get);
+        out.extend_from_slice(rest);
+        out.extend_from_slice(&self.fields);
+    }
+}
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +102,25 @@ fn write_lines(out: &mut Vec<u8>, method: &str, target: &Target<'_>, extra: &[(&
 mod tests {
     use super::super::{Framing, HeadRules, Method, parse_head};
     use super::*;
+
+    #[test]
+    fn a_fixed_head_says_the_same_for_every_request() {
+        let fields: [(&str, &[u8]); 2] = [("Accept", b"a/b"), ("X-Key", b"hunter2")];
+        let head = FixedHead::new("a", "/v2/payments", &fields);
+        let mut out = Vec::new();
+        head.write_post(&mut out, &[("traceparent", b"1")], 12);
+        assert_eq!(
+            String::from_utf8(std::mem::take(&mut out)).unwrap(),
+            "POST /v2/payments HTTP/1.1\r\nHost: a\r\nAccept: a/b\r\nX-Key: hunter2\r\n\
+             Content-Type: application/json\r\nContent-Length: 12\r\ntraceparent: 1\r\n\r\n"
+        );
+        head.write_get(&mut out, b"/x");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "GET /v2/payments/x HTTP/1.1\r\nHost: a\r\nAccept: a/b\r\nX-Key: hunter2\r\n\r\n"
+        );
+        assert!(!format!("{head:?}").contains("hunter2"));
+    }
 
     #[test]
     fn what_is_written_is_read_back_as_the_same_request() {

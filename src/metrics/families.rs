@@ -8,7 +8,10 @@ use crate::payment::{Configured, Outcome, Processor};
 use super::cells::{Cell, Histogram, Label};
 use super::page::{Kind, Page};
 use super::sums::PROCESSOR;
-use super::{BreakerReading, Driver, JournalMode, Metrics, Reading, Route, StatusCode, Transition};
+use super::{
+    BreakerReading, Driver, FileReading, JournalMode, Metrics, Reading, Route, StatusCode,
+    Transition,
+};
 
 impl Metrics {
     pub(super) fn render_families(&self, now: Mono, reading: &Reading, page: &mut Page<'_>) {
@@ -217,6 +220,14 @@ impl Metrics {
         for processor in self.setup.processors.all() {
             let failures = self.resolution_failures.get(processor).get();
             page.sample(&[(PROCESSOR, processor.name())], failures);
+        }
+        let help =
+            "Readings of a processor's files that found something else or a fault, by result.";
+        page.begin(Kind::Counter, "p99_upstream_file_readings_total", help);
+        for (processor, result) in self.pairs::<FileReading>() {
+            let labels = [(PROCESSOR, processor.name()), ("result", result.name())];
+            let count = self.file_readings.get(processor).get(result).get();
+            page.sample(&labels, count);
         }
         let help = "Calls to peers, by result.";
         self.totals(page, ("p99_peer_calls_total", help, "result"), |core| {

@@ -172,6 +172,16 @@ label! {
 }
 
 label! {
+    /// What reading a processor's files again led to.
+    FileReading {
+        /// They hold something else, which is in use now.
+        Changed = "changed",
+        /// One of them is not as it must be.
+        Refused = "refused",
+    }
+}
+
+label! {
     /// Why a settled claim was forgotten.
     ClaimDropped {
         /// `CACHE_TTL_SECONDS` was over.

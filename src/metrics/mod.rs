@@ -35,8 +35,8 @@ use crate::payment::{
 
 pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
 pub use labels::{
-    ClaimDropped, Closed, ConnectResult, Driver, HandOverFailure, HedgeEvent, JournalMode,
-    LookupAnswer, PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
+    ClaimDropped, Closed, ConnectResult, Driver, FileReading, HandOverFailure, HedgeEvent,
+    JournalMode, LookupAnswer, PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
 };
 pub use process::ProcessMetrics;
 pub use rolling::Rolling;
@@ -262,6 +262,8 @@ pub struct Metrics {
     pub process: ProcessMetrics,
     /// Name resolutions that failed.
     pub resolution_failures: ByProcessor<SharedCounter>,
+    /// The processors' files, read again.
+    pub file_readings: ByProcessor<By<FileReading, SharedCounter, { FileReading::COUNT }>>,
 }
 
 impl Metrics {
@@ -274,6 +276,7 @@ impl Metrics {
             setup,
             process: ProcessMetrics::default(),
             resolution_failures: By::default(),
+            file_readings: By::default(),
         }
     }
 

@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use super::{Room, notes};
 use crate::events::Note;
-use crate::http::{Target, write_get};
 use crate::limits;
 use crate::payment::Processor;
-use crate::upstream::NameIndex;
 use crate::wire;
 
 impl Room {
@@ -28,18 +26,9 @@ impl Room {
     }
 
     async fn look_after(&self, processor: Processor, interval: Duration) {
-        let name = NameIndex::of(processor);
-        let addresses = self.names.borrow().addresses(name);
-        let host = self.config.upstream.get(processor).authority();
-        let target = Target {
-            host: &host,
-            path: [&self.config.pay_path, "/service-health"],
-        };
-        let mut request = Vec::new();
-        write_get(&mut request, &target, &[]);
         let called = self
             .upstream
-            .call(&addresses, request, limits::HEALTH_TIMEOUT)
+            .ask(processor, "/service-health", limits::HEALTH_TIMEOUT)
             .await;
         let health = called
             .ok()

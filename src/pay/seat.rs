@@ -25,7 +25,9 @@ use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
 use crate::payment::{Configured, CoreId, Processor};
-use crate::upstream::{NameIndex, NameLookup, Names, Resolved, Resolver, Upstream};
+use crate::upstream::{
+    HeldFiles, NameIndex, NameLookup, Names, Resolved, Resolver, Sources, Upstream,
+};
 
 /// What an instance is built from.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Setup {
     pub places: Places,
     /// How the processors' names are looked up.
     pub lookup: NameLookup,
+    /// What the processors' files hold.
+    pub files: HeldFiles,
 }
 
 impl Setup {
@@ -67,6 +71,7 @@ impl Setup {
         });
         Self {
             credentials: config.auth.as_ref().map(Credentials::new),
+            files: HeldFiles::new(&config),
             config: Arc::new(config),
             metrics: Arc::new(metrics),
             start,
@@ -109,9 +114,17 @@ impl fmt::Debug for Seat {
 
 /// Two names of one server would make one processor of both: a payment that it refused could be
 /// charged there as the other one, and both summaries would be the same.
-fn warn_of_one_server(names: &Names) {
-    let [a, b] = [Processor::DEFAULT, Processor::FALLBACK]
-        .map(|processor| names.addresses(NameIndex::of(processor)));
+fn warn_of_one_server(config: &Config, names: &Names) {
+    let [first, second] = [Processor::DEFAULT, Processor::FALLBACK];
+    let one = config.upstream.get(first);
+    let Some(other) = config.upstream.find(second) else {
+        return;
+    };
+    // A gateway may have one processor below each base; sockets were compared by their paths.
+    if one.url.base != other.url.base || one.url.http().is_none() {
+        return;
+    }
+    let [a, b] = [first, second].map(|processor| names.addresses(NameIndex::of(processor)));
     if let Some(address) = a.iter().find(|address| b.contains(address)) {
         log::warn!(
             "UPSTREAM_A_URL and UPSTREAM_B_URL both mean {address}: they are probably one server"
@@ -130,7 +143,11 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let clock = || Clock::new(setup.start);
     let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
         .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
-    warn_of_one_server(&names);
+    setup
+        .files
+        .start(config, &setup.metrics)
+        .map_err(|fault| format!("cannot watch the processors' files: {fault}"))?;
+    warn_of_one_server(config, &names);
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(
             config.upstream.count(),
@@ -163,7 +180,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
 #[must_use]
 pub fn authorities(config: &Config) -> journal::Authorities {
     let upstream = &config.upstream;
-    Configured::new(upstream.count(), |one| upstream.get(one).authority())
+    Configured::new(upstream.count(), |one| upstream.get(one).url.place())
 }
 
 type Pasts = Vec<Option<journal::Restored>>;
@@ -246,7 +263,10 @@ impl Seat {
             upstream: Upstream::new(
                 &config,
                 &self.names,
-                self.resolver,
+                Sources {
+                    resolver: self.resolver,
+                    files: self.setup.files,
+                },
                 Arc::clone(&metrics),
                 room.clone(),
             ),

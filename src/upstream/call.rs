@@ -1,5 +1,5 @@
-//! One question to somebody who is asked seldom (a peer, a health route): a connection of its own,
-//! one request, one answer, one deadline for all of it. No pool, no retry.
+//! One question that is asked seldom (to a peer, to a processor's health route): a connection of
+//! its own, one request, one answer, one deadline for all of it. No pool, no retry.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +10,13 @@ use std::time::Duration;
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
+use socket2::SockAddr;
 
 use super::Upstream;
 use super::reach::{Connecting, reach_one};
 use crate::http::{Answer, AnswerReader};
 use crate::limits;
+use crate::payment::Processor;
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +32,43 @@ impl Upstream {
     /// within `timeout`.
     ///
     /// # Errors
-    /// Nobody there, or no whole answer in time.
+    /// None of them is there, or gives a whole answer in time.
     pub async fn call(
         &self,
         addresses: &[SocketAddr],
+        request: Vec<u8>,
+        timeout: Duration,
+    ) -> io::Result<Called> {
+        let places: Vec<SockAddr> = addresses.iter().copied().map(SockAddr::from).collect();
+        self.call_places(&places, request, timeout).await
+    }
+
+    /// Has `processor` asked by `GET` for what is at `rest` below its payments' path.
+    ///
+    /// # Errors
+    /// It is not there, or gives no whole answer in time.
+    pub async fn ask(
+        &self,
+        processor: Processor,
+        rest: &str,
+        timeout: Duration,
+    ) -> io::Result<Called> {
+        let mut request = Vec::new();
+        let target = self.targets.get(processor);
+        target
+            .head
+            .borrow()
+            .write_get(&mut request, rest.as_bytes());
+        let listed = target.listing.borrow().clone();
+        let places: Vec<SockAddr> = (listed.listed.iter())
+            .map(|listed| target.place_of(listed.address))
+            .collect();
+        self.call_places(&places, request, timeout).await
+    }
+
+    async fn call_places(
+        &self,
+        places: &[SockAddr],
         request: Vec<u8>,
         timeout: Duration,
     ) -> io::Result<Called> {
@@ -43,7 +78,7 @@ impl Upstream {
         let watched = Connecting::until(sink.mono().after(timeout));
         drop(sink);
         self.calls.borrow_mut().push(Rc::clone(&watched));
-        let called = exchange(addresses, request, &watched).await;
+        let called = exchange(places, request, &watched).await;
         self.calls
             .borrow_mut()
             .retain(|one| !Rc::ptr_eq(one, &watched));
@@ -52,7 +87,7 @@ impl Upstream {
 }
 
 async fn exchange(
-    addresses: &[SocketAddr],
+    places: &[SockAddr],
     request: Vec<u8>,
     watched: &Connecting,
 ) -> io::Result<Called> {
@@ -60,11 +95,11 @@ async fn exchange(
         io::ErrorKind::NotFound,
         "the name has no address",
     ));
-    for address in addresses {
+    for place in places {
         if watched.is_given_up.get() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        reached = reach_one(*address, watched).await;
+        reached = reach_one(place, watched).await;
         if reached.is_ok() {
             break;
         }

@@ -172,9 +172,10 @@ impl Upstream {
         dial.open
             .borrow_mut()
             .push((address, Rc::clone(&connecting)));
+        let place = self.targets.get(dial.processor).place_of(address);
         let (upstream, dial) = (Rc::clone(self), Rc::clone(dial));
         monoio::spawn(async move {
-            let reached = reach_one(address, &connecting).await;
+            let reached = reach_one(&place, &connecting).await;
             dial.open
                 .borrow_mut()
                 .retain(|(_, one)| !Rc::ptr_eq(one, &connecting));

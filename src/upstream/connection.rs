@@ -184,6 +184,9 @@ impl Connection {
                         break;
                     }
                     buffer.clear();
+                    if buffer.capacity() > limits::UPSTREAM_ANSWER_BYTES_KEPT {
+                        buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
+                    }
                     reader = fresh_reader();
                 }
                 Err(fault) => {
@@ -198,6 +201,10 @@ impl Connection {
     /// One whole answer. False when the connection must end (I4).
     fn on_answer(self: &Rc<Self>, upstream: &Upstream, answer: &Answer, buffer: &[u8]) -> bool {
         let job = self.job.take();
+        if answer.head.status == 401 {
+            // A renewed token may be there already.
+            upstream.files.ask(self.processor);
+        }
         let is_clean = answer.head.keep_alive
             && answer.body.end == buffer.len()
             && self.writing.get() == Writing::Nothing

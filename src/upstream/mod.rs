@@ -3,9 +3,10 @@
 //! owner; nothing here retries anything.
 //!
 //! - `connection.rs`: the life of one connection;
-//! - `call.rs`: one question on a connection of its own, for peers;
+//! - `call.rs`: one question on a connection of its own;
 //! - `connect.rs`: how one comes to be, `reach.rs`: one socket of it;
 //! - `target.rs`: one processor's addresses and pool;
+//! - `files.rs`: the processors' files, read again on a thread of its own;
 //! - `resolve.rs`: names to addresses, on threads of their own.
 //!
 //! Keeps I4 (a connection whose exchange was not read to its end never goes back to the pool), I10
@@ -15,6 +16,7 @@
 mod call;
 mod connect;
 mod connection;
+mod files;
 mod reach;
 mod resolve;
 mod target;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 pub use self::call::Called;
+pub use self::files::HeldFiles;
 pub use self::resolve::{Found, NameIndex, NameLookup, Names, Resolved, Resolver};
 
 use self::connect::Dial;
@@ -39,7 +42,6 @@ use crate::addresses::{AddressState, Listing, is_same};
 use crate::clock::{Mono, UnixMillis};
 use crate::config::Config;
 use crate::events::{AttemptRef, Exchange, Lookup, Trace};
-use crate::http::{Target, write_get, write_post};
 use crate::metrics::CoreMetrics;
 use crate::payment::{Configured, Processor, UpstreamId};
 use crate::wire::{self, UpstreamPayment};
@@ -70,13 +72,20 @@ pub struct Upstream {
     /// Calls on connections of their own.
     calls: RefCell<Vec<Rc<Connecting>>>,
     metrics: Arc<CachePadded<CoreMetrics>>,
-    pay_path: String,
     connect_timeout: Duration,
     pool_idle_max: usize,
     pool_idle_timeout: Duration,
     resolver: Arc<Resolver>,
-    /// Bodies of requests are built here, then copied behind their head.
-    body: RefCell<Vec<u8>>,
+    files: HeldFiles,
+}
+
+/// Where what changes meanwhile comes from.
+#[derive(Debug)]
+pub struct Sources {
+    /// What names mean.
+    pub resolver: Arc<Resolver>,
+    /// What the processors' files hold.
+    pub files: HeldFiles,
 }
 
 /// What an attempt holds.
@@ -88,9 +97,7 @@ enum Link {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream")
-            .field("pay_path", &self.pay_path)
-            .finish_non_exhaustive()
+        f.debug_struct("Upstream").finish_non_exhaustive()
     }
 }
 
@@ -100,13 +107,15 @@ impl Upstream {
     pub fn new(
         config: &Config,
         names: &Names,
-        resolver: Arc<Resolver>,
+        sources: Sources,
         metrics: Arc<CachePadded<CoreMetrics>>,
         sink: Weak<dyn Sink>,
     ) -> Rc<Self> {
+        let Sources { resolver, files } = sources;
         let target = |processor| {
-            let authority = config.upstream.get(processor).authority();
-            TargetState::new(authority, names.listing(NameIndex::of(processor)))
+            let url = config.upstream.get(processor).url.clone();
+            let listing = names.listing(NameIndex::of(processor));
+            TargetState::new(url, &config.pay_path, &files.current(processor), listing)
         };
         Rc::new(Self {
             sink,
@@ -115,12 +124,11 @@ impl Upstream {
             dials: RefCell::default(),
             calls: RefCell::default(),
             metrics,
-            pay_path: config.pay_path.clone(),
             connect_timeout: config.connect_timeout,
             pool_idle_max: config.pool_idle_max,
             pool_idle_timeout: config.pool_idle_timeout,
             resolver,
-            body: RefCell::default(),
+            files,
         })
     }
 
@@ -159,17 +167,14 @@ impl Upstream {
         if connection.is_closed() {
             return false;
         }
-        let target = self.targets.get(connection.processor);
-        let path = Target {
-            host: &target.authority,
-            path: [&self.pay_path, ""],
-        };
-        let body = &mut *self.body.borrow_mut();
-        body.clear();
-        wire::write_upstream_payment(payment, body);
-        connection.write(Job::Payment(attempt), |out| match trace {
-            None => write_post(out, &path, &[], body),
-            Some(trace) => write_post(out, &path, headers(trace).as_slice(), body),
+        let head = self.targets.get(connection.processor).head.borrow();
+        let body_bytes = wire::upstream_payment_bytes(payment.amount);
+        connection.write(Job::Payment(attempt), |out| {
+            match trace {
+                None => head.write_post(out, &[], body_bytes),
+                Some(trace) => head.write_post(out, headers(trace).as_slice(), body_bytes),
+            }
+            wire::write_upstream_payment(payment, out);
         });
         true
     }
@@ -231,7 +236,10 @@ impl Upstream {
             }
         }
         self.sweep_dials(now);
-        for (_, target) in self.targets.iter() {
+        for (processor, target) in self.targets.iter() {
+            if let Some(held) = self.files.refreshed(processor) {
+                target.take_over(&held);
+            }
             let mut idle = target.idle.borrow_mut();
             // The coldest stand in front.
             let stale = idle
@@ -355,16 +363,11 @@ impl Upstream {
     }
 
     fn write_lookup(&self, connection: &Connection, attempt: AttemptRef, id: UpstreamId) {
-        let target = self.targets.get(connection.processor);
+        let head = self.targets.get(connection.processor).head.borrow();
         let mut text = [b'/'; 37];
         let [_, digits @ ..] = &mut text;
         let _ = id.write(digits);
-        let id_path = std::str::from_utf8(&text).unwrap_or_default();
-        let path = Target {
-            host: &target.authority,
-            path: [&self.pay_path, id_path],
-        };
-        connection.write(Job::Lookup(attempt, id), |out| write_get(out, &path, &[]));
+        connection.write(Job::Lookup(attempt, id), |out| head.write_get(out, &text));
     }
 }
 

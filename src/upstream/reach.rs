@@ -4,15 +4,15 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 
 use monoio::net::TcpStream;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::clock::Mono;
 use crate::descriptors;
+use crate::limits;
 
 /// One socket that is connecting, or a call on a connection of its own.
 pub(super) struct Connecting {
@@ -40,24 +40,33 @@ impl Connecting {
     }
 }
 
-pub(super) async fn reach_one(
-    address: SocketAddr,
-    connecting: &Connecting,
-) -> io::Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+/// Connects to `place`. The runtime's TCP stream reads, writes and closes a stream socket of any
+/// family, so a unix socket is one too: one kind of connection.
+pub(super) async fn reach_one(place: &SockAddr, connecting: &Connecting) -> io::Result<TcpStream> {
+    let is_tcp = !place.is_unix();
+    let protocol = is_tcp.then_some(Protocol::TCP);
+    let domain = Domain::from(i32::from(place.family()));
+    let socket = Socket::new(domain, Type::STREAM, protocol)?;
     if descriptors::is_reserved(socket.as_raw_fd()) {
         return Err(io::Error::from_raw_os_error(libc::EMFILE));
     }
     socket.set_nonblocking(true)?;
-    socket.set_nodelay(true)?;
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        Err(fault) if fault.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        Err(fault) => return Err(fault),
+    if is_tcp {
+        socket.set_nodelay(true)?;
+    }
+    loop {
+        match socket.connect(place) {
+            Ok(()) => break,
+            Err(fault) if fault.raw_os_error() == Some(libc::EINPROGRESS) => break,
+            // The queue of a unix socket is full, and the kernel does not wait for a place in it.
+            Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+                if connecting.is_given_up.get() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                monoio::time::sleep(limits::CONNECT_QUEUE_PAUSE).await;
+            }
+            Err(fault) => return Err(fault),
+        }
     }
     connecting.descriptor.set(Some(socket.as_raw_fd()));
     let stream = TcpStream::from_std(socket.into());
@@ -75,20 +84,20 @@ pub(super) async fn reach_one(
 
 async fn wait_until_connected(stream: &TcpStream) -> io::Result<()> {
     stream.writable(false).await?;
-    match take_error(stream)? {
+    match socket_of(stream, Socket::take_error)? {
         Some(fault) => Err(fault),
         // A socket that was shut down while it connected is writable and has no peer.
-        None => stream.peer_addr().map(|_| ()),
+        None => socket_of(stream, |socket| socket.peer_addr().map(|_| ())),
     }
 }
 
-/// SO_ERROR of the socket behind `stream`.
+/// Asks the socket behind `stream`.
 #[allow(
     unsafe_code,
     reason = "the runtime's stream lends only a raw descriptor"
 )]
-fn take_error(stream: &TcpStream) -> io::Result<Option<io::Error>> {
+fn socket_of<R>(stream: &TcpStream, ask: impl FnOnce(&Socket) -> R) -> R {
     // SAFETY: the borrow of `stream` keeps the descriptor open for longer than this one lives.
     let descriptor = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
-    SockRef::from(&descriptor).take_error()
+    ask(&SockRef::from(&descriptor))
 }

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 
-use crate::addresses::{AddressBook, Listing};
+use crate::addresses::{AddressBook, Listing, SOCKET_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, HttpUrl};
 use crate::limits;
@@ -168,8 +168,9 @@ impl Resolver {
         clock: impl Fn() -> Clock,
     ) -> io::Result<Started> {
         let processors = config.upstream.iter();
-        let processors = processors.map(|(processor, url)| (NameIndex::of(processor), url));
-        let peers = (0..).map(NameIndex::of_peer).zip(&config.peers);
+        let processors = processors.map(|(one, config)| (NameIndex::of(one), config.url.http()));
+        let peers = (0..).map(NameIndex::of_peer);
+        let peers = peers.zip(config.peers.iter().map(Some));
         let places = NameIndex::of_peer(config.peers.len()).0;
         let resolver = Arc::new(Self {
             names: (0..places).map(|_| NameState::default()).collect(),
@@ -191,11 +192,20 @@ impl Resolver {
         let (first, firsts) = sync_channel(places);
         let mut names = Names(vec![Arc::default(); places]);
         for (name, url) in processors.chain(peers) {
-            if let Ok(ip) = url.host.parse::<IpAddr>() {
-                let listing = Arc::new(Listing::fixed(SocketAddr::new(ip, url.port)));
+            let fixed = match url {
+                None => Some(SOCKET_FILE),
+                Some(url) => url
+                    .host
+                    .parse()
+                    .ok()
+                    .map(|ip| SocketAddr::new(ip, url.port)),
+            };
+            let (None, Some(url)) = (fixed, url) else {
+                let listing = fixed.map(Listing::fixed).unwrap_or_default();
+                let listing = Arc::new(listing);
                 names.update(Found { name, listing });
                 continue;
-            }
+            };
             let worker = Worker {
                 name,
                 url: url.clone(),

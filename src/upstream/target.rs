@@ -6,13 +6,23 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use socket2::SockAddr;
+
 use super::connection::Connection;
 use crate::addresses::{Listing, is_same};
+use crate::config::{Held, Origin, UpstreamUrl};
+use crate::http::FixedHead;
 use crate::limits;
 
 /// One processor as this core sees it.
 pub(super) struct TargetState {
-    pub(super) authority: String,
+    url: UpstreamUrl,
+    /// Of payments, with its base.
+    path: String,
+    /// What its requests begin with.
+    pub(super) head: RefCell<FixedHead>,
+    /// Where its only address is, when that is no address of a network.
+    socket_file: Option<SockAddr>,
     pub(super) listing: RefCell<Arc<Listing>>,
     /// Addresses that did not connect when they were tried last, the latest last.
     failed: RefCell<Vec<SocketAddr>>,
@@ -24,15 +34,39 @@ pub(super) struct TargetState {
 }
 
 impl TargetState {
-    pub(super) fn new(authority: String, listing: Arc<Listing>) -> Self {
+    pub(super) fn new(
+        url: UpstreamUrl,
+        pay_path: &str,
+        held: &Held,
+        listing: Arc<Listing>,
+    ) -> Self {
+        let path = format!("{}{pay_path}", url.base);
+        let socket_file = match &url.origin {
+            Origin::Http(_) => None,
+            // Its length was checked when it was read.
+            Origin::Unix(path) => SockAddr::unix(path).ok(),
+        };
         Self {
-            authority,
+            head: RefCell::new(head(&url, &path, held)),
+            url,
+            path,
+            socket_file,
             listing: RefCell::new(listing),
             failed: RefCell::default(),
             open_at: RefCell::default(),
             idle: RefCell::default(),
             open: Cell::new(0),
         }
+    }
+
+    /// From here on its requests are made of what its files hold now.
+    pub(super) fn take_over(&self, held: &Held) {
+        self.head.replace(head(&self.url, &self.path, held));
+    }
+
+    /// What to connect to at `address`.
+    pub(super) fn place_of(&self, address: SocketAddr) -> SockAddr {
+        self.socket_file.clone().unwrap_or_else(|| address.into())
     }
 
     /// The address to try next, but for those that were tried: those that failed last time come
@@ -91,4 +125,17 @@ impl TargetState {
             *count > 0
         });
     }
+}
+
+/// What every request says: of p99, unless the file says it in another way, and what the file says.
+fn head(url: &UpstreamUrl, path: &str, held: &Held) -> FixedHead {
+    let version = concat!("p99/", env!("CARGO_PKG_VERSION")).as_bytes();
+    let ours = [("User-Agent", version), ("Accept", b"application/json")];
+    let unsaid = |(name, _): &(&str, &[u8])| !held.headers.has(name);
+    let fields: Vec<(&str, &[u8])> = ours
+        .into_iter()
+        .filter(unsaid)
+        .chain(held.headers.iter())
+        .collect();
+    FixedHead::new(&url.host_field(), path, &fields)
 }

@@ -14,11 +14,14 @@ use p99::journal::operator;
 use p99::journal::{self, JournalSettings, Progress, Record, Verdict};
 use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
 
-use crate::dice::{Dice, mix, wanted};
-use crate::instance::{PATIENCE, Scratch};
+use crate::kit::dice::{Dice, mix};
+use crate::kit::process::Scratch;
 
 const DIR: &str = "P99_CRASH_WRITER_DIR";
 const ROUND: &str = "P99_CRASH_WRITER_ROUND";
+
+/// Far beyond anything that is waited for.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The moment of the first payment; a real date, so that the ledger keeps milliseconds.
 const FIRST: UnixMillis = UnixMillis(1_752_150_896_000);
@@ -29,9 +32,9 @@ fn a_journal_killed_while_it_rotates_and_compacts_keeps_all_that_was_durable() {
         write_until_killed(PathBuf::from(dir), wanted(ROUND).unwrap());
         return;
     }
-    let mut dice = Dice::for_test("writer");
-    let scratch = Scratch::new();
-    let dir = scratch.0.join("journal");
+    let mut dice = Dice::new(jiff::Timestamp::now().as_microsecond().unsigned_abs());
+    let scratch = Scratch::new("crash-writer").unwrap();
+    let dir = scratch.file("journal");
     let (mut settled, mut open) = (0, 0);
     let (rounds, began) = (wanted("CRASH_ROUNDS").unwrap_or(8), Instant::now());
     // On a slow machine a few more, until segments were filled and merged.
@@ -39,7 +42,7 @@ fn a_journal_killed_while_it_rotates_and_compacts_keeps_all_that_was_durable() {
         if rounds <= round && 1_000 < settled {
             break;
         }
-        assert!(began.elapsed() < PATIENCE * 10, "too slow: {settled}");
+        assert!(began.elapsed() < PATIENCE, "too slow: {settled}");
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture"])
             .arg(
@@ -80,6 +83,12 @@ fn a_journal_killed_while_it_rotates_and_compacts_keeps_all_that_was_durable() {
         );
         (settled, open) = found;
     }
+    scratch.remove();
+}
+
+/// A number in the environment.
+fn wanted(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// Settled and open payments; panics on a journal that is damaged, odd or adds up wrong.

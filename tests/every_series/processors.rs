@@ -148,6 +148,37 @@ pub(crate) fn processors_that_cannot_be_reached(book: &Book) {
     }
 }
 
+/// The processors' files change, and then are not as they must be.
+pub(crate) fn files_that_are_read_again(book: &Book) {
+    let file = |letter: &str| {
+        let name = format!("p99-series-headers-{letter}-{}", std::process::id());
+        std::env::temp_dir().join(name)
+    };
+    let files = ["a", "b"].map(file);
+    let write = |text: &str| {
+        files
+            .iter()
+            .for_each(|path| std::fs::write(path, text).unwrap())
+    };
+    write("X-Key: one\n");
+    let [a, b] = files.each_ref().map(|path| path.display().to_string());
+    let settings = [
+        ("UPSTREAM_A_HEADERS_FILE", a.as_str()),
+        ("UPSTREAM_B_HEADERS_FILE", &b),
+    ];
+    let site = Site::start(book, &settings);
+    for (text, result) in [("X-Key: another\n", "changed"), ("?", "refused")] {
+        write(text);
+        for name in ["default", "fallback"] {
+            let labels = format!(r#"{{processor="{name}",result="{result}"}}"#);
+            site.await_all(&[&format!("p99_upstream_file_readings_total{labels}")]);
+        }
+    }
+    for path in &files {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
 /// A socket that listens and whose queue is full: a SYN to it is dropped.
 struct FullListener {
     listener: TcpListener,

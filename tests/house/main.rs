@@ -12,6 +12,8 @@
     reason = "a broken rule shall fail the test"
 )]
 
+#[path = "../kit/breaks.rs"]
+mod breaks;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +25,7 @@ use tree::{Module, code_of, files_below, is_rust, modules, paths_in, root, rust_
 /// It may use rooms of strictly lower floors only, so circles cannot exist.
 const FLOORS: &[&[&str]] = &[
     &["limits"],
-    &["clock", "keys", "table"],
+    &["clock", "generations", "keys", "table"],
     &["payment", "http", "logging", "reactor"],
     &["wire", "config", "metrics"],
     &[
@@ -91,6 +93,10 @@ const LONG: &[(&str, &str)] = &[
         "the moves of one attempt, from wish to end",
     ),
     ("src/limits.rs", "every bound in one place (I8)"),
+    (
+        "src/metrics/labels.rs",
+        "every value of every label in one place",
+    ),
     ("src/owner/mod.rs", "the owner's doors and what they share"),
     (
         "tests/payments/api.rs",
@@ -357,6 +363,20 @@ fn every_test_that_the_invariants_name_exists() {
         let heading = format!("## I{number} ");
         assert!(text.contains(&heading), "{heading}");
     }
+}
+
+/// `lab prove-world` edits the tree; each of its texts must be there exactly once.
+#[test]
+fn every_deliberate_fault_finds_its_place() {
+    let text = fs::read_to_string(root().join("examples/lab/breaks.txt")).unwrap();
+    let all = breaks::read(&text);
+    assert!(all.len() > 20, "only {} are listed", all.len());
+    assert!(all.iter().all(|one| !one.meaning.is_empty()));
+    let faults: Vec<String> = all
+        .iter()
+        .filter_map(|one| one.apply(root()).err())
+        .collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]

@@ -173,7 +173,10 @@ impl Evidence {
 
     /// The ledger is the books, but for what p99 itself calls pending.
     fn check_ledger(&self, pending: [(u64, u128); 2], report: &mut Report) {
-        let ledger = match states::ask_summary(self.address) {
+        if pending == [(0, 0); 2] {
+            self.check_windows(report);
+        }
+        let ledger = match states::ask_summary(self.address, "") {
             Ok(ledger) => ledger,
             Err(fault) => return report.broke(LEDGER, || fault),
         };
@@ -191,6 +194,40 @@ impl Evidence {
                 report.broke(LEDGER, || {
                     format!("{name}: ledger {:?}, books {books:?}", ledger[processor])
                 });
+            }
+        }
+    }
+
+    /// Parts of time between two charges, both ends included.
+    fn check_windows(&self, report: &mut Report) {
+        let all = self.books.iter().flatten();
+        let mut times: Vec<i64> = all.map(|row| row.requested_at.0).collect();
+        times.sort_unstable();
+        let Some(last) = times.len().checked_sub(1) else {
+            return;
+        };
+        let at = |part: usize| times[last * part / 7];
+        for (from, to) in [
+            (at(0), at(7)),
+            (at(2), at(5)),
+            (at(3), at(3)),
+            (at(4) + 1, at(6)),
+        ] {
+            if from > to {
+                continue;
+            }
+            let date = |ms| jiff::Timestamp::from_millisecond(ms).expect("a date of today");
+            let query = format!("?from={:.3}&to={:.3}", date(from), date(to));
+            let books = self.books.each_ref().map(|rows| {
+                let rows = rows.iter();
+                let inside = rows.filter(|row| (from..=to).contains(&row.requested_at.0));
+                inside.fold((0, 0), |(count, sum): (u64, u128), row| {
+                    (count + 1, sum + u128::from(row.amount.0))
+                })
+            });
+            let ours = states::ask_summary(self.address, &query);
+            if ours != Ok(books) {
+                report.broke(LEDGER, || format!("{query}: {ours:?}, books {books:?}"));
             }
         }
     }

@@ -91,18 +91,51 @@ fn whole_answer(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
     let Some((head, length)) = measure(bytes) else {
         return Ok(None);
     };
-    let Some(body) = bytes.get(head..head + length) else {
-        return Ok(None);
+    let is_chunked = field(&bytes[..head], "transfer-encoding").is_some();
+    let (body, end) = if is_chunked {
+        let Some((body, used)) = join_chunks(&bytes[head..])? else {
+            return Ok(None);
+        };
+        (body, head + used)
+    } else {
+        let Some(body) = bytes.get(head..head + length) else {
+            return Ok(None);
+        };
+        (body.to_vec(), head + length)
     };
     let status = str::from_utf8(&bytes[9..12])
         .ok()
         .and_then(|text| text.parse().ok());
     let answer = Answer {
         status: status.ok_or(ErrorKind::InvalidData)?,
-        body: body.to_vec(),
+        body,
         is_last: field(&bytes[..head], "connection").is_some_and(|value| value == b"close"),
     };
-    Ok(Some((answer, head + length)))
+    Ok(Some((answer, end)))
+}
+
+/// A body in chunks without trailers, once it is whole, and how many bytes it took.
+fn join_chunks(bytes: &[u8]) -> io::Result<Option<(Vec<u8>, usize)>> {
+    let mut body = Vec::new();
+    let mut at = 0;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let Some(line) = memchr::memmem::find(rest, b"\r\n") else {
+            return Ok(None);
+        };
+        let size = str::from_utf8(&rest[..line])
+            .ok()
+            .and_then(|digits| usize::from_str_radix(digits, 16).ok())
+            .ok_or(ErrorKind::InvalidData)?;
+        let Some(chunk) = rest.get(line + 2..line + 2 + size + 2) else {
+            return Ok(None);
+        };
+        body.extend_from_slice(&chunk[..size]);
+        at += line + 2 + size + 2;
+        if size == 0 {
+            return Ok(Some((body, at)));
+        }
+    }
 }
 
 /// How many bytes a message's head has and how many its body; nothing while the head is not whole.

@@ -6,9 +6,16 @@
 //! believes the processors' books and no counter of p99's.
 
 pub(crate) mod audit;
+pub(crate) mod breaks;
 pub(crate) mod client;
+pub(crate) mod crowd;
 pub(crate) mod dice;
+mod exchange;
+pub(crate) mod liar;
+mod listener;
 pub(crate) mod process;
 pub(crate) mod report;
+pub(crate) mod rounds;
 pub(crate) mod states;
 pub(crate) mod told;
+pub(crate) mod world;

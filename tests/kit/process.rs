@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{self, Answer};
+use super::report::{Report, say};
 
 /// Longest start: a journal of a million payments is read in it.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) hosts: Option<PathBuf>,
     pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) log: PathBuf,
+    /// A program that becomes p99, with its own words: taskset, valgrind.
+    pub(crate) under: Vec<String>,
 }
 
 impl Plan {
@@ -37,7 +40,53 @@ impl Plan {
         self.settings.push((name, value.to_string()));
     }
 
+    /// The usual one: on a port of its own, quick to stop, its log in `scratch`.
+    pub(crate) fn new(binary: PathBuf, scratch: &Scratch) -> Self {
+        let mut plan = Self {
+            binary,
+            address: free_address().expect("a port"),
+            hosts: None,
+            settings: Vec::new(),
+            log: scratch.file("p99.log"),
+            under: Vec::new(),
+        };
+        plan.set("DRAIN_DELAY_MS", 0);
+        plan.set("RUST_LOG", "warn");
+        plan
+    }
+
+    pub(crate) fn set_driver(&mut self, driver: &str) {
+        self.set("MONOIO_FORCE_LEGACY_DRIVER", u8::from(driver == "epoll"));
+    }
+
+    /// `p99` with other words than none, to its end: its status, what it printed, its complaint.
+    pub(crate) fn run(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let output = self.command().args(words).output().expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
     fn command(&self) -> Command {
+        let mut command = self.program();
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LISTEN", self.address.to_string())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn program(&self) -> Command {
+        if let Some((program, words)) = self.under.split_first() {
+            let mut command = Command::new(program);
+            command.args(words).arg(&self.binary);
+            return command;
+        }
         let Some(hosts) = &self.hosts else {
             return Command::new(&self.binary);
         };
@@ -62,14 +111,7 @@ impl P99 {
     pub(crate) fn spawn(plan: &Plan) -> io::Result<Self> {
         let log = File::options().append(true).create(true).open(&plan.log)?;
         let mut command = plan.command();
-        command
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("LISTEN", plan.address.to_string())
-            .envs(plan.settings.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+        command.stdout(Stdio::null()).stderr(log);
         // SAFETY: prctl is async-signal-safe and gets no pointer.
         unsafe {
             command.pre_exec(|| {
@@ -82,6 +124,47 @@ impl P99 {
             address: plan.address,
             log: plan.log.clone(),
         })
+    }
+
+    /// Starts it and waits until it takes payments; a start that fails is a broken promise.
+    pub(crate) fn start(plan: &Plan, report: &mut Report) -> Option<Self> {
+        let mut p99 = Self::spawn(plan).expect("p99 can be started");
+        match p99.await_ready() {
+            Ok(()) => Some(p99),
+            Err(fault) => {
+                report.broke("a start succeeds", || fault);
+                None
+            }
+        }
+    }
+
+    /// A clean stop.
+    pub(crate) fn end(mut self, report: &mut Report) {
+        if let Some(status) = self.try_wait() {
+            report.broke("p99 lives", || format!("{status}: {}", self.last_words()));
+            return;
+        }
+        let status = self.stop();
+        if !matches!(status, Some(0 | 3)) {
+            report.broke("a clean stop", || format!("{status:?}"));
+        }
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn await_end(&mut self, most: Duration) -> Option<ExitStatus> {
+        let began = Instant::now();
+        loop {
+            let status = self.try_wait();
+            if status.is_some() || began.elapsed() > most {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Waits until it takes payments; why not, when it ends first.
@@ -132,20 +215,12 @@ impl P99 {
     /// SIGTERM; its exit status, or none when it does not end.
     pub(crate) fn stop(mut self) -> Option<i32> {
         self.ask_to_stop();
-        let began = Instant::now();
-        while began.elapsed() < STOP_MAX {
-            if let Some(status) = self.try_wait() {
-                return status.code();
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        None
+        self.await_end(STOP_MAX)?.code()
     }
 
     /// The end of its log.
     pub(crate) fn last_words(&self) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
+        let text = self.log();
         let mut lines: Vec<&str> = text.lines().rev().take(5).collect();
         lines.reverse();
         lines.join(" | ")
@@ -158,6 +233,12 @@ impl Drop for P99 {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The driver that this run of the tests is about: as MONOIO_FORCE_LEGACY_DRIVER has it.
+pub(crate) fn driver_of_the_run() -> &'static str {
+    let is_epoll = std::env::var("MONOIO_FORCE_LEGACY_DRIVER").is_ok_and(|value| value == "1");
+    if is_epoll { "epoll" } else { "uring" }
 }
 
 /// A port that was free a moment ago.
@@ -178,6 +259,17 @@ impl Scratch {
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// Prints the report; keeps the folder of a run that went wrong.
+    pub(crate) fn close(self, report: &Report, what: &str) -> bool {
+        let is_kept = report.print(what);
+        if is_kept {
+            self.remove();
+        } else {
+            say(&format!("kept for a look: {}", self.0.display()));
+        }
+        is_kept
     }
 
     pub(crate) fn remove(self) {

@@ -84,6 +84,20 @@ impl Report {
     }
 }
 
+/// Rows of equal cells, each as wide as its column needs.
+pub(crate) fn say_table(rows: &[Vec<String>]) {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:>width$}"))
+            .collect();
+        say(&cells.join("  "));
+    }
+}
+
 pub(crate) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     // A reader that went away misses it.

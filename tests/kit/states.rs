@@ -14,8 +14,8 @@ use super::client::{Answer, Client, write_get};
 use super::told::Numbers;
 
 /// Requests in one write: 3 KB, less than any buffer on the way.
-const BATCH: u32 = 32;
-const THREADS: u32 = 4;
+const BATCH: usize = 32;
+const THREADS: usize = 4;
 /// A core that has no time just now is asked again for so long.
 const BUSY_MAX: Duration = Duration::from_secs(20);
 
@@ -40,16 +40,22 @@ pub(crate) struct Charge {
 
 /// The states of the payments 0 to `count`, without it.
 pub(crate) fn ask_all(address: SocketAddr, numbers: Numbers, count: u32) -> io::Result<Vec<State>> {
-    let share = count.div_ceil(THREADS).max(1);
+    ask_some(address, numbers, &(0..count).collect::<Vec<_>>())
+}
+
+/// The states of these payments, in this order.
+pub(crate) fn ask_some(
+    address: SocketAddr,
+    numbers: Numbers,
+    list: &[u32],
+) -> io::Result<Vec<State>> {
+    let share = list.len().div_ceil(THREADS).max(1);
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                let from = (thread * share).min(count);
-                let end = (from + share).min(count);
-                scope.spawn(move || ask(address, numbers, from, end))
-            })
+        let threads: Vec<_> = list
+            .chunks(share)
+            .map(|part| scope.spawn(move || ask(address, numbers, part)))
             .collect();
-        let mut all = Vec::with_capacity(usize::try_from(count).expect("fits"));
+        let mut all = Vec::with_capacity(list.len());
         for thread in threads {
             all.extend(thread.join().expect("asks to the end")?);
         }
@@ -57,26 +63,23 @@ pub(crate) fn ask_all(address: SocketAddr, numbers: Numbers, count: u32) -> io::
     })
 }
 
-fn ask(address: SocketAddr, numbers: Numbers, from: u32, end: u32) -> io::Result<Vec<State>> {
+fn ask(address: SocketAddr, numbers: Numbers, list: &[u32]) -> io::Result<Vec<State>> {
     let mut client = Client::connect(address)?;
     let mut states = Vec::new();
     let mut requests = Vec::new();
-    let mut next = from;
-    while next < end {
-        let batch = next..end.min(next + BATCH);
+    for batch in list.chunks(BATCH) {
         requests.clear();
-        for number in batch.clone() {
-            write_get(&format!("/payments/{}", numbers.id(number)), &mut requests);
+        for number in batch {
+            write_get(&format!("/payments/{}", numbers.id(*number)), &mut requests);
         }
         client.send(&requests)?;
-        for number in batch.clone() {
+        for number in batch {
             let mut answer = client.read()?;
             if answer.status == 503 {
-                answer = ask_again(address, &format!("/payments/{}", numbers.id(number)))?;
+                answer = ask_again(address, &format!("/payments/{}", numbers.id(*number)))?;
             }
             states.push(read(&answer));
         }
-        next = batch.end;
     }
     Ok(states)
 }
@@ -145,8 +148,9 @@ fn read_cents(text: &str) -> Option<u128> {
     format!("{whole}{fraction}").parse().ok()
 }
 
-/// Count and cents of both processors, as `/payments-summary` has them.
-pub(crate) fn ask_summary(address: SocketAddr) -> Result<[(u64, u128); 2], String> {
+/// Count and cents of both processors, as `/payments-summary` has them; `query` with its question
+/// mark.
+pub(crate) fn ask_summary(address: SocketAddr, query: &str) -> Result<[(u64, u128); 2], String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Part<'a> {
@@ -161,7 +165,8 @@ pub(crate) fn ask_summary(address: SocketAddr) -> Result<[(u64, u128); 2], Strin
         #[serde(borrow)]
         fallback: Part<'a>,
     }
-    let answer = ask_again(address, "/payments-summary").map_err(|fault| fault.to_string())?;
+    let answer = ask_again(address, &format!("/payments-summary{query}"))
+        .map_err(|fault| fault.to_string())?;
     let odd = || {
         let body = String::from_utf8_lossy(&answer.body);
         format!("the summary is {} {body}", answer.status)

@@ -2,12 +2,12 @@
 //! was charged is always read from the processors' own rows, never from p99's counters.
 //!
 //! - `client`, `stack`, `binary`, `crowd`: what the tests stand on;
-//! - `api`, `upstream`: single requests, on both sides;
+//! - `api`, `upstream`, `reach`: single requests, on both sides;
 //! - `same_id`, `faults`, `chaos`, `unknown`, `hedging`, `accepted`: exactly once, under trouble;
-//! - `drain`, `process`, `no_mixup`: the process as a whole, as the real binary.
+//! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
 //!
 //! Every test runs on io_uring and on epoll. Ports are always 0, waits end at a deadline. The usual
-//! run is short; `SOAK=1` raises every count to the full number (scripts/soak).
+//! run is short; `SOAK=1` raises every count to the full number (docs/HACKING.md).
 
 #![allow(
     missing_docs,
@@ -34,7 +34,9 @@ mod faults;
 mod hedging;
 mod no_mixup;
 mod process;
+mod reach;
 mod same_id;
+mod tokens;
 mod unknown;
 mod upstream;
 

@@ -2,7 +2,7 @@
 //! the simulator does not give: a processor of a few lines that keeps what it reads.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -31,7 +31,16 @@ fn processors(answer: &'static str) -> ([String; 2], Receiver<String>) {
     (urls, requests)
 }
 
-fn serve(mut stream: TcpStream, answer: &str, requests: &Sender<String>) {
+pub(crate) fn serve(stream: impl Read + Write, answer: &str, requests: &Sender<String>) {
+    answer_with(stream, requests, |_| answer);
+}
+
+/// Answers every request as `answer` says, and hands on what was read.
+pub(crate) fn answer_with<'a>(
+    mut stream: impl Read + Write,
+    requests: &Sender<String>,
+    answer: impl Fn(&str) -> &'a str,
+) {
     let mut text = String::new();
     let mut chunk = [0; 4096];
     while let Ok(count) = stream.read(&mut chunk) {
@@ -50,14 +59,15 @@ fn serve(mut stream: TcpStream, answer: &str, requests: &Sender<String>) {
             continue;
         }
         assert_eq!(body.len(), length, "one request at a time");
+        let written = stream.write_all(answer(&text).as_bytes());
         let _ = requests.send(std::mem::take(&mut text));
-        if stream.write_all(answer.as_bytes()).is_err() {
+        if written.is_err() {
             return;
         }
     }
 }
 
-const CHARGED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+pub(crate) const CHARGED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
 on_both_drivers_together! {
     a_payment_goes_out_as_the_processors_want_it,
@@ -66,7 +76,7 @@ on_both_drivers_together! {
     an_answer_that_is_too_long_is_none,
 }
 
-fn next_post(requests: &Receiver<String>) -> String {
+pub(crate) fn next_post(requests: &Receiver<String>) -> String {
     loop {
         let request = requests.recv_timeout(DEADLINE).unwrap();
         // Once, after the first charge, p99 tries what its lookup is worth.

@@ -14,7 +14,7 @@ use p99::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions,
 use crate::cases::{Case, Row, Stage};
 use crate::judge::{End, judge};
 use crate::kit::audit::Evidence;
-use crate::kit::process::{self, P99, Plan, Scratch};
+use crate::kit::process::{P99, Plan, Scratch};
 use crate::kit::report::Report;
 use crate::kit::states;
 use crate::kit::told::Numbers;
@@ -144,13 +144,8 @@ impl Scene<'_> {
     }
 
     fn plan(&self, process: usize) -> Plan {
-        let mut plan = Plan {
-            binary: binary(),
-            address: process::free_address().expect("a port"),
-            hosts: None,
-            settings: Vec::new(),
-            log: self.log(process),
-        };
+        let mut plan = Plan::new(binary(), &self.scratch);
+        plan.log = self.log(process);
         let [a, b] = self.processors.each_ref().map(SimulatorHandle::address);
         // One of them has a name.
         plan.set("UPSTREAM_A_URL", format!("http://localhost:{}", a.port()));
@@ -166,7 +161,6 @@ impl Scene<'_> {
             ("SETTLE_TIMEOUT_MS", "1000"),
             ("SHUTDOWN_GRACE_SECS", "2"),
             ("CB_OPEN_SECS", "1"),
-            ("DRAIN_DELAY_MS", "0"),
             ("RUST_LOG", "info,p99::access=off"),
         ] {
             plan.set(name, value);
@@ -261,7 +255,7 @@ impl Scene<'_> {
             (totals.count, totals.cents)
         });
         page.lines().any(|line| line == "p99_payments_pending 0")
-            && states::ask_summary(address) == Ok(books)
+            && states::ask_summary(address, "") == Ok(books)
     }
 
     fn verify(&self, report: &mut Report) {

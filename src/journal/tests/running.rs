@@ -134,7 +134,7 @@ fn fail(path: &str, sync: JournalSync) -> (JournalFault, u64) {
 
 #[test]
 fn a_full_disk_ends_the_journal() {
-    // The kernel's own device that is always full. `scripts/sync-failure` has a disk that fails.
+    // The kernel's own device that is always full. `lab sync-failure` has a disk that fails.
     let path = "/dev/full";
     for sync in [JournalSync::Os, JournalSync::Always] {
         let (fault, durable) = fail(path, sync);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::liar::Liar;
+use super::liar::Liar;
 
 /// A connection's thread holds two buffers of 4 KiB.
 const STACK_BYTES: usize = 256 * 1024;

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions, Window};
 
-use crate::kit::audit::Evidence;
-use crate::kit::client::{Client, get, write_payment};
-use crate::kit::report::Report;
-use crate::kit::states;
-use crate::kit::told::{Amount, Told, Word};
-use crate::liar::{Liar, Mood, WELL};
-use crate::listener::Listener;
+use super::audit::Evidence;
+use super::client::{Client, get, write_payment};
+use super::liar::{Liar, Mood, WELL};
+use super::listener::Listener;
+use super::process::{Plan, Scratch};
+use super::report::Report;
+use super::states;
+use super::told::{Amount, Told, Word};
 
 /// Longest pause between two tries of a payment is 30 s; after it, one more and an answer.
 const SETTLE_MAX: Duration = Duration::from_secs(100);
@@ -78,6 +79,22 @@ impl World {
             Some(_) => format!("http://{}:{}", NAMES[index], self.port),
             None => format!("http://{}", self.sides[index].listener.address()),
         })
+    }
+
+    /// How to start p99 between its clients and these two.
+    pub(crate) fn plan(&self, binary: PathBuf, scratch: &Scratch) -> Plan {
+        let mut plan = Plan::new(binary, scratch);
+        let [a, b] = self.urls();
+        plan.set("UPSTREAM_A_URL", a);
+        plan.set("UPSTREAM_B_URL", b);
+        plan
+    }
+
+    /// Both processors answer after this time.
+    pub(crate) fn set_delays(&self, delays: [Duration; 2]) {
+        for (side, delay) in self.sides.iter().zip(delays) {
+            side.processor.set_delay(delay);
+        }
     }
 
     fn write_names(&self) -> io::Result<()> {
@@ -209,7 +226,7 @@ impl World {
             let totals = side.processor.totals(Window::default());
             (totals.count, totals.cents)
         });
-        states::ask_summary(at) == Ok(books)
+        states::ask_summary(at, "") == Ok(books)
     }
 
     fn tell_faults(&self, report: &mut Report) {

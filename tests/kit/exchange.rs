@@ -6,9 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::kit::client::measure;
-use crate::kit::dice::Dice;
-use crate::liar::{Act, Liar, Next, name};
+use super::client::measure;
+use super::dice::Dice;
+use super::liar::{Act, Liar, Next, name};
 
 /// One request that p99 sent.
 pub(crate) struct Exchange<'a> {

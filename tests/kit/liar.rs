@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::exchange::{Exchange, pass, read_message};
-use crate::kit::dice::Dice;
+use super::dice::Dice;
+use super::exchange::{Exchange, pass, read_message};
 
 /// One lie. Times are the longest, in milliseconds.
 #[derive(Clone, Copy, Debug)]

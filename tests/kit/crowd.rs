@@ -4,16 +4,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::kit::client::{Client, write_get, write_payment};
-use crate::kit::dice::Dice;
-use crate::kit::report::Report;
-use crate::kit::told::{Amount, Numbers, Told, Word};
-use crate::liar::strikes;
+use super::client::{Client, write_get, write_payment};
+use super::dice::Dice;
+use super::liar::strikes;
+use super::report::Report;
+use super::told::{Amount, Numbers, Told, Word};
 
 /// A client that was told to come back waits so long.
 const COME_BACK: Duration = Duration::from_millis(20);
@@ -48,6 +48,7 @@ struct Shared {
     /// Fresh payments: the number of the next one.
     next: AtomicU32,
     repeats: [AtomicU32; 3],
+    told: Mutex<Vec<Told>>,
     /// An id that had just been acknowledged was unknown.
     missing: AtomicU32,
 }
@@ -56,7 +57,7 @@ pub(crate) struct Crowd {
     shared: Arc<Shared>,
     /// The Unix time in milliseconds at which the run began.
     pub(crate) began: i64,
-    threads: Vec<JoinHandle<Vec<Told>>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Crowd {
@@ -69,6 +70,7 @@ impl Crowd {
             answers: AtomicU32::new(0),
             next: AtomicU32::new(0),
             repeats: Default::default(),
+            told: Mutex::default(),
             missing: AtomicU32::new(0),
         });
         let began = jiff::Timestamp::now().as_millisecond();
@@ -79,13 +81,9 @@ impl Crowd {
                     shared: Arc::clone(&shared),
                     dice: dice.fork(),
                     slots: [None, None],
-                    told: Vec::new(),
                     again: Vec::new(),
                 };
-                thread::spawn(move || {
-                    member.work();
-                    member.told
-                })
+                thread::spawn(move || member.work())
             })
             .collect();
         Self {
@@ -114,6 +112,25 @@ impl Crowd {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
+    /// Payments that clients may count on by now: those that are charged, and those that are held.
+    pub(crate) fn acknowledged(&self) -> [Vec<u32>; 2] {
+        let told = self.shared.told.lock().expect("no client panicked");
+        let of = |is: fn(&Word) -> bool| {
+            let mut numbers: Vec<u32> = told
+                .iter()
+                .filter(|told| is(&told.word))
+                .map(|told| told.number)
+                .collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers
+        };
+        [
+            of(|word| matches!(word, Word::Charged | Word::KnownCharged)),
+            of(|word| matches!(word, Word::Held)),
+        ]
+    }
+
     pub(crate) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
     }
@@ -121,10 +138,10 @@ impl Crowd {
     /// How many payments there are, and what was told.
     pub(crate) fn join(self, report: &mut Report) -> (u32, Vec<Told>) {
         let seconds = self.shared.began.elapsed().as_millis();
-        let threads = self.threads.into_iter();
-        let told: Vec<Told> = threads
-            .flat_map(|thread| thread.join().expect("a client ends"))
-            .collect();
+        for thread in self.threads {
+            thread.join().expect("a client ends");
+        }
+        let told = std::mem::take(&mut *self.shared.told.lock().expect("no client panicked"));
         let count = self.shared.next.load(Ordering::Relaxed);
         let rate = told.len() as u128 * 1_000 / seconds.max(1);
         report.row("requests per second", rate);
@@ -145,9 +162,7 @@ impl Crowd {
             ),
         );
         for _ in 0..self.shared.missing.load(Ordering::Relaxed) {
-            report.broke(crate::kit::audit::MISSING, || {
-                "directly after the answer".into()
-            });
+            report.broke(super::audit::MISSING, || "directly after the answer".into());
         }
         (count, told)
     }
@@ -164,7 +179,6 @@ struct Member {
     dice: Dice,
     /// Two connections: the second one for what is sent at the same time.
     slots: [Option<Client>; 2],
-    told: Vec<Told>,
     again: Vec<u32>,
 }
 
@@ -334,7 +348,9 @@ impl Member {
         if one_in > 0 && self.dice.is_one_in(one_in) && self.again.len() < AGAIN_MAX {
             self.again.push(told.number);
         }
-        self.told.push(told);
+        let mut all = self.shared.told.lock().expect("no client panicked");
+        all.push(told);
+        drop(all);
         if !self.shared.plan.rest.is_zero() {
             thread::sleep(self.shared.plan.rest);
         }
