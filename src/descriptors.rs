@@ -82,12 +82,13 @@ fn share_out(descriptors: usize, config: &Config) -> Shares {
     let own = limits::DESCRIPTORS_OWN
         .saturating_add(cores.saturating_mul(2 + 2 * listeners))
         .saturating_add(journal * (2 + 2 * cores))
-        .saturating_add(config.peers.len());
+        .saturating_add(config.shards.peers.len());
     let reserved = limits::DESCRIPTORS_RESERVED
         .saturating_add(2 * cores)
         .saturating_add(journal * (4 + 2 * cores));
+    // Probes and administrators, and the overlap of each kind of place.
     let few = (descriptors / 32).clamp(2, limits::PROBE_PLACES_MAX);
-    let left = descriptors.saturating_sub(own.saturating_add(reserved).saturating_add(few * 4));
+    let left = descriptors.saturating_sub(own.saturating_add(reserved).saturating_add(few * 5));
     // Processors get what they may use, but never more than half.
     let upstream = upstream_wanted(config).min(left / 2).max(1);
     let clients = left
@@ -205,7 +206,7 @@ mod tests {
                 clip(&mut config, shares.upstream, descriptors);
                 let places = shares.places;
                 let clients = places.clients + places.probes + places.admins;
-                let held = clients + 2 * places.overlap + upstream_wanted(&config).max(1);
+                let held = clients + 3 * places.overlap + upstream_wanted(&config).max(1);
                 let cores = usize::from(config.cores.0);
                 // Each core has at least one attempt a processor, however few there are.
                 let least = if descriptors < 128 { 2 * cores } else { 0 };

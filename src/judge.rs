@@ -110,9 +110,20 @@ pub fn judge_lookup(
 }
 
 /// Whether a processor that was sent `sent` may show it as `stored`: it keeps milliseconds, or
-/// tenths, hundredths or whole seconds, rounded or cut. Coarser than a second proves nothing.
+/// tenths, hundredths or whole seconds, rounded or cut, or rounds to 1/300 s as SQL Server's
+/// `datetime` does. Coarser than a second proves nothing.
 #[must_use]
 pub fn is_stored_as(sent: UnixMillis, stored: UnixMillis) -> bool {
+    let in_hundredth = sent.0.rem_euclid(10);
+    let third = match in_hundredth {
+        0 | 1 => 0,
+        2..=4 => 3,
+        5..=8 => 7,
+        _ => 10,
+    };
+    if stored.0 == sent.0.saturating_sub(in_hundredth).saturating_add(third) {
+        return true;
+    }
     [1, 10, 100, 1_000].into_iter().any(|precision: i64| {
         let cut = sent.0.saturating_sub(sent.0.rem_euclid(precision));
         let rounded = match sent.0.rem_euclid(precision).saturating_mul(2) >= precision {
@@ -210,6 +221,13 @@ mod tests {
             (12_345, 12_400, false),
             (12_345, 0, false),
             (12_345, 10_000, false),
+            (12_345, 12_347, true),
+            (12_349, 12_350, true),
+            (12_341, 12_340, true),
+            (12_342, 12_343, true),
+            (12_343, 12_347, false),
+            (12_348, 12_347, true),
+            (12_340, 12_337, false),
             (-1, -1_000, true),
             (-1, 0, true),
             (i64::MAX, i64::MAX, true),

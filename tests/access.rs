@@ -175,8 +175,9 @@ fn values_from_a_file_are_rotated_without_a_client_that_notices() {
 }
 
 #[test]
-fn a_client_beyond_its_rate_is_told_when_to_come_back_whatever_it_reads() {
-    for path in READS {
+fn a_client_beyond_its_rate_is_told_when_to_come_back_whatever_it_asks() {
+    // What is not there, and what cannot be read, cost time too.
+    for path in READS.into_iter().chain(["/nothing", "/payments"]) {
         let stack = Stack::start(&[("RATE_LIMIT_RPS", "1"), ("RATE_LIMIT_BURST", "2")]);
         let mut client = connect(stack.address());
         let mut limited = 0;

@@ -2,13 +2,14 @@
 //!
 //! | signal | effect |
 //! |---|---|
-//! | SIGTERM, SIGQUIT | an orderly stop |
+//! | SIGTERM, SIGQUIT, SIGPWR | an orderly stop; the last one is how some containers are told |
 //! | SIGINT | the same; a second one ends the process at once |
 //! | SIGHUP | the files of the credentials are read again; everything else goes on |
 //! | SIGUSR1, SIGUSR2 | a log line; other servers reopen logs or take over upon them |
 //! | SIGPIPE, SIGXFSZ | ignored: the write that caused them fails, and says so where it was made |
+//! | those of timers, limits and real time | ignored: they outlive exec, and ask p99 nothing |
 //!
-//! None but the first three ends the process: payments that are pending without a journal would be
+//! None but the first four ends the process: payments that are pending without a journal would be
 //! lost with it. What a parent left blocked or ignored (`nohup`, a supervisor) does not matter.
 //! `cores` calls this on the main thread, and `main` before any other thread exists.
 
@@ -20,12 +21,22 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 
 use crate::config::CoreDumps;
-use crate::credentials::Credentials;
 use crate::pay::Setup;
 use crate::payment::Processor;
 
 /// Signals that ask for a stop.
-const STOP: [i32; 3] = [SIGTERM, SIGQUIT, SIGINT];
+const STOP: [i32; 4] = [SIGTERM, SIGQUIT, SIGINT, libc::SIGPWR];
+/// Signals that would end the process, are sent to it for no reason of its own, and ask nothing.
+const IGNORED: [i32; 8] = [
+    libc::SIGPIPE,
+    libc::SIGXFSZ,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGXCPU,
+    libc::SIGIO,
+    libc::SIGSTKFLT,
+];
 
 /// Lets every signal through, whatever the parent had blocked. Threads inherit it.
 pub fn unblock_signals() {
@@ -79,7 +90,8 @@ impl Signals {
         };
         // SAFETY: to ignore a signal needs no handler, so nothing of ours runs in one.
         unsafe {
-            for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+            let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+            for signal in IGNORED.into_iter().chain(real_time) {
                 libc::signal(signal, libc::SIG_IGN);
             }
         }
@@ -130,10 +142,14 @@ impl Signals {
 /// All that SIGHUP reads again. Settings come from the environment, which does not change while a
 /// process runs.
 fn read_again(setup: &Setup) {
-    match setup.credentials.as_ref().map(Credentials::reload) {
-        None => {}
-        Some(Ok(told)) => log::info!("SIGHUP: {told}"),
-        Some(Err(why)) => log::error!("SIGHUP: {why}; the credentials stay as they are"),
+    for secrets in [&setup.credentials, &setup.peer_secret]
+        .into_iter()
+        .flatten()
+    {
+        match secrets.reload() {
+            Ok(told) => log::info!("SIGHUP: {}: {told}", secrets.setting()),
+            Err(why) => log::error!("SIGHUP: {why}; the values stay as they are"),
+        }
     }
     for processor in Processor::ALL {
         setup.files.ask(processor);

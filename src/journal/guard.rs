@@ -13,6 +13,8 @@ use super::files;
 const OTHERS: u32 = 0o077;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
+/// Others may write to the directory, but only rename what is theirs.
+const STICKY: u32 = 0o1000;
 
 /// Creates the directory, for its owner alone, when it is not there. Demands that it is ours and
 /// that no stranger can write to it. One that others could read is closed to them.
@@ -40,6 +42,7 @@ pub(super) fn make(path: &Path) -> Result<(), JournalFault> {
             files::sync_directory(parent)?;
         }
     }
+    warn_of_open_parent(path);
     let dir = files::directory(path).map_err(io)?;
     let found = dir.metadata().map_err(io)?;
     let mode = found.mode() & 0o7777;
@@ -73,6 +76,24 @@ pub(super) fn make(path: &Path) -> Result<(), JournalFault> {
     Ok(())
 }
 
+/// A stranger who can rename the directory away makes the next start forget every payment. Volumes
+/// of containers are often open to all and nothing but p99 sees them, so it is said and no more.
+fn warn_of_open_parent(path: &Path) {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    let mode = fs::metadata(parent).map_or(0, |found| found.mode());
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        log::warn!(
+            "any user may rename what is in {} (mode {:04o}), the journal's directory too: chmod \
+             o-w or +t it, unless no other user can reach it",
+            parent.display(),
+            mode & 0o7777
+        );
+    }
+}
+
 /// The user that p99 runs as.
 fn us() -> libc::uid_t {
     // SAFETY: the call takes no argument and cannot fail.
@@ -88,7 +109,8 @@ fn is_our_group(group: libc::gid_t) -> bool {
     own == group || groups.iter().take(count).any(|other| *other == group)
 }
 
-/// Takes from others what an earlier version let them read. A link in place of a file is refused.
+/// Takes from others what an earlier version let them read. What is no plain file in place of one
+/// is refused: a link may lead to another file, and opening a pipe would wait for ever.
 pub(super) fn close_files(
     dir: &Path,
     names: impl Iterator<Item = String>,
@@ -107,9 +129,10 @@ pub(super) fn close_files(
             mode: found.mode() & 0o7777,
             why,
         };
-        if found.is_symlink() {
+        if !found.is_file() {
             return Err(not_safe(
-                "it is a link where p99 keeps a file: look at who put it there",
+                "it is a link, a pipe or a directory where p99 keeps a file: look at who put it \
+                 there",
             ));
         }
         if found.uid() != us() {
@@ -117,7 +140,7 @@ pub(super) fn close_files(
                 "it belongs to another user than p99 runs as: see who put it there, or chown it",
             ));
         }
-        if found.is_file() && found.mode() & OTHERS != 0 {
+        if found.mode() & OTHERS != 0 {
             let file = files::read(&path).map_err(io)?;
             file.set_permissions(Permissions::from_mode(files::FILE_MODE))
                 .map_err(io)?;

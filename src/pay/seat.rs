@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -36,6 +37,8 @@ pub struct Setup {
     pub config: Arc<Config>,
     /// What clients must show; none where anybody may call.
     pub credentials: Option<Credentials>,
+    /// What shards show each other; none where that is not demanded.
+    pub peer_secret: Option<Credentials>,
     /// What is counted, on all cores.
     pub metrics: Arc<Metrics>,
     /// The moment from which every core's clock counts.
@@ -71,6 +74,7 @@ impl Setup {
         });
         Self {
             credentials: config.auth.as_ref().map(Credentials::new),
+            peer_secret: config.shards.secret.as_ref().map(Credentials::new),
             files: HeldFiles::new(&config),
             config: Arc::new(config),
             metrics: Arc::new(metrics),
@@ -125,11 +129,23 @@ fn warn_of_one_server(config: &Config, names: &Names) {
         return;
     }
     let [a, b] = [first, second].map(|processor| names.addresses(NameIndex::of(processor)));
-    if let Some(address) = a.iter().find(|address| b.contains(address)) {
+    if let Some(address) = one_server(&a, &b) {
         log::warn!(
             "UPSTREAM_A_URL and UPSTREAM_B_URL both mean {address}: they are probably one server"
         );
     }
+}
+
+/// An address of `a` that leads where one of `b` does: spelled alike, or both are this host's own.
+fn one_server<'a>(a: &'a [SocketAddr], b: &[SocketAddr]) -> Option<&'a SocketAddr> {
+    let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let place = |address: &SocketAddr| match address.ip().to_canonical() {
+        // The kernel takes a connect to the unspecified address for one to itself.
+        ip if ip.is_unspecified() || here.contains(&ip) => (None, address.port()),
+        ip => (Some(ip), address.port()),
+    };
+    a.iter()
+        .find(|one| b.iter().any(|other| place(one) == place(other)))
 }
 
 /// Prepares every core's part, in the order of cores: replays the journal, wires the mailboxes.
@@ -197,6 +213,7 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>), String> {
     settings.claims_max = owner.claims_max;
     settings.ledger_exact = config.ledger_exact;
     settings.processors = Some(authorities(config));
+    settings.shard = Some(config.shards.own);
     let wall = Clock::new(setup.start).now().wall;
     let started = journal::start(&settings, wall).map_err(|fault| fault.to_string())?;
     let report = &started.report;
@@ -273,6 +290,7 @@ impl Seat {
             owner: RefCell::new(Owner::with_past(settings, processors, claims, ledger)),
             config,
             credentials: self.setup.credentials,
+            peer_secret: self.setup.peer_secret,
             clock,
             core: self.core,
             metrics,

@@ -7,6 +7,7 @@
 mod identity;
 mod money;
 mod processor;
+mod shard;
 
 use crate::clock::UnixMillis;
 
@@ -15,6 +16,7 @@ pub use money::{AmountFault, Cents, Totals, write_cents};
 pub use processor::{
     Configured, PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount, ProcessorSet,
 };
+pub use shard::Shard;
 
 /// One payment as the client asked for it, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -134,9 +134,11 @@ fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
         counted,
         closed: Closed::Client,
     };
+    // From here on it counts among those of this core, though its task begins later.
+    let watch = core.watched(place).watch(stream.as_raw_fd());
     let core = Rc::clone(core);
     let _task = monoio::spawn(async move {
-        seat.closed = connection::serve(stream, core, (peer, place)).await;
+        seat.closed = connection::serve(stream, core, (peer, place), watch).await;
         drop(seat);
     });
 }
@@ -149,7 +151,8 @@ fn seat(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
     let now = core.now().mono;
     if peer.door == Door::Admin {
         let is_taken = core.places.take(Place::Admin, false)
-            || (core.watched(Place::Admin).make_room(now) && core.places.take(Place::Admin, true));
+            || (core.watched(Place::Admin).make_room(now) && core.places.take(Place::Admin, true))
+            || take_of_few(core, Place::Admin);
         return is_taken.then_some((Place::Admin, None)).ok_or(Closed::Full);
     }
     let reason = match count_address(core, peer) {
@@ -172,9 +175,23 @@ fn seat(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
         }
     };
     let place = Place::Probe(reason);
-    let is_taken = core.places.take(place, false)
-        || (core.watched(place).cut_oldest() && core.places.take(place, true));
+    let is_taken = core.places.take(place, false) || take_of_few(core, place);
     is_taken.then_some((place, None)).ok_or(reason)
+}
+
+/// Takes a place among the few, all of which are taken: the one that waits longest on this core is
+/// cut for it. A core that has none may have one more, or it could let nobody in while others have
+/// them all.
+fn take_of_few(core: &Core, place: Place) -> bool {
+    let own = core.watched(place);
+    if !core.places.take(place, true) {
+        return false;
+    }
+    let is_made = own.len() == 0 || own.cut_oldest();
+    if !is_made {
+        core.places.give_back(place);
+    }
+    is_made
 }
 
 /// Counts the connection with its address. A unix socket and a trusted proxy carry many clients, so

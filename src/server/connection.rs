@@ -105,8 +105,8 @@ pub(super) async fn serve<S: Stream>(
     stream: S,
     core: Rc<Core>,
     (peer, place): (Peer, Place),
+    watch: Watch,
 ) -> Closed {
-    let watch = core.watched(place).watch(stream.as_raw_fd());
     let now = core.now();
     let mut connection = Connection {
         watch,
@@ -360,7 +360,7 @@ impl<S: Stream> Connection<S> {
 mod tests {
     use super::*;
 
-    fn frame<S, F>(_serve: impl Fn(S, Rc<Core>, (Peer, Place)) -> F) -> usize {
+    fn frame<S, F>(_serve: impl Fn(S, Rc<Core>, (Peer, Place), Watch) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -163,8 +163,8 @@ impl Deadlines {
         false
     }
 
-    /// Closes the connection that waits longest for a request or for its end: for places on which
-    /// nothing but probes is served, so that one that drips keeps none. False when none does.
+    /// Closes the connection that waits longest for a request or for its end: for the few places of
+    /// probes and administrators, so that one that drips keeps none. False when none does.
     pub(super) fn cut_oldest(&self) -> bool {
         let mut slots = self.slots.borrow_mut();
         let mut oldest: Option<&mut Slot> = None;

@@ -1,4 +1,4 @@
-//! Which call a request makes, and whether it may: path, method, door, rate limit, credentials and
+//! Which call a request makes, and whether it may: rate limit, path, method, door, credentials and
 //! media type, in this order. All of it is judged from the head alone, so that a client which asks
 //! first (`Expect: 100-continue`) is refused before it sends a body.
 //!
@@ -76,20 +76,24 @@ struct Asked<'a> {
 /// Judges the head of one request; `octets` begin where it does. Says too what the request is
 /// counted as, refused or not.
 pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) -> (Call, Route) {
-    let Some(wanted) = place(head.path(octets)) else {
-        return (Call::Refuse(NOT_FOUND), Route::Other);
-    };
+    let wanted = place(head.path(octets)).unwrap_or(Call::Refuse(NOT_FOUND));
     let has_admin_door = !core.room.config.admin_listen.is_empty();
     let query = head.query(octets).unwrap_or_default();
     let asked = Asked { head, octets };
-    let refusal = only_for_operators(wanted, peer.door)
+    let nothing_there = if let Call::Refuse(reply) = wanted {
+        Some(reply)
+    } else {
+        None
+    };
+    let refusal = too_often(core, wanted, asked, peer)
+        .or(nothing_there)
+        .or_else(|| only_for_operators(wanted, peer.door))
         .or_else(|| wrong_method(wanted, head.method))
         .or_else(|| {
             has_admin_door
                 .then(|| wrong_door(wanted, query, peer.door))
                 .flatten()
         })
-        .or_else(|| too_often(core, wanted, asked, peer))
         .or_else(|| unauthorized(core, wanted, asked))
         .or_else(|| wrong_media(wanted, head));
     (refusal.map_or(wanted, Call::Refuse), wanted.route())

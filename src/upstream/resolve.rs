@@ -170,8 +170,8 @@ impl Resolver {
         let processors = config.upstream.iter();
         let processors = processors.map(|(one, config)| (NameIndex::of(one), config.url.http()));
         let peers = (0..).map(NameIndex::of_peer);
-        let peers = peers.zip(config.peers.iter().map(Some));
-        let places = NameIndex::of_peer(config.peers.len()).0;
+        let peers = peers.zip(config.shards.peers.iter().map(Some));
+        let places = NameIndex::of_peer(config.shards.peers.len()).0;
         let resolver = Arc::new(Self {
             names: (0..places).map(|_| NameState::default()).collect(),
         });

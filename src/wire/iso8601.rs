@@ -77,13 +77,33 @@ fn moment(text: &str) -> Option<i128> {
     civil.duration_since(EPOCH).as_nanos().checked_sub(offset)
 }
 
-/// Reads a moment that a processor stored; without an offset it is UTC, as their contract says.
+/// Reads a moment that a processor stored; without an offset it is UTC, as their contract says. A
+/// text without seconds names no moment that could be compared with one that was sent. Digits
+/// behind the ninth are dropped, and a moment is the millisecond that it is a microsecond short of:
+/// a binary fraction of a second is not exact.
 pub(super) fn read_stored(text: &str) -> Option<UnixMillis> {
+    const BINARY_ERROR_NANOS: i128 = 1_000;
+    let time = text.find(['T', 't', ' '])?.checked_add(1)?;
+    let is_behind = |letter: char| !letter.is_ascii_digit() && letter != ':';
+    let whole_time = text.get(time..)?.split(is_behind).next()?;
+    if whole_time.bytes().filter(u8::is_ascii_digit).count() < "HHMMSS".len() {
+        return None;
+    }
+    let (whole, rest) = text.split_at_checked(time.checked_add(whole_time.len())?)?;
+    let text = match rest.strip_prefix(['.', ',']) {
+        Some(fraction) => {
+            let offset = fraction.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            let digits = fraction.strip_suffix(offset)?;
+            let kept = digits.get(..9).unwrap_or(digits);
+            Cow::Owned(format!("{whole}.{kept}{offset}"))
+        }
+        None => Cow::Borrowed(text),
+    };
     let timestamp = text.parse::<Timestamp>().ok().or_else(|| {
         let civil = text.parse::<DateTime>().ok()?;
         Offset::UTC.to_timestamp(civil).ok()
     })?;
-    millis(timestamp.as_nanosecond())
+    millis(timestamp.as_nanosecond().checked_add(BINARY_ERROR_NANOS)?)
 }
 
 fn millis(nanos: i128) -> Option<UnixMillis> {
@@ -213,6 +233,41 @@ mod tests {
             );
         }
         assert_eq!(read_stored("yesterday"), None);
+    }
+
+    #[test]
+    fn stored_moments_are_read_as_programs_write_them() {
+        for text in [
+            "2025-07-10 12:34:56.123+00",
+            "2025-07-10t12:34:56,123z",
+            "2025-07-10T18:04:56.123+05:30",
+            "2025-07-10T12:34:56.123000000000Z",
+            "2025-07-10T12:34:56.1230000000",
+            "20250710T123456.123Z",
+            // A binary fraction of a second is a little above or below.
+            "2025-07-10T12:34:56.122999Z",
+            "2025-07-10T12:34:56.123000192Z",
+        ] {
+            let read = read_stored(text);
+            assert_eq!(read, Some(UnixMillis(1_752_150_896_123)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stored_moment_without_seconds_is_none() {
+        for text in [
+            "2025-07-10",
+            "2025-07-10T12",
+            "2025-07-10T12:34",
+            "2025-07-10T12:34Z",
+            "2025-07-10T1234Z",
+            "2025-07-10 12:34+00:00",
+            "10/07/2025 12:34:56",
+            "1752150896123",
+            "",
+        ] {
+            assert_eq!(read_stored(text), None, "{text}");
+        }
     }
 
     proptest! {

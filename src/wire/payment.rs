@@ -3,6 +3,8 @@
 //! Which fault counts when a body has several: first that it cannot be read at all, then the
 //! fields in the order of the API's documentation. That keeps one body one answer.
 
+use std::borrow::Cow;
+
 use super::iso8601;
 use super::object::{ObjectFault, read_object, read_string};
 use crate::clock::UnixMillis;
@@ -194,8 +196,8 @@ pub fn read_upstream_payment(body: &[u8]) -> Option<UpstreamPayment> {
 }
 
 /// Reads a processor's record of `id` out of its answer to `GET {UPSTREAM_PAY_PATH}/{id}`:
-/// `requestedAt` to the millisecond that it is in, and the amount. `None` when the answer shows no
-/// such record, or the one of another id.
+/// `requestedAt` to the millisecond that it is in, and the amount, a number or its digits in a
+/// string. `None` when the answer shows no such record, or the one of another id.
 #[must_use]
 pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
     let names = ["correlationId", "amount", "requestedAt"];
@@ -207,7 +209,8 @@ pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
         }
     }
     let requested_at = iso8601::read_stored(&read_string(requested_at?)?)?;
-    Some((requested_at, Cents::from_json_number(amount?).ok()?))
+    let digits = read_string(amount?).or_else(|| amount.map(Cow::Borrowed))?;
+    Some((requested_at, Cents::from_json_number(&digits).ok()?))
 }
 
 #[cfg(test)]

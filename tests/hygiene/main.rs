@@ -117,6 +117,39 @@ fn a_flood_of_connections_that_never_send_or_drip_keeps_no_probe_out() {
     }
 }
 
+/// Half a request each: none of them is idle, and they may all have met the same core.
+#[test]
+fn requests_that_never_end_keep_neither_probes_nor_administrators_out() {
+    for driver in DRIVERS {
+        let site = site(128, driver, &[("CORES", "2")]);
+        for round in 0..40 {
+            let (public, admin) = (site.p99.address, site.admin);
+            let held: Vec<_> = (0..120)
+                .map(|number| (format!("127.0.0.{}", 2 + number), public))
+                .chain((0..24).map(|_| ("127.0.0.1".to_owned(), admin)))
+                .filter_map(|(source, door)| {
+                    let mut stream = from(&source, door).ok()?;
+                    stream.write_all(b"GET /he").ok()?;
+                    Some(stream)
+                })
+                .collect();
+            // A probe that meets the flood's very moment is asked again, as balancers do.
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(site.probe("/healthz"), Some(200), "{driver} {round}");
+            let mut operator = Client::connect(admin);
+            operator.send("GET /metrics", "", "");
+            let answer = operator.read();
+            assert!(
+                answer.is_ok_and(|one| one.status == 200),
+                "{driver} {round}"
+            );
+            drop(held);
+        }
+        assert!(site.closed("full") > 0);
+        assert_eq!(site.p99.stop(), Some(0));
+    }
+}
+
 /// Asks for many pages and reads none of them.
 #[test]
 fn clients_that_read_nothing_hold_little_and_are_cut() {

@@ -219,7 +219,14 @@ fn what_is_no_stale_socket_is_never_removed(driver: &str) {
 
 fn two_names_of_one_processor_are_warned_about(driver: &str) {
     const WARNING: &str = "both mean 127.0.0.1:1: they are probably one server";
-    for (url, is_warned) in [("http://localhost:1", true), ("http://localhost:2", false)] {
+    for (url, is_warned) in [
+        ("http://localhost:1", true),
+        ("http://[::ffff:127.0.0.1]:1", true),
+        ("http://0.0.0.0:1", true),
+        ("http://[::1]:1", true),
+        ("http://127.0.0.2:1", false),
+        ("http://localhost:2", false),
+    ] {
         let settings = [("LISTEN", "127.0.0.1:0"), ("UPSTREAM_B_URL", url)];
         let mut instance = Instance::start(driver, &settings);
         instance.wait_ready();

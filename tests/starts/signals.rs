@@ -48,7 +48,7 @@ fn ignore_hangup() -> libc::c_int {
 }
 
 fn only_signals_to_stop_end_it_although_all_were_blocked(driver: &str) {
-    for stop in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
+    for stop in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGPWR] {
         // Processors that take everything and answer nothing.
         let silent = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let urls = silent
@@ -86,6 +86,14 @@ fn only_signals_to_stop_end_it_although_all_were_blocked(driver: &str) {
             (libc::SIGUSR2, "SIGUSR2 "),
             (libc::SIGPIPE, ""),
             (libc::SIGXFSZ, ""),
+            (libc::SIGALRM, ""),
+            (libc::SIGVTALRM, ""),
+            (libc::SIGPROF, ""),
+            (libc::SIGXCPU, ""),
+            (libc::SIGIO, ""),
+            (libc::SIGSTKFLT, ""),
+            (libc::SIGRTMIN(), ""),
+            (libc::SIGRTMAX(), ""),
         ] {
             instance.signal(signal);
             instance.wait_for_line(line);

@@ -89,6 +89,31 @@ fn a_link_in_the_place_of_a_file_is_refused_and_its_target_left_alone() {
 }
 
 #[test]
+fn a_pipe_or_a_directory_in_the_place_of_a_file_is_refused() {
+    for (name, is_pipe) in [
+        ("MANIFEST", true),
+        ("MANIFEST", false),
+        ("MANIFEST.new", true),
+        ("PROCESSORS", true),
+        ("PROCESSORS.new", true),
+        ("LOCK", false),
+    ] {
+        let scratch = Scratch::new();
+        let settings = made(&scratch);
+        let path = settings.dir.join(name);
+        let _ = fs::remove_file(&path);
+        if is_pipe {
+            let text = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+            // SAFETY: the text ends in a zero byte and outlives the call.
+            assert_eq!(unsafe { libc::mkfifo(text.as_ptr(), 0o600) }, 0);
+        } else {
+            fs::create_dir(&path).unwrap();
+        }
+        start(&settings, WALL).unwrap_err();
+    }
+}
+
+#[test]
 fn the_directory_itself_may_be_named_by_a_link() {
     let scratch = Scratch::new();
     let settings = made(&scratch);

@@ -160,6 +160,7 @@ fn stored_times_are_found() {
         r#"{"correlationId":"$","amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z"}"#,
         r#"{"amount":1.990,"requestedAt":"2025-07-10T12:34:56.12","id":7}"#,
         r#"{"amount":199e-2,"requestedAt":"2025-07-10T09:34:56.12-03:00"}"#,
+        r#"{"amount":"1.99","requestedAt":"2025-07-10T12:34:56.12Z"}"#,
     ] {
         assert_eq!(read(body), Some((at, amount)), "{body}");
     }
@@ -169,6 +170,8 @@ fn stored_times_are_found() {
         "[]",
         r#"{"amount":1.99,"requestedAt":null}"#,
         r#"{"amount":1.99,"requestedAt":"now"}"#,
+        r#"{"amount":"1,99","requestedAt":"2025-07-10T12:34:56.12Z"}"#,
+        r#"{"amount":"","requestedAt":"2025-07-10T12:34:56.12Z"}"#,
         r#"{"requestedAt":"2025-07-10T12:34:56.12Z"}"#,
         r#"{"amount":1.999,"requestedAt":"2025-07-10T12:34:56.12Z"}"#,
         r#"{"correlationId":"x","amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z"}"#,
