@@ -22,6 +22,8 @@ use crate::generations::Generations;
 pub struct Credentials {
     values: Generations<Values>,
     header: Arc<str>,
+    /// The setting that names `file`.
+    setting: &'static str,
     file: Option<PathBuf>,
     guards_reads: bool,
 }
@@ -53,12 +55,9 @@ pub enum Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoFile => write!(f, "AUTH_HEADER_VALUE_FILE is not set"),
-            Self::Unchanged => write!(f, "AUTH_HEADER_VALUE_FILE: unchanged"),
-            Self::Changed { added, removed } => write!(
-                f,
-                "AUTH_HEADER_VALUE_FILE: {added} added, {removed} removed"
-            ),
+            Self::NoFile => write!(f, "it is not set"),
+            Self::Unchanged => write!(f, "unchanged"),
+            Self::Changed { added, removed } => write!(f, "{added} added, {removed} removed"),
         }
     }
 }
@@ -70,6 +69,7 @@ impl Credentials {
         Self {
             values: Generations::new(Values::new(&auth.name, auth.values.clone())),
             header: auth.name.as_str().into(),
+            setting: auth.setting,
             file: auth.file.clone(),
             guards_reads: auth.guards_reads,
         }
@@ -124,7 +124,13 @@ impl Credentials {
         self.values.current()
     }
 
-    /// Reads AUTH_HEADER_VALUE_FILE again, for all cores. Called by the main thread.
+    /// The setting that names its file.
+    #[must_use]
+    pub const fn setting(&self) -> &'static str {
+        self.setting
+    }
+
+    /// Reads its file again, for all cores. Called by the main thread.
     ///
     /// # Errors
     /// The file is not as it must be, in words for the operator; the values stay as they are.
@@ -133,7 +139,7 @@ impl Credentials {
             return Ok(Reloaded::NoFile);
         };
         let values = read_secret_file(file)
-            .map_err(|why| format!("AUTH_HEADER_VALUE_FILE={}: {why}", file.display()))?;
+            .map_err(|why| format!("{}={}: {why}", self.setting, file.display()))?;
         let current = self.current();
         if current.values == values {
             return Ok(Reloaded::Unchanged);
@@ -185,6 +191,7 @@ mod tests {
 
     fn header(name: &str, values: &[&str], file: Option<PathBuf>) -> AuthHeader {
         AuthHeader {
+            setting: "AUTH_HEADER_VALUE_FILE",
             name: name.to_owned(),
             values: values
                 .iter()
@@ -289,6 +296,6 @@ mod tests {
             removed: 2,
         }
         .to_string();
-        assert_eq!(told, "AUTH_HEADER_VALUE_FILE: 1 added, 2 removed");
+        assert_eq!(told, "1 added, 2 removed");
     }
 }

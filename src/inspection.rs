@@ -26,6 +26,9 @@ pub(crate) enum JournalTask {
     /// Says that UPSTREAM_A_URL and UPSTREAM_B_URL, as they are set now, are the processors that
     /// the journal is about, under other names. The instance must be stopped.
     AcceptUpstreams,
+    /// Forgets which journals the other shards had, after one of them lost its disk. Every shard
+    /// that knew it needs this; the instance must be stopped.
+    ForgetShards,
 }
 
 /// Why there is no answer.
@@ -183,6 +186,14 @@ pub(crate) fn accept_upstreams(
         out,
         "accepted: what is open is asked about and sent again at these addresses"
     )?;
+    Ok(out.flush()?)
+}
+
+/// `p99 journal forget-shards`: the next start takes the journals of the others as it finds them.
+pub(crate) fn forget_shards(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+    demand_journal(dir)?;
+    let count = operator::forget_shards(dir)?;
+    writeln!(out, "forgot the journals of {count} other shards")?;
     Ok(out.flush()?)
 }
 

@@ -34,6 +34,9 @@ pub const OPERATOR_TEXT_BYTES_MAX: usize = 200;
 pub const CORES_MAX: usize = 64;
 /// Most entries of a setting that is a list. 32 peers already mean 32 calls for one summary.
 pub const SETTING_LIST_MAX: usize = 32;
+/// Most shards: one and all the PEERS that the list above can name.
+pub const SHARDS_MAX: u16 = 33;
+const _: () = assert!(SHARDS_MAX as usize == SETTING_LIST_MAX + 1);
 /// Longest path of a unix socket: `sun_path` has 108 octets and ends with a zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 /// Longest host name (RFC 1035, section 2.3.4).

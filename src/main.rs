@@ -152,6 +152,9 @@ fn main() -> ExitCode {
         Some(Command::Journal {
             task: JournalTask::AcceptUpstreams,
         }) => accept_upstreams(),
+        Some(Command::Journal {
+            task: JournalTask::ForgetShards,
+        }) => inspect(|dir| inspection::forget_shards(dir, &mut io::stdout().lock())),
     };
     logging::flush();
     ExitCode::from(code)
@@ -343,6 +346,7 @@ mod tests {
             "p99 journal verify",
             "p99 journal dump",
             "p99 journal accept-upstreams",
+            "p99 journal forget-shards",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -14,7 +14,7 @@ mod stack;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use p99::payment::{CorrelationId, UpstreamId};
+use p99::payment::{CorrelationId, Shard, UpstreamId};
 use p99::sim::SimulatorHandle;
 use stack::{Stack, ask, connect, get, get_with, post};
 
@@ -37,11 +37,16 @@ fn two_instances(more: &[(&str, &str)]) -> [Stack; 2] {
     let url = |index: usize| format!("http://127.0.0.1:{}", ports[index]);
     let (first_peer, second_peer) = (url(1), url(0));
     let mut settings = more.to_vec();
-    settings.extend([("LISTEN", listen[0].as_str()), ("PEERS", &first_peer)]);
+    settings.extend([
+        ("SHARD", "1/2"),
+        ("LISTEN", listen[0].as_str()),
+        ("PEERS", &first_peer),
+    ]);
     let first = Stack::start(&settings);
     let urls = first.processors.each_ref().map(SimulatorHandle::url);
     let mut settings = more.to_vec();
     settings.extend([
+        ("SHARD", "2/2"),
         ("LISTEN", listen[1].as_str()),
         ("PEERS", &second_peer),
         ("UPSTREAM_A_URL", &urls[0]),
@@ -65,6 +70,13 @@ fn read(stack: &Stack, path: &str) -> (u16, String) {
     (status, body)
 }
 
+/// Ids that shard `number` of `count` owns.
+fn ids_of(number: u16, count: u16) -> impl Iterator<Item = String> {
+    let shard = Shard::parse(&format!("{number}/{count}")).unwrap();
+    let ids = (0..).map(|number| format!("order-{number}"));
+    ids.filter(move |id| shard.owns(&CorrelationId::try_new(id).unwrap()))
+}
+
 fn id_of(text: &str) -> UpstreamId {
     CorrelationId::try_new(text).unwrap().upstream_id()
 }
@@ -80,9 +92,10 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[test]
 fn a_summary_adds_all_peers_or_says_nothing() {
     let [first, second] = two_instances(&[("ALLOW_PURGE", "true")]);
-    for number in 0..10 {
-        let stack = if number % 2 == 0 { &first } else { &second };
-        assert_eq!(pay(stack, &format!("sum-{number}"), "").0, 200);
+    for (number, stack) in [(1, &first), (2, &second)] {
+        for id in ids_of(number, 2).take(5) {
+            assert_eq!(pay(stack, &id, "").0, 200);
+        }
     }
     let count = |text: &str| {
         let counts = text.split("\"totalRequests\":").skip(1);
@@ -116,12 +129,35 @@ fn a_summary_adds_all_peers_or_says_nothing() {
 }
 
 #[test]
+fn the_id_of_another_shard_is_421_whatever_is_asked_of_it() {
+    let [first, second] = two_instances(&[]);
+    let id = ids_of(2, 2).next().unwrap();
+    assert_eq!(pay(&second, &id, "").0, 200);
+    let (status, posted) = pay(&first, &id, "");
+    let (got_status, got) = read(&first, &format!("/payments/{id}"));
+    assert_eq!((status, got_status), (421, 421));
+    for body in [posted, got] {
+        for part in [
+            r#""type":"urn:p99:problem:wrong-shard""#,
+            r#""charged":"unknown""#,
+        ] {
+            assert!(body.contains(part), "{body}");
+        }
+    }
+    assert_eq!(read(&second, &format!("/payments/{id}")).0, 200);
+    let unknown = ids_of(2, 2).nth(1).unwrap();
+    assert_eq!(read(&second, &format!("/payments/{unknown}")).0, 404);
+    let _ = (first.stop(), second.stop());
+}
+
+#[test]
 fn peers_show_each_other_the_credentials_that_clients_must_show() {
     let secret = "Authorization: Bearer abc\r\n";
     let [first, second] =
         two_instances(&[("AUTH_HEADER_VALUE", "Bearer abc"), ("ALLOW_PURGE", "true")]);
-    assert_eq!(pay(&first, "shown-1", "").0, 401);
-    assert_eq!(pay(&first, "shown-1", secret).0, 200);
+    let id = ids_of(1, 2).next().unwrap();
+    assert_eq!(pay(&first, &id, "").0, 401);
+    assert_eq!(pay(&first, &id, secret).0, 200);
     let summary = |fields: &str| {
         let request = get_with("/payments-summary", fields);
         let (status, _, body) = ask(&mut connect(second.address()), &request);

@@ -39,6 +39,8 @@ impl fmt::Debug for Secret {
 /// What a client must send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthHeader {
+    /// The setting that `file` is the value of.
+    pub setting: &'static str,
     /// `AUTH_HEADER_NAME`, in lower case.
     pub name: String,
     /// `AUTH_HEADER_VALUE`, or one or two of AUTH_HEADER_VALUE_FILE; never empty.
@@ -129,6 +131,7 @@ pub(super) fn read_auth(reader: &mut Reader<'_>) -> Option<AuthHeader> {
         (None, value) => value.into_iter().collect(),
     };
     (!values.is_empty()).then_some(AuthHeader {
+        setting: "AUTH_HEADER_VALUE_FILE",
         name,
         values,
         file,

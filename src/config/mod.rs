@@ -15,6 +15,7 @@ mod places;
 mod ranges;
 mod reader;
 mod settings;
+mod shards;
 mod spelling;
 mod upstream;
 mod values;
@@ -35,6 +36,7 @@ pub use places::{HttpUrl, ListenAddress};
 pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
+pub use shards::Shards;
 pub use spelling::{NearMiss, near_misses};
 pub use upstream::{Held, NamedFile, Origin, ProcessorConfig, UpstreamFiles, UpstreamUrl};
 pub use values::{
@@ -101,8 +103,8 @@ pub struct Config {
     pub resolve_interval: Duration,
     /// `JOURNAL_DIR`, `JOURNAL_SYNC`; `None` when off.
     pub journal: Option<JournalConfig>,
-    /// `PEERS`: every other instance whose ledger counts.
-    pub peers: Vec<HttpUrl>,
+    /// `SHARD`, `PEERS`, `PEER_SECRET_FILE`.
+    pub shards: Shards,
     /// `RATE_LIMIT_RPS`, `RATE_LIMIT_BURST`; `None` when off.
     pub rate_limit: Option<RateLimitConfig>,
     /// `TRUSTED_PROXIES`: whose X-Forwarded-For counts.

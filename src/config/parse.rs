@@ -12,6 +12,7 @@ use super::auth::read_auth;
 use super::places::{self, HttpUrl, ListenAddress};
 use super::ranges::{self, AddressRange};
 use super::reader::Reader;
+use super::shards::Shards;
 use super::upstream;
 use super::values::{self, BreakerConfig, JournalConfig};
 use super::values::{Ack, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
@@ -27,7 +28,7 @@ impl Config {
         Self {
             listen: read_listen(reader),
             admin_listen: reader.read("ADMIN_LISTEN", |text| {
-                list_or("off", text, ListenAddress::parse)
+                values::list_or("off", text, ListenAddress::parse)
             }),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
@@ -53,10 +54,10 @@ impl Config {
             pool_idle_timeout: reader.seconds("POOL_IDLE_SECS"),
             resolve_interval: reader.seconds("UPSTREAM_RESOLVE_SECS"),
             journal: read_journal(reader),
-            peers: reader.read("PEERS", |text| list_or("none", text, HttpUrl::parse)),
+            shards: Shards::read(reader),
             rate_limit: read_rate_limit(reader),
             trusted_proxies: reader.read("TRUSTED_PROXIES", |text| {
-                list_or("none", text, AddressRange::parse)
+                values::list_or("none", text, AddressRange::parse)
             }),
             connections_per_address: reader.count("CONNECTIONS_PER_ADDRESS"),
             header_timeout: reader.millis("HEADER_TIMEOUT_MS"),
@@ -135,20 +136,10 @@ impl Config {
             });
             reader.relation(rule.is_none(), names, &rule.unwrap_or_default());
         }
+        let listen = [&self.listen[..], &self.admin_listen];
         let upstream = self.upstream.0.iter().filter_map(|one| one.url.http());
-        let known = |index: usize| self.peers.iter().take(index).chain(upstream.clone());
-        let double = self.peers.iter().enumerate().find(|(index, peer)| {
-            let mut known = known(*index);
-            known.any(|other| other.is_spelled_like(peer))
-        });
-        let rule = double.map(|(_, peer)| {
-            format!("other instances, each once: {peer} is named twice, or is a processor")
-        });
-        reader.relation(
-            rule.is_none(),
-            &["PEERS", "UPSTREAM_A_URL", "UPSTREAM_B_URL"],
-            &rule.unwrap_or_default(),
-        );
+        let processors: Vec<&HttpUrl> = upstream.collect();
+        self.shards.check(reader, &listen, &processors);
     }
 
     /// What is legal but surely not meant.
@@ -169,6 +160,10 @@ impl Config {
             (
                 reader.is_set("AUTH_READS") && self.auth.is_none(),
                 "AUTH_READS has no effect without AUTH_HEADER_VALUE",
+            ),
+            (
+                self.shards.secret.is_some() && self.shards.peers.is_empty(),
+                "PEER_SECRET_FILE has no effect without PEERS",
             ),
             (
                 self.rate_limit.is_some() && has_socket && self.trusted_proxies.is_empty(),
@@ -212,7 +207,7 @@ pub(super) fn read_listen(reader: &mut Reader<'_>) -> Vec<ListenAddress> {
     }
     let derived = format!("0.0.0.0:{port}");
     reader.read_or("LISTEN", Some(derived), |text| {
-        list(text, ListenAddress::parse)
+        values::list(text, ListenAddress::parse)
     })
 }
 
@@ -281,31 +276,6 @@ fn health_interval(text: &str) -> Option<Option<Duration>> {
         // Below 5 s the processors' own permit (one per 5 s for all callers) would answer 429.
         number => number_within(number, 5_000, 3_600_000)
             .map(|millis| Some(Duration::from_millis(u64::from(millis)))),
-    }
-}
-
-/// A list without doubles and of bounded length; blanks around its commas are allowed.
-fn list<T: PartialEq>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    let mut items = Vec::new();
-    for part in text.split(',') {
-        let item = item(part.trim())?;
-        if items.contains(&item) || items.len() >= limits::SETTING_LIST_MAX {
-            return None;
-        }
-        items.push(item);
-    }
-    Some(items)
-}
-
-fn list_or<T: PartialEq>(
-    nothing: &str,
-    text: &str,
-    item: impl Fn(&str) -> Option<T>,
-) -> Option<Vec<T>> {
-    if text == nothing {
-        Some(Vec::new())
-    } else {
-        list(text, item)
     }
 }
 

@@ -261,11 +261,23 @@ pub const SETTINGS: &[Setting] = &[
     Setting::words("JOURNAL_SYNC", &["always", "os"])
         .help("fdatasync per group commit; or survive a killed process only"),
     Setting::text(
+        "SHARD",
+        DefaultValue::Text("1/1"),
+        "number/count, from 1/1 to 33/33",
+    )
+    .help("which of a fixed number of instances this is; it refuses ids of the others by 421"),
+    Setting::text(
         "PEERS",
         DefaultValue::Text("none"),
         "a list of http://host:port, each once, or none",
     )
-    .help("every other instance whose ledger counts"),
+    .help("every other shard; they are asked for sums and purges only"),
+    Setting::text(
+        "PEER_SECRET_FILE",
+        DefaultValue::Derived("none"),
+        "a file with one or two such values, one a line",
+    )
+    .help("what shards show each other; no limit for clients holds for them then"),
     Setting::text("ADMIN_LISTEN", DefaultValue::Text("off"), LISTEN_LIST)
         .help("moves /metrics, purge and peers' calls off the public port; or off"),
     Setting::text(

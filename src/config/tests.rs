@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::*;
 
 mod access;
+mod shards;
 mod spellings;
 
 const CORES: CoreCount = CoreCount(2);
@@ -40,7 +41,7 @@ fn defaults_are_those_of_the_table() {
         config.listen,
         [ListenAddress::Tcp("0.0.0.0:9999".parse().unwrap())]
     );
-    assert!(config.admin_listen.is_empty() && config.peers.is_empty());
+    assert!(config.admin_listen.is_empty() && config.shards.peers.is_empty());
     assert_eq!(config.cores, CORES);
     assert_eq!(
         config.upstream.0.each_ref().map(|one| one.url.to_string()),
@@ -143,6 +144,7 @@ fn words_and_lists_are_read() {
     let config = read(&[
         ("LISTEN", "127.0.0.1:0, unix:/run/p99.sock,[::1]:80"),
         ("ADMIN_LISTEN", "127.0.0.1:9998"),
+        ("SHARD", "2/3"),
         ("PEERS", "http://p99-1:9999,http://[::1]:9999"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,::1"),
         ("ROUTING", "fastest"),
@@ -158,10 +160,10 @@ fn words_and_lists_are_read() {
     assert_eq!(listen, ["127.0.0.1:0", "unix:/run/p99.sock", "[::1]:80"]);
     assert_eq!(config.admin_listen.len(), 1);
     assert_eq!(
-        config.peers.get(1).unwrap().to_string(),
+        config.shards.peers.get(1).unwrap().to_string(),
         "http://[::1]:9999"
     );
-    assert_eq!(config.peers.get(1).unwrap().host, "::1");
+    assert_eq!(config.shards.peers.get(1).unwrap().host, "::1");
     assert!(
         config
             .trusted_proxies
@@ -252,6 +254,7 @@ fn a_bad_value_is_named_with_what_is_allowed() {
         ("ROUTING", &["", "roundrobin", "Cheapest"]),
         ("ACK", &["accept"]),
         ("JOURNAL_DIR", &[""]),
+        ("SHARD", &["", "x", "0/2", "3/2", "2", "1/34"]),
         (
             "PEERS",
             &["", "p99-2:9999", "http://a:1,http://a:1", "none,http://a:1"],

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::limits;
+
 /// What is shown in the place of a secret.
 pub(super) const MASK: &str = "******";
 
@@ -205,4 +207,29 @@ pub struct RateLimitConfig {
 pub(super) fn digits(text: &str) -> Option<u64> {
     let is_plain = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
     is_plain.then(|| text.parse().ok()).flatten()
+}
+
+/// A list without doubles and of bounded length; blanks around its commas are allowed.
+pub(super) fn list<T: PartialEq>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut items = Vec::new();
+    for part in text.split(',') {
+        let item = item(part.trim())?;
+        if items.contains(&item) || items.len() >= limits::SETTING_LIST_MAX {
+            return None;
+        }
+        items.push(item);
+    }
+    Some(items)
+}
+
+pub(super) fn list_or<T: PartialEq>(
+    nothing: &str,
+    text: &str,
+    item: impl Fn(&str) -> Option<T>,
+) -> Option<Vec<T>> {
+    if text == nothing {
+        Some(Vec::new())
+    } else {
+        list(text, item)
+    }
 }

@@ -21,7 +21,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 
 use crate::config::CoreDumps;
-use crate::credentials::Credentials;
 use crate::pay::Setup;
 use crate::payment::Processor;
 
@@ -143,10 +142,14 @@ impl Signals {
 /// All that SIGHUP reads again. Settings come from the environment, which does not change while a
 /// process runs.
 fn read_again(setup: &Setup) {
-    match setup.credentials.as_ref().map(Credentials::reload) {
-        None => {}
-        Some(Ok(told)) => log::info!("SIGHUP: {told}"),
-        Some(Err(why)) => log::error!("SIGHUP: {why}; the credentials stay as they are"),
+    for secrets in [&setup.credentials, &setup.peer_secret]
+        .into_iter()
+        .flatten()
+    {
+        match secrets.reload() {
+            Ok(told) => log::info!("SIGHUP: {}: {told}", secrets.setting()),
+            Err(why) => log::error!("SIGHUP: {why}; the values stay as they are"),
+        }
     }
     for processor in Processor::ALL {
         setup.files.ask(processor);

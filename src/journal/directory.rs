@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! LOCK                        flock; holds the pid of its holder
-//! MANIFEST                    whose journal, epoch, and per core the number of its snapshot
+//! MANIFEST                    whose journal, epoch, per core the number of its snapshot; shards
 //! 00000003-001-000002.snapshot   epoch 3, core 1: all before segment 2
 //! 00000003-001-000002.segment    the records since
 //! ```
@@ -11,6 +11,7 @@
 //! A manifest is replaced by rename after all that it names was synced. Whatever it does not name
 //! is left over from a step that did not finish, or that did and did not tidy up: never read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -22,7 +23,7 @@ use super::frame::{Identity, Kind};
 use super::guard;
 use crate::keys;
 use crate::limits;
-use crate::payment::CoreId;
+use crate::payment::{CoreId, Shard};
 
 const MANIFEST: &str = "MANIFEST";
 /// Cores of a journal: file names have three digits for them.
@@ -40,7 +41,7 @@ pub(crate) struct Directory {
 
 /// Tells one journal from all others, from its first start on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct JournalId(pub(crate) u64);
+pub struct JournalId(pub u64);
 
 impl JournalId {
     /// One that no other journal has.
@@ -71,6 +72,10 @@ pub(crate) struct Manifest {
     pub(crate) absorbed: Vec<JournalId>,
     /// Which journal takes over, or has taken over, the contents of this one.
     pub(crate) handed_to: Option<JournalId>,
+    /// Whose ids it is about.
+    pub(crate) shard: Shard,
+    /// The journals of the other shards, once they were met, by their number.
+    pub(crate) met: BTreeMap<u16, JournalId>,
 }
 
 impl Manifest {
@@ -82,6 +87,8 @@ impl Manifest {
             firsts: Vec::new(),
             absorbed: Vec::new(),
             handed_to: None,
+            shard: Shard::ONLY,
+            met: BTreeMap::new(),
         }
     }
 
@@ -100,6 +107,13 @@ impl Manifest {
         }
         if let Some(id) = self.handed_to {
             text.push_str(&format!("handed to {id}\n"));
+        }
+        // Without shards nothing is said of them: earlier releases read that.
+        if !self.shard.is_only() {
+            text.push_str(&format!("shard {}\n", self.shard));
+        }
+        for (number, id) in &self.met {
+            text.push_str(&format!("met {number} at {id}\n"));
         }
         let checksum = crc32fast::hash(text.as_bytes());
         text.push_str(&format!("checksum {checksum:08x}\n"));
@@ -122,11 +136,19 @@ impl Manifest {
                 manifest.absorbed.push(JournalId::read(id)?);
             } else if let Some(id) = line.strip_prefix("handed to ") {
                 manifest.handed_to = Some(JournalId::read(id)?);
+            } else if let Some(shard) = line.strip_prefix("shard ") {
+                manifest.shard = Shard::parse(shard)?;
+            } else if let Some(met) = line.strip_prefix("met ") {
+                let (number, id) = met.split_once(" at ")?;
+                manifest
+                    .met
+                    .insert(number.parse().ok()?, JournalId::read(id)?);
             }
         }
         // More than any start writes, and numbers that the next step could not count on from.
         let is_sane = manifest.firsts.len() <= usize::from(CORES_MAX)
             && manifest.epoch < NUMBER_MAX
+            && manifest.met.len() < usize::from(limits::SHARDS_MAX)
             && manifest.firsts.iter().all(|first| *first < NUMBER_MAX);
         is_sane.then_some(())?;
         // One spelling only: whatever reads differently was not written by us.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::payment::Processor;
+use crate::payment::{Processor, Shard};
 
 /// A fault of the journal, with the file it lies in.
 #[derive(Debug)]
@@ -65,6 +65,15 @@ pub enum JournalFault {
     HandedOver {
         /// Which directory.
         dir: PathBuf,
+    },
+    /// It is another shard's, or of a set of another size.
+    OtherShard {
+        /// Which directory.
+        dir: PathBuf,
+        /// Whose it is.
+        was: Shard,
+        /// What SHARD says.
+        is: Shard,
     },
     /// One of the journal's own threads is gone.
     ThreadDied,
@@ -156,6 +165,13 @@ impl fmt::Display for JournalFault {
                 "what the journal {} held was taken over by another one and counts there",
                 dir.display()
             ),
+            Self::OtherShard { dir, was, is } => write!(
+                f,
+                "the journal {} is that of shard {was}, and SHARD={is} now: set SHARD={was}, or \
+                 give this instance the journal of shard {is}. The number of shards is fixed; a \
+                 set of another size begins with empty journals and knows none of these ids",
+                dir.display()
+            ),
             Self::ThreadDied => f.write_str("a thread of the journal has ended"),
             Self::NoThread(error) => write!(f, "cannot start a thread of the journal: {error}"),
         }
@@ -199,6 +215,7 @@ impl std::error::Error for JournalFault {
             | Self::Overrun
             | Self::NotPending
             | Self::HandedOver { .. }
+            | Self::OtherShard { .. }
             | Self::ThreadDied => None,
         }
     }

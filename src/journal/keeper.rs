@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::compaction;
-use super::directory::{Directory, Manifest};
+use super::directory::{Directory, JournalId, Manifest};
 use super::disk::CoreDisk;
 use super::fault::JournalFault;
 use super::frame::Identity;
@@ -163,6 +163,13 @@ impl Keeper {
         ))
     }
 
+    /// Has it written down that shard `number` has the journal `id`.
+    pub fn met(&self, number: u16, id: JournalId) {
+        if self.orders.send(Order::Met { number, id }).is_err() {
+            log::error!("the journal's background thread has ended");
+        }
+    }
+
     /// Its counters.
     #[must_use]
     pub fn stats(&self) -> Arc<KeeperStats> {
@@ -191,6 +198,7 @@ impl Work {
             match inbox.recv_timeout(limits::JOURNAL_RETRY_PAUSE) {
                 Ok(Order::Sealed { identity, bytes }) => self.sealed(identity, bytes),
                 Ok(Order::Need { core }) => self.need(core),
+                Ok(Order::Met { number, id }) => self.met(number, id),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -211,6 +219,16 @@ impl Work {
         }
         self.prepare(index).unwrap_or_default();
         self.compact(index);
+    }
+
+    /// Writes down which journal shard `number` has.
+    fn met(&mut self, number: u16, id: JournalId) {
+        let mut next = self.manifest.clone();
+        next.met.insert(number, id);
+        match self.dir.switch(&next) {
+            Ok(()) => self.manifest = next,
+            Err(fault) => log::error!("the journal does not keep whose journal {id} is: {fault}"),
+        }
     }
 
     /// The core has nowhere to write: now or never.

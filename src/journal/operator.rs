@@ -239,6 +239,21 @@ pub fn accept_upstreams(
     Ok(Accepted { was, open })
 }
 
+/// Takes the operator's word that the journals of other shards may be others from now on: a disk
+/// was lost. The instance is stopped. Returns how many were known.
+///
+/// # Errors
+/// An instance holds the directory; it holds no journal or a damaged one.
+pub fn forget_shards(path: &Path) -> Result<usize, JournalFault> {
+    let dir = Directory::lock(path)?;
+    let mut manifest = dir.manifest()?.ok_or_else(|| JournalFault::Missing {
+        path: dir.manifest_path(),
+    })?;
+    let met = std::mem::take(&mut manifest.met);
+    dir.switch(&manifest)?;
+    Ok(met.len())
+}
+
 /// Runs `what` on a directory that may be in use. When a file vanished because the manifest was
 /// switched meanwhile, it runs again.
 fn look<T: Default>(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::processors::Authorities;
 use crate::config::JournalSync;
 use crate::limits;
-use crate::payment::CoreCount;
+use crate::payment::{CoreCount, Shard};
 
 /// How a journal is kept.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct JournalSettings {
     pub ledger_exact: Duration,
     /// Where the processors are; `None` for those who send nothing.
     pub processors: Option<Authorities>,
+    /// `SHARD`; `None` for those who leave it as it is.
+    pub shard: Option<Shard>,
     /// Size of a segment; [`limits::JOURNAL_SEGMENT_BYTES`] but in tests.
     pub segment_bytes: u64,
     /// See [`limits::JOURNAL_COMPACT_BYTES_MIN`]; smaller in tests.
@@ -41,6 +43,7 @@ impl JournalSettings {
             claims_max: 500_000,
             ledger_exact: Duration::from_secs(24 * 3600),
             processors: None,
+            shard: None,
             segment_bytes: SEGMENT_BYTES,
             compact_bytes_min: COMPACT_BYTES_MIN,
         }

@@ -5,7 +5,9 @@
 //!
 //! `cores` calls it once, before any core runs.
 
-use super::directory::{CoreFiles, Directory, Manifest};
+use std::collections::BTreeMap;
+
+use super::directory::{CoreFiles, Directory, JournalId, Manifest};
 use super::distribution;
 use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
@@ -32,6 +34,10 @@ pub struct Started {
     pub keeper: Keeper,
     /// What was found.
     pub report: StartReport,
+    /// Which journal it is.
+    pub id: JournalId,
+    /// The journals of other shards, by their number, as far as they were met.
+    pub met: BTreeMap<u16, JournalId>,
 }
 
 /// What one core starts from.
@@ -75,12 +81,7 @@ pub struct StartReport {
 pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, JournalFault> {
     let dir = Directory::lock(&settings.dir)?;
     let mut report = StartReport::default();
-    let old = dir.manifest()?;
-    if old.as_ref().is_some_and(|old| old.handed_to.is_some()) {
-        return Err(JournalFault::HandedOver {
-            dir: settings.dir.clone(),
-        });
-    }
+    let old = manifest_for(&dir, settings)?;
     let olds = match &old {
         Some(manifest) => read_all(&dir, manifest, settings, &mut report)?,
         None => Vec::new(),
@@ -119,6 +120,7 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
         firsts.push((identity, file));
     }
     dir.sync()?;
+    let (id, met) = (manifest.id, manifest.met.clone());
     let (keeper, writers) =
         Keeper::spawn(dir, manifest, (settings, date), (firsts, snapshot_bytes))?;
     let cores = states.into_iter().zip(writers);
@@ -129,7 +131,32 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
         cores,
         keeper,
         report,
+        id,
+        met,
     })
+}
+
+/// The manifest to go on from, if this instance may: no other journal took it over, and it is its
+/// shard's. A fresh journal becomes its shard's.
+fn manifest_for(
+    dir: &Directory,
+    settings: &JournalSettings,
+) -> Result<Option<Manifest>, JournalFault> {
+    let Some(manifest) = dir.manifest()? else {
+        return Ok(settings.shard.map(|shard| Manifest {
+            shard,
+            ..Manifest::empty()
+        }));
+    };
+    let dir = settings.dir.clone();
+    if manifest.handed_to.is_some() {
+        return Err(JournalFault::HandedOver { dir });
+    }
+    let was = manifest.shard;
+    match settings.shard.filter(|is| *is != was) {
+        Some(is) => Err(JournalFault::OtherShard { dir, was, is }),
+        None => Ok(Some(manifest)),
+    }
 }
 
 /// Reads every core of the old epoch, each on a thread of its own: a start waits for the largest.

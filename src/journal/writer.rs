@@ -24,6 +24,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::blocks::Blocks;
+use super::directory::JournalId;
 use super::disk::CoreDisk;
 use super::fault::JournalFault;
 use super::files;
@@ -45,6 +46,8 @@ pub(crate) enum Order {
     /// The segment in use is full and none is prepared: the next one is tried at once, and the
     /// fault is told.
     Need { core: CoreId },
+    /// Another shard answered, and this is its journal.
+    Met { number: u16, id: JournalId },
     /// End the thread.
     Stop,
 }

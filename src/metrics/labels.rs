@@ -302,8 +302,10 @@ impl Route {
     /// Another one would be shown from its first time on, so that nothing is ever hidden.
     const fn statuses(self) -> &'static [u16] {
         match self {
-            Self::Payments => &[200, 202, 400, 401, 404, 405, 409, 415, 422, 429, 502, 503],
-            Self::Payment => &[200, 401, 403, 404, 405, 429, 503],
+            Self::Payments => &[
+                200, 202, 400, 401, 404, 405, 409, 415, 421, 422, 429, 502, 503,
+            ],
+            Self::Payment => &[200, 401, 403, 404, 405, 421, 429, 503],
             Self::Summary => &[200, 400, 401, 403, 405, 422, 429, 503],
             Self::Purge => &[200, 400, 401, 403, 404, 405, 415, 429, 503],
             Self::Admin => &[200, 401, 404, 405, 409, 415, 422],
@@ -320,7 +322,7 @@ impl Route {
 }
 
 /// The status codes that p99 answers with. Another one is counted as `other`.
-const STATUSES: [(u16, &str); 21] = [
+const STATUSES: [(u16, &str); 22] = [
     (200, "200"),
     (202, "202"),
     (400, "400"),
@@ -334,6 +336,7 @@ const STATUSES: [(u16, &str); 21] = [
     (414, "414"),
     (415, "415"),
     (417, "417"),
+    (421, "421"),
     (422, "422"),
     (429, "429"),
     (431, "431"),

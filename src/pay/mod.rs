@@ -84,6 +84,8 @@ pub struct Room {
     pub config: Arc<Config>,
     /// What clients must show; none where anybody may call.
     pub credentials: Option<Credentials>,
+    /// What shards show each other; none where that is not demanded.
+    pub peer_secret: Option<Credentials>,
     /// This core's clock.
     pub clock: Clock,
     /// Which core this is.

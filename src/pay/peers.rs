@@ -28,7 +28,7 @@ impl Room {
         }
         let query = String::from_utf8_lossy(&query).into_owned();
         let mut sums = Vec::new();
-        for (index, peer) in self.config.peers.iter().enumerate() {
+        for (index, peer) in self.config.shards.peers.iter().enumerate() {
             let mut request = Vec::new();
             let host = peer.authority();
             let target = Target {
@@ -48,7 +48,7 @@ impl Room {
 
     /// Has every peer forget its part.
     pub(super) async fn purge_peers(&self) -> Result<(), AskFault> {
-        for (index, peer) in self.config.peers.iter().enumerate() {
+        for (index, peer) in self.config.shards.peers.iter().enumerate() {
             let mut request = Vec::new();
             let host = peer.authority();
             let target = Target {

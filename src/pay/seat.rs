@@ -37,6 +37,8 @@ pub struct Setup {
     pub config: Arc<Config>,
     /// What clients must show; none where anybody may call.
     pub credentials: Option<Credentials>,
+    /// What shards show each other; none where that is not demanded.
+    pub peer_secret: Option<Credentials>,
     /// What is counted, on all cores.
     pub metrics: Arc<Metrics>,
     /// The moment from which every core's clock counts.
@@ -71,6 +73,7 @@ impl Setup {
         });
         Self {
             credentials: config.auth.as_ref().map(Credentials::new),
+            peer_secret: config.shards.secret.as_ref().map(Credentials::new),
             files: HeldFiles::new(&config),
             config: Arc::new(config),
             metrics: Arc::new(metrics),
@@ -201,6 +204,7 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>), String> {
     settings.claims_max = owner.claims_max;
     settings.ledger_exact = config.ledger_exact;
     settings.processors = Some(authorities(config));
+    settings.shard = Some(config.shards.own);
     let wall = Clock::new(setup.start).now().wall;
     let started = journal::start(&settings, wall).map_err(|fault| fault.to_string())?;
     let report = &started.report;
@@ -277,6 +281,7 @@ impl Seat {
             owner: RefCell::new(Owner::with_past(settings, processors, claims, ledger)),
             config,
             credentials: self.setup.credentials,
+            peer_secret: self.setup.peer_secret,
             clock,
             core: self.core,
             metrics,

@@ -6,11 +6,13 @@
 
 mod identity;
 mod money;
+mod shard;
 
 use crate::clock::UnixMillis;
 
 pub use identity::{CoreCount, CoreId, CorrelationId, CorrelationIdFault, UpstreamId};
 pub use money::{AmountFault, Cents, Totals, write_cents};
+pub use shard::Shard;
 
 /// One of the two payment processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -50,6 +50,16 @@ impl<S: Stream> Connection<S> {
                 return self.say(request, &Reply::problem(status, fault.detail()), None);
             }
         };
+        if !self
+            .core
+            .room
+            .config
+            .shards
+            .own
+            .owns(&payment.correlation_id)
+        {
+            return self.say(request, &Reply::WRONG_SHARD, None);
+        }
         // An answer that is ready does not wait for one that takes time.
         if self.flush().await.is_err() {
             return After::Cut;
@@ -84,6 +94,9 @@ impl<S: Stream> Connection<S> {
         let Some(id) = routes::id_in_path(request.head.path(octets)) else {
             return self.say(request, &UNKNOWN, None);
         };
+        if !self.core.room.config.shards.own.owns(&id) {
+            return self.say(request, &Reply::WRONG_SHARD, None);
+        }
         if self.flush().await.is_err() {
             return After::Cut;
         }

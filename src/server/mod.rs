@@ -176,9 +176,8 @@ impl Core {
         self.all_deadlines(|deadlines| deadlines.sweep(now));
         self.make_room_for_others(now);
         self.tell_refusals(now);
-        if let Some(credentials) = &self.room.credentials {
-            credentials.refresh();
-        }
+        let secrets = [&self.room.credentials, &self.room.peer_secret];
+        secrets.into_iter().flatten().for_each(Credentials::refresh);
         self.metrics().turns.increment();
         now
     }

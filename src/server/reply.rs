@@ -19,6 +19,9 @@ use crate::wire::{self, Charged, Problem};
 /// The type of 422 for an id that is known with another amount.
 const AMOUNT_DIFFERS: &str = "urn:p99:problem:amount-differs";
 
+/// The type of 421: the balancer's layout is not this instance's.
+const WRONG_SHARD: &str = "urn:p99:problem:wrong-shard";
+
 const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
@@ -184,6 +187,12 @@ impl Reply {
     pub(super) const ALIVE: Self = Self::json(200, br#"{"status":"alive"}"#);
     /// The answer to an operator's confirmation.
     pub(super) const CONFIRMED: Self = Self::json(200, wire::CONFIRMED);
+    /// An id that another shard owns, whatever is asked of it. Never 404: it may be known there.
+    pub(super) const WRONG_SHARD: Self = Self::problem(
+        421,
+        "the id belongs to another shard: nothing was looked up and nothing was charged here",
+    )
+    .of_kind(WRONG_SHARD);
     /// The answer to a purge.
     pub(super) const PURGED: Self = Self::json(200, wire::PURGED);
 }
@@ -372,6 +381,7 @@ const fn title(status: u16) -> &'static str {
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",

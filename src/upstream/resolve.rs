@@ -168,7 +168,9 @@ impl Resolver {
         clock: impl Fn() -> Clock,
     ) -> io::Result<Started> {
         let processors = config.upstream.0.iter().map(|one| one.url.http());
-        let urls: Vec<Option<&HttpUrl>> = processors.chain(config.peers.iter().map(Some)).collect();
+        let urls: Vec<Option<&HttpUrl>> = processors
+            .chain(config.shards.peers.iter().map(Some))
+            .collect();
         let resolver = Arc::new(Self {
             names: urls.iter().map(|_| NameState::default()).collect(),
         });

@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use p99::payment::{CorrelationId, Shard};
+
 use crate::book::Book;
 use crate::client::id;
 use crate::site::{Site, pause, wait_until};
@@ -84,6 +86,7 @@ pub(crate) fn peers(book: &Book) {
     let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
     let settings = |this: usize| {
         [
+            ("SHARD", ["1/2", "2/2"][this]),
             ("LISTEN", listen[this].as_str()),
             ("PEERS", urls[1 - this].as_str()),
             ("REQUEST_TIMEOUT_MS", "300"),
@@ -96,6 +99,14 @@ pub(crate) fn peers(book: &Book) {
         first.ask("GET /payments-summary", "", "") == 200
     });
     first.await_all(&[r#"p99_peer_calls_total{result="answered"}"#]);
+    let own = Shard::parse("1/2").unwrap();
+    let is_foreign = |id: &String| !own.owns(&CorrelationId::try_new(id).unwrap());
+    let foreign = (0..)
+        .map(|number| format!("order-{number}"))
+        .find(is_foreign);
+    let foreign = foreign.unwrap();
+    assert_eq!(first.pay(&foreign), 421);
+    assert_eq!(first.ask(&format!("GET /payments/{foreign}"), "", ""), 421);
     drop(second);
     wait_until("it does not", || {
         first.ask("GET /payments-summary", "", "") == 503

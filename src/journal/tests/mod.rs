@@ -6,6 +6,7 @@ mod guard;
 mod operators;
 mod processors;
 mod running;
+mod shards;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

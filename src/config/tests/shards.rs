@@ -1,0 +1,121 @@
+//! SHARD and PEERS: what can be seen to be wrong before any other shard was asked.
+
+use super::*;
+
+#[test]
+fn a_shard_names_every_other_one_and_nothing_else() {
+    for settings in [
+        &[("SHARD", "1/1")][..],
+        &[("SHARD", "1/2"), ("PEERS", "http://c:1")],
+        &[("SHARD", "3/3"), ("PEERS", "http://c:1,http://d:1")],
+        // Another port of this machine is another instance.
+        &[("SHARD", "1/2"), ("PEERS", "http://127.0.0.1:9998")],
+        &[("SHARD", "1/2"), ("PEERS", "http://10.0.0.2:9999")],
+    ] {
+        assert!(read(settings).is_ok(), "{settings:?}");
+    }
+    let shard = ("SHARD", "1/2");
+    #[rustfmt::skip]
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+    let rows: &[Row<'_>] = &[
+        (&[("PEERS", "http://c:1")], "PEERS=", "none without SHARD"),
+        (
+            &[("SHARD", "1/1"), ("PEERS", "http://c:1")],
+            "PEERS=",
+            "SHARD=1/1 has 0 others, PEERS names 1",
+        ),
+        (
+            &[shard],
+            "PEERS is not set",
+            "SHARD=1/2 has 1 others, PEERS names 0",
+        ),
+        (
+            &[shard, ("PEERS", "none")],
+            "PEERS=",
+            "SHARD=1/2 has 1 others, PEERS names 0",
+        ),
+        (
+            &[shard, ("PEERS", "http://c:1,http://d:1")],
+            "PEERS=",
+            "SHARD=1/2 has 1 others, PEERS names 2",
+        ),
+        (
+            &[("SHARD", "2/3"), ("PEERS", "http://c:1,http://c.:1")],
+            "PEERS=",
+            "named twice",
+        ),
+        (
+            &[shard, ("PEERS", "http://a.:8001")],
+            "PEERS=",
+            "is a processor",
+        ),
+        (
+            &[shard, ("PEERS", "http://127.0.0.1:9999")],
+            "PEERS=",
+            "is this one",
+        ),
+        (
+            &[shard, ("PEERS", "http://localhost.:9999")],
+            "PEERS=",
+            "is this one",
+        ),
+        (
+            &[
+                shard,
+                ("PEERS", "http://[::1]:9999"),
+                ("LISTEN", "[::]:9999"),
+            ],
+            "PEERS=",
+            "is this one",
+        ),
+        (
+            &[
+                shard,
+                ("PEERS", "http://10.0.0.1:80"),
+                ("ADMIN_LISTEN", "10.0.0.1:80"),
+            ],
+            "PEERS=",
+            "is this one",
+        ),
+        (
+            &[("SHARD", "3/2"), ("PEERS", "http://c:1")],
+            "SHARD=",
+            "number/count",
+        ),
+    ];
+    for (settings, start, rule) in rows {
+        let told = faults(settings);
+        let [told] = told.as_slice() else {
+            panic!("{settings:?} gave {told:?}")
+        };
+        assert!(told.starts_with(start) && told.contains(rule), "{told}");
+    }
+    let all = faults(&[
+        ("SHARD", "0/2"),
+        ("ACK", "y"),
+        ("PEER_SECRET_FILE", "/nowhere/x"),
+    ]);
+    assert_eq!(all.len(), 3, "{all:?}");
+}
+
+#[test]
+fn the_secret_of_peers_is_read_and_never_shown() {
+    let path = std::env::temp_dir().join(format!("p99-peer-secret-{}", std::process::id()));
+    std::fs::write(&path, "hunter2\nhunter3\n").unwrap();
+    let file = ("PEER_SECRET_FILE", path.to_str().unwrap());
+    let settings = [("SHARD", "1/2"), ("PEERS", "http://c:1"), file];
+    let config = read(&settings).unwrap();
+    assert_eq!(config.shards.secret.as_ref().unwrap().values.len(), 2);
+    assert!(config.warnings.is_empty());
+    let shown = format!("{}{config:?}", report(&config, &[]));
+    assert!(!shown.contains("hunter"), "{shown}");
+    let alone = read(&[file]).unwrap().warnings;
+    assert_eq!(alone, ["PEER_SECRET_FILE has no effect without PEERS"]);
+    std::fs::write(&path, "hunter2\nhunter3\nhunter4\n").unwrap();
+    let told = faults(&settings).concat();
+    assert!(
+        told.contains("3 values") && !told.contains("hunter"),
+        "{told}"
+    );
+    std::fs::remove_file(&path).unwrap();
+}
