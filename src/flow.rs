@@ -353,6 +353,14 @@ impl Flow {
         (tried.answered == tried.unresolved).then_some(Coverage { sent: tried.sent })
     }
 
+    /// Whether all attempts at `processor` but one were answered without proof: once that one is
+    /// answered too, its record speaks of all of them.
+    #[must_use]
+    pub fn lacks_one_answer(&self, processor: Processor) -> bool {
+        let tried = self.tried.get(processor);
+        tried.answered > 0 && tried.unresolved == tried.answered.saturating_add(1)
+    }
+
     /// Whether every attempt that was ever sent to `processor` is among those that `coverage`
     /// speaks of.
     #[must_use]
