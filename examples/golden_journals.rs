@@ -211,7 +211,7 @@ fn tell(number: u32, payment: Payment, at: impl Fn(i64) -> UnixMillis) -> Vec<Re
         address: sent.address,
     };
     let [first, second] =
-        [(Processor::Default, 1), (Processor::Fallback, 2)].map(|(processor, offset)| Sent {
+        [(Processor::DEFAULT, 1), (Processor::FALLBACK, 2)].map(|(processor, offset)| Sent {
             processor,
             requested_at: at(offset),
             address: (offset == 2).then(|| "10.1.2.3:8080".parse().unwrap()),

@@ -45,9 +45,9 @@ impl Load {
         };
         let is_rare = number.is_multiple_of(1_000);
         let processor = if is_rare {
-            Processor::Fallback
+            Processor::FALLBACK
         } else {
-            Processor::Default
+            Processor::DEFAULT
         };
         let after = i64::try_from(number.saturating_mul(1_000) / self.per_second)?;
         let requested_at = UnixMillis(self.first.0.saturating_add(after));

@@ -108,7 +108,7 @@ fn share_out(descriptors: usize, config: &Config) -> Shares {
     }
 }
 
-/// Attempts in flight, idle connections and late answers of both processors; each core's share is
+/// Attempts in flight, idle connections and late answers of all processors; each core's share is
 /// rounded up.
 fn upstream_wanted(config: &Config) -> usize {
     attempts_and_pools(config).saturating_add(config.late_reads_max)
@@ -118,7 +118,9 @@ fn attempts_and_pools(config: &Config) -> usize {
     let cores = usize::from(config.cores.0);
     let attempts = config.upstream_concurrency.next_multiple_of(cores.max(1));
     let idle = config.pool_idle_max.saturating_mul(cores);
-    attempts.saturating_add(idle).saturating_mul(2)
+    attempts
+        .saturating_add(idle)
+        .saturating_mul(config.upstream.count().get())
 }
 
 /// Makes the processors' connections fit in `upstream`: late answers give way first (they are read
@@ -130,8 +132,8 @@ fn clip(config: &mut Config, upstream: usize, descriptors: usize) {
     let cores = usize::from(config.cores.0.max(1));
     let busy_max = upstream - upstream / 4;
     if attempts_and_pools(config) > busy_max {
-        // A quarter of them each: attempts of two processors, idle connections of two.
-        let each_core = busy_max / 4 / cores;
+        // Attempts and idle connections alike, at every processor.
+        let each_core = busy_max / (2 * config.upstream.count().get()) / cores;
         config.upstream_concurrency = config
             .upstream_concurrency
             .min(each_core.saturating_mul(cores))

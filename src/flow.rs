@@ -14,7 +14,7 @@ use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{AttemptRef, ReplyTo, Trace};
 use crate::judge::{self, Question};
 use crate::limits;
-use crate::payment::{Cents, Payment, PerProcessor, Processor};
+use crate::payment::{Cents, Payment, Processor, ProcessorSet};
 
 /// One unsettled payment.
 #[derive(Debug)]
@@ -50,7 +50,11 @@ pub struct Flow {
     pub record: u64,
     /// Whether the journal knows of it, so that its end must be written too.
     pub trail: Trail,
-    tried: PerProcessor<Tried>,
+    sent: Sent,
+    /// Processors that could not be reached since it was last planned anew.
+    unreachable: ProcessorSet,
+    /// Processors that refused it since it was last planned anew.
+    refused: ProcessorSet,
     requested_at: Option<UnixMillis>,
     /// The times that went out before `requested_at`, newest first.
     earlier: [Option<UnixMillis>; limits::REQUESTED_AT_KEPT],
@@ -173,32 +177,41 @@ pub enum Ending {
     Withdrawn,
 }
 
+/// What was sent, and how much of it may still charge. At most one processor has such bytes (I2).
 #[derive(Clone, Copy, Debug, Default)]
-struct Tried {
+struct Sent {
+    /// Where the last bytes went.
+    at: Option<Processor>,
     /// Attempts that were sent there and have ended neither NotSent nor Refused.
     unresolved: u32,
     /// Those of them that the processor itself answered: nothing of them can come any more, and
     /// its record says whether they charged.
     answered: u32,
-    /// All attempts that were ever sent there; wraps. Tells whether one left since a moment.
-    sent: u32,
-    /// What became of it there since the payment was last planned anew.
-    round: Round,
+    /// All attempts that were ever sent anywhere; wraps. Tells whether one left since a moment.
+    count: u32,
+}
+
+impl Sent {
+    /// Attempts at `processor` that may still charge.
+    fn unresolved(&self, processor: Processor) -> u32 {
+        match self.at == Some(processor) {
+            true => self.unresolved,
+            false => 0,
+        }
+    }
+
+    /// Whether an attempt at `processor` was sent and neither answered nor given up.
+    fn is_awaited(&self, processor: Processor) -> bool {
+        self.unresolved(processor) > self.answered
+    }
 }
 
 /// A moment at which a processor had answered every attempt that was ever sent there: what its
 /// record shows afterwards holds for all of them, as long as nothing is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coverage {
-    sent: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Round {
-    #[default]
-    Untried,
-    Unreachable,
-    Refused,
+    /// Attempts that were ever sent until then.
+    count: u32,
 }
 
 impl Flow {
@@ -221,7 +234,9 @@ impl Flow {
             address: None,
             record: 0,
             trail: Trail::None,
-            tried: PerProcessor::default(),
+            sent: Sent::default(),
+            unreachable: ProcessorSet::NONE,
+            refused: ProcessorSet::NONE,
             requested_at: None,
             earlier: [None; limits::REQUESTED_AT_KEPT],
         }
@@ -230,43 +245,38 @@ impl Flow {
     /// The processor that has unanswered bytes of this payment (I3), if one has.
     #[must_use]
     pub fn pinned(&self) -> Option<Processor> {
-        Processor::ALL
-            .into_iter()
-            .find(|processor| self.tried.get(*processor).unresolved > 0)
+        self.sent.at.filter(|_| self.sent.unresolved > 0)
     }
 
     /// Whether bytes of this payment may go to `processor` (I2).
     #[must_use]
     pub fn may_send(&self, processor: Processor) -> bool {
-        self.tried.get(processor.other()).unresolved == 0
+        self.pinned().is_none_or(|pinned| pinned == processor)
     }
 
-    /// Whether `processor` is out of the question until the payment is planned anew: it was tried
-    /// in vain.
+    /// The processors that are out of the question until the payment is planned anew: they were
+    /// tried in vain.
     #[must_use]
-    pub fn is_barred(&self, processor: Processor) -> bool {
-        self.tried.get(processor).round != Round::Untried
+    pub fn barred(&self) -> ProcessorSet {
+        self.unreachable.union(self.refused)
     }
 
     /// Whether any processor was tried in vain since the payment was last planned anew.
     #[must_use]
     pub fn was_tried(&self) -> bool {
-        Processor::ALL
-            .into_iter()
-            .any(|one| self.tried.get(one).round != Round::Untried)
+        !self.unreachable.is_empty() || self.was_refused()
     }
 
     /// Whether a processor refused it since it was last planned anew.
     #[must_use]
     pub fn was_refused(&self) -> bool {
-        let refused = |processor| self.tried.get(processor).round == Round::Refused;
-        Processor::ALL.into_iter().any(refused)
+        !self.refused.is_empty()
     }
 
     /// How many attempts at `processor` may still charge it.
     #[must_use]
     pub fn unresolved(&self, processor: Processor) -> u32 {
-        self.tried.get(processor).unresolved
+        self.sent.unresolved(processor)
     }
 
     /// The `requestedAt` to send: a pinned payment keeps its own, any other mints one (I9).
@@ -325,32 +335,34 @@ impl Flow {
             self.may_send(processor),
             "I2: the other processor has unanswered bytes"
         );
-        let tried = self.tried.get_mut(processor);
-        tried.unresolved = tried.unresolved.saturating_add(1);
-        tried.sent = tried.sent.wrapping_add(1);
+        if self.pinned().is_none() {
+            (self.sent.at, self.sent.answered) = (Some(processor), 0);
+        }
+        self.sent.unresolved = self.sent.unresolved.saturating_add(1);
+        self.sent.count = self.sent.count.wrapping_add(1);
     }
 
     /// One attempt that was sent to `processor` was refused by its own answer.
     pub fn on_refused(&mut self, processor: Processor) {
-        let tried = self.tried.get_mut(processor);
         assert!(
-            tried.unresolved > tried.answered,
+            self.sent.is_awaited(processor),
             "I3: only an attempt that was sent can be refused"
         );
-        tried.unresolved = tried.unresolved.saturating_sub(1);
-        tried.round = Round::Refused;
+        self.sent.unresolved = self.sent.unresolved.saturating_sub(1);
+        self.refused = self.refused.with(processor);
     }
 
     /// `processor` itself answered one attempt, and its record must say whether it charged.
     /// Returns what a lookup that is sent now may prove absent.
     pub fn on_answered(&mut self, processor: Processor) -> Option<Coverage> {
-        let tried = self.tried.get_mut(processor);
         assert!(
-            tried.unresolved > tried.answered,
+            self.sent.is_awaited(processor),
             "I3: only an attempt that was sent is answered"
         );
-        tried.answered = tried.answered.saturating_add(1);
-        (tried.answered == tried.unresolved).then_some(Coverage { sent: tried.sent })
+        self.sent.answered = self.sent.answered.saturating_add(1);
+        (!self.sent.is_awaited(processor)).then_some(Coverage {
+            count: self.sent.count,
+        })
     }
 
     /// Whether all attempts at `processor` but one were answered without proof: once that one is
@@ -365,37 +377,35 @@ impl Flow {
     /// speaks of.
     #[must_use]
     pub fn is_covered(&self, processor: Processor, coverage: Option<Coverage>) -> bool {
-        let tried = self.tried.get(processor);
-        coverage == Some(Coverage { sent: tried.sent }) && tried.answered == tried.unresolved
+        let count = self.sent.count;
+        coverage == Some(Coverage { count }) && !self.sent.is_awaited(processor)
     }
 
     /// The record of `processor` shows that no attempt there charged, each of which it had
     /// answered.
     pub fn on_absent(&mut self, processor: Processor) {
-        let tried = self.tried.get_mut(processor);
         assert!(
-            tried.unresolved > 0 && tried.answered == tried.unresolved,
+            self.sent.unresolved(processor) > 0 && !self.sent.is_awaited(processor),
             "I3: what was not answered may still charge"
         );
-        (tried.unresolved, tried.answered) = (0, 0);
-        tried.round = Round::Refused;
+        (self.sent.unresolved, self.sent.answered) = (0, 0);
+        self.refused = self.refused.with(processor);
     }
 
     /// No connection to `processor` could be had.
     pub fn on_not_sent(&mut self, processor: Processor) {
-        self.tried.get_mut(processor).round = Round::Unreachable;
+        self.unreachable = self.unreachable.with(processor);
     }
 
     /// A connection died under an attempt before its first byte: what [`Flow::on_sent`] counted
     /// was never sent.
     pub fn on_unsent(&mut self, processor: Processor) {
-        let tried = self.tried.get_mut(processor);
         assert!(
-            tried.unresolved > tried.answered,
+            self.sent.is_awaited(processor),
             "I3: nothing was counted as sent"
         );
-        tried.unresolved = tried.unresolved.saturating_sub(1);
-        tried.round = Round::Unreachable;
+        self.sent.unresolved = self.sent.unresolved.saturating_sub(1);
+        self.unreachable = self.unreachable.with(processor);
     }
 
     /// How long it has waited for a processor, a restart included.
@@ -406,9 +416,7 @@ impl Flow {
 
     /// Every processor may be tried again.
     pub fn begin_round(&mut self) {
-        for processor in Processor::ALL {
-            self.tried.get_mut(processor).round = Round::Untried;
-        }
+        (self.unreachable, self.refused) = (ProcessorSet::NONE, ProcessorSet::NONE);
     }
 
     /// Takes up a payment whose Intent was open when the process died: it may have been sent, and
@@ -452,16 +460,16 @@ mod tests {
     #[test]
     fn the_other_processor_is_barred_until_every_attempt_was_refused() {
         let mut flow = flow();
-        flow.on_sent(Processor::Default);
-        flow.on_sent(Processor::Default);
-        assert_eq!(flow.pinned(), Some(Processor::Default));
-        flow.on_refused(Processor::Default);
+        flow.on_sent(Processor::DEFAULT);
+        flow.on_sent(Processor::DEFAULT);
+        assert_eq!(flow.pinned(), Some(Processor::DEFAULT));
+        flow.on_refused(Processor::DEFAULT);
         assert!(
-            !flow.may_send(Processor::Fallback),
+            !flow.may_send(Processor::FALLBACK),
             "I3: one attempt is still unanswered"
         );
-        flow.on_refused(Processor::Default);
-        assert!(flow.may_send(Processor::Fallback));
+        flow.on_refused(Processor::DEFAULT);
+        assert!(flow.may_send(Processor::FALLBACK));
         assert_eq!(flow.pinned(), None);
         assert!(flow.was_refused() && flow.was_tried());
     }
@@ -470,21 +478,21 @@ mod tests {
     #[should_panic(expected = "I2")]
     fn sending_to_the_other_processor_while_bytes_are_out_stops_the_process() {
         let mut flow = flow();
-        flow.on_sent(Processor::Default);
-        flow.on_sent(Processor::Fallback);
+        flow.on_sent(Processor::DEFAULT);
+        flow.on_sent(Processor::FALLBACK);
     }
 
     #[test]
     fn a_resend_keeps_its_time_and_a_new_attempt_mints_one() {
         let mut flow = flow();
         assert_eq!(flow.mint(UnixMillis(1)), UnixMillis(1));
-        flow.on_sent(Processor::Default);
+        flow.on_sent(Processor::DEFAULT);
         assert_eq!(
             flow.mint(UnixMillis(2)),
             UnixMillis(1),
             "I9: the same time again"
         );
-        flow.on_refused(Processor::Default);
+        flow.on_refused(Processor::DEFAULT);
         assert_eq!(
             flow.mint(UnixMillis(3)),
             UnixMillis(3),

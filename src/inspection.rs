@@ -14,7 +14,7 @@ use p99::clock::UnixMillis;
 use p99::config::JournalSync;
 use p99::journal::operator::{self, Resolution, VerifyReport};
 use p99::journal::{Authorities, JournalFault, JournalSettings};
-use p99::payment::{CoreCount, CorrelationId, PerProcessor, Processor, Totals};
+use p99::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
 
 /// What `p99 journal` is asked for.
 #[derive(Clone, Debug, Subcommand)]
@@ -128,8 +128,7 @@ fn in_words(report: &VerifyReport) -> Vec<u8> {
 }
 
 fn write_totals(totals: &PerProcessor<Totals>, text: &mut Vec<u8>) {
-    for processor in Processor::ALL {
-        let totals = totals.get(processor);
+    for (processor, totals) in totals.shown() {
         let (name, count) = (processor.name(), totals.count);
         text.extend(format!("{name}: payments {count}, amount ").bytes());
         p99::payment::write_cents(totals.cents, text);
@@ -173,9 +172,10 @@ pub(crate) fn accept_upstreams(
 ) -> Result<(), InspectionFault> {
     demand_journal(dir)?;
     let accepted = operator::accept_upstreams(&forget_nothing(dir), now)?;
-    for processor in Processor::ALL {
-        let (name, is) = (processor.name(), now.get(processor));
-        let was = accepted.was.as_ref().map(|was| was.get(processor).as_str());
+    for (processor, is) in now.iter() {
+        let name = processor.name();
+        let was = accepted.was.as_ref().and_then(|was| was.find(processor));
+        let was = was.map(String::as_str);
         let (was, open) = (was.unwrap_or("unknown"), accepted.open.get(processor));
         writeln!(
             out,

@@ -1,14 +1,14 @@
-//! Which processor a payment goes to, as a pure rule over what is known of both. `owner` asks it
+//! Which processor a payment goes to, as a pure rule over what is known of all. `owner` asks it
 //! before the first attempt, after each one that failed, and when something was slow; it takes
 //! slots and breaker permits itself, so a plan is a wish, never a lease.
 //!
-//! I2 does not stand here: a pinned payment is never planned.
+//! I2 is not decided here: a pinned payment is never planned.
 
 use std::time::Duration;
 
 use crate::breaker::State;
 use crate::config::{Ack, Routing};
-use crate::payment::{PerProcessor, Processor, UpstreamId};
+use crate::payment::{Processor, ProcessorCount, ProcessorSet, UpstreamId};
 
 /// The settings that routing follows.
 #[derive(Clone, Copy, Debug)]
@@ -28,60 +28,71 @@ pub struct Rules {
 pub struct Situation {
     /// The processor that the payment would rather go to, by [`prefer`].
     pub preferred: Processor,
-    /// Both breakers.
-    pub breakers: PerProcessor<State>,
-    /// Tried in vain since the payment was last planned anew.
-    pub tried: PerProcessor<bool>,
+    /// The state of the preferred one's breaker.
+    pub breaker: State,
+    /// Processors whose breaker is not Open.
+    pub up: ProcessorSet,
+    /// Processors that were not tried in vain since the payment was last planned anew.
+    pub untried: ProcessorSet,
     /// How long the payment has waited.
     pub waited: Duration,
 }
 
-/// Where a payment may go now, and where it waits if neither takes it.
+/// Where a payment may go now, and where it waits if none takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// First choice, if it has a slot and its breaker a permit.
     pub first: Option<Processor>,
-    /// Second choice, likewise.
-    pub second: Option<Processor>,
+    /// The further choices, cheapest first, likewise.
+    pub others: ProcessorSet,
     /// In whose queue to wait; none when none is left to try.
     pub wait_at: Option<Processor>,
 }
 
-/// The processor that `id` would rather go to. `recent` is each processor's recent median latency,
-/// failures counted as slow.
+impl Plan {
+    /// Every choice, best first.
+    pub fn choices(&self) -> impl Iterator<Item = Processor> + use<> {
+        self.first.into_iter().chain(self.others)
+    }
+}
+
+/// The one of `count` processors that `id` would rather go to. `recent` is a processor's recent
+/// median latency, failures counted as slow.
 #[must_use]
 pub fn prefer(
     routing: Routing,
     id: UpstreamId,
-    recent: impl FnOnce() -> PerProcessor<Duration>,
+    count: ProcessorCount,
+    recent: impl FnMut(Processor) -> Duration,
 ) -> Processor {
     match routing {
-        Routing::Cheapest => Processor::Default,
-        // The lowest bits choose the owner core, so another bit halves each core's payments.
-        Routing::RoundRobin if id.hash() >> 63 == 0 => Processor::Default,
-        Routing::RoundRobin => Processor::Fallback,
+        Routing::Cheapest => Processor::DEFAULT,
+        Routing::RoundRobin => share(id, count),
+        // Of equals the cheapest.
         Routing::Fastest => {
-            let recent = recent();
-            if recent.get(Processor::Fallback) < recent.get(Processor::Default) {
-                Processor::Fallback
-            } else {
-                Processor::Default
-            }
+            let mut recent = recent;
+            let fastest = count.all().min_by_key(|processor| recent(*processor));
+            fastest.unwrap_or(Processor::DEFAULT)
         }
     }
+}
+
+/// Equal shares of the range of hashes. The lowest bits choose the owner core, so the highest
+/// ones divide each core's payments.
+fn share(id: UpstreamId, count: ProcessorCount) -> Processor {
+    let all = u128::from(id.hash()) * u128::try_from(count.get()).unwrap_or(1);
+    let index = usize::try_from(all >> u64::BITS).unwrap_or(0);
+    Processor::of_index(index).unwrap_or(Processor::DEFAULT)
 }
 
 /// Plans a payment of which no byte is out.
 #[must_use]
 pub fn plan(rules: &Rules, situation: &Situation) -> Plan {
     let preferred = situation.preferred;
-    let other = preferred.other();
-    let is_tried = |processor| *situation.tried.get(processor);
-    let works = |processor| {
-        !is_tried(processor) && !matches!(situation.breakers.get(processor), State::Open)
-    };
-    let may_switch = match (works(preferred), situation.breakers.get(preferred)) {
-        // It only lacks a slot: under `cheapest` that justifies the dear one late or never.
+    let is_untried = situation.untried.has(preferred);
+    let works = is_untried && situation.up.has(preferred);
+    let may_switch = match (works, situation.breaker) {
+        // It only lacks a slot: under `cheapest` that justifies an expensive one late or never.
         (true, State::Closed) => {
             situation.waited >= rules.patience && is_fallback_due(rules, situation.waited)
         }
@@ -91,16 +102,17 @@ pub fn plan(rules: &Rules, situation: &Situation) -> Plan {
             Ack::Accepted => is_fallback_due(rules, situation.waited),
         },
     };
-    let second = (may_switch && !is_tried(other)).then_some(other);
-    let wait_at = if works(preferred) {
-        Some(preferred)
-    } else {
-        second.filter(|other| works(*other))
+    let others = match may_switch {
+        true => situation.untried.without(preferred),
+        false => ProcessorSet::NONE,
     };
     Plan {
-        first: (!is_tried(preferred)).then_some(preferred),
-        second,
-        wait_at,
+        first: is_untried.then_some(preferred),
+        others,
+        wait_at: match works {
+            true => Some(preferred),
+            false => others.intersection(situation.up).first(),
+        },
     }
 }
 
@@ -114,9 +126,11 @@ fn is_fallback_due(rules: &Rules, waited: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payment::PROCESSORS_MAX;
+    use proptest::prelude::*;
 
-    const A: Processor = Processor::Default;
-    const B: Processor = Processor::Fallback;
+    const A: Processor = Processor::DEFAULT;
+    const B: Processor = Processor::FALLBACK;
 
     fn rules(routing: Routing, ack: Ack) -> Rules {
         Rules {
@@ -127,11 +141,22 @@ mod tests {
         }
     }
 
-    fn situation(a: State, b: State, tried: [bool; 2], waited_ms: u64) -> Situation {
+    /// What `states` and `tried` say of each processor, of which `preferred` is preferred.
+    fn situation(
+        preferred: Processor,
+        states: &[State],
+        tried: &[bool],
+        waited_ms: u64,
+    ) -> Situation {
+        let those = |holds: &dyn Fn(usize) -> bool| {
+            let all = Processor::ALL.into_iter().take(states.len());
+            all.filter(|one| holds(one.index())).collect()
+        };
         Situation {
-            preferred: A,
-            breakers: PerProcessor([a, b]),
-            tried: PerProcessor(tried),
+            preferred,
+            breaker: states[preferred.index()],
+            up: those(&|index| states[index] != State::Open),
+            untried: those(&|index| !tried[index]),
             waited: Duration::from_millis(waited_ms),
         }
     }
@@ -163,14 +188,14 @@ mod tests {
             (Cheapest, Accepted, Closed, Closed, [true, false], 60_000, (None, Some(B), Some(B))),
             (RoundRobin, Accepted, Open, Closed, none, 0, (Some(A), Some(B), Some(B))),
         ];
-        for (routing, ack, a, b, tried, waited, (first, second, wait_at)) in rows {
-            let plan = plan(&rules(routing, ack), &situation(a, b, tried, waited));
+        for (routing, ack, a, b, tried, waited, (first, other, wait_at)) in rows {
+            let plan = plan(&rules(routing, ack), &situation(A, &[a, b], &tried, waited));
             let name = format!("{routing:?} {ack:?} {a:?} {b:?} {tried:?} {waited}");
             assert_eq!(
                 plan,
                 Plan {
                     first,
-                    second,
+                    others: other.into_iter().collect(),
                     wait_at
                 },
                 "{name}"
@@ -181,13 +206,101 @@ mod tests {
     #[test]
     fn preference_follows_the_setting() {
         let recent =
-            |a, b| move || PerProcessor([Duration::from_millis(a), Duration::from_millis(b)]);
-        let id = UpstreamId(7);
-        assert_eq!(prefer(Routing::Cheapest, id, recent(9, 1)), A);
-        assert_eq!(prefer(Routing::Fastest, id, recent(9, 1)), B);
-        assert_eq!(prefer(Routing::Fastest, id, recent(1, 1)), A);
-        let to_a =
-            (0..1_000).filter(|id| prefer(Routing::RoundRobin, UpstreamId(*id), recent(1, 1)) == A);
-        assert!((400..600).contains(&to_a.count()));
+            |a, b| move |processor: Processor| Duration::from_millis([a, b][processor.index() % 2]);
+        let (id, two) = (UpstreamId(7), ProcessorCount::try_new(2).unwrap());
+        assert_eq!(prefer(Routing::Cheapest, id, two, recent(9, 1)), A);
+        assert_eq!(prefer(Routing::Fastest, id, two, recent(9, 1)), B);
+        assert_eq!(prefer(Routing::Fastest, id, two, recent(1, 1)), A);
+    }
+
+    #[test]
+    fn in_turn_means_equal_shares_and_the_highest_bit_of_two() {
+        for count in 1..=PROCESSORS_MAX {
+            let count = ProcessorCount::try_new(count).unwrap();
+            let mut shares = [0_usize; PROCESSORS_MAX];
+            for id in (0..8_000).map(UpstreamId) {
+                let one = prefer(Routing::RoundRobin, id, count, |_| Duration::ZERO);
+                shares[one.index()] += 1;
+                if count.get() == 2 {
+                    assert_eq!(
+                        one == B,
+                        id.hash() >> 63 == 1,
+                        "every version since the first"
+                    );
+                }
+            }
+            let fair = 8_000 / count.get();
+            for (index, share) in shares.into_iter().enumerate() {
+                let expected = if index < count.get() { fair } else { 0 };
+                assert!(
+                    share.abs_diff(expected) <= fair / 5,
+                    "{count:?}: {shares:?}"
+                );
+            }
+        }
+    }
+
+    fn anything() -> impl Strategy<Value = (Rules, Situation, ProcessorCount)> {
+        let state = prop_oneof![
+            Just(State::Closed),
+            Just(State::Open),
+            Just(State::HalfOpen)
+        ];
+        let routing = prop_oneof![
+            Just(Routing::RoundRobin),
+            Just(Routing::Cheapest),
+            Just(Routing::Fastest)
+        ];
+        let ack = prop_oneof![Just(Ack::Processed), Just(Ack::Accepted)];
+        let count = prop_oneof![Just(1_usize), Just(2), Just(3), Just(8)];
+        count.prop_flat_map(move |count| {
+            let states = proptest::collection::vec(state.clone(), count);
+            let tried = proptest::collection::vec(any::<bool>(), count);
+            let waited = prop_oneof![Just(0_u64), Just(5), Just(60_000)];
+            (
+                routing.clone(),
+                ack.clone(),
+                states,
+                tried,
+                0..count,
+                waited,
+            )
+                .prop_map(move |(routing, ack, states, tried, preferred, waited)| {
+                    let preferred = Processor::of_index(preferred).unwrap();
+                    (
+                        rules(routing, ack),
+                        situation(preferred, &states, &tried, waited),
+                        ProcessorCount::try_new(count).unwrap(),
+                    )
+                })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn plans_keep_to_the_processors_that_there_are(
+            (rules, situation, count) in anything(),
+        ) {
+            let plan = plan(&rules, &situation);
+            let all: Vec<Processor> = plan.choices().collect();
+            for choice in &all {
+                prop_assert!(situation.untried.has(*choice) && count.set().has(*choice));
+            }
+            let further: Vec<Processor> = plan.others.collect();
+            prop_assert!(further.is_sorted() && !further.contains(&situation.preferred));
+            let is_chosen = all.contains(&situation.preferred);
+            prop_assert_eq!(plan.first, is_chosen.then_some(situation.preferred));
+            match plan.wait_at {
+                Some(at) => prop_assert!(all.contains(&at) && situation.up.has(at)),
+                None => prop_assert!(!all.iter().any(|choice| situation.up.has(*choice))),
+            }
+            if count.get() == 1 {
+                prop_assert!(plan.others.is_empty());
+            }
+            let every = rules.ack == Ack::Processed && !situation.up.has(situation.preferred);
+            if every {
+                prop_assert_eq!(all.len(), situation.untried.count());
+            }
+        }
     }
 }

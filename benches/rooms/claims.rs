@@ -14,7 +14,7 @@ const TTL: Duration = Duration::from_secs(86_400);
 const CLAIM: SettledClaim = SettledClaim {
     status: Status::Processed,
     amount: Cents(1_990),
-    processor: Some(Processor::Default),
+    processor: Some(Processor::DEFAULT),
     requested_at: Some(UnixMillis(1_752_150_896_000)),
     first_answer: FirstAnswer::Answered200,
     counted: true,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use p99::clock::Mono;
-use p99::metrics::{Answered, Reading, Route};
-use p99::payment::CoreId;
+use p99::metrics::{Answered, BreakerReading, Reading, Route};
+use p99::payment::{Configured, CoreId};
 
 use crate::one_payment;
 
@@ -26,7 +26,10 @@ pub fn bench(criterion: &mut Criterion) {
             core.answered(black_box(answered), now);
         });
     });
-    let reading = Reading::default();
+    let reading = Reading {
+        breakers: Configured::new(config.upstream.count(), |_| BreakerReading::default()),
+        is_serving: true,
+    };
     let mut page = Vec::with_capacity(64 * 1024);
     criterion.bench_function("metrics page, 4 cores", |bencher| {
         bencher.iter(|| {

@@ -44,6 +44,7 @@ pub fn config() -> Config {
 /// Empty metrics for these settings.
 pub fn metrics(config: &Config, cores: u16) -> Metrics {
     Metrics::new(MetricsSetup {
+        processors: config.upstream.count(),
         cores: CoreCount(cores),
         started: UnixMillis(0),
         journal: p99::metrics::JournalMode::Off,
@@ -73,7 +74,10 @@ impl Path {
     /// Before the first payment.
     pub fn new() -> Self {
         let config = config();
-        let processors = Arc::new(Processors::new(breaker_settings(&config)));
+        let processors = Arc::new(Processors::new(
+            config.upstream.count(),
+            breaker_settings(&config),
+        ));
         Self {
             rules: HeadRules { auth_header: None },
             owner: Owner::new(OwnerSettings::of(&config), processors),

@@ -7,7 +7,7 @@ use criterion::Criterion;
 use p99::breaker::{Breaker, BreakerSettings, Kind, Permit, State, Verdict};
 use p99::clock::Mono;
 use p99::config::{Ack, Routing};
-use p99::payment::{PerProcessor, UpstreamId};
+use p99::payment::{ProcessorCount, UpstreamId};
 use p99::route::{Rules, Situation, plan, prefer};
 
 pub fn bench(criterion: &mut Criterion) {
@@ -38,14 +38,16 @@ pub fn bench(criterion: &mut Criterion) {
         patience: Duration::from_millis(5),
         fallback_after: Duration::ZERO,
     };
+    let two = ProcessorCount::try_new(2).expect("two are allowed");
     criterion.bench_function("route", |bencher| {
         bencher.iter(|| {
             now.0 += 1;
             let id = UpstreamId(u128::from(now.0));
             let situation = Situation {
-                preferred: prefer(rules.routing, id, PerProcessor::default),
-                breakers: PerProcessor([State::Closed, State::Closed]),
-                tried: PerProcessor([false, false]),
+                preferred: prefer(rules.routing, id, two, |_| Duration::ZERO),
+                breaker: State::Closed,
+                up: two.set(),
+                untried: two.set(),
                 waited: Duration::ZERO,
             };
             plan(&rules, black_box(&situation))

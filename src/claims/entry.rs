@@ -3,7 +3,7 @@
 
 use crate::clock::UnixMillis;
 use crate::limits;
-use crate::payment::{Cents, Processor, Status, UpstreamId};
+use crate::payment::{Cents, PROCESSORS_MAX, Processor, Status, UpstreamId};
 
 /// What is kept of a payment whose outcome is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum FirstAnswer {
 pub(super) struct Entry {
     id: [u64; 2],
     requested_at: i64,
-    /// The amount above the low octet, whose bits are the constants below.
+    /// The amount above the low two bytes, whose bits are the constants below.
     packed: u64,
     /// When it settled, in whole seconds of the monotonic clock, rounded up.
     pub(super) settled_secs: u32,
@@ -49,18 +49,24 @@ const _: () = assert!(
     "the arithmetic of the room's head"
 );
 const _: () = assert!(
-    limits::AMOUNT_CENTS_MAX < 1 << 56,
-    "the amount fits above the low octet"
+    limits::AMOUNT_CENTS_MAX < 1 << (u64::BITS - AMOUNT_SHIFT),
+    "the amount fits above the low two bytes"
 );
+const _: () = assert!(
+    PROCESSORS_MAX <= 0xf,
+    "none and every processor fit into four bits"
+);
+
+const AMOUNT_SHIFT: u32 = 16;
+/// Four bits: 0 is none, else the index of the processor and one.
+const PROCESSOR_SHIFT: u32 = 8;
 
 const PENDING: u64 = 1;
 const SETTLED: u64 = 1 << 1;
 const REFUSED: u64 = 1 << 2;
-const HAS_PROCESSOR: u64 = 1 << 3;
-const IS_FALLBACK: u64 = 1 << 4;
-const HAS_REQUESTED_AT: u64 = 1 << 5;
-const ACCEPTED: u64 = 1 << 6;
-const COUNTED: u64 = 1 << 7;
+const HAS_REQUESTED_AT: u64 = 1 << 3;
+const ACCEPTED: u64 = 1 << 4;
+const COUNTED: u64 = 1 << 5;
 
 impl Entry {
     /// A pending claim of `id`, handled in the flow's `slot`.
@@ -89,19 +95,15 @@ impl Entry {
             Status::Pending | Status::Processed => 0,
             Status::Refused => REFUSED,
         };
-        let processor = match claim.processor {
-            None => 0,
-            Some(Processor::Default) => HAS_PROCESSOR,
-            Some(Processor::Fallback) => HAS_PROCESSOR | IS_FALLBACK,
-        };
+        let processor = claim.processor.map_or(0, |one| u64::from(one.number()) + 1);
         let first_answer = match claim.first_answer {
             FirstAnswer::Answered200 => 0,
             FirstAnswer::Accepted202 => ACCEPTED,
         };
-        let packed = claim.amount.0 << 8
+        let packed = claim.amount.0 << AMOUNT_SHIFT
             | SETTLED
             | status
-            | processor
+            | processor << PROCESSOR_SHIFT
             | when(claim.requested_at.is_some(), HAS_REQUESTED_AT)
             | first_answer
             | when(claim.counted, COUNTED);
@@ -139,6 +141,11 @@ impl Entry {
         self.packed & PENDING != 0
     }
 
+    fn processor(&self) -> Option<Processor> {
+        let number = usize::try_from(self.packed >> PROCESSOR_SHIFT & 0xf).ok()?;
+        Processor::of_index(number.checked_sub(1)?)
+    }
+
     /// What is kept of it, when it is settled.
     pub(super) fn as_settled(&self) -> Option<SettledClaim> {
         let has = |bit: u64| self.packed & bit != 0;
@@ -148,12 +155,8 @@ impl Entry {
             } else {
                 Status::Processed
             },
-            amount: Cents(self.packed >> 8),
-            processor: has(HAS_PROCESSOR).then_some(if has(IS_FALLBACK) {
-                Processor::Fallback
-            } else {
-                Processor::Default
-            }),
+            amount: Cents(self.packed >> AMOUNT_SHIFT),
+            processor: self.processor(),
             requested_at: has(HAS_REQUESTED_AT).then_some(UnixMillis(self.requested_at)),
             first_answer: if has(ACCEPTED) {
                 FirstAnswer::Accepted202
@@ -180,7 +183,13 @@ mod tests {
     #[test]
     fn every_settled_claim_comes_back_as_it_was() {
         let id = UpstreamId(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
-        for bits in 0..96_u8 {
+        let processors = || {
+            let all = Processor::ALL.into_iter().map(Some);
+            std::iter::once(None).chain(all)
+        };
+        for (bits, processor) in
+            (0..32_u8).flat_map(|bits| processors().map(move |one| (bits, one)))
+        {
             let has = |bit: u8| bits & 1 << bit != 0;
             let claim = SettledClaim {
                 status: if has(0) {
@@ -189,8 +198,7 @@ mod tests {
                     Status::Processed
                 },
                 amount: Cents(if has(1) { limits::AMOUNT_CENTS_MAX } else { 1 }),
-                processor: [None, Some(Processor::Default), Some(Processor::Fallback)]
-                    [usize::from(bits >> 5)],
+                processor,
                 requested_at: has(2).then_some(UnixMillis(-7)),
                 first_answer: if has(3) {
                     FirstAnswer::Accepted202

@@ -12,7 +12,7 @@ fn claim(cents: u64) -> SettledClaim {
     SettledClaim {
         status: Status::Processed,
         amount: Cents(cents),
-        processor: Some(Processor::Default),
+        processor: Some(Processor::DEFAULT),
         requested_at: None,
         first_answer: FirstAnswer::Answered200,
         counted: true,

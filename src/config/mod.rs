@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
-use crate::payment::{CoreCount, PerProcessor};
+use crate::payment::{Configured, CoreCount};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
 pub use headers::{HeaderLines, read_headers_file};
@@ -59,7 +59,7 @@ pub struct Config {
     /// `MONOIO_FORCE_LEGACY_DRIVER`: which event loop a core uses.
     pub driver: DriverChoice,
     /// `UPSTREAM_A_*`, `UPSTREAM_B_*`.
-    pub upstream: PerProcessor<ProcessorConfig>,
+    pub upstream: Configured<ProcessorConfig>,
     /// `UPSTREAM_PAY_PATH`: begins with a slash and does not end with one.
     pub pay_path: String,
     /// `AUTH_*`: what a client must send; `None` for no auth.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
-use crate::payment::{CoreCount, PerProcessor};
+use crate::payment::{CoreCount, Processor};
 
 use super::Config;
 use super::auth::read_auth;
@@ -85,9 +85,9 @@ impl Config {
             &["PORT", "LISTEN"],
             "unset while LISTEN is set: only one of both can say where to listen",
         );
-        let PerProcessor([default, fallback]) = &self.upstream;
+        let fallback = self.upstream.find(Processor::FALLBACK);
         reader.relation(
-            default.url != fallback.url,
+            fallback.is_none_or(|b| b.url != self.upstream.get(Processor::DEFAULT).url),
             &["UPSTREAM_B_URL", "UPSTREAM_A_URL"],
             "another processor than UPSTREAM_A_URL",
         );
@@ -137,7 +137,7 @@ impl Config {
             reader.relation(rule.is_none(), names, &rule.unwrap_or_default());
         }
         let listen = [&self.listen[..], &self.admin_listen];
-        let upstream = self.upstream.0.iter().filter_map(|one| one.url.http());
+        let upstream = self.upstream.iter().filter_map(|(_, one)| one.url.http());
         let processors: Vec<&HttpUrl> = upstream.collect();
         self.shards.check(reader, &listen, &processors);
     }
@@ -147,10 +147,11 @@ impl Config {
         let waits_for_a = self.routing == Routing::Cheapest && self.ack == Ack::Accepted;
         let is_socket = |address: &ListenAddress| matches!(address, ListenAddress::Unix(_));
         let has_socket = self.listen.iter().any(is_socket);
-        let PerProcessor([a, b]) = &self.upstream;
+        let a = self.upstream.get(Processor::DEFAULT);
+        let b = self.upstream.find(Processor::FALLBACK);
         let rules = [
             (
-                a.url.is_spelled_like(&b.url),
+                b.is_some_and(|b| a.url.is_spelled_like(&b.url)),
                 "UPSTREAM_A_URL and UPSTREAM_B_URL differ in a dot only: probably one server",
             ),
             (

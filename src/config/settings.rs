@@ -135,6 +135,8 @@ const SECS: &str = "s";
 const LISTEN_LIST: &str =
     "a list of address:port and unix:/path, each once, such as 0.0.0.0:9999,unix:/run/p99/p99.sock";
 const URL: &str = "http://host[:port][/base] or unix:/path[:/base], without a user or a query";
+const URL_OR_NONE: &str =
+    "http://host[:port][/base] or unix:/path[:/base], without a user or a query; or none";
 
 const NONE: DefaultValue = DefaultValue::Derived("none");
 const HEADERS_FILE: &str = "a file with one `Name: value` a line";
@@ -154,15 +156,15 @@ pub const SETTINGS: &[Setting] = &[
         .help("processor A, `default`, the cheap one"),
     Setting::text("UPSTREAM_A_HEADERS_FILE", NONE, HEADERS_FILE)
         .help("what every request to A carries; read again when it changes, and after a 401"),
-    Setting::text("UPSTREAM_B_URL", DefaultValue::Required, URL)
-        .help("processor B, `fallback`, the expensive one"),
+    Setting::text("UPSTREAM_B_URL", DefaultValue::Text("none"), URL_OR_NONE)
+        .help("processor B, `fallback`, the expensive one; none: there is only A"),
     Setting::text("UPSTREAM_B_HEADERS_FILE", NONE, HEADERS_FILE).help("the same for B"),
     Setting::text(
         "UPSTREAM_PAY_PATH",
         DefaultValue::Text("/payments"),
         "a path such as /payments: no slash at its end, no empty or dot segment, no query",
     )
-    .help("path of payments at both processors"),
+    .help("path of payments at every processor"),
     Setting::words("UPSTREAM_500", &["ask", "unknown"])
         .help("a processor's 500: its record says whether it charged; or nothing is proven"),
     Setting::text(

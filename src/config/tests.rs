@@ -44,7 +44,11 @@ fn defaults_are_those_of_the_table() {
     assert!(config.admin_listen.is_empty() && config.shards.peers.is_empty());
     assert_eq!(config.cores, CORES);
     assert_eq!(
-        config.upstream.0.each_ref().map(|one| one.url.to_string()),
+        config
+            .upstream
+            .iter()
+            .map(|(_, one)| one.url.to_string())
+            .collect::<Vec<_>>(),
         UPSTREAMS.map(|row| row.1)
     );
     assert_eq!(config.pay_path, "/payments");
@@ -293,7 +297,7 @@ fn a_bad_value_is_named_with_what_is_allowed() {
 fn every_fault_is_told_at_once() {
     let none = Config::from_lookup_on(|_| None, CORES).unwrap_err();
     let names: Vec<&str> = none.iter().map(|fault| fault.name).collect();
-    assert_eq!(names, ["UPSTREAM_A_URL", "UPSTREAM_B_URL"]);
+    assert_eq!(names, ["UPSTREAM_A_URL"]);
     let three = faults(&[("PORT", "x"), ("ACK", "y"), ("REQUEST_TIMEOUT_MS", "z")]);
     assert_eq!(three.len(), 3, "{three:?}");
 }

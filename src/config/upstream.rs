@@ -12,7 +12,7 @@ use super::headers::{HeaderLines, read_headers_file};
 use super::places::{HttpUrl, socket_path};
 use super::reader::Reader;
 use crate::limits;
-use crate::payment::PerProcessor;
+use crate::payment::Configured;
 
 /// A processor's settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,21 +169,33 @@ impl fmt::Display for UpstreamUrl {
     }
 }
 
-pub(super) fn read_processors(reader: &mut Reader<'_>) -> PerProcessor<ProcessorConfig> {
-    let names = [
-        ("UPSTREAM_A_URL", "UPSTREAM_A_HEADERS_FILE"),
-        ("UPSTREAM_B_URL", "UPSTREAM_B_HEADERS_FILE"),
-    ];
-    PerProcessor(names.map(|(url, headers)| {
-        let url = reader.read(url, UpstreamUrl::parse);
-        let headers = named_file(reader, headers);
-        let files = UpstreamFiles { headers };
-        let held = files.read().unwrap_or_else(|(setting, why)| {
-            reader.relation(false, &[setting], &why);
-            Held::default()
-        });
-        ProcessorConfig { url, files, held }
-    }))
+/// Processor A, and B where it is set.
+pub(super) fn read_processors(reader: &mut Reader<'_>) -> Configured<ProcessorConfig> {
+    let a = reader.read("UPSTREAM_A_URL", UpstreamUrl::parse);
+    let b = reader.read("UPSTREAM_B_URL", |text| match text {
+        "none" => Some(None),
+        url => UpstreamUrl::parse(url).map(Some),
+    });
+    let mut all = vec![read_files(reader, a, "UPSTREAM_A_HEADERS_FILE")];
+    match b {
+        Some(url) => all.push(read_files(reader, url, "UPSTREAM_B_HEADERS_FILE")),
+        None => reader.relation(
+            !reader.is_set("UPSTREAM_B_HEADERS_FILE"),
+            &["UPSTREAM_B_HEADERS_FILE", "UPSTREAM_B_URL"],
+            "unset while UPSTREAM_B_URL is none: there is no processor B",
+        ),
+    }
+    Configured::try_from_vec(all).unwrap_or_else(|| Configured::of_one(ProcessorConfig::default()))
+}
+
+fn read_files(reader: &mut Reader<'_>, url: UpstreamUrl, headers: &'static str) -> ProcessorConfig {
+    let headers = named_file(reader, headers);
+    let files = UpstreamFiles { headers };
+    let held = files.read().unwrap_or_else(|(setting, why)| {
+        reader.relation(false, &[setting], &why);
+        Held::default()
+    });
+    ProcessorConfig { url, files, held }
 }
 
 fn named_file(reader: &mut Reader<'_>, setting: &'static str) -> Option<NamedFile> {

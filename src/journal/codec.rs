@@ -73,11 +73,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn processor(&mut self) -> Option<Processor> {
-        match self.byte()? {
-            1 => Some(Processor::Default),
-            2 => Some(Processor::Fallback),
-            _ => None,
-        }
+        let number = usize::from(self.byte()?);
+        Processor::of_index(number.checked_sub(1)?)
     }
 
     pub(crate) fn address(&mut self) -> Option<SocketAddr> {
@@ -124,11 +121,9 @@ pub(crate) fn write_id(id: UpstreamId, out: &mut Vec<u8>) {
     out.extend_from_slice(&id.0.to_be_bytes());
 }
 
+/// Its index and one: 0 is kept for none.
 pub(crate) fn write_processor(processor: Processor, out: &mut Vec<u8>) {
-    out.push(match processor {
-        Processor::Default => 1,
-        Processor::Fallback => 2,
-    });
+    out.push(processor.number().saturating_add(1));
 }
 
 /// Its family, its bytes and the port; the scope of a link-local address is not kept.
@@ -164,7 +159,7 @@ pub(crate) fn write_payment(payment: &Payment, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// A claim packs it into 56 bits, and asserts that it fits.
+    /// A claim packs it into 48 bits, and asserts that it fits.
     #[test]
     fn an_amount_that_no_payment_can_have_is_not_read() {
         for (cents, is_read) in [

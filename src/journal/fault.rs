@@ -86,10 +86,10 @@ pub enum JournalFault {
 pub struct Move {
     /// Which.
     pub processor: Processor,
-    /// `host:port` then.
-    pub was: String,
-    /// `host:port` now.
-    pub is: String,
+    /// `host:port` then, as far as the journal says.
+    pub was: Option<String>,
+    /// `host:port` now, if it is configured.
+    pub is: Option<String>,
     /// Payments that may have been charged there.
     pub open: u64,
 }
@@ -192,6 +192,7 @@ fn write_moves(dir: &Path, moves: &[Move], f: &mut fmt::Formatter<'_>) -> fmt::R
     } in moves
     {
         let name = processor.name();
+        let (was, is) = (place(was), place(is));
         write!(
             f,
             "{name} was {was} and is {is} now, {open} payments are open there; "
@@ -201,6 +202,11 @@ fn write_moves(dir: &Path, moves: &[Move], f: &mut fmt::Formatter<'_>) -> fmt::R
         "set UPSTREAM_A_URL and UPSTREAM_B_URL as they were, or, if the same processor has another \
          name now, run `p99 journal accept-upstreams` once with the new settings",
     )
+}
+
+/// Where a processor was or is.
+pub(crate) fn place(authority: &Option<String>) -> &str {
+    authority.as_deref().unwrap_or("not configured")
 }
 
 impl std::error::Error for JournalFault {

@@ -129,10 +129,13 @@ pub(super) fn close_files(
             mode: found.mode() & 0o7777,
             why,
         };
+        if found.is_dir() {
+            // It cannot be opened as a file: what needs the name says so.
+            continue;
+        }
         if !found.is_file() {
             return Err(not_safe(
-                "it is a link, a pipe or a directory where p99 keeps a file: look at who put it \
-                 there",
+                "it is a link or a pipe where p99 keeps a file: look at who put it there",
             ));
         }
         if found.uid() != us() {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::directory::{CoreFiles, Directory, Manifest};
-use super::fault::JournalFault;
+use super::fault::{JournalFault, Move};
 use super::frame::{self, Identity, Place};
 use super::line;
 use super::load::{self, Sink, Tear};
@@ -200,7 +200,7 @@ fn verdict(pending: &Pending, resolution: Resolution) -> Option<Verdict> {
         (Resolution::Applied, None) => None,
         (Resolution::Refused, open) => {
             let last = open.as_ref().or_else(|| pending.earlier.last());
-            let processor = last.map_or(Processor::Default, |sent| sent.processor);
+            let processor = last.map_or(Processor::DEFAULT, |sent| sent.processor);
             Some(Verdict::Refused {
                 processor,
                 fate: Fate::Ended,
@@ -235,6 +235,15 @@ pub fn accept_upstreams(
     // One that is broken says nothing; it is written anew.
     let was = processors::read(&dir).unwrap_or_default();
     let open = processors::open(&states);
+    // No word makes a processor reachable that the settings do not name.
+    let unreachable = |one: &Move| one.is.is_none() && one.open > 0;
+    let moves = processors::moves(was.as_ref(), now, &open);
+    if moves.iter().any(unreachable) {
+        return Err(JournalFault::ProcessorsMoved {
+            dir: settings.dir.clone(),
+            moves,
+        });
+    }
     processors::write(&dir, now)?;
     Ok(Accepted { was, open })
 }

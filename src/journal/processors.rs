@@ -18,20 +18,20 @@ use std::fs;
 use std::io::{self, Write};
 
 use super::directory::Directory;
-use super::fault::{Damage, JournalFault, Move};
+use super::fault::{Damage, JournalFault, Move, place};
 use super::files;
 use super::replay::State;
-use crate::payment::{PerProcessor, Processor};
+use crate::payment::{Configured, PerProcessor, Processor};
 
 const HEAD: &str = "p99 processors 1\n";
 
-/// `host:port` of each processor.
-pub type Authorities = PerProcessor<String>;
+/// `host:port` of each processor that is configured.
+pub type Authorities = Configured<String>;
 
 fn write_text(authorities: &Authorities) -> String {
     let mut text = HEAD.to_owned();
-    for processor in Processor::ALL {
-        let (name, authority) = (processor.name(), authorities.get(processor));
+    for (processor, authority) in authorities.iter() {
+        let name = processor.name();
         text.push_str(&format!("{name} at {authority}\n"));
     }
     let checksum = crc32fast::hash(text.as_bytes());
@@ -40,12 +40,12 @@ fn write_text(authorities: &Authorities) -> String {
 }
 
 fn read_text(text: &str) -> Option<Authorities> {
-    let mut lines = text.strip_prefix(HEAD)?.lines();
-    let mut next = |processor: Processor| {
-        let line = lines.next()?.strip_prefix(processor.name())?;
-        line.strip_prefix(" at ").map(str::to_owned)
-    };
-    let authorities = PerProcessor([next(Processor::Default)?, next(Processor::Fallback)?]);
+    let lines = text.strip_prefix(HEAD)?.lines().zip(Processor::ALL);
+    let named = lines.map_while(|(line, processor)| {
+        let authority = line.strip_prefix(processor.name())?.strip_prefix(" at ")?;
+        Some(authority.to_owned())
+    });
+    let authorities = Configured::try_from_vec(named.collect())?;
     // One spelling only: whatever reads differently was not written by us.
     (write_text(&authorities) == text).then_some(authorities)
 }
@@ -97,7 +97,7 @@ pub(crate) fn check(
 ) -> Result<(), JournalFault> {
     let was = read(dir)?;
     let open = open(states);
-    let moves: Vec<Move> = was.iter().flat_map(|was| moves(was, now, &open)).collect();
+    let moves = moves(was.as_ref(), now, &open);
     if moves.iter().any(|one| one.open > 0) {
         return Err(JournalFault::ProcessorsMoved {
             dir: dir.path_to(""),
@@ -108,8 +108,8 @@ pub(crate) fn check(
         processor, was, is, ..
     } in &moves
     {
-        let name = processor.name();
-        log::warn!("processor {name} is at {is} now, it was at {was}; no payment is open there");
+        let (name, was, is) = (processor.name(), place(was), place(is));
+        log::warn!("processor {name} was {was} and is {is} now; no payment is open there");
     }
     if was.as_ref() != Some(now) {
         write(dir, now)?;
@@ -117,12 +117,21 @@ pub(crate) fn check(
     Ok(())
 }
 
-fn moves(was: &Authorities, now: &Authorities, open: &PerProcessor<u64>) -> Vec<Move> {
+/// Processors that are elsewhere now, or not configured though payments are open there.
+pub(super) fn moves(
+    was: Option<&Authorities>,
+    now: &Authorities,
+    open: &PerProcessor<u64>,
+) -> Vec<Move> {
     let all = Processor::ALL.into_iter().map(|processor| Move {
         processor,
-        was: was.get(processor).clone(),
-        is: now.get(processor).clone(),
+        was: was.and_then(|was| was.find(processor)).cloned(),
+        is: now.find(processor).cloned(),
         open: *open.get(processor),
     });
-    all.filter(|one| one.was != one.is).collect()
+    all.filter(|one| match &one.is {
+        None => one.was.is_some() || one.open > 0,
+        Some(_) => was.is_some() && one.was != one.is,
+    })
+    .collect()
 }

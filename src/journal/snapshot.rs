@@ -264,16 +264,13 @@ const HAS_DATE: u8 = 1;
 const IS_REFUSED: u8 = 2;
 const IS_COUNTED: u8 = 4;
 const WAS_ACCEPTED: u8 = 8;
-const AT_DEFAULT: u8 = 16;
-const AT_FALLBACK: u8 = 32;
+/// Four bits: 0 is none, else the index of the processor and one.
+const PROCESSOR: u8 = 0xf0;
+const PROCESSOR_SHIFT: u32 = 4;
 
 fn write_claim(id: UpstreamId, claim: &SettledClaim, out: &mut Vec<u8>) {
     let when = |is: bool, flag: u8| if is { flag } else { 0 };
-    let processor = match claim.processor {
-        None => 0,
-        Some(Processor::Default) => AT_DEFAULT,
-        Some(Processor::Fallback) => AT_FALLBACK,
-    };
+    let processor = claim.processor.map_or(0, |one| one.number() + 1) << PROCESSOR_SHIFT;
     codec::write_id(id, out);
     out.push(
         when(claim.requested_at.is_some(), HAS_DATE)
@@ -299,11 +296,9 @@ fn read_claim(reader: &mut Reader<'_>) -> Option<(UpstreamId, SettledClaim)> {
             Status::Processed
         },
         amount: reader.amount()?,
-        processor: match (has(AT_DEFAULT), has(AT_FALLBACK)) {
-            (false, false) => None,
-            (true, false) => Some(Processor::Default),
-            (false, true) => Some(Processor::Fallback),
-            (true, true) => return None,
+        processor: match (flags & PROCESSOR) >> PROCESSOR_SHIFT {
+            0 => None,
+            number => Some(Processor::of_index(usize::from(number) - 1)?),
         },
         requested_at: if has(HAS_DATE) {
             Some(reader.date()?)

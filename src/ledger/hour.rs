@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::list::{Entry, List, add_both};
+use super::list::{Entry, List, add_all};
 use super::window::{Overlap, Window};
 use crate::payment::{PerProcessor, Totals};
 
@@ -40,28 +40,28 @@ impl Hour {
     ) {
         let exact = self.exact.entry(second).or_default();
         exact.list = List::merged(exact.list.entries(), entries);
-        add_both(&mut exact.totals, totals);
-        add_both(&mut self.totals, totals);
+        add_all(&mut exact.totals, totals);
+        add_all(&mut self.totals, totals);
     }
 
     /// Adds payments of one second of which only the sum is to be kept.
     pub(super) fn add_old(&mut self, second: u16, totals: PerProcessor<Totals>) {
-        add_both(&mut self.totals, totals);
+        add_all(&mut self.totals, totals);
         self.keep_old(second, totals);
     }
 
     /// Adds many old seconds.
     pub(super) fn add_old_list(&mut self, list: &List) {
-        add_both(&mut self.totals, list.totals());
+        add_all(&mut self.totals, list.totals());
         self.old = List::merged(self.old.entries(), list.entries());
     }
 
     fn keep_old(&mut self, second: u16, totals: PerProcessor<Totals>) {
         // Time goes on, so the usual second belongs behind all others.
         if self.old.last_place().is_none_or(|last| last < second) {
-            Entry::both(second, totals).for_each(|entry| self.old.push(entry));
+            Entry::of_all(second, totals).for_each(|entry| self.old.push(entry));
         } else {
-            self.old = List::merged(self.old.entries(), Entry::both(second, totals));
+            self.old = List::merged(self.old.entries(), Entry::of_all(second, totals));
         }
     }
 
@@ -104,7 +104,7 @@ impl Hour {
         match window.overlap(start, i64::from(SECONDS) * 1_000) {
             Overlap::Outside => return Ok(()),
             Overlap::Inside => {
-                add_both(sums, self.totals);
+                add_all(sums, self.totals);
                 return Ok(());
             }
             Overlap::Cut => {}
@@ -121,7 +121,7 @@ impl Hour {
             let start = second_start(*second);
             match window.overlap(start, 1_000) {
                 Overlap::Outside => {}
-                Overlap::Inside => add_both(sums, exact.totals),
+                Overlap::Inside => add_all(sums, exact.totals),
                 Overlap::Cut => {
                     for entry in exact.list.entries() {
                         if window.holds(start.saturating_add(i64::from(entry.place))) {
@@ -143,7 +143,7 @@ impl Hour {
                 exact.totals,
                 "I6: a second is the sum of its parts"
             );
-            add_both(&mut sums, exact.totals);
+            add_all(&mut sums, exact.totals);
         }
         assert_eq!(sums, self.totals, "I6: an hour is the sum of its parts");
     }

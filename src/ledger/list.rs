@@ -1,12 +1,20 @@
-//! Counts and sums by place and processor, in few octets. The place is a millisecond within a
-//! second or a second within an hour. The same octets are kept in memory and in snapshots.
+//! Counts and sums by place and processor, in few bytes. The place is a millisecond within a
+//! second or a second within an hour. The same bytes are kept in memory and in snapshots.
 //!
 //! An entry is a varint (LEB128) of `distance to the place before << 2 | processor << 1 | many`,
-//! when `many` a varint of the count, and a varint of the cents.
+//! when `many` a varint of the count, and a varint of the cents. A count of 0, which no entry has,
+//! says that a varint of `index of the processor - 2` and the true count follow: so the two
+//! cheapest processors are written as ever, and a version that knows no others refuses the rest.
 
 use std::iter::Peekable;
 
 use crate::payment::{PerProcessor, Processor, Totals};
+
+/// More than one payment, or another processor than the first two.
+const MANY: u128 = 1;
+const IS_FALLBACK: u128 = 1 << 1;
+/// The first processor that the two bits of an entry cannot name.
+const FIRST_FURTHER: u8 = 2;
 
 /// Count and sum of one processor at one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +30,8 @@ impl Entry {
         (self.place, self.processor)
     }
 
-    /// The entries of both processors at `place`, without empty ones.
-    pub(super) fn both(place: u16, totals: PerProcessor<Totals>) -> impl Iterator<Item = Self> {
+    /// The entries of every processor at `place`, without empty ones.
+    pub(super) fn of_all(place: u16, totals: PerProcessor<Totals>) -> impl Iterator<Item = Self> {
         Processor::ALL
             .into_iter()
             .map(move |processor| Self {
@@ -111,17 +119,18 @@ impl List {
             "I6: the entries of a list are in order"
         );
         let distance = entry.place - self.last_place().unwrap_or(0);
-        let processor = match entry.processor {
-            Processor::Default => 0,
-            Processor::Fallback => 1 << 1,
-        };
         let Totals { count, cents } = entry.totals;
-        let many = u128::from(count > 1);
-        write_varint(
-            u128::from(distance) << 2 | processor | many,
-            &mut self.bytes,
-        );
-        if count > 1 {
+        let further = entry.processor.number().checked_sub(FIRST_FURTHER);
+        let bits = match (entry.processor, further) {
+            (_, Some(_)) => MANY,
+            (Processor::FALLBACK, None) => IS_FALLBACK | u128::from(count > 1),
+            (_, None) => u128::from(count > 1),
+        };
+        write_varint(u128::from(distance) << 2 | bits, &mut self.bytes);
+        if let Some(further) = further {
+            self.bytes.extend_from_slice(&[0, further]);
+        }
+        if bits & MANY != 0 {
             write_varint(u128::from(count), &mut self.bytes);
         }
         write_varint(cents, &mut self.bytes);
@@ -145,7 +154,7 @@ fn next_of(
     }
 }
 
-/// Reads the entries of a list; ends early at octets that are none.
+/// Reads the entries of a list; ends early at bytes that are none.
 #[derive(Clone, Debug)]
 pub(super) struct Entries<'a> {
     bytes: &'a [u8],
@@ -158,15 +167,22 @@ impl Iterator for Entries<'_> {
     fn next(&mut self) -> Option<Entry> {
         let header = read_varint(&mut self.bytes)?;
         self.place = self.place.checked_add(u16::try_from(header >> 2).ok()?)?;
-        let processor = if header & 2 == 0 {
-            Processor::Default
+        let mut processor = if header & IS_FALLBACK == 0 {
+            Processor::DEFAULT
         } else {
-            Processor::Fallback
+            Processor::FALLBACK
         };
-        let count = match header & 1 {
-            0 => 1,
-            _ => u64::try_from(read_varint(&mut self.bytes)?).ok()?,
-        };
+        let mut count = 1;
+        if header & MANY != 0 {
+            count = read_varint(&mut self.bytes)?;
+            if count == 0 && processor == Processor::DEFAULT {
+                let further = u8::try_from(read_varint(&mut self.bytes)?).ok()?;
+                let index = further.checked_add(FIRST_FURTHER)?;
+                processor = Processor::of_index(usize::from(index))?;
+                count = read_varint(&mut self.bytes)?;
+            }
+        }
+        let count = u64::try_from(count).ok()?;
         let cents = read_varint(&mut self.bytes)?;
         Some(Entry {
             place: self.place,
@@ -176,8 +192,8 @@ impl Iterator for Entries<'_> {
     }
 }
 
-/// Adds the sums of both processors.
-pub(super) fn add_both(sums: &mut PerProcessor<Totals>, more: PerProcessor<Totals>) {
+/// Adds the sums of every processor.
+pub(super) fn add_all(sums: &mut PerProcessor<Totals>, more: PerProcessor<Totals>) {
     for processor in Processor::ALL {
         sums.get_mut(processor).add(*more.get(processor));
     }
@@ -200,15 +216,15 @@ pub(super) fn write_varint(mut number: u128, out: &mut Vec<u8>) {
 pub(super) fn read_varint(bytes: &mut &[u8]) -> Option<u128> {
     let mut number = 0_u128;
     for shift in (0..u128::BITS).step_by(7) {
-        let (octet, rest) = bytes.split_first()?;
+        let (byte, rest) = bytes.split_first()?;
         *bytes = rest;
-        let group = u128::from(octet & 0x7f);
+        let group = u128::from(byte & 0x7f);
         let placed = group << shift;
         if placed >> shift != group {
             return None;
         }
         number |= placed;
-        if octet & 0x80 == 0 {
+        if byte & 0x80 == 0 {
             return Some(number);
         }
     }
@@ -218,17 +234,14 @@ pub(super) fn read_varint(bytes: &mut &[u8]) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payment::PROCESSORS_MAX;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn list(entries: &BTreeMap<(u16, bool), (u64, u128)>) -> List {
+    fn list(entries: &BTreeMap<(u16, usize), (u64, u128)>) -> List {
         let mut list = List::default();
-        for (&(place, is_fallback), &(count, cents)) in entries {
-            let processor = if is_fallback {
-                Processor::Fallback
-            } else {
-                Processor::Default
-            };
+        for (&(place, index), &(count, cents)) in entries {
+            let processor = Processor::of_index(index).unwrap();
             list.push(Entry {
                 place,
                 processor,
@@ -238,10 +251,10 @@ mod tests {
         list
     }
 
-    fn model() -> impl Strategy<Value = BTreeMap<(u16, bool), (u64, u128)>> {
+    fn model() -> impl Strategy<Value = BTreeMap<(u16, usize), (u64, u128)>> {
         let cents = prop_oneof![0_u128..20_000, Just(u128::MAX / 2)];
         let count = prop_oneof![1_u64..4, Just(u64::MAX / 2)];
-        proptest::collection::btree_map((0_u16..3_600, any::<bool>()), (count, cents), 0..20)
+        proptest::collection::btree_map((0_u16..3_600, 0..PROCESSORS_MAX), (count, cents), 0..20)
     }
 
     proptest! {
@@ -266,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn no_octets_are_too_odd_to_read(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn no_bytes_are_too_odd_to_read(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Some(list) = List::read(&bytes, 1_000) {
                 prop_assert!(list.entries().all(|entry| entry.place < 1_000));
             }
@@ -274,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn octets_that_are_no_list_are_refused() {
+    fn bytes_that_are_no_list_are_refused() {
         for bytes in [
             &[0x80][..],
             &[0],

@@ -1,13 +1,13 @@
 //! A second that payments arrive for now: one cell for each millisecond and processor.
 
-use super::list::{Entry, add_both};
+use super::list::{Entry, add_all};
 use super::window::{Overlap, Window};
 use crate::payment::{Cents, PerProcessor, Processor, Totals};
 
 #[derive(Clone, Debug)]
 pub(super) struct OpenSecond {
-    /// Which one, in seconds since 1970.
-    second: i64,
+    /// Which one, in seconds since 1970; none while it holds no payment.
+    second: Option<i64>,
     totals: PerProcessor<Totals>,
     /// 1,000 milliseconds.
     cells: Box<[PerProcessor<Totals>]>,
@@ -18,7 +18,7 @@ impl OpenSecond {
     pub(super) fn empty() -> Self {
         let cells = vec![PerProcessor::default(); 1_000].into_boxed_slice();
         Self {
-            second: 0,
+            second: None,
             totals: PerProcessor::default(),
             cells,
         }
@@ -26,8 +26,7 @@ impl OpenSecond {
 
     /// The second that it holds payments of.
     pub(super) fn second(&self) -> Option<i64> {
-        let [default, fallback] = self.totals.0;
-        (default.count > 0 || fallback.count > 0).then_some(self.second)
+        self.second
     }
 
     pub(super) fn totals(&self) -> PerProcessor<Totals> {
@@ -37,7 +36,7 @@ impl OpenSecond {
     pub(super) fn add(&mut self, processor: Processor, at: i64, amount: Cents) {
         let second = at.div_euclid(1_000);
         assert!(
-            self.second().is_none_or(|own| own == second),
+            self.second.is_none_or(|own| own == second),
             "I6: one second at a time"
         );
         let one = Totals {
@@ -48,20 +47,20 @@ impl OpenSecond {
         if let Some(cell) = self.cells.get_mut(milli) {
             cell.get_mut(processor).add(one);
             self.totals.get_mut(processor).add(one);
-            self.second = second;
+            self.second = Some(second);
         }
     }
 
     pub(super) fn sum(&self, window: &Window, sums: &mut PerProcessor<Totals>) {
-        let Some(second) = self.second() else { return };
+        let Some(second) = self.second else { return };
         let start = second.saturating_mul(1_000);
         match window.overlap(start, 1_000) {
             Overlap::Outside => {}
-            Overlap::Inside => add_both(sums, self.totals),
+            Overlap::Inside => add_all(sums, self.totals),
             Overlap::Cut => {
                 for (milli, cell) in (0_i64..).zip(&self.cells) {
                     if window.holds(start.saturating_add(milli)) {
-                        add_both(sums, *cell);
+                        add_all(sums, *cell);
                     }
                 }
             }
@@ -71,11 +70,11 @@ impl OpenSecond {
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         (0_u16..)
             .zip(&self.cells)
-            .flat_map(|(milli, cell)| Entry::both(milli, *cell))
+            .flat_map(|(milli, cell)| Entry::of_all(milli, *cell))
     }
 
     pub(super) fn clear(&mut self) {
-        if self.second().is_some() {
+        if self.second.take().is_some() {
             self.cells.fill(PerProcessor::default());
             self.totals = PerProcessor::default();
         }

@@ -10,13 +10,13 @@ const HOUR: i64 = 3_600_000;
 const BASE: i64 = 486_708 * HOUR;
 
 fn add(ledger: &mut Ledger, at: i64, cents: u64) {
-    ledger.add(Processor::Default, UnixMillis(at), Cents(cents));
+    ledger.add(Processor::DEFAULT, UnixMillis(at), Cents(cents));
 }
 
 fn totals(ledger: &Ledger, from: i64, to: i64) -> Result<(u64, u128), i64> {
     let found = ledger.totals(Some(UnixMillis(from)), Some(UnixMillis(to)));
     let found = found.map_err(|cut| cut.boundary.0)?;
-    let Totals { count, cents } = *found.get(Processor::Default);
+    let Totals { count, cents } = *found.get(Processor::DEFAULT);
     Ok((count, cents))
 }
 
@@ -57,7 +57,7 @@ fn both_ends_of_a_window_are_inside() {
         ledger
             .totals(None, None)
             .unwrap()
-            .get(Processor::Default)
+            .get(Processor::DEFAULT)
             .count,
         6
     );

@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::payment::ProcessorCount;
+
 /// A value that the page shows.
 pub trait Cell: Default {
     /// The present value.
@@ -95,6 +97,11 @@ impl Cell for Gauge {
 pub trait Label: Copy + 'static {
     /// Every value, in the order of `index`.
     const ALL: &'static [Self];
+    /// The values that the page shows when `processors` are configured.
+    fn shown(processors: ProcessorCount) -> &'static [Self] {
+        let _ = processors;
+        Self::ALL
+    }
     /// The value's place in `ALL`.
     fn index(self) -> usize;
     /// The value as the page shows it.

@@ -3,11 +3,11 @@
 
 use crate::clock::Mono;
 use crate::logging;
-use crate::payment::{Outcome, PerProcessor, Processor};
+use crate::payment::{Configured, Outcome, Processor};
 
 use super::cells::{Cell, Histogram, Label};
 use super::page::{Kind, Page};
-use super::sums::{PROCESSOR, pairs};
+use super::sums::PROCESSOR;
 use super::{
     BreakerReading, Driver, FileReading, JournalMode, Metrics, Reading, Route, StatusCode,
     Transition,
@@ -29,7 +29,11 @@ impl Metrics {
     fn render_requests(&self, page: &mut Page<'_>) {
         let help = "Requests answered, by route and status code.";
         page.begin(Kind::Counter, "p99_requests_total", help);
-        for (route, status) in pairs::<Route, StatusCode>() {
+        let pairs = Route::ALL.iter().flat_map(|route| {
+            let statuses = StatusCode::ALL.iter();
+            statuses.map(move |status| (*route, *status))
+        });
+        for (route, status) in pairs {
             let count = self.sum(|core| core.requests.get(route).get(status));
             if count > 0 || status.is_of(route) {
                 let labels = [("route", route.name()), ("status", status.name())];
@@ -117,13 +121,22 @@ impl Metrics {
         );
     }
 
+    /// Processors that are configured, or that earlier settings charged at.
+    fn with_ledger(&self) -> impl Iterator<Item = Processor> {
+        let configured = self.setup.processors.set();
+        let is_shown = move |one: &Processor| {
+            configured.has(*one) || self.sum(|core| &core.ledger.get(*one).payments) > 0
+        };
+        Processor::ALL.into_iter().filter(is_shown)
+    }
+
     fn render_ledger(&self, page: &mut Page<'_>) {
         page.begin(
             Kind::Gauge,
             "p99_ledger_payments",
             "Payments in the ledger, by processor.",
         );
-        for processor in Processor::ALL {
+        for processor in self.with_ledger() {
             let count = self.sum(|core| &core.ledger.get(processor).payments);
             page.sample(&[(PROCESSOR, processor.name())], count);
         }
@@ -132,7 +145,7 @@ impl Metrics {
             "p99_ledger_amount",
             "Money in the ledger, by processor.",
         );
-        for processor in Processor::ALL {
+        for processor in self.with_ledger() {
             let cents = self.sum(|core| &core.ledger.get(processor).cents);
             page.money(&[(PROCESSOR, processor.name())], cents);
         }
@@ -141,7 +154,7 @@ impl Metrics {
     fn render_attempts(&self, page: &mut Page<'_>) {
         let help = "Ended attempts, by processor and outcome.";
         page.begin(Kind::Counter, "p99_attempts_total", help);
-        for (processor, outcome) in pairs::<Processor, Outcome>() {
+        for (processor, outcome) in self.pairs::<Outcome>() {
             let labels = [(PROCESSOR, processor.name()), ("outcome", outcome.name())];
             page.sample(
                 &labels,
@@ -150,7 +163,7 @@ impl Metrics {
         }
         let help = "Time from an attempt's first byte to its end, by processor.";
         page.begin(Kind::Histogram, "p99_attempt_duration_seconds", help);
-        for processor in Processor::ALL {
+        for processor in self.setup.processors.all() {
             let histograms = self
                 .cores()
                 .map(|core| core.attempt_duration.get(processor));
@@ -204,14 +217,14 @@ impl Metrics {
         );
         let help = "Name resolutions that failed, by processor.";
         page.begin(Kind::Counter, "p99_resolution_failures_total", help);
-        for processor in Processor::ALL {
+        for processor in self.setup.processors.all() {
             let failures = self.resolution_failures.get(processor).get();
             page.sample(&[(PROCESSOR, processor.name())], failures);
         }
         let help =
             "Readings of a processor's files that found something else or a fault, by result.";
         page.begin(Kind::Counter, "p99_upstream_file_readings_total", help);
-        for (processor, result) in pairs::<Processor, FileReading>() {
+        for (processor, result) in self.pairs::<FileReading>() {
             let labels = [(PROCESSOR, processor.name()), ("result", result.name())];
             let count = self.file_readings.get(processor).get(result).get();
             page.sample(&labels, count);
@@ -341,20 +354,16 @@ impl Metrics {
     }
 }
 
-fn render_breakers(breakers: &PerProcessor<BreakerReading>, page: &mut Page<'_>) {
+fn render_breakers(breakers: &Configured<BreakerReading>, page: &mut Page<'_>) {
     let help = "0 Closed, 1 Open, 2 HalfOpen, by processor.";
     page.begin(Kind::Gauge, "p99_breaker_state", help);
-    for processor in Processor::ALL {
-        page.sample(
-            &[(PROCESSOR, processor.name())],
-            breakers.get(processor).state,
-        );
+    for (processor, breaker) in breakers.iter() {
+        page.sample(&[(PROCESSOR, processor.name())], breaker.state);
     }
     let help = "Transitions of the breakers.";
     page.begin(Kind::Counter, "p99_breaker_transitions_total", help);
-    for processor in Processor::ALL {
-        let counts = breakers.get(processor).transitions;
-        for (transition, count) in Transition::ALL.iter().zip(counts) {
+    for (processor, breaker) in breakers.iter() {
+        for (transition, count) in Transition::ALL.iter().zip(breaker.transitions) {
             let (from, to) = transition.ends();
             page.sample(
                 &[(PROCESSOR, processor.name()), ("from", from), ("to", to)],

@@ -1,9 +1,8 @@
 //! The values of every label. Ids and addresses are never labels: each value has its series from
 //! the start, so there can only be as many as stand here.
 
-use crate::payment::{Outcome, Processor, Status};
-
 use super::cells::Label;
+use crate::payment::{Outcome, Processor, ProcessorCount, Status};
 
 /// Declares a label: an enum with the text of each value.
 macro_rules! label {
@@ -254,6 +253,10 @@ impl Transition {
 
 impl Label for Processor {
     const ALL: &'static [Self] = &Self::ALL;
+
+    fn shown(processors: ProcessorCount) -> &'static [Self] {
+        processors.list()
+    }
 
     fn index(self) -> usize {
         Self::index(self)

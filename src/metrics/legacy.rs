@@ -2,7 +2,7 @@
 //! naming rules (units, `_total`), so they stand apart from the `p99_` set and get no company.
 
 use crate::clock::Mono;
-use crate::payment::{PerProcessor, Processor};
+use crate::payment::{Configured, Processor};
 
 use super::cells::{Cell, Label};
 use super::page::{Kind, Page};
@@ -16,7 +16,7 @@ impl Metrics {
     pub(super) fn render_legacy(
         &self,
         now: Mono,
-        breakers: &PerProcessor<BreakerReading>,
+        breakers: &Configured<BreakerReading>,
         page: &mut Page<'_>,
     ) {
         self.render_latency(now, page);
@@ -38,11 +38,13 @@ impl Metrics {
             }
         }
         for (processor, name) in [
-            (Processor::Default, "circuit_breaker_a_status"),
-            (Processor::Fallback, "circuit_breaker_b_status"),
+            (Processor::DEFAULT, "circuit_breaker_a_status"),
+            (Processor::FALLBACK, "circuit_breaker_b_status"),
         ] {
-            page.begin(Kind::Gauge, name, "0 Closed, 1 Open, 2 HalfOpen.");
-            page.sample(&[], breakers.get(processor).state);
+            if let Some(breaker) = breakers.find(processor) {
+                page.begin(Kind::Gauge, name, "0 Closed, 1 Open, 2 HalfOpen.");
+                page.sample(&[], breaker.state);
+            }
         }
         let size = self.sum(|core| &core.claims_settled) + self.sum(|core| &core.payments_pending);
         page.begin(

@@ -28,7 +28,10 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use crate::clock::{Mono, UnixMillis};
-use crate::payment::{CoreCount, CoreId, Outcome, PerProcessor, Processor, Status, Totals};
+use crate::payment::{
+    Configured, CoreCount, CoreId, Outcome, PROCESSORS_MAX, Processor, ProcessorCount, Status,
+    Totals,
+};
 
 pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
 pub use labels::{
@@ -39,7 +42,7 @@ pub use process::ProcessMetrics;
 pub use rolling::Rolling;
 
 /// One cell for each processor.
-pub type ByProcessor<T> = By<Processor, T, 2>;
+pub type ByProcessor<T> = By<Processor, T, { PROCESSORS_MAX }>;
 
 /// What one core counts. Only this core may write; anybody may read.
 #[derive(Debug, Default)]
@@ -222,6 +225,8 @@ pub struct MetricsSetup {
     pub journal: JournalMode,
     /// `QUEUE_CAPACITY`.
     pub queue_capacity: usize,
+    /// How many processors there are.
+    pub processors: ProcessorCount,
     /// `CACHE_CAPACITY`.
     pub cache_capacity: usize,
     /// `CONCURRENCY_LIMIT`.
@@ -240,10 +245,10 @@ pub struct BreakerReading {
 }
 
 /// What is not in any cell and is read for each page.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Reading {
-    /// Both breakers.
-    pub breakers: PerProcessor<BreakerReading>,
+    /// Every breaker.
+    pub breakers: Configured<BreakerReading>,
     /// Whether the process serves, as `/readyz` sees it.
     pub is_serving: bool,
 }

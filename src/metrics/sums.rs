@@ -7,7 +7,7 @@ use super::cells::{By, Cell, Label};
 use super::page::{Kind, Page};
 use super::{ByProcessor, CoreMetrics, Metrics};
 
-/// The label of the two processors.
+/// The label of processors.
 pub(super) const PROCESSOR: &str = "processor";
 
 /// A metric's name and help.
@@ -67,7 +67,7 @@ impl Metrics {
         label: &str,
         cells: CellOf<By<L, C, N>>,
     ) {
-        for value in L::ALL {
+        for value in L::shown(self.setup.processors) {
             page.sample(
                 &[(label, value.name())],
                 self.sum(|core| cells(core).get(*value)),
@@ -83,7 +83,7 @@ impl Metrics {
         cells: CellOf<ByProcessor<By<L, C, N>>>,
     ) {
         page.begin(Kind::Counter, name, help);
-        for (processor, value) in pairs::<Processor, L>() {
+        for (processor, value) in self.pairs::<L>() {
             let labels = [(PROCESSOR, processor.name()), (label, value.name())];
             page.sample(
                 &labels,
@@ -91,9 +91,10 @@ impl Metrics {
             );
         }
     }
-}
 
-/// Every pair of two labels.
-pub(super) fn pairs<A: Label, B: Label>() -> impl Iterator<Item = (A, B)> {
-    A::ALL.iter().flat_map(|a| B::ALL.iter().map(|b| (*a, *b)))
+    /// Every pair of a processor and a label.
+    pub(super) fn pairs<L: Label>(&self) -> impl Iterator<Item = (Processor, L)> + use<L> {
+        let processors = self.setup.processors.all();
+        processors.flat_map(|processor| L::ALL.iter().map(move |label| (processor, *label)))
+    }
 }

@@ -6,8 +6,20 @@ use super::*;
 
 const NOW: Mono = Mono(10_000_000);
 
+fn two() -> ProcessorCount {
+    ProcessorCount::try_new(2).unwrap()
+}
+
+fn reading() -> Reading {
+    Reading {
+        breakers: Configured::new(two(), |_| BreakerReading::default()),
+        is_serving: false,
+    }
+}
+
 fn metrics(cores: u16) -> Metrics {
     let setup = MetricsSetup {
+        processors: two(),
         cores: CoreCount(cores),
         started: UnixMillis(1_752_000_000_123),
         journal: JournalMode::Always,
@@ -21,7 +33,7 @@ fn metrics(cores: u16) -> Metrics {
 
 fn page(metrics: &Metrics) -> String {
     let mut out = Vec::new();
-    metrics.render(NOW, &Reading::default(), &mut out);
+    metrics.render(NOW, &reading(), &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -115,13 +127,13 @@ fn cores_are_added_up() {
         core.answered(answered(Route::Payments, 503, 3), NOW);
         core.answered(answered(Route::Summary, 299, 3), NOW);
         core.attempt_ended(
-            Processor::Default,
+            Processor::DEFAULT,
             Outcome::Applied,
             Duration::from_millis(30),
         );
-        core.attempt_ended(Processor::Default, Outcome::NotSent, Duration::ZERO);
+        core.attempt_ended(Processor::DEFAULT, Outcome::NotSent, Duration::ZERO);
         core.set_ledger(
-            Processor::Fallback,
+            Processor::FALLBACK,
             Totals {
                 count: 2,
                 cents: 1_995,
@@ -186,7 +198,7 @@ fn breakers_are_shown_in_both_name_sets() {
         transitions: [4, 3, 2, 1],
     };
     let mut out = Vec::new();
-    let breakers = PerProcessor([BreakerReading::default(), reading]);
+    let breakers = Configured::try_from_vec(vec![BreakerReading::default(), reading]).unwrap();
     let reading = Reading {
         breakers,
         is_serving: false,

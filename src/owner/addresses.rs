@@ -104,7 +104,7 @@ impl Owner {
 
     /// Takes over what another core, or a human, has confirmed.
     pub(super) fn note_confirmed(&mut self, now: Now) {
-        for processor in Processor::ALL {
+        for processor in self.settings.processors.all() {
             let confirmed = self.processors.news(processor);
             let known = self.addresses.confirmed.get_mut(processor);
             if std::mem::replace(known, confirmed) != confirmed {

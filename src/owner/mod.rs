@@ -48,39 +48,41 @@ use crate::flow::{Flow, Promise, Stage, Trail};
 use crate::journal::Record;
 use crate::ledger::{CutsOldSecond, Ledger};
 use crate::limits;
-use crate::payment::{Found, Payment, PerProcessor, Processor, Status, Totals, UpstreamId};
+use crate::payment::{
+    Configured, Found, Payment, PerProcessor, Processor, ProcessorCount, Status, Totals, UpstreamId,
+};
 use crate::table::{Key, Table};
 use crate::wheel::Wheel;
 
 /// What all cores know of the processors. Atomics only: cores share no lock.
 #[derive(Debug)]
 pub struct Processors {
-    breakers: PerProcessor<Breaker>,
-    lookups: PerProcessor<LookupRoutes>,
+    breakers: Configured<Breaker>,
+    lookups: Configured<LookupRoutes>,
     /// The addresses of this resolution, and those that were listed before it, are the processor
     /// that payments in doubt went to; zero when nothing says so.
     confirmed: PerProcessor<AtomicU64>,
     /// Old addresses, and the resolution up to which what it shows is proven to be the same.
-    proofs: PerProcessor<[OnceLock<(SocketAddr, u64)>; limits::ADDRESSES_MAX]>,
+    proofs: Configured<[OnceLock<(SocketAddr, u64)>; limits::ADDRESSES_MAX]>,
 }
 
 impl Processors {
-    /// Two closed breakers, and nothing known about lookups.
+    /// Closed breakers of `count` processors, and nothing known about lookups.
     #[must_use]
-    pub fn new(settings: BreakerSettings) -> Self {
+    pub fn new(count: ProcessorCount, settings: BreakerSettings) -> Self {
         Self {
-            breakers: PerProcessor([Breaker::new(settings), Breaker::new(settings)]),
-            lookups: PerProcessor::default(),
+            breakers: Configured::new(count, |_| Breaker::new(settings)),
+            lookups: Configured::new(count, |_| LookupRoutes::default()),
             confirmed: PerProcessor::default(),
-            proofs: PerProcessor(
-                [(), ()].map(|()| [const { OnceLock::new() }; limits::ADDRESSES_MAX]),
-            ),
+            proofs: Configured::new(count, |_| {
+                [const { OnceLock::new() }; limits::ADDRESSES_MAX]
+            }),
         }
     }
 
     /// The breaker of `processor`.
     #[must_use]
-    pub const fn breaker(&self, processor: Processor) -> &Breaker {
+    pub fn breaker(&self, processor: Processor) -> &Breaker {
         self.breakers.get(processor)
     }
 }
@@ -109,7 +111,7 @@ pub struct Owner {
     ledger: Ledger,
     flows: Table<Flow>,
     attempts: Table<Attempt>,
-    lanes: PerProcessor<Lane>,
+    lanes: Configured<Lane>,
     addresses: Addresses,
     /// Payments that wait for a processor, oldest first.
     waiting: PerProcessor<BTreeSet<(Mono, Key)>>,
@@ -192,7 +194,9 @@ impl Owner {
             ledger,
             flows: Table::default(),
             attempts: Table::default(),
-            lanes: PerProcessor([(), ()].map(|()| Lane::new(settings.slots_max, settings.routing))),
+            lanes: Configured::new(settings.processors, |_| {
+                Lane::new(settings.slots_max, settings.routing)
+            }),
             addresses: Addresses::default(),
             waiting: PerProcessor::default(),
             pinned: PerProcessor::default(),
@@ -481,20 +485,18 @@ impl Owner {
     /// How this core stands, for its gauges. Walks the unsettled payments: for scrapes only.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        let of = |processor| {
-            let queued = self.waiting.get(processor).len() + self.pinned.get(processor).len();
-            (self.lanes.get(processor).slots_used(), queued)
-        };
-        let (slots_default, queued_default) = of(Processor::Default);
-        let (slots_fallback, queued_fallback) = of(Processor::Fallback);
         Gauges {
             pending: self.flows.len(),
             clients_waiting: self.clients_waiting,
             oldest: self.flows.iter().map(|(_, flow)| flow.arrived).min(),
             settled_claims: self.claims.settled_len(),
             forgotten: self.claims.forgotten(),
-            queued: PerProcessor([queued_default, queued_fallback]),
-            in_flight: PerProcessor([slots_default, slots_fallback]),
+            queued: PerProcessor::from_fn(|processor| {
+                self.waiting.get(processor).len() + self.pinned.get(processor).len()
+            }),
+            in_flight: PerProcessor::from_fn(|processor| {
+                self.lanes.find(processor).map_or(0, Lane::slots_used)
+            }),
             late: self.late.len(),
         }
     }

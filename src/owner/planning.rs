@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use super::attempts::Purpose;
 use super::{JournalStanding, Journalling, Owner, Way};
+use crate::breaker::State;
 use crate::clock::Now;
 use crate::config::Ack;
 use crate::events::{Note, Shed};
 use crate::flow::{Ending, Promise, Stage};
 use crate::journal::Record;
 use crate::limits;
-use crate::payment::{PerProcessor, Processor};
+use crate::payment::Processor;
 use crate::route::{self, Plan, Situation};
 use crate::table::Key;
 
@@ -27,7 +28,7 @@ impl Owner {
         };
         // Whoever waits longer goes first.
         let is_next = |owner: &Self, processor| owner.waiting.get(processor).is_empty();
-        for processor in [plan.first, plan.second].into_iter().flatten() {
+        for processor in plan.choices() {
             if is_next(self, processor) && self.try_start(key, processor, now) {
                 return;
             }
@@ -41,18 +42,20 @@ impl Owner {
             flow.pinned().is_none(),
             "I2: a pinned payment is never planned"
         );
-        let state = |processor| self.processors.breaker(processor).state(now.mono);
+        let (id, count) = (flow.payment.id, self.settings.processors);
         let lanes = &mut self.lanes;
-        let preferred = route::prefer(self.settings.routing, flow.payment.id, || {
-            PerProcessor(Processor::ALL.map(|one| lanes.get_mut(one).median(now.mono)))
+        let preferred = route::prefer(self.settings.routing, id, count, |one| {
+            lanes.get_mut(one).median(now.mono)
         });
+        let state = |processor| self.processors.breaker(processor).state(now.mono);
         let situation = Situation {
             preferred,
-            breakers: PerProcessor([state(Processor::Default), state(Processor::Fallback)]),
-            tried: PerProcessor([
-                flow.is_barred(Processor::Default),
-                flow.is_barred(Processor::Fallback),
-            ]),
+            breaker: state(preferred),
+            up: count
+                .all()
+                .filter(|one| state(*one) != State::Open)
+                .collect(),
+            untried: count.set().minus(flow.barred()),
             waited: flow.waited(now.mono),
         };
         Some(route::plan(&self.settings.rules(), &situation))
@@ -91,11 +94,11 @@ impl Owner {
                     flow.retries = flow.retries.saturating_add(1);
                     pause
                 } else {
-                    // Both rest: their breakers say when to ask again.
+                    // All rest: their breakers say when to ask again.
                     Duration::ZERO
                 };
                 flow.begin_round();
-                let at = plan.first.or(plan.second).unwrap_or(Processor::Default);
+                let at = plan.choices().next().unwrap_or(Processor::DEFAULT);
                 let not_before = now.mono.after(pause);
                 self.enter(key, Stage::Waiting { at, not_before }, now);
             }
@@ -123,7 +126,7 @@ impl Owner {
         if self.journal.standing == JournalStanding::Failed {
             return;
         }
-        for processor in Processor::ALL {
+        for processor in self.settings.processors.all() {
             while let Some((_, key)) = self.pinned.get(processor).first().copied() {
                 match self.way(key, processor) {
                     Way::To(_) => {}
@@ -150,7 +153,7 @@ impl Owner {
         let Some(plan) = self.plan_for(key, now) else {
             return false;
         };
-        for processor in [plan.first, plan.second].into_iter().flatten() {
+        for processor in plan.choices() {
             if self.try_start(key, processor, now) {
                 return true;
             }
@@ -200,7 +203,7 @@ impl Owner {
         let Some(plan) = self.plan_for(key, now) else {
             return;
         };
-        for processor in [plan.first, plan.second].into_iter().flatten() {
+        for processor in plan.choices() {
             if busy == Some(processor) {
                 continue;
             }

@@ -311,7 +311,7 @@ impl Owner {
                 self.waiting.get_mut(at).remove(&place);
             }
             Stage::Unknown { .. } => {
-                for processor in Processor::ALL {
+                for processor in self.settings.processors.all() {
                     self.pinned.get_mut(processor).remove(&place);
                 }
             }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
 use crate::config::{Ack, Config, OnDuplicate, Routing, Upstream500};
-use crate::payment::CoreCount;
+use crate::payment::{CoreCount, ProcessorCount};
 use crate::route::Rules;
 
 /// See the header of this file.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnerSettings {
+    /// How many processors there are.
+    pub processors: ProcessorCount,
     /// ACK.
     pub ack: Ack,
     /// ROUTING.
@@ -61,6 +63,7 @@ impl OwnerSettings {
     pub fn of(config: &Config) -> Self {
         let share = |total: usize| share(total, config.cores);
         Self {
+            processors: config.upstream.count(),
             ack: config.ack,
             routing: config.routing,
             on_duplicate: config.on_duplicate,

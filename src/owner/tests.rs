@@ -55,7 +55,7 @@ fn a_charge_whose_verdict_was_not_durable_outlives_a_purge_at_replay_too() {
     play.sync();
     assert_eq!(play.answers, [Answer::Charged]);
     let totals = play.owner.totals(None, None).unwrap();
-    assert_eq!(totals.get(Processor::Default).count, 1);
+    assert_eq!(totals.get(Processor::DEFAULT).count, 1);
     let state = play.replay(play.records.len());
     assert_eq!(state.ledger.totals(None, None), Ok(totals), "I6");
     assert_eq!((state.settled().count(), state.oddities()), (1, 0));
@@ -142,7 +142,7 @@ fn a_404_that_was_asked_for_before_the_route_was_proven_proves_nothing() {
     let pinned = play.owner.find(id).and_then(|found| found.processor);
     assert_eq!(
         pinned,
-        Some(Processor::Default),
+        Some(Processor::DEFAULT),
         "I3: Unknown is not Refused"
     );
 }
@@ -166,7 +166,7 @@ fn more_payments_than_the_queue_may_hold_are_taken_up_from_a_journal() {
                 amount: Cents(1990),
             },
             accepted_at: None,
-            open: Some((Processor::Default, UnixMillis(number))),
+            open: Some((Processor::DEFAULT, UnixMillis(number))),
             earlier: Vec::new(),
         };
         play.owner.restore(&restored, play.now);

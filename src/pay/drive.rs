@@ -29,7 +29,7 @@ impl Room {
         task: Option<WriterTask>,
         now: Now,
     ) {
-        for processor in Processor::ALL {
+        for (processor, _) in self.config.upstream.iter() {
             let listing = self.names.borrow().listing(NameIndex::of(processor));
             self.owner.borrow_mut().resolved(processor, listing, now);
         }
@@ -226,6 +226,8 @@ impl Room {
         let totals = owner.totals(None, None).unwrap_or_default();
         for processor in Processor::ALL {
             metrics.set_ledger(processor, *totals.get(processor));
+        }
+        for (processor, _) in self.config.upstream.iter() {
             metrics
                 .attempts_in_flight
                 .get(processor)
@@ -285,7 +287,7 @@ impl Room {
         loop {
             let found = self.resolved.next().await;
             let now = self.now();
-            for processor in Processor::ALL {
+            for (processor, _) in self.config.upstream.iter() {
                 if found.name == NameIndex::of(processor) {
                     let listing = Arc::clone(&found.listing);
                     self.upstream.set_listing(processor, listing, now.mono);
@@ -316,7 +318,7 @@ impl Room {
             }
             Question::Sum(key, start, end) => {
                 let sums = self.owner.borrow().totals(start, end);
-                self.give(to(key), Reply::Sums(sums));
+                self.give(to(key), Reply::Sums(sums.map(Box::new)));
             }
             Question::Purge(key) => self.forget(to(key)),
             Question::Show(key) => {

@@ -9,7 +9,7 @@ use crate::events::ReplyTo;
 use crate::ledger::CutsOldSecond;
 use crate::limits;
 use crate::metrics::{BreakerReading, Reading};
-use crate::payment::{CoreId, PerProcessor, Processor, Totals};
+use crate::payment::{Configured, CoreId, PerProcessor, Processor, Totals};
 use crate::table::Key;
 
 impl Room {
@@ -34,7 +34,7 @@ impl Room {
                     Err(AskFault::Overloaded)
                 }
             };
-            totals = totals.and_then(|totals| Ok(added(totals, sums?)));
+            totals = totals.and_then(|totals| Ok(added(totals, *sums?)));
         }
         let mut totals = totals?;
         if scope == Scope::All {
@@ -91,7 +91,7 @@ impl Room {
             }
         };
         let reading = Reading {
-            breakers: PerProcessor(Processor::ALL.map(breaker)),
+            breakers: Configured::new(self.config.upstream.count(), breaker),
             is_serving,
         };
         self.shared.metrics.render(now, &reading, out);

@@ -15,10 +15,10 @@ use crate::payment::Processor;
 use crate::wire;
 
 impl Room {
-    /// Asks both processors in turn, for ever.
+    /// Asks every processor in turn, for ever.
     pub(super) async fn watch_health(self: Rc<Self>, interval: Duration) {
         loop {
-            for processor in Processor::ALL {
+            for (processor, _) in self.config.upstream.iter() {
                 self.look_after(processor, interval).await;
             }
             monoio::time::sleep(interval).await;

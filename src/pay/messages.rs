@@ -24,10 +24,10 @@ pub(super) enum Question {
 }
 
 /// One core's sums, or why an edge of the window cannot be exact.
-pub(super) type Sums = Result<PerProcessor<Totals>, CutsOldSecond>;
+pub(super) type Sums = Result<Box<PerProcessor<Totals>>, CutsOldSecond>;
 
 /// The reply to a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// To a payment.
     Answer(Answer),

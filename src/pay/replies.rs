@@ -68,13 +68,11 @@ impl Replies {
             let Some(place) = places.get_mut(key) else {
                 return Poll::Ready(None);
             };
-            match &place.state {
-                State::Full(reply) => Poll::Ready(Some(*reply)),
+            let waiting = State::Waiting(context.waker().clone());
+            match std::mem::replace(&mut place.state, waiting) {
+                State::Full(reply) => Poll::Ready(Some(reply)),
                 State::Overdue => Poll::Ready(None),
-                State::Empty | State::Waiting(_) => {
-                    place.state = State::Waiting(context.waker().clone());
-                    Poll::Pending
-                }
+                State::Empty | State::Waiting(_) => Poll::Pending,
             }
         })
         .await;

@@ -25,7 +25,7 @@ use crate::ledger::Ledger;
 use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
-use crate::payment::{CoreId, PerProcessor, Processor};
+use crate::payment::{Configured, CoreId, Processor};
 use crate::upstream::{
     HeldFiles, NameIndex, NameLookup, Names, Resolved, Resolver, Sources, Upstream,
 };
@@ -63,6 +63,7 @@ impl Setup {
             Some(JournalSync::Always) => JournalMode::Always,
         };
         let metrics = Metrics::new(MetricsSetup {
+            processors: config.upstream.count(),
             cores: config.cores,
             started: Clock::new(start).now().wall,
             journal,
@@ -118,12 +119,16 @@ impl fmt::Debug for Seat {
 /// Two names of one server would make one processor of both: a payment that it refused could be
 /// charged there as the other one, and both summaries would be the same.
 fn warn_of_one_server(config: &Config, names: &Names) {
-    let PerProcessor([one, other]) = &config.upstream;
+    let [first, second] = [Processor::DEFAULT, Processor::FALLBACK];
+    let one = config.upstream.get(first);
+    let Some(other) = config.upstream.find(second) else {
+        return;
+    };
     // A gateway may have one processor below each base; sockets were compared by their paths.
     if one.url.base != other.url.base || one.url.http().is_none() {
         return;
     }
-    let [a, b] = Processor::ALL.map(|processor| names.addresses(NameIndex::of(processor)).to_vec());
+    let [a, b] = [first, second].map(|processor| names.addresses(NameIndex::of(processor)));
     if let Some(address) = one_server(&a, &b) {
         log::warn!(
             "UPSTREAM_A_URL and UPSTREAM_B_URL both mean {address}: they are probably one server"
@@ -160,7 +165,10 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
         .map_err(|fault| format!("cannot watch the processors' files: {fault}"))?;
     warn_of_one_server(config, &names);
     let shared = Arc::new(Shared {
-        processors: Arc::new(Processors::new(breaker_settings(config))),
+        processors: Arc::new(Processors::new(
+            config.upstream.count(),
+            breaker_settings(config),
+        )),
         metrics: Arc::clone(&setup.metrics),
         has_journal_failed: AtomicBool::new(false),
         _keeper: keeper,
@@ -187,7 +195,8 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
 /// Where the processors are, as the journal remembers them.
 #[must_use]
 pub fn authorities(config: &Config) -> journal::Authorities {
-    PerProcessor(Processor::ALL.map(|processor| config.upstream.get(processor).url.place()))
+    let upstream = &config.upstream;
+    Configured::new(upstream.count(), |one| upstream.get(one).url.place())
 }
 
 type Pasts = Vec<Option<journal::Restored>>;

@@ -6,85 +6,17 @@
 
 mod identity;
 mod money;
+mod processor;
 mod shard;
 
 use crate::clock::UnixMillis;
 
 pub use identity::{CoreCount, CoreId, CorrelationId, CorrelationIdFault, UpstreamId};
 pub use money::{AmountFault, Cents, Totals, write_cents};
+pub use processor::{
+    Configured, PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount, ProcessorSet,
+};
 pub use shard::Shard;
-
-/// One of the two payment processors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Processor {
-    /// A: the cheap one, `default` in the API.
-    Default,
-    /// B: the dear one, `fallback` in the API.
-    Fallback,
-}
-
-impl Processor {
-    /// Both, in the order of every table.
-    pub const ALL: [Self; 2] = [Self::Default, Self::Fallback];
-
-    /// The one that this one is not.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Default => Self::Fallback,
-            Self::Fallback => Self::Default,
-        }
-    }
-
-    /// Its place in a list of both.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        match self {
-            Self::Default => 0,
-            Self::Fallback => 1,
-        }
-    }
-
-    /// The processor of this name.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.name() == name)
-    }
-
-    /// Its name in the API, in logs and in metric labels.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Fallback => "fallback",
-        }
-    }
-}
-
-/// A pair with one value for each processor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PerProcessor<T>(pub [T; 2]);
-
-impl<T> PerProcessor<T> {
-    /// The value of `processor`.
-    #[must_use]
-    pub const fn get(&self, processor: Processor) -> &T {
-        let [default, fallback] = &self.0;
-        match processor {
-            Processor::Default => default,
-            Processor::Fallback => fallback,
-        }
-    }
-
-    /// The value of `processor`, to change.
-    pub const fn get_mut(&mut self, processor: Processor) -> &mut T {
-        let [default, fallback] = &mut self.0;
-        match processor {
-            Processor::Default => default,
-            Processor::Fallback => fallback,
-        }
-    }
-}
 
 /// One payment as the client asked for it, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Money: integer cents from digit to digit (I7). No float ever holds an amount, and whatever is
 //! not exact cents is refused, never rounded.
 
+use super::{PerProcessor, Processor};
 use crate::limits;
 
 /// Money in integer cents (I7).
@@ -70,6 +71,21 @@ pub fn write_cents(cents: u128, out: &mut Vec<u8>) {
     out.push(b'.');
     let rest = u8::try_from(cents % 100).unwrap_or(0);
     out.extend_from_slice(&[b'0' + rest / 10, b'0' + rest % 10]);
+}
+
+impl PerProcessor<Totals> {
+    /// Whether a summary names `processor` even when it has charged nothing: the first two, which
+    /// every reader of a summary knows.
+    #[must_use]
+    pub fn is_always_shown(&self, processor: Processor) -> bool {
+        processor <= Processor::FALLBACK
+    }
+
+    /// What a summary names, cheapest first.
+    pub fn shown(&self) -> impl Iterator<Item = (Processor, Totals)> {
+        let all = Processor::ALL.into_iter().zip(self.0);
+        all.filter(|(one, totals)| totals.count > 0 || self.is_always_shown(*one))
+    }
 }
 
 /// The parts of a number as RFC 8259, section 6 has them.

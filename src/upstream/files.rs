@@ -18,12 +18,12 @@ use crate::config::{Config, Held, UpstreamFiles};
 use crate::generations::Generations;
 use crate::limits;
 use crate::metrics::{FileReading, Metrics};
-use crate::payment::{PerProcessor, Processor};
+use crate::payment::{Configured, PerProcessor, Processor};
 
 /// What the processors' files hold, as one holder knows it. A clone is another holder's.
 #[derive(Clone, Debug)]
 pub struct HeldFiles {
-    held: PerProcessor<Generations<Arc<Held>>>,
+    held: Configured<Generations<Arc<Held>>>,
     watch: Arc<Watch>,
 }
 
@@ -42,7 +42,9 @@ impl HeldFiles {
     pub fn new(config: &Config) -> Self {
         let held = |processor| Arc::new(config.upstream.get(processor).held.clone());
         Self {
-            held: PerProcessor(Processor::ALL.map(|processor| Generations::new(held(processor)))),
+            held: Configured::new(config.upstream.count(), |processor| {
+                Generations::new(held(processor))
+            }),
             watch: Arc::default(),
         }
     }
@@ -54,14 +56,15 @@ impl HeldFiles {
     /// The thread could not be started.
     pub fn start(&self, config: &Config, metrics: &Arc<Metrics>) -> io::Result<()> {
         let files = |processor| config.upstream.get(processor).files.clone();
-        let files = PerProcessor(Processor::ALL.map(files));
-        if files.0.iter().all(|files| files.iter().next().is_none()) {
+        let count = config.upstream.count();
+        let files = Configured::new(count, files);
+        if files.iter().all(|(_, files)| files.iter().next().is_none()) {
             return Ok(());
         }
-        let looks = PerProcessor(Processor::ALL.map(|processor| Look {
+        let looks = Configured::new(count, |processor| Look {
             stamps: stamps(files.get(processor)),
             told: None,
-        }));
+        });
         let worker = Worker {
             files,
             held: self.held.clone(),
@@ -102,8 +105,8 @@ impl HeldFiles {
 
 /// The thread's part.
 struct Worker {
-    files: PerProcessor<UpstreamFiles>,
-    held: PerProcessor<Generations<Arc<Held>>>,
+    files: Configured<UpstreamFiles>,
+    held: Configured<Generations<Arc<Held>>>,
     watch: Weak<Watch>,
     metrics: Arc<Metrics>,
 }
@@ -126,14 +129,14 @@ struct Stamp {
 }
 
 impl Worker {
-    fn work(self, mut looks: PerProcessor<Look>) {
+    fn work(self, mut looks: Configured<Look>) {
         loop {
             thread::sleep(limits::FILES_READ_PAUSE);
             thread::park_timeout(limits::FILES_LOOK_INTERVAL - limits::FILES_READ_PAUSE);
             let Some(watch) = self.watch.upgrade() else {
                 return;
             };
-            for processor in Processor::ALL {
+            for processor in self.files.count().all() {
                 let asked = watch.asked.get(processor).swap(false, Ordering::Relaxed);
                 self.look(processor, looks.get_mut(processor), asked);
             }

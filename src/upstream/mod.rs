@@ -43,7 +43,7 @@ use crate::clock::{Mono, UnixMillis};
 use crate::config::Config;
 use crate::events::{AttemptRef, Exchange, Lookup, Trace};
 use crate::metrics::CoreMetrics;
-use crate::payment::{PerProcessor, Processor, UpstreamId};
+use crate::payment::{Configured, Processor, UpstreamId};
 use crate::wire::{self, UpstreamPayment};
 
 /// Who is told what became of an attempt. Called from connection tasks, never from within a call
@@ -64,7 +64,7 @@ pub trait Sink {
 /// See the header of this file.
 pub struct Upstream {
     sink: Weak<dyn Sink>,
-    targets: PerProcessor<TargetState>,
+    targets: Configured<TargetState>,
     /// By the attempt's slot: what it holds.
     links: RefCell<Vec<Link>>,
     /// Connections that are wanted and not there yet.
@@ -119,7 +119,7 @@ impl Upstream {
         };
         Rc::new(Self {
             sink,
-            targets: PerProcessor([target(Processor::Default), target(Processor::Fallback)]),
+            targets: Configured::new(config.upstream.count(), target),
             links: RefCell::default(),
             dials: RefCell::default(),
             calls: RefCell::default(),
@@ -236,8 +236,7 @@ impl Upstream {
             }
         }
         self.sweep_dials(now);
-        for processor in Processor::ALL {
-            let target = self.targets.get(processor);
+        for (processor, target) in self.targets.iter() {
             if let Some(held) = self.files.refreshed(processor) {
                 target.take_over(&held);
             }

@@ -27,27 +27,27 @@ use crate::clock::Clock;
 use crate::config::{Config, HttpUrl};
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::payment::Processor;
+use crate::payment::{PROCESSORS_MAX, Processor};
 
-/// Which name: both processors in their order, then the peers in theirs.
+/// Which name: every processor that can be, in their order, then the peers in theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameIndex(usize);
 
 impl NameIndex {
     /// The name of `processor`.
     #[must_use]
-    pub const fn of(processor: Processor) -> Self {
+    pub fn of(processor: Processor) -> Self {
         Self(processor.index())
     }
 
     /// The name of the `index`-th of PEERS.
     #[must_use]
     pub const fn of_peer(index: usize) -> Self {
-        Self(Processor::ALL.len().saturating_add(index))
+        Self(PROCESSORS_MAX.saturating_add(index))
     }
 
     fn processor(self) -> Option<Processor> {
-        Processor::ALL.get(self.0).copied()
+        Processor::of_index(self.0)
     }
 }
 
@@ -167,12 +167,13 @@ impl Resolver {
         metrics: &Arc<Metrics>,
         clock: impl Fn() -> Clock,
     ) -> io::Result<Started> {
-        let processors = config.upstream.0.iter().map(|one| one.url.http());
-        let urls: Vec<Option<&HttpUrl>> = processors
-            .chain(config.shards.peers.iter().map(Some))
-            .collect();
+        let processors = config.upstream.iter();
+        let processors = processors.map(|(one, config)| (NameIndex::of(one), config.url.http()));
+        let peers = (0..).map(NameIndex::of_peer);
+        let peers = peers.zip(config.shards.peers.iter().map(Some));
+        let places = NameIndex::of_peer(config.shards.peers.len()).0;
         let resolver = Arc::new(Self {
-            names: urls.iter().map(|_| NameState::default()).collect(),
+            names: (0..places).map(|_| NameState::default()).collect(),
         });
         let (cores, queues): (Vec<Core>, Vec<Resolved>) = (0..config.cores.0.max(1))
             .map(|_| {
@@ -188,10 +189,9 @@ impl Resolver {
                 )
             })
             .unzip();
-        let (first, firsts) = sync_channel(urls.len());
-        let mut names = Names(vec![Arc::default(); urls.len()]);
-        for (index, url) in urls.into_iter().enumerate() {
-            let name = NameIndex(index);
+        let (first, firsts) = sync_channel(places);
+        let mut names = Names(vec![Arc::default(); places]);
+        for (name, url) in processors.chain(peers) {
             let fixed = match url {
                 None => Some(SOCKET_FILE),
                 Some(url) => url
@@ -219,7 +219,7 @@ impl Resolver {
             let started = thread::Builder::new()
                 .name("p99-resolve".into())
                 .spawn(move || worker.work(&clock, first))?;
-            if let Some(state) = resolver.names.get(index) {
+            if let Some(state) = resolver.names.get(name.0) {
                 let _ = state.thread.set(started.thread().clone());
             }
         }

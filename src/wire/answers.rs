@@ -69,11 +69,7 @@ pub fn read_found(body: &[u8]) -> Option<Found> {
         "null" => None,
         name => {
             let name = read_string(name)?;
-            Some(
-                Processor::ALL
-                    .into_iter()
-                    .find(|processor| processor.name() == name)?,
-            )
+            Some(Processor::of_name(&name)?)
         }
     };
     let requested_at = match requested_at? {
@@ -115,8 +111,7 @@ pub fn read_health(body: &[u8]) -> Option<Health> {
 /// Appends the answer to `GET /payments-summary`.
 pub fn write_summary(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
     let mut separator = b'{';
-    for processor in Processor::ALL {
-        let Totals { count, cents } = *totals.get(processor);
+    for (processor, Totals { count, cents }) in totals.shown() {
         out.push(separator);
         separator = b',';
         write_quoted(processor.name(), out);
@@ -134,10 +129,14 @@ pub fn write_summary(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
 #[must_use]
 pub fn read_summary(body: &[u8]) -> Option<PerProcessor<Totals>> {
     let parts = read_object(body, Processor::ALL.map(Processor::name)).ok()?;
-    let mut totals = PerProcessor::default();
+    let mut totals = PerProcessor::<Totals>::default();
     for (processor, part) in Processor::ALL.into_iter().zip(parts) {
+        let part = match part {
+            None if !totals.is_always_shown(processor) => continue,
+            part => part?,
+        };
         let [count, amount] =
-            read_object(part?.as_bytes(), ["totalRequests", "totalAmount"]).ok()?;
+            read_object(part.as_bytes(), ["totalRequests", "totalAmount"]).ok()?;
         *totals.get_mut(processor) = Totals {
             count: count?.parse().ok()?,
             cents: read_cents(amount?)?,
@@ -209,7 +208,7 @@ mod tests {
         };
         let processed = Found {
             status: Status::Processed,
-            processor: Some(Processor::Fallback),
+            processor: Some(Processor::FALLBACK),
             requested_at: Some(UnixMillis(1_752_150_896_007)),
             ..pending
         };
@@ -227,7 +226,7 @@ mod tests {
                 r#""processor":"fallback","requestedAt":"2025-07-10T12:34:56.007Z"}"#
             )
         );
-        let totals = PerProcessor([
+        let totals = PerProcessor::of_first([
             Totals {
                 count: 3,
                 cents: 5970,
@@ -275,7 +274,7 @@ mod tests {
             cents in any::<[u64; 2]>(),
         ) {
             let [first, second] = cents.map(|cents| u128::from(cents) * 1_000);
-            let totals = PerProcessor([
+            let totals = PerProcessor::of_first([
                 Totals { count: counts[0], cents: first + 7 },
                 Totals { count: counts[1], cents: second },
             ]);

@@ -95,8 +95,8 @@ fn wanted(name: &str) -> Option<u64> {
 fn count(dir: &Path) -> (u64, u64) {
     let report = operator::verify(dir).unwrap();
     assert_eq!(report.oddities, 0);
-    assert_eq!(report.totals.get(Processor::Fallback).count, 0);
-    let settled = report.totals.get(Processor::Default);
+    assert_eq!(report.totals.get(Processor::FALLBACK).count, 0);
+    let settled = report.totals.get(Processor::DEFAULT);
     assert_eq!(
         u64::try_from(settled.cents).unwrap(),
         settled.count * 7,
@@ -164,7 +164,7 @@ fn records(round: u64, number: u64) -> [Record; 2] {
         correlation_id: CorrelationId::try_new(&id.to_string()).unwrap(),
         amount,
     };
-    let processor = Processor::Default;
+    let processor = Processor::DEFAULT;
     let verdict = Verdict::Applied {
         processor,
         amount,

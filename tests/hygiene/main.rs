@@ -30,8 +30,9 @@ use client::{Client, payment, wait_until};
 use p99::clock::Mono;
 use p99::config::{Config, ListenAddress};
 use p99::cores::{Exit, Running};
-use p99::metrics::Reading;
+use p99::metrics::{BreakerReading, Reading};
 use p99::pay::Setup;
+use p99::payment::Configured;
 use site::{from, site};
 
 const DRIVERS: [&str; 2] = ["0", "1"];
@@ -350,9 +351,11 @@ fn connections_that_a_stop_ends_are_counted_so() {
     assert_eq!(client.get("/healthz").status, 200);
     assert_eq!(running.stop(), Exit::Clean);
     let mut page = Vec::new();
-    setup
-        .metrics
-        .render(Mono(1), &Reading::default(), &mut page);
+    let reading = Reading {
+        breakers: Configured::new(setup.config.upstream.count(), |_| BreakerReading::default()),
+        is_serving: false,
+    };
+    setup.metrics.render(Mono(1), &reading, &mut page);
     let page = String::from_utf8(page).unwrap();
     let line = "p99_connections_closed_total{reason=\"shutdown\"} 1\n";
     assert!(page.contains(line), "{page}");

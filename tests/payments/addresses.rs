@@ -84,7 +84,7 @@ fn two_processors_that_swap_their_addresses_charge_nothing_twice(driver: &str) {
     told.extend(pay_all(scene.stack.address(), 16, 200..264));
     scene.stack.audit("after the swap", &told);
     let charged = scene.stack.charged(Window::default());
-    assert!(charged.0.iter().all(|totals| totals.count > 0));
+    assert!(charged.0.iter().take(2).all(|totals| totals.count > 0));
     scene.stack.stop();
 }
 

@@ -45,6 +45,7 @@ fn assert_problem(answer: &Answer, status: u16) {
 
 on_both_drivers! {
     the_classic_example,
+    one_processor_alone_works,
     payments_that_break_a_rule_are_refused_and_free,
     a_coded_body_and_an_id_of_dots_are_refused,
     two_spellings_of_one_uuid_are_one_payment,
@@ -77,8 +78,8 @@ fn the_classic_example(driver: &str) {
     let charged = upstream_id("test-123");
     assert_eq!(stack.attempts(charged), 1, "the duplicate went nowhere");
     let (processor, row) = match (stack.a.find(charged), stack.b.find(charged)) {
-        (Some(row), None) => (Processor::Default, row),
-        (None, Some(row)) => (Processor::Fallback, row),
+        (Some(row), None) => (Processor::DEFAULT, row),
+        (None, Some(row)) => (Processor::FALLBACK, row),
         both => panic!("{both:?}"),
     };
     assert_eq!(row.amount.0, 2_000);
@@ -99,6 +100,34 @@ fn the_classic_example(driver: &str) {
     );
     assert_problem(&client.get("/payments/test-124"), 404);
     stack.audit("classic", &[]);
+    stack.stop();
+}
+
+/// Only A is set: what it refuses finds no other, and what it charged is all there is.
+fn one_processor_alone_works(driver: &str) {
+    let settings = [("UPSTREAM_B_URL", "none"), ("ROUTING", "round_robin")];
+    let stack = Stack::start(driver, &settings);
+    let mut client = stack.client();
+    for number in 0..20 {
+        let answer = client.pay(format!("alone-{number}"), "1");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    assert_eq!(stack.a.totals(Window::default()).count, 20);
+    assert_eq!(stack.summary(""), stack.charged(Window::default()));
+    let page = client.get("/metrics").body;
+    assert!(
+        page.contains("p99_breaker_state{processor=\"default\"}"),
+        "{page}"
+    );
+    assert!(!page.contains("fallback"), "{page}");
+    stack
+        .a
+        .inject(Fault::new(Moment::Body, Act::Status(401)))
+        .unwrap();
+    assert_problem(&client.pay("refused", "1"), 502);
+    stack.a.clear_faults();
+    assert_eq!(client.pay("refused", "1").status, 200, "the id was freed");
+    stack.audit("alone", &[]);
     stack.stop();
 }
 
@@ -144,7 +173,7 @@ fn payments_that_break_a_rule_are_refused_and_free(driver: &str) {
             client = stack.client();
         }
     }
-    assert_eq!(stack.summary("").0, [Totals::default(); 2]);
+    assert_eq!(stack.summary(""), p99::payment::PerProcessor::default());
     for (name, amount) in [
         (longest.as_str(), "9999999999.99"),
         ("A.b_c:d~e-9", "0.01"),
@@ -194,7 +223,7 @@ fn a_coded_body_and_an_id_of_dots_are_refused(driver: &str) {
     for path in ["/payments/..", "/payments/%2e%2E", "/payments/."] {
         assert_problem(&client.get(path), 404);
     }
-    assert_eq!(stack.summary("").0, [Totals::default(); 2]);
+    assert_eq!(stack.summary(""), p99::payment::PerProcessor::default());
     let plain = "Content-Encoding:\r\nContent-Encoding: identity\r\n";
     let answer = client.call("POST /payments", plain, &payment("...", "1"));
     assert_eq!(answer.status, 200);
@@ -287,7 +316,7 @@ fn a_purge_forgets_where_it_is_allowed(driver: &str) {
         assert_eq!(client.pay(id(number), "1").status, 200);
     }
     assert_eq!(client.call("POST /purge-payments", "", "").status, 200);
-    assert_eq!(stack.summary("").0, [Totals::default(); 2]);
+    assert_eq!(stack.summary(""), p99::payment::PerProcessor::default());
     stack.a.purge();
     stack.b.purge();
     for number in 0..20 {
@@ -361,8 +390,8 @@ fn summary_windows_include_both_ends(driver: &str) {
         assert_eq!(stack.summary(query), all, "{query}");
     }
     assert_eq!(
-        stack.summary("?from=9999-12-31T23:59:59.9999Z").0,
-        [Totals::default(); 2]
+        stack.summary("?from=9999-12-31T23:59:59.9999Z"),
+        p99::payment::PerProcessor::default()
     );
     stack.stop();
 }
@@ -461,5 +490,5 @@ fn charged_between(
         }
         totals
     };
-    p99::payment::PerProcessor([sum(stack.a.rows()), sum(stack.b.rows())])
+    p99::payment::PerProcessor::of_first([sum(stack.a.rows()), sum(stack.b.rows())])
 }

@@ -98,7 +98,7 @@ impl Stack {
 
     /// Sums as the processors state them.
     pub(crate) fn charged(&self, window: Window) -> PerProcessor<Totals> {
-        PerProcessor([self.a.totals(window), self.b.totals(window)])
+        PerProcessor::of_first([self.a.totals(window), self.b.totals(window)])
     }
 
     /// The status of `id` by `GET /payments/{id}`, empty when it is not known.

@@ -49,7 +49,7 @@ impl World {
     }
 
     pub(crate) fn look_at_breakers(&mut self, now: Now) {
-        for processor in Processor::ALL {
+        for processor in self.plan.settings.processors.all() {
             let breaker = self.processors.breaker(processor);
             let is_open = breaker.state(now.mono) == State::Open;
             *self.open.get_mut(processor) = is_open.then(|| breaker.generation());
@@ -292,7 +292,7 @@ impl World {
             let gauges = machine.owner.gauges();
             assert_eq!(
                 gauges.in_flight,
-                PerProcessor([0, 0]),
+                PerProcessor::default(),
                 "I8: slots came back"
             );
             assert_eq!(

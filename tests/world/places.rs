@@ -118,7 +118,7 @@ impl World {
     pub(crate) fn plan_moves(&mut self) {
         for _ in 0..self.plan.moves {
             let at = self.luck.within(0..=self.plan.span);
-            let processor = self.luck.pick(&Processor::ALL);
+            let processor = self.pick_processor();
             let change = self
                 .luck
                 .pick(&[Change::Moved, Change::Replaced, Change::Back]);
@@ -151,7 +151,7 @@ impl World {
         if self.plan.moves == 0 {
             return;
         }
-        for processor in Processor::ALL {
+        for processor in self.plan.settings.processors.all() {
             let place = self.places.get_mut(processor);
             (place.book, place.resolutions) = (AddressBook::default(), 0);
             self.resolve(processor);
@@ -199,7 +199,7 @@ impl World {
         if self.plan.moves == 0 {
             return;
         }
-        for processor in Processor::ALL {
+        for processor in self.plan.settings.processors.all() {
             self.change(processor, Change::Back);
             self.schedule(30 * SECOND, Event::Move(processor, Change::Replaced));
             self.schedule(50 * SECOND, Event::Move(processor, Change::Back));
@@ -223,5 +223,5 @@ impl World {
 
 /// No name leads anywhere else yet.
 pub(crate) fn first_places() -> PerProcessor<Place> {
-    PerProcessor([Place::default(), Place::default()])
+    PerProcessor::default()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use p99::breaker::BreakerSettings;
 use p99::config::{Ack, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings};
-use p99::payment::Processor;
+use p99::payment::{PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount};
 
 use crate::luck::Luck;
 
@@ -47,15 +47,15 @@ pub(crate) struct Plan {
     /// A restart may come with other settings.
     pub(crate) settings_change: bool,
     /// Per processor: whether `GET /payments/{id}` is there.
-    pub(crate) has_lookup: [bool; 2],
+    pub(crate) has_lookup: PerProcessor<bool>,
 }
 
 impl Plan {
     pub(crate) fn draw(luck: &mut Luck) -> Self {
         let ack = luck.pick(&[Ack::Processed, Ack::Accepted]);
         let journal = luck.weigh(&[(4, Journalling::On), (1, Journalling::Off)]);
-        let is_crowd = luck.chance(25);
-        let settings = settings(luck, ack, journal, is_crowd);
+        let is_crowd = luck.chance(30);
+        let mut settings = settings(luck, ack, journal, is_crowd);
         let cores = if is_crowd { 1 } else { pick_cores(luck) };
         let is_journalled = journal == Journalling::On;
         let crashes = if is_journalled && luck.chance(80) {
@@ -70,6 +70,13 @@ impl Plan {
                 0
             }
         };
+        // Hedges are one in twenty attempts: a crowd at few processors makes them likely.
+        let count = match is_crowd {
+            true => luck.pick(&[1, 2]),
+            false => luck.weigh(&[(6, 2), (1, 1), (1, 3), (1, PROCESSORS_MAX)]),
+        };
+        settings.processors = ProcessorCount::try_new(count).unwrap();
+        let processors: Vec<_> = settings.processors.all().collect();
         Self {
             breaker: breaker(luck, &settings),
             settings,
@@ -81,7 +88,7 @@ impl Plan {
                 pick_cores(luck)
             },
             ids: if is_crowd {
-                luck.within(60..=200)
+                luck.within(100..=200)
             } else {
                 luck.within(2..=24)
             },
@@ -102,9 +109,9 @@ impl Plan {
             foreign: often(luck, 30, 3),
             moods: luck.within(0..=6),
             moves: often(luck, 30, 4),
-            stubborn: luck.chance(25).then(|| luck.pick(&Processor::ALL)),
+            stubborn: luck.chance(25).then(|| luck.pick(&processors)),
             settings_change: luck.chance(50),
-            has_lookup: [luck.chance(75), luck.chance(75)],
+            has_lookup: PerProcessor::from_fn(|_| luck.chance(75)),
         }
     }
 }
@@ -113,7 +120,10 @@ impl Plan {
     /// Other settings, as an operator may choose them for a restart.
     pub(crate) fn change_settings(&mut self, luck: &mut Luck) {
         let ack = luck.pick(&[Ack::Processed, Ack::Accepted]);
-        self.settings = settings(luck, ack, self.settings.journal, self.is_crowd);
+        self.settings = OwnerSettings {
+            processors: self.settings.processors,
+            ..settings(luck, ack, self.settings.journal, self.is_crowd)
+        };
         self.breaker = breaker(luck, &self.settings);
     }
 }
@@ -146,6 +156,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         luck.pick(&[1, 2, 4, 64])
     };
     OwnerSettings {
+        processors: ProcessorCount::try_new(2).unwrap(),
         ack,
         routing: luck.pick(&[Routing::RoundRobin, Routing::Cheapest, Routing::Fastest]),
         on_duplicate: luck.pick(&[OnDuplicate::Conflict, OnDuplicate::Replay]),
@@ -153,7 +164,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         request_timeout,
         attempt_timeout,
         settle_timeout: ms(luck.pick(&[200, 1_000, 3_000])),
-        hedge_delay: ms(luck.pick(&[1, 5, 20])),
+        hedge_delay: ms(if is_crowd { 1 } else { luck.pick(&[1, 5, 20]) }),
         fallback_after: ms(luck.pick(&[0, 50, 2_000])),
         waiting_max: room,
         queue_max: if is_crowd {

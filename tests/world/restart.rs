@@ -64,7 +64,10 @@ impl World {
             before,
             "I6: a restart moves the ledger, no more"
         );
-        self.processors = Arc::new(Processors::new(self.plan.breaker));
+        self.processors = Arc::new(Processors::new(
+            self.plan.settings.processors,
+            self.plan.breaker,
+        ));
         self.crash_at = self.plan.crashes.pop().map(|after| self.steps + after);
         let process = self.process;
         self.seen.insert("a restart".to_owned());

@@ -175,12 +175,12 @@ impl World {
     pub(crate) fn new(seed: u64, is_traced: bool) -> Self {
         let mut luck = Luck::new(seed);
         let plan = Plan::draw(&mut luck);
-        let processors = Arc::new(Processors::new(plan.breaker));
-        let sites = Processor::ALL.map(|one| Site::new(plan.has_lookup[one.index()], &mut luck));
-        let strangers = Processor::ALL.map(|_| Site::new(true, &mut luck));
+        let processors = Arc::new(Processors::new(plan.settings.processors, plan.breaker));
+        let sites = PerProcessor::from_fn(|one| Site::new(*plan.has_lookup.get(one), &mut luck));
+        let strangers = PerProcessor::from_fn(|_| Site::new(true, &mut luck));
         let mut world = Self {
-            sites: PerProcessor(sites),
-            strangers: PerProcessor(strangers),
+            sites,
+            strangers,
             places: first_places(),
             plan,
             luck,

@@ -57,13 +57,15 @@ impl Story {
         (processor, has_names): (Processor, bool),
         sent: Sent,
     ) {
-        assert!(
-            !self.has_unresolved(processor.other()),
-            "I2: bytes for {} while {} may still charge it: {:?}",
-            processor.name(),
-            processor.other().name(),
-            self.unresolved
-        );
+        for other in Processor::ALL.into_iter().filter(|one| *one != processor) {
+            assert!(
+                !self.has_unresolved(other),
+                "I2: bytes for {} while {} may still charge it: {:?}",
+                processor.name(),
+                other.name(),
+                self.unresolved
+            );
+        }
         match self.unresolved.get(processor).values().next() {
             Some(earlier) => assert_eq!(*earlier, sent, "I9: a re-send repeats what was sent"),
             // Where names move p99 may not believe a refusal that was one.

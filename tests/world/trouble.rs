@@ -16,17 +16,22 @@ impl World {
         }
     }
 
+    pub(crate) fn pick_processor(&mut self) -> Processor {
+        let all: Vec<_> = self.plan.settings.processors.all().collect();
+        self.luck.pick(&all)
+    }
+
     pub(crate) fn plan_trouble(&mut self) {
         let span = self.plan.span;
         for _ in 0..self.plan.moods {
             let at = self.luck.within(0..=span);
-            let processor = self.luck.pick(&Processor::ALL);
+            let processor = self.pick_processor();
             let mood = self.luck.pick(&MOODS);
             self.schedule_at(at, Event::Mood(processor, mood));
         }
         for _ in 0..self.plan.foreign {
             let at = self.luck.within(0..=span);
-            let processor = self.luck.pick(&Processor::ALL);
+            let processor = self.pick_processor();
             let id = self.luck.within(0..=self.plan.ids - 1);
             let id = usize::try_from(id).unwrap();
             self.schedule_at(at, Event::Foreign { processor, id });
@@ -105,8 +110,9 @@ impl World {
             // after a move it may not believe a refusal that was one.
             let is_unsure = self.process > 0 || self.plan.moves > 0;
             let may_be_there = story.has_unresolved(stubborn) || is_unsure;
+            let is_only_one = self.plan.settings.processors.get() == 1;
             assert!(
-                may_be_there && flow.pinned() == Some(stubborn),
+                is_only_one || may_be_there && flow.pinned() == Some(stubborn),
                 "{flow:?} waits for a processor that does not have it"
             );
         }
@@ -124,7 +130,7 @@ impl World {
         self.is_healed = true;
         self.crash_at = None;
         self.heal_names();
-        for processor in Processor::ALL {
+        for processor in self.plan.settings.processors.all() {
             if self.plan.stubborn != Some(processor) {
                 self.heal_site(processor);
             }

@@ -8,7 +8,7 @@ use crate::payment::CorrelationId;
 
 pub(crate) fn any_record() -> impl Strategy<Value = Record> {
     let date = || any::<i64>().prop_map(UnixMillis);
-    let processor = || prop_oneof![Just(Processor::Default), Just(Processor::Fallback)];
+    let processor = || prop_oneof![Just(Processor::DEFAULT), Just(Processor::FALLBACK)];
     let fate = || prop_oneof![Just(Fate::Held), Just(Fate::Freed), Just(Fate::Ended)];
     let id = || any::<u128>().prop_map(UpstreamId);
     let address = || {
@@ -98,7 +98,7 @@ fn the_usual_payment_costs_its_stated_size() {
         amount: Cents(1990),
     };
     let requested_at = UnixMillis(1_752_150_896_000);
-    let processor = Processor::Default;
+    let processor = Processor::DEFAULT;
     let size = |record: Record| {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);

@@ -4,8 +4,8 @@ use super::*;
 use crate::payment::{Cents, CorrelationId};
 
 const EXACT: Duration = Duration::from_secs(24 * 3600);
-const A: Processor = Processor::Default;
-const B: Processor = Processor::Fallback;
+const A: Processor = Processor::DEFAULT;
+const B: Processor = Processor::FALLBACK;
 
 fn payment(number: u128) -> Payment {
     let id = UpstreamId(number);

@@ -23,7 +23,8 @@ use crate::clock::{Mono, UnixMillis};
 use crate::config::JournalSync;
 use crate::ledger::Ledger;
 use crate::payment::{
-    Cents, CoreCount, CorrelationId, Payment, PerProcessor, Processor, Totals, UpstreamId,
+    Cents, Configured, CoreCount, CorrelationId, Payment, PerProcessor, Processor, Totals,
+    UpstreamId,
 };
 
 const WALL: UnixMillis = UnixMillis(1_752_150_896_000);
@@ -227,12 +228,12 @@ fn story(number: u32) -> Vec<Record> {
         address: sent.address,
     };
     let first = Sent {
-        processor: Processor::Default,
+        processor: Processor::DEFAULT,
         requested_at: at(1),
         address: None,
     };
     let second = Sent {
-        processor: Processor::Fallback,
+        processor: Processor::FALLBACK,
         requested_at: at(2),
         address: None,
     };

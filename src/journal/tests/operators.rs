@@ -91,7 +91,7 @@ fn resolving_by_hand_is_a_verdict_that_lasts() {
         requested_at,
     };
     let refused = Verdict::Refused {
-        processor: Processor::Default,
+        processor: Processor::DEFAULT,
         fate: Fate::Ended,
     };
     records.push(Record::Verdict {

@@ -4,7 +4,7 @@ use super::*;
 
 fn at(scratch: &Scratch, default: &str, fallback: &str) -> JournalSettings {
     JournalSettings {
-        processors: Some(PerProcessor([default, fallback].map(str::to_owned))),
+        processors: Configured::try_from_vec([default, fallback].map(str::to_owned).to_vec()),
         ..scratch.settings(2)
     }
 }
@@ -68,10 +68,55 @@ fn an_operators_word_makes_a_move_good() {
     assert!(start(&moved, WALL).is_err());
     let authorities = moved.processors.clone().unwrap();
     let accepted = operator::accept_upstreams(&moved, &authorities).unwrap();
-    assert_eq!(accepted.was.unwrap().get(Processor::Default), "a:80");
-    assert_eq!(accepted.open, PerProcessor([1, 0]));
+    assert_eq!(accepted.was.unwrap().get(Processor::DEFAULT), "a:80");
+    assert_eq!(accepted.open, PerProcessor::of_first([1, 0]));
     drop(start(&moved, WALL).unwrap());
     assert!(start(&at(&scratch, "a:80", "b:80"), WALL).is_err());
+}
+
+/// B was taken out of the settings while a payment may have been charged there.
+#[test]
+fn a_processor_with_open_intents_must_stay_configured() {
+    for has_file in [true, false] {
+        let scratch = Scratch::new();
+        let both = at(&scratch, "a:80", "b:80");
+        let first = if has_file {
+            both.clone()
+        } else {
+            scratch.settings(2)
+        };
+        // Refused by the first one, then sent to the second.
+        let open_at_second = story(4)[..3].to_vec();
+        feed(start(&first, WALL).unwrap(), &[open_at_second]);
+        let alone = JournalSettings {
+            processors: Some(Configured::of_one("a:80".to_owned())),
+            ..scratch.settings(2)
+        };
+        let before = files(&scratch.0);
+        let text = start(&alone, WALL).unwrap_err().to_string();
+        assert!(
+            text.contains("fallback") && text.contains("is not configured now, 1 payments"),
+            "{text}"
+        );
+        // No operator's word makes it reachable.
+        let authorities = alone.processors.clone().unwrap();
+        assert!(operator::accept_upstreams(&alone, &authorities).is_err());
+        assert_eq!(files(&scratch.0), before);
+        drop(start(&both, WALL).unwrap());
+    }
+}
+
+#[test]
+fn a_processor_without_open_intents_may_go_and_come() {
+    let scratch = Scratch::new();
+    let both = at(&scratch, "a:80", "b:80");
+    feed(start(&both, WALL).unwrap(), &[]);
+    let alone = JournalSettings {
+        processors: Some(Configured::of_one("a:80".to_owned())),
+        ..scratch.settings(2)
+    };
+    drop(start(&alone, WALL).unwrap());
+    drop(start(&both, WALL).unwrap());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::journal::Record;
 use crate::owner::Restored;
 use crate::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
 
-const A: Processor = Processor::Default;
+const A: Processor = Processor::DEFAULT;
 const LONG: Duration = Duration::from_secs(40);
 
 fn at(number: u8) -> SocketAddr {

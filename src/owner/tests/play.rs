@@ -12,7 +12,9 @@ use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, Reply
 use crate::journal::Record;
 use crate::journal::replay::State;
 use crate::owner::{Journalling, Owner, OwnerSettings, Processors};
-use crate::payment::{Cents, CoreId, CorrelationId, Payment, Processor, UpstreamId};
+use crate::payment::{
+    Cents, CoreId, CorrelationId, Payment, Processor, ProcessorCount, UpstreamId,
+};
 use crate::table::Key;
 
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
@@ -47,6 +49,7 @@ impl Play {
         change: impl FnOnce(&mut OwnerSettings, &mut BreakerSettings),
     ) -> Self {
         let mut settings = OwnerSettings {
+            processors: ProcessorCount::try_new(2).unwrap(),
             ack: Ack::Processed,
             routing: Routing::Cheapest,
             on_duplicate: OnDuplicate::Conflict,
@@ -74,7 +77,7 @@ impl Play {
             probe_ttl: PATIENCE,
         };
         change(&mut settings, &mut breaker);
-        let processors = Arc::new(Processors::new(breaker));
+        let processors = Arc::new(Processors::new(settings.processors, breaker));
         Self {
             owner: Owner::new(settings, Arc::clone(&processors)),
             processors,

@@ -10,8 +10,8 @@ use crate::config::OnDuplicate;
 use crate::events::{Answer, Exchange, Lookup};
 use crate::payment::{Cents, Processor, Status, UpstreamId};
 
-const A: Processor = Processor::Default;
-const B: Processor = Processor::Fallback;
+const A: Processor = Processor::DEFAULT;
+const B: Processor = Processor::FALLBACK;
 
 /// A play in which A's lookups are known to work, with one payment sent to it.
 fn begin() -> (Play, UpstreamId) {

@@ -10,12 +10,12 @@ fn every_path_has_its_call_and_every_call_its_methods() {
         ("/purge-payments", Some(Call::Purge), "POST"),
         (
             "/admin/processors/default/confirm",
-            Some(Call::Confirm(Processor::Default)),
+            Some(Call::Confirm(Processor::DEFAULT)),
             "POST",
         ),
         (
             "/admin/processors/fallback/confirm",
-            Some(Call::Confirm(Processor::Fallback)),
+            Some(Call::Confirm(Processor::FALLBACK)),
             "POST",
         ),
         ("/admin/processors/other/confirm", None, ""),
@@ -53,7 +53,7 @@ fn with_a_door_for_administrators_each_door_has_its_own_calls() {
         (Call::Summary, "scope=all", None, None),
         (Call::Purge, "", Some(404), None),
         (Call::Metrics, "", Some(404), None),
-        (Call::Confirm(Processor::Default), "", None, None),
+        (Call::Confirm(Processor::DEFAULT), "", None, None),
         (Call::Alive, "", None, None),
         (Call::Ready, "", None, None),
     ];
