@@ -369,8 +369,8 @@ impl Flow {
     /// answered too, its record speaks of all of them.
     #[must_use]
     pub fn lacks_one_answer(&self, processor: Processor) -> bool {
-        let tried = self.tried.get(processor);
-        tried.answered > 0 && tried.unresolved == tried.answered.saturating_add(1)
+        let answered = self.sent.answered;
+        answered > 0 && self.sent.unresolved(processor) == answered.saturating_add(1)
     }
 
     /// Whether every attempt that was ever sent to `processor` is among those that `coverage`
