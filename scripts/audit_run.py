@@ -12,9 +12,9 @@ PROCESSORS = ("default", "fallback")
 FEES = {"default": decimal.Decimal("0.05"), "fallback": decimal.Decimal("0.15")}
 
 # What p99 promises after each answer (README, HTTP API). A timeout, a cut connection and what
-# HAProxy says of a broken instance promise nothing.
+# HAProxy says of a broken instance promise nothing, nor does a 5xx that says "unknown".
 ACKNOWLEDGED = {200, 202}
-NOT_CHARGED = {400, 401, 413, 415, 422, 429, 502, 503}
+NOT_CHARGED = {400, 401, 413, 415, 421, 422, 429, 502, 503}
 
 
 def cents(amount):
@@ -32,12 +32,18 @@ class Sent:
     identity: str
     cents: int
     status: int
-    is_from_haproxy: bool
+    origin: str
+
+    @property
+    def is_from_haproxy(self):
+        return self.origin == "haproxy"
 
     @property
     def promises_no_charge(self):
-        # HAProxy's own 503 says that nothing was sent; its 502 and 504 say nothing.
-        return self.status in NOT_CHARGED and (not self.is_from_haproxy or self.status == 503)
+        """Whether this request, had it been the only one with its id, charged nothing."""
+        # HAProxy says its own 503 before anything was sent; its 502 and 504 say nothing.
+        return self.status in NOT_CHARGED and self.origin != "unsure" and (
+            not self.is_from_haproxy or self.status == 503)
 
 
 def read_records(lines):
@@ -46,7 +52,7 @@ def read_records(lines):
         if line.startswith("P "):
             _, identity, amount, status, origin = line.split()
             # Two spellings of one UUID are one payment.
-            yield Sent(identity.lower(), int(amount), int(status), origin == "haproxy")
+            yield Sent(identity.lower(), int(amount), int(status), origin)
 
 
 def totals(summary):

@@ -1,7 +1,7 @@
 """A recording server that stands in for p99 behind HAProxy, and random JSON bodies for it.
 
 The recorder reads a payment's id as strictly as p99 does (one top-level field, escapes decoded,
-duplicates refused), remembers every request, and answers with its own name. Used by test-haproxy.
+duplicates refused), remembers every request, and answers with its own number. Used by test-haproxy.
 Standard library only.
 """
 
@@ -38,16 +38,18 @@ def strict_id(body):
 
 
 class Recorder(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    """Stands in for one p99."""
+    """Stands in for one shard."""
 
     allow_reuse_address = True
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 4_096
 
     def __init__(self, name, port=0):
         self.name = name
         self.seen = []
         self.is_ready = True
+        self.pauses = threading.Event()  # cleared: payments wait
+        self.pauses.set()
         self.breaks_off = False
         self.open = set()
         super().__init__((stack.HOST, port), RecorderHandler)
@@ -112,14 +114,15 @@ class RecorderHandler(http.server.BaseHTTPRequestHandler):
         if self.command == "POST" and self.path.split("?")[0] == "/payments":
             identity = strict_id(body)
             if identity is None:
-                return self.answer(400, self.server.name)
+                return self.answer(400, str(self.server.name))
         elif self.path.startswith("/payments/"):
             identity = self.path.removeprefix("/payments/").lower()
         self.server.seen.append((identity, self.command, dict(self.headers)))
+        self.server.pauses.wait()
         if self.server.breaks_off:
             self.close_connection = True
             return None
-        return self.answer(200, self.server.name)
+        return self.answer(200, str(self.server.name))
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = handle_any
 

@@ -1,14 +1,16 @@
 """Processes that a script needs around it, on free ports of 127.0.0.1: processors (the simulator),
 p99 instances and HAProxy.
 
-Used by run-k6 and test-haproxy. Every process is started from an explicit command and ended by its
+Used by most scripts here. Every process is started from an explicit command and ended by its
 own id; nothing here looks for processes by name. Standard library only.
 """
 
+import csv
 import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -24,10 +26,14 @@ START_SECONDS = 15
 
 
 def free_port():
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+    """A port that nothing listens on now, below those that the kernel gives to connections."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port := random.randrange(10_000, 32_000)))
+                return port
+            except OSError:
+                pass
 
 
 def p99_binary(given=None):
@@ -45,6 +51,12 @@ def haproxy_binary():
     found = os.environ.get("HAPROXY_BIN") or shutil.which(
         "haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
     return found or sys.exit("no haproxy; install it with: apt-get install haproxy")
+
+
+def haproxy_config(count):
+    """haproxy.cfg for `count` shards."""
+    return subprocess.run([ROOT / "scripts/haproxy-config", str(count)], check=True,
+                          capture_output=True, text=True).stdout
 
 
 class Client:
@@ -68,6 +80,9 @@ class Client:
                 self._connection.close()
                 if left == 1:
                     raise
+
+    def close(self):
+        self._connection.close()
 
     def json(self, method, path, value=None, headers=None):
         """The JSON of a 2xx answer; anything else is an error."""
@@ -167,6 +182,16 @@ class ProcessorAdmin:
         put("delay", {"delay": delay_ms})
         put("failure", {"failure": failing})
 
+    def faults(self, *faults):
+        """The liar's script, as src/sim/faults.rs has it; none ends it."""
+        self._client.json("PUT", "/admin/configurations/faults", {"faults": faults},
+                          self._headers)
+
+    def refuse(self, milliseconds):
+        """No connection is accepted for so long."""
+        self._client.json("PUT", "/admin/configurations/refusing", {"ms": milliseconds},
+                          self._headers)
+
     def summary(self, window=""):
         return self._client.json("GET", f"/admin/payments-summary{window}", None, self._headers)
 
@@ -192,20 +217,58 @@ class Instance(Process):
         return self.await_ready(self.url)
 
 
-class Balancer(Process):
-    """HAProxy with the repository's haproxy.cfg, or another configuration."""
+def shards(count, binary, folder, journals=None, **settings):
+    """`count` shards that are each other's peers, not started; with `journals` one in it for each."""
+    ports = [free_port() for _ in range(count)]
+    for number, port in enumerate(ports, 1):
+        name = f"p99-{number}"
+        own = {}
+        if count > 1:
+            others = [f"http://{HOST}:{other}" for other in ports if other != port]
+            own |= {"SHARD": f"{number}/{count}", "PEERS": ",".join(others)}
+        if journals:
+            own["JOURNAL_DIR"] = pathlib.Path(journals) / name
+            own["JOURNAL_DIR"].mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield Instance(name, binary, folder, port, **own, **settings)
 
-    def __init__(self, folder, a, b, config=ROOT / "haproxy.cfg", name="haproxy", **settings):
+
+def shard_states(stats):
+    """UP, DOWN or what else the HAProxy with its statistics at `stats` says, by shard."""
+    page = Client(stats).call("GET", "/;csv")[2].decode()
+    rows = csv.DictReader(page.lstrip("# ").splitlines())
+    return {int(row["pxname"].removeprefix("shard_")): row["status"].split()[0]
+            for row in rows if row["pxname"].startswith("shard_") and row["svname"] == "p99"}
+
+
+class Balancer(Process):
+    """HAProxy with haproxy.cfg, made for as many shards as there are addresses."""
+
+    def __init__(self, folder, *addresses, config=None, **settings):
         self.port, self.stats_port, self.tls_port = free_port(), free_port(), free_port()
         self.url = f"http://{HOST}:{self.port}"
-        # -L names it among its peers; without peers the name means nothing.
-        super().__init__(name, [haproxy_binary(), "-db", "-L", name, "-f", config], folder,
+        if config is None:
+            config = pathlib.Path(folder) / f"haproxy-{self.port}.cfg"
+            config.write_text(haproxy_config(len(addresses)))
+        shards = {f"P99_{number}": address for number, address in enumerate(addresses, 1)}
+        # -W as in the official image: SIGUSR2 reloads.
+        super().__init__("haproxy", [haproxy_binary(), "-W", "-db", "-f", config], folder,
                          clean_environment(
-                             P99_A=a, P99_B=b, P99_BIND=f"{HOST}:{self.port}",
+                             P99_BIND=f"{HOST}:{self.port}",
                              P99_STATS=f"{HOST}:{self.stats_port}",
-                             P99_TLS_BIND=f"{HOST}:{self.tls_port}",
-                             P99_MOVED=f"abns@p99-moved-{self.port}", P99_THREADS=1, **settings))
+                             P99_TLS_BIND=f"{HOST}:{self.tls_port}", P99_THREADS=1,
+                             **shards, **settings))
 
     def start(self, path="/readyz"):
         super().start()
         return self.await_ready(self.url, path)
+
+    def states(self):
+        return shard_states(f"http://{HOST}:{self.stats_port}")
+
+    def await_states(self, wanted, seconds=10):
+        """Waits until HAProxy has seen it: {1: "UP", 2: "DOWN"}."""
+        deadline = time.monotonic() + seconds
+        while (states := self.states()) != wanted:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{states} instead of {wanted} after {seconds} s")
+            time.sleep(0.02)

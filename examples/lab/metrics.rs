@@ -98,18 +98,12 @@ fn pages(binary: &Path, scratch: &Scratch, report: &mut Report) -> Vec<String> {
     let mut haproxy = Command::new("haproxy");
     haproxy
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .args(["-db", "-L", "haproxy", "-f"])
+        .args(["-db", "-f"])
         .arg(monitoring().with_file_name("haproxy.cfg"))
         .env("P99_BIND", bind.to_string())
         .env("P99_STATS", stats.to_string())
         .env("P99_TLS_BIND", tls.to_string())
-        .env("P99_MOVED", format!("abns@p99-moved-{}", bind.port()))
-        .envs([
-            ("P99_A", first),
-            ("P99_B", second),
-            ("P99_1", first),
-            ("P99_2", second),
-        ]);
+        .envs([("P99_1", first), ("P99_2", second)]);
     let _haproxy = Helper::start(&mut haproxy, &scratch.file("haproxy.log"));
     let port = free_address().expect("a port");
     let nowhere = format!("http://{first}");

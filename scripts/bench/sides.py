@@ -260,9 +260,8 @@ class Proxy:
         self._start_p99("off")
         env = {
             "P99_BIND": f"127.0.0.1:{self.port}",
-            "P99_A": behind,
-            "P99_B": behind,
-            "P99_MOVED": f"abns@bench-moved-{self.port}",
+            "P99_1": behind,
+            "P99_2": behind,
             "P99_STATS": f"127.0.0.1:{free_port()}",
             "P99_THREADS": "1",
         }

@@ -3,7 +3,8 @@
 //
 // Each answer becomes one line of the console output, `P id cents status origin`, which run-k6
 // joins with the processors' own lists at the end. `origin` is `haproxy` for an answer that HAProxy
-// made itself, `-` for all others. Status 0 is no answer: timeout or a broken connection.
+// made itself, `unsure` for a 5xx of p99 that says `"charged":"unknown"`, `-` for all others. Status 0
+// is no answer: timeout or a broken connection.
 
 import http from 'k6/http';
 import { Counter } from 'k6/metrics';
@@ -24,7 +25,13 @@ if (__ENV.AUTHORIZATION) {
   PARAMETERS.headers.Authorization = __ENV.AUTHORIZATION;
 }
 
-const FROM_HAPROXY = /the instance (broke off|did not answer)|no instance could be reached/;
+const FROM_HAPROXY = /the instance (broke off|did not answer)|no instance that may answer/;
+
+function originOf(answer) {
+  if (answer.status < 500) return '-';
+  if (FROM_HAPROXY.test(answer.body)) return 'haproxy';
+  return /"charged": ?"unknown"/.test(answer.body) ? 'unsure' : '-';
+}
 
 // Sends one payment of so many cents and records what came of it.
 export function pay(id, cents) {
@@ -32,9 +39,8 @@ export function pay(id, cents) {
   const body = `{"correlationId":"${id}","amount":${amount}}`;
   const answer = http.post(`${BASE_URL}/payments`, body, PARAMETERS);
   const isOurs = answer.status === 200 || answer.status === 202;
-  const origin = answer.status >= 500 && FROM_HAPROXY.test(answer.body) ? 'haproxy' : '-';
   (isOurs ? acknowledged : failed).add(1);
-  console.log(`P ${id} ${cents} ${answer.status} ${origin}`);
+  console.log(`P ${id} ${cents} ${answer.status} ${originOf(answer)}`);
   return answer;
 }
 
