@@ -9,7 +9,8 @@
 //! - [`owner`] decides, as a pure state machine of [`events`]: [`claims`] knows the id, [`route`]
 //!   wishes for a processor, [`flow`] says whether it may get the payment, [`breaker`] and
 //!   [`latency`] know how it is, [`wheel`] keeps the times;
-//! - [`upstream`] sends it and reads the answer, [`judge`] says what that proves;
+//! - [`upstream`] sends it and reads the answer, over [`tls`] where it must, and [`judge`] says
+//!   what that proves;
 //! - [`journal`] keeps what must survive, [`ledger`] what was charged;
 //! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the
 //!   places, [`generations`] what is replaced while p99 runs, [`limits`] every bound, [`config`]
@@ -50,6 +51,7 @@ pub mod route;
 pub mod server;
 pub mod sim;
 pub mod table;
+pub mod tls;
 pub mod upstream;
 pub mod wheel;
 pub mod wire;

@@ -54,6 +54,14 @@ pub const AUTH_FILE_BYTES_MAX: usize = 4_096;
 /// p99's own lines the head stays below the 8 KiB that servers take.
 pub const UPSTREAM_HEADERS_BYTES_MAX: usize = 6 * 1024;
 
+// ---- tls ----
+
+/// Sessions that one core remembers for one processor, to go on with one instead of a whole
+/// handshake: pooled connections come first, so few are ever wanted. Each takes about 2 KiB.
+pub const TLS_SESSIONS_KEPT: usize = 64;
+/// Longest file of certificates or a key. A machine's own list of authorities has 220 KB.
+pub const PEM_BYTES_MAX: usize = 4 << 20;
+
 // ---- breaker ----
 
 /// Most probe permits of one breaker: `CB_HALF_OPEN_PROBES` is at most this. Probes are real
@@ -460,6 +468,11 @@ pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
 /// Longest body of an answer: a record with the history of its payment, or a page of a gateway
 /// about an error. With the head's own bound it also bounds the buffer's growth.
 pub const UPSTREAM_BODY_BYTES_MAX: usize = 64 * 1024;
+/// What sealing adds to a request: the head, the tag and the nonce of one record are at most 37
+/// bytes, and a word of the session's own may go before it.
+pub const TLS_RECORD_BYTES: usize = 128;
+/// What one read of a sealed connection takes in; an answer with its record has under 400 bytes.
+pub const TLS_READ_BYTES: usize = 4 * 1024;
 /// An answer's buffer that grew beyond this is given back after the answer: 256 idle connections
 /// hold 1 MiB and not 18.
 pub const UPSTREAM_ANSWER_BYTES_KEPT: usize = 4 * 1024;

@@ -12,6 +12,7 @@ mod headers;
 mod help;
 mod parse;
 mod places;
+mod processors;
 mod ranges;
 mod reader;
 mod settings;
@@ -33,12 +34,13 @@ pub use auth::{AuthHeader, Secret, read_secret_file};
 pub use headers::{HeaderLines, read_headers_file};
 pub use help::{help, report, tell_faults, warnings};
 pub use places::{HttpUrl, ListenAddress};
+pub use processors::{Held, NamedFile, ProcessorConfig, TlsFiles, UpstreamFiles};
 pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use shards::Shards;
 pub use spelling::{NearMiss, near_misses};
-pub use upstream::{Held, NamedFile, Origin, ProcessorConfig, UpstreamFiles, UpstreamUrl};
+pub use upstream::{Origin, UpstreamUrl};
 pub use values::{
     Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig, JournalSync,
     OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,

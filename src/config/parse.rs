@@ -10,6 +10,7 @@ use crate::payment::{CoreCount, Processor};
 use super::Config;
 use super::auth::read_auth;
 use super::places::{self, HttpUrl, ListenAddress};
+use super::processors;
 use super::ranges::{self, AddressRange};
 use super::reader::Reader;
 use super::shards::Shards;
@@ -32,7 +33,7 @@ impl Config {
             }),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
-            upstream: upstream::read_processors(reader),
+            upstream: processors::read_processors(reader),
             pay_path: reader.read("UPSTREAM_PAY_PATH", upstream::path),
             auth: read_auth(reader),
             request_timeout,

@@ -134,11 +134,16 @@ const MS: &str = "ms";
 const SECS: &str = "s";
 const LISTEN_LIST: &str =
     "a list of address:port and unix:/path, each once, such as 0.0.0.0:9999,unix:/run/p99/p99.sock";
-const URL: &str = "http://host[:port][/base] or unix:/path[:/base], without a user or a query";
+const URL: &str = "http[s]://host[:port][/base] or unix:/path[:/base], without a user or a query";
+const PEM_FILE: &str = "a file of PEM, over https alone";
+const PEER_NAME: &str = "a host name or an address, over https alone";
 const URL_OR_NONE: &str =
-    "http://host[:port][/base] or unix:/path[:/base], without a user or a query; or none";
+    "http[s]://host[:port][/base] or unix:/path[:/base], without a user or a query; or none";
 
 const NONE: DefaultValue = DefaultValue::Derived("none");
+const AUTHORITIES: DefaultValue =
+    DefaultValue::Derived("SSL_CERT_FILE, else what this machine believes");
+const HOST: DefaultValue = DefaultValue::Derived("the URL's host");
 const HEADERS_FILE: &str = "a file with one `Name: value` a line";
 
 /// Every setting, in the order in which `--help` and README list them.
@@ -156,9 +161,21 @@ pub const SETTINGS: &[Setting] = &[
         .help("processor A, `default`, the cheap one"),
     Setting::text("UPSTREAM_A_HEADERS_FILE", NONE, HEADERS_FILE)
         .help("what every request to A carries; read again when it changes, and after a 401"),
+    Setting::text("UPSTREAM_A_TLS_CA", AUTHORITIES, PEM_FILE).help(
+        "the authorities that may vouch for A; read again when it changes, as the next two are",
+    ),
+    Setting::text("UPSTREAM_A_TLS_CERT", NONE, PEM_FILE)
+        .help("the certificate that p99 shows to A, and those that lead to it"),
+    Setting::text("UPSTREAM_A_TLS_KEY", NONE, PEM_FILE).help("its key"),
+    Setting::text("UPSTREAM_A_TLS_NAME", HOST, PEER_NAME)
+        .help("whose certificate A must show, where that is not the URL's host"),
     Setting::text("UPSTREAM_B_URL", DefaultValue::Text("none"), URL_OR_NONE)
         .help("processor B, `fallback`, the expensive one; none: there is only A"),
     Setting::text("UPSTREAM_B_HEADERS_FILE", NONE, HEADERS_FILE).help("the same for B"),
+    Setting::text("UPSTREAM_B_TLS_CA", AUTHORITIES, PEM_FILE).help("the same for B"),
+    Setting::text("UPSTREAM_B_TLS_CERT", NONE, PEM_FILE).help("the same for B"),
+    Setting::text("UPSTREAM_B_TLS_KEY", NONE, PEM_FILE).help("the same for B"),
+    Setting::text("UPSTREAM_B_TLS_NAME", HOST, PEER_NAME).help("the same for B"),
     Setting::text(
         "UPSTREAM_PAY_PATH",
         DefaultValue::Text("/payments"),

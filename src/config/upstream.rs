@@ -1,71 +1,15 @@
-//! UPSTREAM_A_* and UPSTREAM_B_*: where a processor is and how it is reached.
+//! UPSTREAM_A_URL and UPSTREAM_B_URL: where a processor is.
 //!
-//! A place is `http://host[:port][/base]` or `unix:/path[:/base]`; the base goes before every path
-//! that p99 asks for. `upstream` connects there, `journal` remembers the place of open Intents.
-//! A user or a password in it is refused: it would be shown wherever the place is.
+//! A place is `http://host[:port][/base]`, the same with `https://`, or `unix:/path[:/base]`; the
+//! base goes before every path that p99 asks for. `upstream` connects there, `journal` remembers
+//! the place of open Intents. A user or a password in it is refused: it would be shown wherever the
+//! place is.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use super::files;
-use super::headers::{HeaderLines, read_headers_file};
 use super::places::{HttpUrl, socket_path};
-use super::reader::Reader;
 use crate::limits;
-use crate::payment::Configured;
-
-/// A processor's settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ProcessorConfig {
-    /// `UPSTREAM_*_URL`.
-    pub url: UpstreamUrl,
-    /// The files that are read again while p99 runs.
-    pub files: UpstreamFiles,
-    /// What they held at the start.
-    pub held: Held,
-}
-
-/// The files of one processor's settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UpstreamFiles {
-    /// `UPSTREAM_*_HEADERS_FILE`.
-    pub headers: Option<NamedFile>,
-}
-
-/// A setting that names a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedFile {
-    /// The setting.
-    pub setting: &'static str,
-    /// What it says.
-    pub path: PathBuf,
-}
-
-/// What the files of one processor hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// For every request.
-    pub headers: HeaderLines,
-}
-
-impl UpstreamFiles {
-    /// All of them that are set.
-    pub fn iter(&self) -> impl Iterator<Item = &NamedFile> {
-        self.headers.iter()
-    }
-
-    /// Reads all of them.
-    ///
-    /// # Errors
-    /// Which setting is at fault, and what its file must be; never what it holds.
-    pub fn read(&self) -> Result<Held, (&'static str, String)> {
-        let headers = match &self.headers {
-            None => HeaderLines::default(),
-            Some(file) => read_headers_file(&file.path).map_err(|why| (file.setting, why))?,
-        };
-        Ok(Held { headers })
-    }
-}
 
 /// Where a processor is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +25,8 @@ pub struct UpstreamUrl {
 pub enum Origin {
     /// A host and a port.
     Http(HttpUrl),
+    /// The same, with a certificate that proves which host it is.
+    Https(HttpUrl),
     /// The file of a socket on this machine.
     Unix(PathBuf),
 }
@@ -93,9 +39,11 @@ impl Default for Origin {
 
 /// Where http is when a URL names no port.
 const HTTP_PORT: u16 = 80;
+/// Where https is.
+const HTTPS_PORT: u16 = 443;
 
 impl UpstreamUrl {
-    /// Reads `http://host[:port][/base]` or `unix:/path[:/base]`.
+    /// Reads `http://host[:port][/base]`, the same with `https://`, or `unix:/path[:/base]`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (origin, base) = if let Some(path) = text.strip_prefix("unix:") {
@@ -104,11 +52,17 @@ impl UpstreamUrl {
             let base = base.strip_prefix(':').unwrap_or(base);
             (Origin::Unix(socket_path(path)?), base)
         } else {
-            let rest = scheme(text, "http://")?;
+            let (rest, port) = match scheme(text, "https://") {
+                Some(rest) => (rest, HTTPS_PORT),
+                None => (scheme(text, "http://")?, HTTP_PORT),
+            };
             let end = rest.find('/').unwrap_or(rest.len());
             let (authority, base) = rest.split_at_checked(end)?;
-            let url = HttpUrl::parse_authority(authority, Some(HTTP_PORT))?;
-            (Origin::Http(url), base)
+            let url = HttpUrl::parse_authority(authority, Some(port))?;
+            match port {
+                HTTPS_PORT => (Origin::Https(url), base),
+                _ => (Origin::Http(url), base),
+            }
         };
         // One slash at the end says no more than none.
         let base = base.strip_suffix('/').unwrap_or(base);
@@ -123,9 +77,15 @@ impl UpstreamUrl {
     #[must_use]
     pub const fn http(&self) -> Option<&HttpUrl> {
         match &self.origin {
-            Origin::Http(url) => Some(url),
+            Origin::Http(url) | Origin::Https(url) => Some(url),
             Origin::Unix(_) => None,
         }
+    }
+
+    /// Whether a certificate proves which host it is, whatever its address.
+    #[must_use]
+    pub const fn is_https(&self) -> bool {
+        matches!(self.origin, Origin::Https(_))
     }
 
     /// The value of `Host`: without the port that goes without saying (RFC 9110, section 7.2).
@@ -133,7 +93,8 @@ impl UpstreamUrl {
     pub fn host_field(&self) -> String {
         match &self.origin {
             Origin::Http(url) if url.port == HTTP_PORT => url.bracketed_host(),
-            Origin::Http(url) => url.authority(),
+            Origin::Https(url) if url.port == HTTPS_PORT => url.bracketed_host(),
+            Origin::Http(url) | Origin::Https(url) => url.authority(),
             Origin::Unix(_) => "localhost".to_owned(),
         }
     }
@@ -145,6 +106,7 @@ impl UpstreamUrl {
         let base = &self.base;
         match &self.origin {
             Origin::Http(url) => format!("{}{base}", url.authority()),
+            Origin::Https(url) => format!("https://{}{base}", url.authority()),
             Origin::Unix(path) if base.is_empty() => format!("unix:{}", path.display()),
             Origin::Unix(path) => format!("unix:{}:{base}", path.display()),
         }
@@ -153,7 +115,8 @@ impl UpstreamUrl {
     /// Whether both are spelled alike but for a dot at the end of the name.
     pub(super) fn is_spelled_like(&self, other: &Self) -> bool {
         let is_same_origin = match (&self.origin, &other.origin) {
-            (Origin::Http(one), Origin::Http(other)) => one.is_spelled_like(other),
+            (Origin::Http(one), Origin::Http(other))
+            | (Origin::Https(one), Origin::Https(other)) => one.is_spelled_like(other),
             (one, other) => one == other,
         };
         is_same_origin && self.base == other.base
@@ -164,43 +127,9 @@ impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::Http(_) => write!(f, "http://{}", self.place()),
-            Origin::Unix(_) => f.write_str(&self.place()),
+            Origin::Https(_) | Origin::Unix(_) => f.write_str(&self.place()),
         }
     }
-}
-
-/// Processor A, and B where it is set.
-pub(super) fn read_processors(reader: &mut Reader<'_>) -> Configured<ProcessorConfig> {
-    let a = reader.read("UPSTREAM_A_URL", UpstreamUrl::parse);
-    let b = reader.read("UPSTREAM_B_URL", |text| match text {
-        "none" => Some(None),
-        url => UpstreamUrl::parse(url).map(Some),
-    });
-    let mut all = vec![read_files(reader, a, "UPSTREAM_A_HEADERS_FILE")];
-    match b {
-        Some(url) => all.push(read_files(reader, url, "UPSTREAM_B_HEADERS_FILE")),
-        None => reader.relation(
-            !reader.is_set("UPSTREAM_B_HEADERS_FILE"),
-            &["UPSTREAM_B_HEADERS_FILE", "UPSTREAM_B_URL"],
-            "unset while UPSTREAM_B_URL is none: there is no processor B",
-        ),
-    }
-    Configured::try_from_vec(all).unwrap_or_else(|| Configured::of_one(ProcessorConfig::default()))
-}
-
-fn read_files(reader: &mut Reader<'_>, url: UpstreamUrl, headers: &'static str) -> ProcessorConfig {
-    let headers = named_file(reader, headers);
-    let files = UpstreamFiles { headers };
-    let held = files.read().unwrap_or_else(|(setting, why)| {
-        reader.relation(false, &[setting], &why);
-        Held::default()
-    });
-    ProcessorConfig { url, files, held }
-}
-
-fn named_file(reader: &mut Reader<'_>, setting: &'static str) -> Option<NamedFile> {
-    let path = reader.read(setting, |text| files::path(text).map(Some));
-    path.map(|path| NamedFile { setting, path })
 }
 
 /// What is behind `scheme`, in any case of its letters.
@@ -242,6 +171,10 @@ mod tests {
             ("http://psp/", "http://psp:80", "psp"),
             ("http://psp:80/v2", "http://psp:80/v2", "psp"),
             ("http://psp:81/a/b/", "http://psp:81/a/b", "psp:81"),
+            ("https://Psp", "https://psp:443", "psp"),
+            ("https://psp:443/a", "https://psp:443/a", "psp"),
+            ("HTTPS://psp:80", "https://psp:80", "psp:80"),
+            ("http://psp:443", "http://psp:443", "psp:443"),
             ("http://[::1]/a", "http://[::1]:80/a", "[::1]"),
             ("http://[::1]:81", "http://[::1]:81", "[::1]:81"),
             ("http://10.0.0.1", "http://10.0.0.1:80", "10.0.0.1"),
@@ -300,6 +233,7 @@ mod tests {
         let place = |text| UpstreamUrl::parse(text).unwrap().place();
         assert_eq!(place("http://a:8001"), "a:8001");
         assert_eq!(place("http://a"), "a:80");
+        assert_eq!(place("https://a"), "https://a:443");
         assert_ne!(place("http://a/x"), place("http://a/y"));
         assert_ne!(place("unix:/a:/x"), place("unix:/a"));
     }

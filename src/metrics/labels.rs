@@ -169,6 +169,8 @@ label! {
         Failed = "failed",
         /// `CONNECT_TIMEOUT_MS` was over.
         TimedOut = "timed_out",
+        /// Connected, and no TLS session came to be.
+        HandshakeFailed = "handshake_failed",
     }
 }
 

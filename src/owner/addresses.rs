@@ -10,6 +10,9 @@
 //!   nothing, and a human may confirm it. A payment that went to a third address, which another
 //!   processor may have had, needs a proof of its own.
 //!
+//! Over https none of this is needed: a processor is known by the name in its certificate, so any
+//! address of the name will do.
+//!
 //! Never frees a payment and never lets it go to the other processor.
 
 use std::net::SocketAddr;
@@ -17,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use super::attempts::{After, Attempt, Inquiry, Lease, Phase, Purpose, attempt_token};
+use super::settings::Identity;
 use super::{Owner, Processors, Way};
 use crate::addresses::{AddressState, Listing};
 use crate::clock::Now;
@@ -152,6 +156,9 @@ impl Owner {
 
     /// Where `key`, which is in doubt at `processor`, may be sent again.
     pub(super) fn way(&self, key: Key, processor: Processor) -> Way {
+        if *self.settings.identity.get(processor) == Identity::ByName {
+            return Way::To(None);
+        }
         let sent_to = self.flows.get(key).and_then(|flow| flow.address);
         let listing = self.addresses.listings.get(processor);
         way(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
 use crate::config::{Ack, Config, OnDuplicate, Routing, Upstream500};
-use crate::payment::{CoreCount, ProcessorCount};
+use crate::payment::{CoreCount, PerProcessor, ProcessorCount};
 use crate::route::Rules;
 
 /// See the header of this file.
@@ -44,8 +44,20 @@ pub struct OwnerSettings {
     pub claims_ttl: Duration,
     /// LEDGER_EXACT_HOURS.
     pub ledger_exact: Duration,
+    /// How each processor is known as the one that a payment went to (I10).
+    pub identity: PerProcessor<Identity>,
     /// JOURNAL_DIR is set: nothing is sent, told or promised before its record is durable (I5).
     pub journal: Journalling,
+}
+
+/// What tells one processor from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// Its address, as long as the name shows it.
+    #[default]
+    ByAddress,
+    /// The name that its certificate proves, at any address.
+    ByName,
 }
 
 /// Whether records are written.
@@ -80,6 +92,10 @@ impl OwnerSettings {
             claims_max: share(config.cache_capacity),
             claims_ttl: config.cache_ttl,
             ledger_exact: config.ledger_exact,
+            identity: PerProcessor::from_fn(|processor| match config.upstream.find(processor) {
+                Some(one) if one.url.is_https() => Identity::ByName,
+                Some(_) | None => Identity::ByAddress,
+            }),
             journal: match config.journal {
                 Some(_) => Journalling::On,
                 None => Journalling::Off,

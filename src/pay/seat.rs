@@ -125,7 +125,9 @@ fn warn_of_one_server(config: &Config, names: &Names) {
         return;
     };
     // A gateway may have one processor below each base; sockets were compared by their paths.
-    if one.url.base != other.url.base || one.url.http().is_none() {
+    // Over https the certificates tell two names of one address apart.
+    let is_known_apart = one.url.is_https() || other.url.is_https();
+    if one.url.base != other.url.base || one.url.http().is_none() || is_known_apart {
         return;
     }
     let [a, b] = [first, second].map(|processor| names.addresses(NameIndex::of(processor)));

@@ -7,16 +7,17 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use monoio::buf::IoBufMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
-use monoio::net::TcpStream;
 use socket2::SockAddr;
 
 use super::Upstream;
-use super::reach::{Connecting, reach_one};
+use super::channel::{Channel, Speech};
+use super::reach::Connecting;
 use crate::http::{Answer, AnswerReader};
 use crate::limits;
 use crate::payment::Processor;
+
+/// Where it is asked, in order, and how.
+type Peer = (Vec<SockAddr>, Speech);
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +40,9 @@ impl Upstream {
         request: Vec<u8>,
         timeout: Duration,
     ) -> io::Result<Called> {
-        let places: Vec<SockAddr> = addresses.iter().copied().map(SockAddr::from).collect();
-        self.call_places(&places, request, timeout).await
+        let places = addresses.iter().copied().map(SockAddr::from).collect();
+        let peer = (places, Speech::Plain);
+        self.call_places(&peer, request, timeout).await
     }
 
     /// Has `processor` asked by `GET` for what is at `rest` below its payments' path.
@@ -60,15 +62,20 @@ impl Upstream {
             .borrow()
             .write_get(&mut request, rest.as_bytes());
         let listed = target.listing.borrow().clone();
-        let places: Vec<SockAddr> = (listed.listed.iter())
+        let places = (listed.listed.iter())
             .map(|listed| target.place_of(listed.address))
             .collect();
-        self.call_places(&places, request, timeout).await
+        let peer = (places, target.speech());
+        let called = self.call_places(&peer, request, timeout).await;
+        if matches!(&called, Ok(called) if called.status == 401) {
+            self.files.ask(processor);
+        }
+        called
     }
 
     async fn call_places(
         &self,
-        places: &[SockAddr],
+        peer: &Peer,
         request: Vec<u8>,
         timeout: Duration,
     ) -> io::Result<Called> {
@@ -78,7 +85,7 @@ impl Upstream {
         let watched = Connecting::until(sink.mono().after(timeout));
         drop(sink);
         self.calls.borrow_mut().push(Rc::clone(&watched));
-        let called = exchange(places, request, &watched).await;
+        let called = exchange(peer, request, &watched).await;
         self.calls
             .borrow_mut()
             .retain(|one| !Rc::ptr_eq(one, &watched));
@@ -87,7 +94,7 @@ impl Upstream {
 }
 
 async fn exchange(
-    places: &[SockAddr],
+    (places, speech): &Peer,
     request: Vec<u8>,
     watched: &Connecting,
 ) -> io::Result<Called> {
@@ -99,16 +106,17 @@ async fn exchange(
         if watched.is_given_up.get() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        reached = reach_one(place, watched).await;
+        reached = Channel::open(place, speech, watched)
+            .await
+            .map_err(io::Error::from);
         if reached.is_ok() {
             break;
         }
     }
-    let mut stream = reached?;
-    watched.descriptor.set(Some(stream.as_raw_fd()));
-    let (written, _) = stream.write_all(request).await;
-    let called = match written {
-        Ok(_) => read_answer(&mut stream).await,
+    let mut channel = reached?;
+    watched.descriptor.set(Some(channel.stream.as_raw_fd()));
+    let called = match channel.write(request).await {
+        Ok(()) => read_answer(&mut channel).await,
         Err(fault) => Err(fault),
     };
     // From here on the descriptor may become another's.
@@ -116,16 +124,15 @@ async fn exchange(
     called
 }
 
-async fn read_answer(stream: &mut TcpStream) -> io::Result<Called> {
+async fn read_answer(channel: &mut Channel) -> io::Result<Called> {
     let mut buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
     let mut reader = AnswerReader::new(false, limits::UPSTREAM_BODY_BYTES_MAX);
     loop {
         if buffer.len() == buffer.capacity() {
             buffer.reserve(limits::UPSTREAM_ANSWER_BYTES);
         }
-        let filled = buffer.len();
-        let (result, slice) = stream.read(buffer.slice_mut(filled..)).await;
-        buffer = slice.into_inner();
+        let (result, back) = channel.read(buffer).await;
+        buffer = back;
         if result? == 0 {
             let answer = reader.close(&buffer).map_err(unreadable)?;
             return Ok(called(&answer, &buffer));

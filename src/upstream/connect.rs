@@ -9,18 +9,18 @@
 //! again). So one is used only when a resolution that began after it was there still shows its
 //! address; connections that are made together wait for one resolution. Another connection to that
 //! address proves nothing: it may have ended, and this core may not have read so yet. A name that
-//! cannot be resolved lets nothing new connect.
+//! cannot be resolved lets nothing new connect. Over https none of this is needed: the certificate
+//! says whose the address is.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use monoio::net::TcpStream;
-
-use super::connection::{Connection, Job};
-use super::reach::{Connecting, reach_one};
+use super::channel::{Channel, Unreached};
+use super::connection::Connection;
+use super::job::Job;
+use super::reach::Connecting;
 use super::{Link, NameIndex, Upstream};
 use crate::addresses::AddressState;
 use crate::clock::Mono;
@@ -45,7 +45,7 @@ pub(super) struct Dial {
     /// Sockets that are connecting.
     open: RefCell<Vec<(SocketAddr, Rc<Connecting>)>>,
     /// A connection that waits for a resolution with this number, or a later one.
-    unproven: RefCell<Option<(SocketAddr, TcpStream, u64)>>,
+    unproven: RefCell<Option<(SocketAddr, Channel, u64)>>,
     /// When the next address may be tried although the last one has not failed.
     next_at: Cell<Mono>,
 }
@@ -172,10 +172,11 @@ impl Upstream {
         dial.open
             .borrow_mut()
             .push((address, Rc::clone(&connecting)));
-        let place = self.targets.get(dial.processor).place_of(address);
+        let target = self.targets.get(dial.processor);
+        let (place, speech) = (target.place_of(address), target.speech());
         let (upstream, dial) = (Rc::clone(self), Rc::clone(dial));
         monoio::spawn(async move {
-            let reached = reach_one(&place, &connecting).await;
+            let reached = Channel::open(&place, &speech, &connecting).await;
             dial.open
                 .borrow_mut()
                 .retain(|(_, one)| !Rc::ptr_eq(one, &connecting));
@@ -187,26 +188,35 @@ impl Upstream {
         self: &Rc<Self>,
         dial: &Rc<Dial>,
         address: SocketAddr,
-        reached: io::Result<TcpStream>,
+        reached: Result<Channel, Unreached>,
     ) {
         let processor = dial.processor;
         let target = self.targets.get(processor);
         let result = match &reached {
             Ok(_) => ConnectResult::Connected,
-            Err(fault) if fault.kind() == io::ErrorKind::TimedOut => ConnectResult::TimedOut,
-            Err(_) => ConnectResult::Failed,
+            Err(Unreached::TimedOut) => ConnectResult::TimedOut,
+            Err(Unreached::Failed(_)) => ConnectResult::Failed,
+            Err(Unreached::NoHandshake(_)) => ConnectResult::HandshakeFailed,
         };
         self.metrics.connects.get(processor).get(result).increment();
         match reached {
-            // Another address was faster, or nobody waits any more.
-            Ok(stream) if dial.is_over.get() || dial.unproven.borrow().is_some() => drop(stream),
-            Ok(stream) => {
+            // Another address was faster, or the attempt does not wait any more.
+            Ok(channel) if dial.is_over.get() || dial.unproven.borrow().is_some() => drop(channel),
+            // The name in its certificate says whose it is, so no resolution must.
+            Ok(channel) if channel.session.is_some() => {
+                self.take(dial, address, channel);
+            }
+            Ok(channel) => {
                 let proof = self.resolver.next_number(NameIndex::of(processor));
-                dial.unproven.replace(Some((address, stream, proof)));
+                dial.unproven.replace(Some((address, channel, proof)));
                 self.prove(dial);
             }
-            Err(fault) => {
-                log::debug!("{}: no connection to {address}: {fault}", processor.name());
+            Err(unreached) => {
+                if let Unreached::NoHandshake(why) = &unreached {
+                    self.files.note_handshake(processor, Some((address, why)));
+                }
+                let name = processor.name();
+                log::debug!("{name}: no connection to {address}: {unreached:?}");
                 target.note_failed(address);
                 self.advance(dial);
             }
@@ -215,7 +225,7 @@ impl Upstream {
 
     /// Takes the connection of `dial`, once the name still shows its address.
     fn prove(self: &Rc<Self>, dial: &Rc<Dial>) {
-        let Some((address, stream, proof)) = dial.unproven.take() else {
+        let Some((address, channel, proof)) = dial.unproven.take() else {
             return;
         };
         let target = self.targets.get(dial.processor);
@@ -226,19 +236,23 @@ impl Upstream {
         };
         if number < proof.max(self.resolver.needed(name)) {
             self.resolver.ask(name);
-            dial.unproven.replace(Some((address, stream, proof)));
+            dial.unproven.replace(Some((address, channel, proof)));
             return;
         }
         if state != AddressState::Listed {
             // It may be another processor's: nothing is written on it.
-            drop(stream);
+            drop(channel);
             self.advance(dial);
             return;
         }
+        self.take(dial, address, channel);
+    }
+
+    fn take(self: &Rc<Self>, dial: &Rc<Dial>, address: SocketAddr, channel: Channel) {
         self.end_dial(dial);
-        target.note_reached(address);
+        self.targets.get(dial.processor).note_reached(address);
         self.give_up_others(dial);
-        self.on_connected(dial.processor, address, stream, dial.job.take());
+        self.on_connected(dial.processor, address, channel, dial.job.take());
     }
 
     fn end_dial(&self, dial: &Rc<Dial>) {
@@ -268,10 +282,10 @@ impl Upstream {
         self: &Rc<Self>,
         processor: Processor,
         address: SocketAddr,
-        stream: TcpStream,
+        channel: Channel,
         job: Job,
     ) {
-        let connection = Connection::begin(self, processor, address, stream);
+        let connection = Connection::begin(self, processor, address, channel);
         let Some(sink) = self.sink.upgrade() else {
             return;
         };

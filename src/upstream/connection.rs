@@ -16,39 +16,31 @@ use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
+use super::channel::Channel;
+use super::job::{self, Job};
+use super::reach::{send_now, shut_down};
 use super::{NameIndex, Upstream};
 use crate::clock::Mono;
-use crate::events::{AttemptRef, Exchange, Lookup};
+use crate::events::Exchange;
 use crate::http::{Answer, AnswerReader};
 use crate::limits;
-use crate::payment::{Processor, UpstreamId};
-use crate::wire;
-
-/// What a connection is for at the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Job {
-    /// Nobody's: idle, or its answer is wanted no more.
-    #[default]
-    None,
-    /// Lent to this attempt, nothing written.
-    Reserved(AttemptRef),
-    /// This attempt's payment was handed to the kernel.
-    Payment(AttemptRef),
-    /// A lookup of this id for this attempt was handed to the kernel.
-    Lookup(AttemptRef, UpstreamId),
-}
+use crate::payment::Processor;
+use crate::tls::{Session, TlsFault};
 
 /// See the header of this file.
 pub(super) struct Connection {
     pub(super) processor: Processor,
     /// Where it went.
     pub(super) address: SocketAddr,
-    /// Its address is the processor's no more: what is under way ends, and nothing follows.
+    /// Its address is the processor's no more, or its session is over: what is under way ends, and
+    /// nothing follows.
     pub(super) is_retired: Cell<bool>,
     pub(super) job: Cell<Job>,
     /// When it was put into the pool.
     pub(super) idle_since: Cell<Mono>,
     descriptor: RawFd,
+    /// Over https. Never borrowed over an await.
+    session: Option<RefCell<Box<Session>>>,
     standing: Cell<Standing>,
     /// What the writing task shall write; empty while the kernel holds it.
     out: RefCell<Vec<u8>>,
@@ -77,8 +69,9 @@ impl Connection {
         upstream: &Rc<Upstream>,
         processor: Processor,
         address: SocketAddr,
-        stream: TcpStream,
+        channel: Channel,
     ) -> Rc<Self> {
+        let Channel { stream, session } = channel;
         let connection = Rc::new(Self {
             processor,
             address,
@@ -86,6 +79,7 @@ impl Connection {
             job: Cell::new(Job::None),
             idle_since: Cell::default(),
             descriptor: stream.as_raw_fd(),
+            session: session.map(RefCell::new),
             standing: Cell::new(Standing::Open),
             out: RefCell::new(Vec::with_capacity(limits::UPSTREAM_REQUEST_BYTES)),
             writing: Cell::new(Writing::Nothing),
@@ -107,17 +101,52 @@ impl Connection {
     pub(super) fn write(&self, job: Job, request: impl FnOnce(&mut Vec<u8>)) {
         self.job.set(job);
         let out = &mut *self.out.borrow_mut();
-        out.clear();
-        request(out);
+        if let Some(session) = &self.session {
+            let mut plain = Vec::with_capacity(limits::UPSTREAM_REQUEST_BYTES);
+            request(&mut plain);
+            // Behind what the session has to say of itself, which may wait here already.
+            if !session.borrow_mut().send(&plain, out) {
+                self.shut_down();
+                return;
+            }
+        } else {
+            out.clear();
+            request(out);
+        }
         self.writing.set(Writing::Pending);
         self.wake_writer();
+    }
+
+    /// Has the session's own words written: an answer to a change of keys. While something is
+    /// written they wait for its end.
+    fn write_pending(&self, session: &RefCell<Box<Session>>) {
+        if self.writing.get() == Writing::Pending {
+            return;
+        }
+        let out = &mut *self.out.borrow_mut();
+        session.borrow_mut().take_pending(out);
+        if !out.is_empty() {
+            self.writing.set(Writing::Pending);
+            self.wake_writer();
+        }
     }
 
     /// Both directions end; the reading task sees it and cleans up.
     pub(super) fn shut_down(&self) {
         if self.standing.get() == Standing::Open {
             self.standing.set(Standing::ShutDown);
+            self.say_the_end();
             shut_down(self.descriptor);
+        }
+    }
+
+    /// Tells a TLS peer that nothing more comes, if there is room for that at once: servers forget
+    /// a session that ended without it.
+    fn say_the_end(&self) {
+        if let (Some(session), Writing::Nothing) = (&self.session, self.writing.get()) {
+            let mut out = Vec::new();
+            session.borrow_mut().end(&mut out);
+            send_now(self.descriptor, &out);
         }
     }
 
@@ -149,12 +178,16 @@ impl Connection {
             }
             let out = std::mem::take(&mut *self.out.borrow_mut());
             let (result, mut out) = half.write_all(out).await;
-            out.clear();
-            self.out.replace(out);
-            self.writing.set(Writing::Nothing);
+            if self.out.borrow().is_empty() {
+                out.clear();
+                self.out.replace(out);
+                self.writing.set(Writing::Nothing);
+            }
             if result.is_err() {
                 // The reading task sees the end and says that the exchange was cut.
                 self.shut_down();
+            } else if let Some(session) = &self.session {
+                self.write_pending(session);
             }
         }
     }
@@ -165,22 +198,47 @@ impl Connection {
         mut half: OwnedReadHalf<TcpStream>,
     ) {
         let mut buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
+        let mut sealed = Vec::new();
         let mut reader = fresh_reader();
+        let mut fault = None;
         loop {
-            if buffer.len() == buffer.capacity() {
-                buffer.reserve(limits::UPSTREAM_ANSWER_BYTES);
-            }
-            let filled = buffer.len();
-            let (result, slice) = half.read(buffer.slice_mut(filled..)).await;
-            buffer = slice.into_inner();
-            match result {
-                Ok(0) => break,
-                Err(_) => {
-                    // Whatever was read of an answer, a reset does not complete it.
-                    reader = fresh_reader();
+            if let Some(session) = &self.session {
+                sealed.clear();
+                sealed.reserve(limits::TLS_READ_BYTES);
+                let (result, back) = half.read(sealed).await;
+                sealed = back;
+                if !matches!(result, Ok(count) if count > 0) {
                     break;
                 }
-                Ok(_) => {}
+                let received = session.borrow_mut().receive(&sealed, &mut buffer);
+                self.write_pending(session);
+                // What was said before a fault, or before the end, was said; nothing follows it.
+                fault = received.err();
+                if fault.is_some() || self.has_ended() {
+                    self.is_retired.set(true);
+                }
+            } else {
+                if buffer.len() == buffer.capacity() {
+                    buffer.reserve(limits::UPSTREAM_ANSWER_BYTES);
+                }
+                let filled = buffer.len();
+                let (result, slice) = half.read(buffer.slice_mut(filled..)).await;
+                buffer = slice.into_inner();
+                match result {
+                    Ok(0) => break,
+                    Err(_) => {
+                        // Whatever was read of an answer, a reset does not complete it.
+                        reader = fresh_reader();
+                        break;
+                    }
+                    Ok(_) => {}
+                }
+            }
+            if buffer.is_empty() {
+                if fault.is_some() || self.has_ended() {
+                    break;
+                }
+                continue;
             }
             match reader.advance(&mut buffer) {
                 Ok(None) => {}
@@ -199,8 +257,23 @@ impl Connection {
                     break;
                 }
             }
+            if fault.is_some() || self.has_ended() {
+                break;
+            }
         }
-        self.on_end(&upstream, &reader, &buffer);
+        self.on_end(&upstream, fault, reader.close(&buffer).ok(), &buffer);
+    }
+
+    /// Whether a TLS peer has said that nothing more comes.
+    fn has_ended(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.borrow().has_ended())
+    }
+
+    /// Whether nothing of a further TLS record has arrived.
+    fn is_between_records(&self) -> bool {
+        let session = self.session.as_ref();
+        session.is_none_or(|session| session.borrow().is_between_records())
     }
 
     /// One whole answer. False when the connection must end (I4).
@@ -210,9 +283,14 @@ impl Connection {
             // A renewed token may be there already.
             upstream.files.ask(self.processor);
         }
+        if self.session.is_some() {
+            // Not after the handshake alone: with TLS 1.3 it may be refused afterwards.
+            upstream.files.note_handshake(self.processor, None);
+        }
         let is_clean = answer.head.keep_alive
             && answer.body.end == buffer.len()
             && self.writing.get() == Writing::Nothing
+            && self.is_between_records()
             && self.standing.get() == Standing::Open
             && matches!(job, Job::Payment(_) | Job::Lookup(..));
         if is_clean {
@@ -223,12 +301,18 @@ impl Connection {
             }
             self.shut_down();
         }
-        tell(upstream, job, answer, buffer);
+        job::tell(upstream, job, answer, buffer);
         is_clean
     }
 
     /// No more is read. An answer that the close completes still counts; anything else was cut.
-    fn on_end(self: &Rc<Self>, upstream: &Upstream, reader: &AnswerReader, buffer: &[u8]) {
+    fn on_end(
+        self: &Rc<Self>,
+        upstream: &Upstream,
+        fault: Option<TlsFault>,
+        answer: Option<Answer>,
+        buffer: &[u8],
+    ) {
         let was_ours = self.standing.get() == Standing::ShutDown;
         if self.standing.get() == Standing::Open {
             shut_down(self.descriptor);
@@ -246,80 +330,24 @@ impl Connection {
             .borrow_mut()
             .retain(|one| !Rc::ptr_eq(one, self));
         let job = self.job.take();
-        match reader.close(buffer) {
-            Ok(answer) if !was_ours => tell(upstream, job, &answer, buffer),
-            Ok(_) | Err(_) => {
-                let Some(sink) = upstream.sink.upgrade() else {
-                    return;
-                };
-                match job {
-                    Job::None => {}
-                    Job::Reserved(attempt) => {
-                        upstream.unlink(attempt);
-                        sink.exchanged(attempt, Exchange::NotSent);
-                    }
-                    Job::Payment(attempt) => {
-                        upstream.unlink(attempt);
-                        sink.exchanged(attempt, Exchange::Cut);
-                    }
-                    Job::Lookup(attempt, _) => {
-                        upstream.unlink(attempt);
-                        sink.looked_up(attempt, Lookup::NoAnswer);
-                    }
-                }
-            }
+        // Over TLS only the peer's own word ends an answer that has no length (I4).
+        let is_end = self.session.is_none() || self.has_ended();
+        if let Some(fault @ TlsFault::Rejected(_)) = &fault {
+            let why = fault.to_string();
+            let failed = Some((self.address, &why));
+            upstream.files.note_handshake(self.processor, failed);
+        }
+        match answer {
+            Some(answer) if !was_ours && is_end => job::tell(upstream, job, &answer, buffer),
+            // What a peer did not accept the handshake for it has not looked at.
+            Some(_) | None => match fault {
+                Some(TlsFault::Rejected(_)) => job::end(upstream, job, Exchange::NotSent),
+                Some(TlsFault::Broken(_)) | None => job::end(upstream, job, Exchange::Cut),
+            },
         }
     }
 }
 
 fn fresh_reader() -> AnswerReader {
     AnswerReader::new(false, limits::UPSTREAM_BODY_BYTES_MAX)
-}
-
-/// Tells the sink what `answer` says about `job`.
-fn tell(upstream: &Upstream, job: Job, answer: &Answer, buffer: &[u8]) {
-    let Some(sink) = upstream.sink.upgrade() else {
-        return;
-    };
-    match job {
-        // An answer that nobody asked for, or that nobody waits for any more.
-        Job::None | Job::Reserved(_) => {}
-        Job::Payment(attempt) => {
-            upstream.unlink(attempt);
-            let status = answer.head.status;
-            let retry_after = answer.head.retry_after;
-            let retry_after_secs = retry_after.map(|asked| asked.seconds(sink.wall()));
-            sink.exchanged(
-                attempt,
-                Exchange::Answered {
-                    status,
-                    retry_after_secs,
-                },
-            );
-        }
-        Job::Lookup(attempt, id) => {
-            upstream.unlink(attempt);
-            let body = buffer.get(answer.body.clone()).unwrap_or_default();
-            let stored = || wire::read_stored(body, id);
-            let lookup = match answer.head.status {
-                200 => stored().map_or(Lookup::NoAnswer, |(requested_at, amount)| Lookup::Stored {
-                    requested_at,
-                    amount,
-                }),
-                404 => Lookup::NotFound,
-                _ => Lookup::NoAnswer,
-            };
-            sink.looked_up(attempt, lookup);
-        }
-    }
-}
-
-/// Ends both directions of a socket; whoever waits on it wakes.
-#[allow(
-    unsafe_code,
-    reason = "shutdown(2) on a descriptor that the caller holds open"
-)]
-pub(super) fn shut_down(descriptor: RawFd) {
-    // SAFETY: shutdown takes no pointer; a descriptor that is no socket is refused by the kernel.
-    let _ = unsafe { libc::shutdown(descriptor, libc::SHUT_RDWR) };
 }

@@ -8,9 +8,10 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, Thread};
 
@@ -34,6 +35,8 @@ struct Watch {
     asked: PerProcessor<AtomicBool>,
     /// None while no file is set.
     thread: OnceLock<Thread>,
+    /// What the last failed handshake was logged as; zero after an answer.
+    handshakes: PerProcessor<AtomicU64>,
 }
 
 impl HeldFiles {
@@ -99,6 +102,30 @@ impl HeldFiles {
             && let Some(thread) = self.watch.thread.get()
         {
             thread.unpark();
+        }
+    }
+}
+
+impl HeldFiles {
+    /// `processor` answered over TLS, or a handshake with it failed for a reason. One that fails as
+    /// the last one did on any core is not logged again: every payment would.
+    pub(super) fn note_handshake(
+        &self,
+        processor: Processor,
+        failed: Option<(SocketAddr, &String)>,
+    ) {
+        let digest = |(_, why): (SocketAddr, &String)| {
+            u64::from(crc32fast::hash(why.as_bytes())).saturating_add(1)
+        };
+        let now = failed.map_or(0, digest);
+        let last = self.watch.handshakes.get(processor);
+        if last.load(Ordering::Relaxed) == now || last.swap(now, Ordering::Relaxed) == now {
+            return;
+        }
+        let name = processor.name();
+        match failed {
+            Some((address, why)) => log::warn!("{name} at {address}: no TLS session: {why}"),
+            None => log::info!("{name}: TLS sessions succeed"),
         }
     }
 }

@@ -2,9 +2,11 @@
 //! in one go, reads one answer to its end, and says what it saw. What that means is judged by the
 //! owner; nothing here retries anything.
 //!
-//! - `connection.rs`: the life of one connection;
+//! - `connection.rs`: the life of one connection, `job.rs`: what it is for at the moment;
+//! - `pool.rs`: connections that wait for the next attempt;
 //! - `call.rs`: one question on a connection of its own;
-//! - `connect.rs`: how one comes to be, `reach.rs`: one socket of it;
+//! - `connect.rs`: how one comes to be, `channel.rs`: one socket of it with its TLS session,
+//!   `reach.rs`: the socket alone;
 //! - `target.rs`: one processor's addresses and pool;
 //! - `files.rs`: the processors' files, read again on a thread of its own;
 //! - `resolve.rs`: names to addresses, on threads of their own.
@@ -14,9 +16,12 @@
 //! down, and the task that waits on it unwinds in order.
 
 mod call;
+mod channel;
 mod connect;
 mod connection;
 mod files;
+mod job;
+mod pool;
 mod reach;
 mod resolve;
 mod target;
@@ -34,11 +39,13 @@ pub use self::call::Called;
 pub use self::files::HeldFiles;
 pub use self::resolve::{Found, NameIndex, NameLookup, Names, Resolved, Resolver};
 
+use self::channel::Speech;
 use self::connect::Dial;
-use self::connection::{Connection, Job};
+use self::connection::Connection;
+use self::job::Job;
 use self::reach::Connecting;
 use self::target::TargetState;
-use crate::addresses::{AddressState, Listing, is_same};
+use crate::addresses::{AddressState, Listing};
 use crate::clock::{Mono, UnixMillis};
 use crate::config::Config;
 use crate::events::{AttemptRef, Exchange, Lookup, Trace};
@@ -113,9 +120,9 @@ impl Upstream {
     ) -> Rc<Self> {
         let Sources { resolver, files } = sources;
         let target = |processor| {
-            let url = config.upstream.get(processor).url.clone();
+            let (reached, held) = (config.upstream.get(processor), files.current(processor));
             let listing = names.listing(NameIndex::of(processor));
-            TargetState::new(url, &config.pay_path, &files.current(processor), listing)
+            TargetState::new(reached, &config.pay_path, &held, listing)
         };
         Rc::new(Self {
             sink,
@@ -239,6 +246,10 @@ impl Upstream {
         for (processor, target) in self.targets.iter() {
             if let Some(held) = self.files.refreshed(processor) {
                 target.take_over(&held);
+                // A session was made of what the files held before.
+                if matches!(target.speech(), Speech::Tls(_)) {
+                    self.retire(processor, |_| true);
+                }
             }
             let mut idle = target.idle.borrow_mut();
             // The coldest stand in front.
@@ -257,22 +268,8 @@ impl Upstream {
     pub fn set_listing(self: &Rc<Self>, processor: Processor, listing: Arc<Listing>, now: Mono) {
         let target = self.targets.get(processor);
         let is_gone = |address| listing.state(address) == AddressState::Gone;
-        let has_gone = target.is_connected_to_any(is_gone);
-        if has_gone {
-            target.idle.borrow_mut().retain(|connection| {
-                if is_gone(connection.address) {
-                    connection.shut_down();
-                }
-                !connection.is_closed()
-            });
-            for link in self.links.borrow().iter() {
-                if let Link::Connected(_, connection) = link
-                    && connection.processor == processor
-                    && is_gone(connection.address)
-                {
-                    connection.is_retired.set(true);
-                }
-            }
+        if target.is_connected_to_any(is_gone) {
+            self.retire(processor, is_gone);
         }
         target.listing.replace(listing);
         self.sweep_dials(now);
@@ -294,34 +291,6 @@ impl Upstream {
     pub fn connections(&self, processor: Processor) -> (usize, usize) {
         let target = self.targets.get(processor);
         (target.idle.borrow().len(), target.open.get())
-    }
-
-    // ---- the pool ----
-
-    fn take_idle(&self, processor: Processor, only: Option<SocketAddr>) -> Option<Rc<Connection>> {
-        let mut idle = self.targets.get(processor).idle.borrow_mut();
-        let Some(only) = only else {
-            return std::iter::from_fn(|| idle.pop()).find(|connection| !connection.is_closed());
-        };
-        let will_do = |one: &Rc<Connection>| is_same(one.address, only) && !one.is_closed();
-        let place = idle.iter().rposition(will_do)?;
-        Some(idle.remove(place))
-    }
-
-    /// Takes a clean connection back, unless the pool is full.
-    fn give_back(&self, connection: &Rc<Connection>) {
-        if connection.is_closed() {
-            return;
-        }
-        let mut idle = self.targets.get(connection.processor).idle.borrow_mut();
-        if idle.len() >= self.pool_idle_max || connection.is_retired.get() {
-            connection.shut_down();
-            return;
-        }
-        if let Some(sink) = self.sink.upgrade() {
-            connection.idle_since.set(sink.mono());
-        }
-        idle.push(Rc::clone(connection));
     }
 
     // ---- links ----

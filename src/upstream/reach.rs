@@ -35,7 +35,7 @@ impl Connecting {
     pub(super) fn give_up(&self) {
         self.is_given_up.set(true);
         if let Some(descriptor) = self.descriptor.get() {
-            super::connection::shut_down(descriptor);
+            shut_down(descriptor);
         }
     }
 }
@@ -100,4 +100,25 @@ fn socket_of<R>(stream: &TcpStream, ask: impl FnOnce(&Socket) -> R) -> R {
     // SAFETY: the borrow of `stream` keeps the descriptor open for longer than this one lives.
     let descriptor = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
     ask(&SockRef::from(&descriptor))
+}
+
+/// Ends both directions of a socket; whoever waits on it wakes.
+#[allow(
+    unsafe_code,
+    reason = "shutdown(2) on a descriptor that the caller holds open"
+)]
+pub(super) fn shut_down(descriptor: RawFd) {
+    // SAFETY: shutdown takes no pointer; a descriptor that is no socket is refused by the kernel.
+    let _ = unsafe { libc::shutdown(descriptor, libc::SHUT_RDWR) };
+}
+
+/// Sends `bytes` if there is room for them at once; what there is no room for is not missed.
+#[allow(
+    unsafe_code,
+    reason = "send(2) on a descriptor that the caller holds open"
+)]
+pub(super) fn send_now(descriptor: RawFd, bytes: &[u8]) {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the pointer and the length are those of `bytes`, which outlives the call.
+    let _ = unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), flags) };
 }

@@ -6,17 +6,23 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustls::pki_types::ServerName;
 use socket2::SockAddr;
 
+use super::channel::Speech;
 use super::connection::Connection;
 use crate::addresses::{Listing, is_same};
-use crate::config::{Held, Origin, UpstreamUrl};
+use crate::config::{Held, Origin, ProcessorConfig, UpstreamUrl};
 use crate::http::FixedHead;
 use crate::limits;
 
 /// One processor as this core sees it.
 pub(super) struct TargetState {
     url: UpstreamUrl,
+    /// Over https: whose certificate it must show.
+    peer: Option<ServerName<'static>>,
+    /// How it is spoken to.
+    speech: RefCell<Speech>,
     /// Of payments, with its base.
     path: String,
     /// What its requests begin with.
@@ -35,20 +41,23 @@ pub(super) struct TargetState {
 
 impl TargetState {
     pub(super) fn new(
-        url: UpstreamUrl,
+        config: &ProcessorConfig,
         pay_path: &str,
         held: &Held,
         listing: Arc<Listing>,
     ) -> Self {
+        let (url, peer) = (config.url.clone(), config.peer.clone());
         let path = format!("{}{pay_path}", url.base);
         let socket_file = match &url.origin {
-            Origin::Http(_) => None,
+            Origin::Http(_) | Origin::Https(_) => None,
             // Its length was checked when it was read.
             Origin::Unix(path) => SockAddr::unix(path).ok(),
         };
         Self {
             head: RefCell::new(head(&url, &path, held)),
+            speech: RefCell::new(speech(&url, peer.as_ref(), held)),
             url,
+            peer,
             path,
             socket_file,
             listing: RefCell::new(listing),
@@ -59,9 +68,16 @@ impl TargetState {
         }
     }
 
-    /// From here on its requests are made of what its files hold now.
+    /// From here on its requests and its sessions are made of what its files hold now.
     pub(super) fn take_over(&self, held: &Held) {
         self.head.replace(head(&self.url, &self.path, held));
+        self.speech
+            .replace(speech(&self.url, self.peer.as_ref(), held));
+    }
+
+    /// How a new connection speaks to it.
+    pub(super) fn speech(&self) -> Speech {
+        self.speech.borrow().clone()
     }
 
     /// What to connect to at `address`.
@@ -138,4 +154,16 @@ fn head(url: &UpstreamUrl, path: &str, held: &Held) -> FixedHead {
         .chain(held.headers.iter())
         .collect();
     FixedHead::new(&url.host_field(), path, &fields)
+}
+
+/// Over https a place is spoken to over TLS or not at all.
+fn speech(url: &UpstreamUrl, peer: Option<&ServerName<'static>>, held: &Held) -> Speech {
+    if !url.is_https() {
+        return Speech::Plain;
+    }
+    let client = held.tls.as_ref().zip(peer);
+    match client.map(|(material, peer)| material.client(peer)) {
+        Some(Ok(client)) => Speech::Tls(client),
+        Some(Err(_)) | None => Speech::Impossible,
+    }
 }

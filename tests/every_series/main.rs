@@ -79,6 +79,7 @@ fn every_series_of_the_page_moves() {
             processors::hedges,
             processors::processors_that_cannot_be_reached,
             processors::files_that_are_read_again,
+            processors::handshakes_that_fail,
             processors::too_many_late_answers,
             bounds::too_many_clients_and_a_full_queue,
             bounds::ids_are_forgotten,

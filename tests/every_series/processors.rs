@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use p99::sim::{Act, Fault, Moment, Route, SimulatorHandle};
+use p99::sim::{Act, Fault, Moment, Route, Simulator, SimulatorHandle, SimulatorOptions};
 
 use crate::book::Book;
 use crate::client::id;
@@ -177,6 +177,30 @@ pub(crate) fn files_that_are_read_again(book: &Book) {
     for path in &files {
         std::fs::remove_file(path).unwrap();
     }
+}
+
+/// Processors over https that speak no TLS.
+pub(crate) fn handshakes_that_fail(book: &Book) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let path = std::env::temp_dir().join(format!("p99-series-ca-{}", std::process::id()));
+    std::fs::write(&path, made.cert.pem()).unwrap();
+    let sims = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
+    let urls = sims
+        .each_ref()
+        .map(|sim| format!("https://{}", sim.address()));
+    let authority = path.display().to_string();
+    let settings = [
+        ("UPSTREAM_A_URL", urls[0].as_str()),
+        ("UPSTREAM_B_URL", &urls[1]),
+        ("UPSTREAM_A_TLS_CA", &authority),
+        ("UPSTREAM_B_TLS_CA", &authority),
+    ];
+    let site = Site::start(book, &settings);
+    for name in ["default", "fallback"] {
+        let labels = format!(r#"{{processor="{name}",result="handshake_failed"}}"#);
+        site.await_all(&[&format!("p99_upstream_connects_total{labels}")]);
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 /// A socket that listens and whose queue is full: a SYN to it is dropped.

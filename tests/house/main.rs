@@ -26,7 +26,7 @@ use tree::{Module, code_of, files_below, is_rust, modules, paths_in, root, rust_
 const FLOORS: &[&[&str]] = &[
     &["limits"],
     &["clock", "generations", "keys", "table"],
-    &["payment", "http", "logging", "reactor"],
+    &["payment", "http", "logging", "reactor", "tls"],
     &["wire", "config", "metrics"],
     &[
         "addresses",

@@ -181,6 +181,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         claims_max: 1_000,
         claims_ttl: Duration::from_secs(86_400),
         ledger_exact: Duration::from_secs(86_400),
+        identity: PerProcessor::default(),
         journal,
     }
 }

@@ -12,7 +12,8 @@ use crate::clock::{Mono, UnixMillis};
 use crate::events::{Answer, Exchange, Lookup};
 use crate::journal::Record;
 use crate::owner::Restored;
-use crate::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
+use crate::owner::settings::Identity;
+use crate::payment::{Cents, CorrelationId, Payment, PerProcessor, Processor, UpstreamId};
 
 const A: Processor = Processor::DEFAULT;
 const LONG: Duration = Duration::from_secs(40);
@@ -33,7 +34,14 @@ fn listing(rounds: &[u8]) -> Arc<Listing> {
 
 /// A play in which payments were sent to A at address 1 and never answered.
 fn in_doubt(count: u32) -> (Play, Vec<UpstreamId>) {
-    let mut play = Play::begin_with(|settings, _| settings.late_max = 4);
+    in_doubt_at(Identity::ByAddress, count)
+}
+
+fn in_doubt_at(identity: Identity, count: u32) -> (Play, Vec<UpstreamId>) {
+    let mut play = Play::begin_with(|settings, _| {
+        settings.late_max = 4;
+        settings.identity = PerProcessor::from_fn(|_| identity);
+    });
     play.address = Some(at(1));
     play.resolve(A, listing(&[1]));
     let ids = (1..=count).map(|number| {
@@ -71,6 +79,22 @@ fn a_payment_in_doubt_goes_to_its_own_address_alone() {
     assert_eq!(play.sent.len(), 2);
     assert_eq!(play.wanted, [None, Some(at(1))]);
     assert_eq!(intents(&play), [Some(at(1))], "its Intent is open already");
+}
+
+/// Over https the certificate says that it is the same processor.
+#[test]
+fn a_payment_in_doubt_at_a_proven_name_goes_to_any_of_its_addresses() {
+    let (mut play, _) = in_doubt_at(Identity::ByName, 1);
+    play.address = Some(at(2));
+    move_to(&mut play, &[1, 2]);
+    play.pass(LONG);
+    assert_eq!(play.lookups.len(), 0, "nothing must be proven");
+    assert_eq!(play.wanted, [None, None]);
+    // Its Intent names the new address before any byte goes there (I5).
+    assert_eq!(play.sent.len(), 1);
+    assert_eq!(intents(&play), [Some(at(1)), Some(at(2))]);
+    play.sync();
+    assert_eq!(play.sent.len(), 2);
 }
 
 #[test]

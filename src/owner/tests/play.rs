@@ -13,7 +13,7 @@ use crate::journal::Record;
 use crate::journal::replay::State;
 use crate::owner::{Journalling, Owner, OwnerSettings, Processors};
 use crate::payment::{
-    Cents, CoreId, CorrelationId, Payment, Processor, ProcessorCount, UpstreamId,
+    Cents, CoreId, CorrelationId, Payment, PerProcessor, Processor, ProcessorCount, UpstreamId,
 };
 use crate::table::Key;
 
@@ -66,6 +66,7 @@ impl Play {
             claims_max: 100,
             claims_ttl: DAY,
             ledger_exact: DAY,
+            identity: PerProcessor::default(),
             journal: Journalling::On,
         };
         let mut breaker = BreakerSettings {

@@ -1,0 +1,188 @@
+//! A socket to one place, with a TLS session on it where the place is reached by https: how it
+//! comes to be, and how one task alone reads and writes on it. `connect` and `call` make it;
+//! `connection` takes it apart into its two tasks.
+//!
+//! A handshake belongs to the connect and is under its deadline: whatever ends it ends the connect,
+//! and no byte of a payment was written (I3). No future is dropped: the deadline shuts the socket
+//! down, and the read that waits ends by itself.
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use monoio::buf::IoBufMut;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+use monoio::net::TcpStream;
+use socket2::SockAddr;
+
+use super::reach::{Connecting, reach_one};
+use crate::limits;
+use crate::tls::{Client, Session};
+
+/// See the header of this file.
+pub(super) struct Channel {
+    pub(super) stream: TcpStream,
+    pub(super) session: Option<Box<Session>>,
+}
+
+/// How a place is to be spoken to.
+#[derive(Clone, Debug)]
+pub(super) enum Speech {
+    /// As it is.
+    Plain,
+    /// Over TLS.
+    Tls(Client),
+    /// Over TLS, and no session can be had: never any other way.
+    Impossible,
+}
+
+/// Why there is no channel.
+#[derive(Debug)]
+pub(super) enum Unreached {
+    /// The deadline was over.
+    TimedOut,
+    /// There is no connection.
+    Failed(io::Error),
+    /// There was one, and no session came to be on it.
+    NoHandshake(String),
+}
+
+impl From<io::Error> for Unreached {
+    fn from(fault: io::Error) -> Self {
+        if fault.kind() == io::ErrorKind::TimedOut {
+            Self::TimedOut
+        } else {
+            Self::Failed(fault)
+        }
+    }
+}
+
+impl From<Unreached> for io::Error {
+    fn from(unreached: Unreached) -> Self {
+        match unreached {
+            Unreached::TimedOut => io::ErrorKind::TimedOut.into(),
+            Unreached::Failed(fault) => fault,
+            Unreached::NoHandshake(why) => Self::other(why),
+        }
+    }
+}
+
+impl Channel {
+    /// Connects to `place`, and has its handshake.
+    pub(super) async fn open(
+        place: &SockAddr,
+        speech: &Speech,
+        connecting: &Connecting,
+    ) -> Result<Self, Unreached> {
+        let session = match speech {
+            Speech::Plain => None,
+            Speech::Tls(client) => {
+                let session = client.session().map_err(Unreached::NoHandshake)?;
+                Some(Box::new(session))
+            }
+            Speech::Impossible => {
+                let why = "no session can be made of its settings".to_owned();
+                return Err(Unreached::NoHandshake(why));
+            }
+        };
+        let stream = reach_one(place, connecting).await?;
+        let mut channel = Self { stream, session };
+        if channel.session.is_some() {
+            connecting.descriptor.set(Some(channel.stream.as_raw_fd()));
+            let shaken = channel.shake_hands().await;
+            connecting.descriptor.set(None);
+            if connecting.is_given_up.get() {
+                return Err(Unreached::TimedOut);
+            }
+            shaken.map_err(Unreached::NoHandshake)?;
+        }
+        Ok(channel)
+    }
+
+    async fn shake_hands(&mut self) -> Result<(), String> {
+        let mut arrived = Vec::with_capacity(limits::TLS_READ_BYTES);
+        let mut said = Vec::new();
+        loop {
+            if self.write_pending().await.is_err() {
+                return Err(ENDED.to_owned());
+            }
+            let Some(session) = self.session.as_mut().filter(|one| one.is_handshaking()) else {
+                break;
+            };
+            arrived.clear();
+            let (result, back) = self.stream.read(arrived).await;
+            arrived = back;
+            match result {
+                Ok(0) => return Err(ENDED.to_owned()),
+                Ok(_) => {}
+                Err(fault) => return Err(fault.to_string()),
+            }
+            if let Err(fault) = session.receive(&arrived, &mut said) {
+                // The peer is told why, if it still listens.
+                let _ = self.write_pending().await;
+                return Err(fault.to_string());
+            }
+        }
+        if said.is_empty() {
+            Ok(())
+        } else {
+            Err("it said something before it was asked".to_owned())
+        }
+    }
+
+    /// Writes what the session wants to say of itself.
+    async fn write_pending(&mut self) -> io::Result<()> {
+        let mut out = Vec::new();
+        if let Some(session) = &mut self.session {
+            session.take_pending(&mut out);
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        self.stream.write_all(out).await.0.map(|_| ())
+    }
+
+    /// Writes `request`, sealed where there is a session.
+    pub(super) async fn write(&mut self, request: Vec<u8>) -> io::Result<()> {
+        let out = match &mut self.session {
+            None => request,
+            Some(session) => {
+                let mut out = Vec::with_capacity(request.len());
+                if !session.send(&request, &mut out) {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                out
+            }
+        };
+        self.stream.write_all(out).await.0.map(|_| ())
+    }
+
+    /// Reads once, behind what `buffer` holds. Zero at the end of a plain connection, and where
+    /// the peer has said that nothing more comes; another end of a session is a fault (I4).
+    pub(super) async fn read(&mut self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let filled = buffer.len();
+        let Some(session) = &mut self.session else {
+            let (result, slice) = self.stream.read(buffer.slice_mut(filled..)).await;
+            return (result, slice.into_inner());
+        };
+        let mut arrived = Vec::with_capacity(limits::TLS_READ_BYTES);
+        loop {
+            arrived.clear();
+            let (result, back) = self.stream.read(arrived).await;
+            arrived = back;
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::UnexpectedEof.into()), buffer),
+                Ok(_) => {}
+                Err(fault) => return (Err(fault), buffer),
+            }
+            if let Err(fault) = session.receive(&arrived, &mut buffer) {
+                return (Err(io::Error::other(fault.to_string())), buffer);
+            }
+            let count = buffer.len().saturating_sub(filled);
+            if count > 0 || session.has_ended() {
+                return (Ok(count), buffer);
+            }
+        }
+    }
+}
+
+const ENDED: &str = "it ended the connection within the handshake";
