@@ -14,19 +14,25 @@ use super::pauses::Stopped;
 use super::processor::{self, Processor};
 use super::reply::Reply;
 use super::request::{Call, Head, Unreadable};
+use super::sealed::{Broken, Sealed};
 use super::socket::{self, Connections};
 use super::wire;
 
 /// What one read takes in; a payment with its head has under 600 octets.
 const READ_BYTES: usize = 4 * 1024;
 
+/// Neither HTTP nor TLS.
+const GARBAGE: &[u8] = b"\x16\x03\x01 no HTTP\r\n\r\n";
+
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// RST.
     Reset,
-    /// FIN after all that was written.
+    /// FIN after all that was written; over TLS the word that nothing more comes before it.
     Finish,
+    /// FIN without that word.
+    Truncate,
 }
 
 impl From<Stopped> for End {
@@ -40,6 +46,8 @@ pub(super) struct Connection {
     processor: Rc<Processor>,
     connections: std::sync::Arc<Connections>,
     stream: TcpStream,
+    /// Over TLS.
+    sealed: Option<Box<Sealed>>,
     /// What arrived and was not used yet.
     input: Vec<u8>,
     /// Lent to each read; empty between reads.
@@ -53,11 +61,13 @@ impl Connection {
         stream: TcpStream,
     ) -> Self {
         connections.add(&stream);
+        let sealed = processor.tls.as_ref().and_then(Sealed::new).map(Box::new);
         let (input, chunk) = (Vec::new(), Vec::with_capacity(READ_BYTES));
         Self {
             processor,
             connections,
             stream,
+            sealed,
             input,
             chunk,
         }
@@ -67,13 +77,23 @@ impl Connection {
     pub(super) async fn run(mut self) {
         match self.exchanges().await {
             End::Reset => socket::reset_on_close(&self.stream),
-            End::Finish => self.finish().await,
+            End::Finish => {
+                if let Some(sealed) = &mut self.sealed {
+                    let end = sealed.end();
+                    let _ = self.stream.write_all(end).await;
+                }
+                self.finish().await;
+            }
+            End::Truncate => self.finish().await,
         }
         self.connections.remove(&self.stream);
     }
 
     async fn exchanges(&mut self) -> End {
         if let Err(end) = self.meet(Moment::Connect, None).await {
+            return end;
+        }
+        if let Err(end) = self.shake_hands().await {
             return end;
         }
         loop {
@@ -83,6 +103,56 @@ impl Connection {
                 Err(end) => return end,
             }
         }
+    }
+
+    /// The handshake, where there is one. The script is asked when the client has begun and was
+    /// told nothing yet.
+    async fn shake_hands(&mut self) -> Result<(), End> {
+        let Some(sealed) = &mut self.sealed else {
+            return Ok(());
+        };
+        let mut is_begun = false;
+        while sealed.is_handshaking() {
+            let chunk = std::mem::take(&mut self.chunk);
+            let (result, chunk) = self.stream.read(chunk).await;
+            self.chunk = chunk;
+            if !matches!(result, Ok(count) if count > 0) {
+                return Err(End::Truncate);
+            }
+            let act = match std::mem::replace(&mut is_begun, true) {
+                true => None,
+                false => self.processor.strike(Moment::Handshake, None),
+            };
+            let mut out = Vec::new();
+            let received = sealed.receive(&self.chunk, &mut self.input, &mut out);
+            self.chunk.clear();
+            match act {
+                None => {}
+                Some(Act::Reset) => return Err(End::Reset),
+                Some(Act::Close) => return Err(End::Truncate),
+                Some(Act::Stall) => {
+                    let chunk = Vec::with_capacity(READ_BYTES);
+                    // Until the client closes.
+                    let _ = self.stream.read(chunk).await;
+                    return Err(End::Truncate);
+                }
+                Some(Act::Pause(ms)) => self.processor.pauses.sleep(faults::span(ms)).await?,
+                Some(Act::CutHead) => {
+                    out.truncate(out.len() / 2);
+                    let _ = self.stream.write_all(out).await;
+                    return Err(End::Truncate);
+                }
+                Some(_) => {
+                    let _ = self.stream.write_all(GARBAGE.to_vec()).await;
+                    return Err(End::Truncate);
+                }
+            }
+            let (written, _) = self.stream.write_all(out).await;
+            if written.is_err() || received.is_err() {
+                return Err(End::Truncate);
+            }
+        }
+        Ok(())
     }
 
     /// One request and its answer; whether another may follow.
@@ -158,6 +228,8 @@ impl Connection {
             | Act::Chunked
             | Act::Interim
             | Act::LastAnswer
+            | Act::UntilClose
+            | Act::Truncate
             | Act::CloseAfter
             | Act::ResetAfter => Ok(Some(act)),
         }
@@ -174,7 +246,9 @@ impl Connection {
             Some(Act::CutBody) => (cut(middle), Err(End::Finish)),
             Some(Act::ResetBody) => (cut(middle), Err(End::Reset)),
             Some(Act::Double) => (bytes.repeat(2), Ok(())),
-            Some(Act::Garbage) => (b"\x16\x03\x01 no HTTP\r\n\r\n".to_vec(), Err(End::Finish)),
+            Some(Act::Garbage) => (GARBAGE.to_vec(), Err(End::Finish)),
+            Some(Act::UntilClose) => (reply.until_close(), Err(End::Finish)),
+            Some(Act::Truncate) => (reply.until_close(), Err(End::Truncate)),
             Some(Act::Drip(ms)) => return self.drip(bytes, ms).await,
             Some(Act::Status(_) | Act::StatusRetryAfter(..)) => {
                 let reply = act.and_then(scripted_reply);
@@ -251,13 +325,21 @@ impl Connection {
         let chunk = std::mem::take(&mut self.chunk);
         let (result, chunk) = self.stream.read(chunk).await;
         self.chunk = chunk;
-        match result {
-            Ok(0) | Err(_) => Err(End::Finish),
-            Ok(_) => {
-                self.input.extend_from_slice(&self.chunk);
-                self.chunk.clear();
-                Ok(())
-            }
+        if !matches!(result, Ok(count) if count > 0) {
+            return Err(End::Finish);
+        }
+        let Some(sealed) = &mut self.sealed else {
+            self.input.extend_from_slice(&self.chunk);
+            self.chunk.clear();
+            return Ok(());
+        };
+        let mut out = Vec::new();
+        let received = sealed.receive(&self.chunk, &mut self.input, &mut out);
+        self.chunk.clear();
+        let (written, _) = self.stream.write_all(out).await;
+        match (received, written) {
+            (Ok(()), Ok(_)) => Ok(()),
+            (Err(Broken), _) | (_, Err(_)) => Err(End::Truncate),
         }
     }
 
@@ -268,6 +350,10 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), End> {
+        let bytes = match &mut self.sealed {
+            None => bytes,
+            Some(sealed) => sealed.seal(&bytes),
+        };
         let (result, _) = self.stream.write_all(bytes).await;
         result.map(|_| ()).map_err(|_| End::Reset)
     }
@@ -301,6 +387,8 @@ fn scripted_reply(act: Act) -> Option<Reply> {
         | Act::Chunked
         | Act::Interim
         | Act::LastAnswer
+        | Act::UntilClose
+        | Act::Truncate
         | Act::CloseAfter
         | Act::ResetAfter => None,
     }

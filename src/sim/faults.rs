@@ -1,10 +1,11 @@
 //! The liar's script: which requests go wrong, at which moment and how. `processor` asks the
-//! script at each of four moments and does what it says; tests fill it in process, scripts over
+//! script at each of five moments and does what it says; tests fill it in process, scripts over
 //! HTTP. Demo and tests share this one liar.
 //!
 //! | moment | what the processor has done | what a reset there means for the caller |
 //! |---|---|---|
 //! | connect | accepted, read nothing | not charged |
+//! | handshake | over TLS: read the client's first words, said nothing | not charged |
 //! | head | read the head | not charged |
 //! | body | read the request in full | not charged |
 //! | answer | charged (or refused) it | charged, and the caller was not told |
@@ -21,6 +22,8 @@ use serde::{Deserialize, Serialize};
 pub enum Moment {
     /// The connection was accepted and no byte read.
     Connect,
+    /// Over TLS: the client has begun its handshake and was told nothing.
+    Handshake,
     /// The request's head was read.
     Head,
     /// The request was read in full and nothing done about it.
@@ -29,7 +32,8 @@ pub enum Moment {
     Answer,
 }
 
-/// Which requests a fault concerns. At [`Moment::Connect`] no route is known yet: all do.
+/// Which requests a fault concerns. At [`Moment::Connect`] and [`Moment::Handshake`] no route is
+/// known yet: all do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
@@ -63,7 +67,8 @@ pub enum Act {
     StatusRetryAfter(u16, u32),
     /// At the body: RST at once, and the work is done so many milliseconds later all the same.
     ResetChargeLater(u64),
-    /// At the answer: FIN in the middle of its head.
+    /// At the answer: FIN in the middle of its head. At the handshake: in the middle of the first
+    /// words of the processor.
     CutHead,
     /// At the answer: FIN in the middle of its body.
     CutBody,
@@ -73,7 +78,7 @@ pub enum Act {
     Drip(u64),
     /// At the answer: twice.
     Double,
-    /// At the answer: bytes that are no HTTP.
+    /// At the answer: bytes that are no HTTP. At the handshake: bytes that are no TLS.
     Garbage,
     /// At the answer, and legal: its body in two chunks, as the real one writes all of its JSON.
     Chunked,
@@ -81,6 +86,10 @@ pub enum Act {
     Interim,
     /// At the answer, and legal: with `Connection: close`, then FIN.
     LastAnswer,
+    /// At the answer, and legal: without a length, so that its end is the connection's.
+    UntilClose,
+    /// The same, and over TLS not legal: without the word that nothing more comes.
+    Truncate,
     /// At the answer, and legal: FIN behind it unannounced, so that a pooled connection is dead.
     CloseAfter,
     /// At the answer: RST behind it.
@@ -94,18 +103,22 @@ impl Act {
         match self {
             Self::Reset | Self::Close | Self::Stall | Self::Pause(_) => true,
             Self::Status(code) | Self::StatusRetryAfter(code, _) => {
-                200 <= code && code <= 599 && !matches!(moment, Moment::Connect)
+                let has_request = !matches!(moment, Moment::Connect | Moment::Handshake);
+                200 <= code && code <= 599 && has_request
             }
             Self::ResetChargeLater(_) => matches!(moment, Moment::Body),
-            Self::CutHead
-            | Self::CutBody
+            Self::CutHead | Self::Garbage => {
+                matches!(moment, Moment::Handshake | Moment::Answer)
+            }
+            Self::CutBody
             | Self::ResetBody
             | Self::Drip(_)
             | Self::Double
-            | Self::Garbage
             | Self::Chunked
             | Self::Interim
             | Self::LastAnswer
+            | Self::UntilClose
+            | Self::Truncate
             | Self::CloseAfter
             | Self::ResetAfter => matches!(moment, Moment::Answer),
         }
@@ -312,7 +325,7 @@ impl Script {
 impl Armed {
     fn strike(&mut self, moment: Moment, route: Option<Route>) -> Option<Act> {
         let concerns = match moment {
-            Moment::Connect => true,
+            Moment::Connect | Moment::Handshake => true,
             Moment::Head | Moment::Body | Moment::Answer => route == Some(self.fault.route),
         };
         if moment != self.fault.moment || !concerns {

@@ -6,9 +6,9 @@
 //!
 //! - `store` what is charged; `permits` how much work is taken on; `wire` JSON; `money` amounts;
 //!   `request`, `reply` HTTP; `faults` the liar's script: all pure.
-//! - `processor` the work; `connection`, `socket` the kernel side, on one thread with an event
-//!   loop of its own (epoll everywhere: its futures may be dropped at the stop, and a dozen
-//!   simulators in one test use up no locked memory).
+//! - `processor` the work; `sealed` TLS; `connection`, `socket` the kernel side, on one thread with
+//!   an event loop of its own (epoll everywhere: its futures may be dropped at the stop, and a
+//!   dozen simulators in one test use up no locked memory).
 
 mod connection;
 pub mod faults;
@@ -18,6 +18,7 @@ pub mod permits;
 mod processor;
 pub mod reply;
 pub mod request;
+mod sealed;
 mod socket;
 pub mod store;
 pub mod wire;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use monoio::net::TcpListener;
 use monoio::{LegacyDriver, RuntimeBuilder};
+use rustls::ServerConfig;
 
 pub use self::faults::{Act, Fault, FaultId, Misfit, Moment, Route};
 pub use self::store::{Row, Window};
@@ -56,6 +58,8 @@ pub struct SimulatorOptions {
     pub health_window: Duration,
     /// Whom it charges.
     pub deciding: Deciding,
+    /// What it shows over TLS; without it, it speaks as it is.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Whom a processor charges.
@@ -76,6 +80,7 @@ impl Default for SimulatorOptions {
             token: "123".to_owned(),
             health_window: limits::SIM_HEALTH_WINDOW,
             deciding: Deciding::Everybody,
+            tls: None,
         }
     }
 }
@@ -97,6 +102,7 @@ impl Simulator {
             acceptor: gate.acceptor()?,
             gate: Arc::clone(&gate),
             connections: Arc::clone(&connections),
+            tls: options.tls.clone(),
         };
         let (started, is_started) = mpsc::channel();
         let state = shared.clone();
@@ -108,6 +114,7 @@ impl Simulator {
             shared,
             gate,
             connections,
+            is_tls: options.tls.is_some(),
             thread: Some(thread),
         })
     }
@@ -119,6 +126,7 @@ pub struct SimulatorHandle {
     shared: Shared,
     gate: Arc<Gate>,
     connections: Arc<Connections>,
+    is_tls: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -132,7 +140,8 @@ impl SimulatorHandle {
     /// The same as a URL for `UPSTREAM_A_URL`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address())
     }
 
     /// Every payment from now on waits this long before its work.
@@ -269,6 +278,7 @@ struct Door {
     acceptor: std::net::TcpListener,
     gate: Arc<Gate>,
     connections: Arc<Connections>,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl Door {
@@ -289,7 +299,7 @@ impl Door {
                 }
             };
             let _ = started.send(Ok(()));
-            let processor = Rc::new(Processor::new(shared, Arc::clone(&self.gate)));
+            let processor = Rc::new(Processor::new(shared, Arc::clone(&self.gate), self.tls));
             accept(&listener, &processor, &self.connections).await;
             processor.pauses.stop();
             self.connections.reset_all();

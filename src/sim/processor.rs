@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use rustls::ServerConfig;
+
 use super::faults::{self, Act, Fault, Misfit, Moment, Route, Script};
 use super::pauses::{Pauses, Stopped};
 use super::permits::{Admission, HealthPermits, Places};
@@ -123,6 +125,8 @@ impl Shared {
 pub(super) struct Processor {
     pub(super) shared: Shared,
     pub(super) gate: Arc<Gate>,
+    /// What it shows over TLS.
+    pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) pauses: Rc<Pauses>,
     clock: Clock,
     /// Payments that wait for a place, the one that came first in front.
@@ -130,11 +134,12 @@ pub(super) struct Processor {
 }
 
 impl Processor {
-    pub(super) fn new(shared: Shared, gate: Arc<Gate>) -> Self {
+    pub(super) fn new(shared: Shared, gate: Arc<Gate>, tls: Option<Arc<ServerConfig>>) -> Self {
         let clock = Clock::new(Clock::process_start());
         Self {
             shared,
             gate,
+            tls,
             pauses: Rc::default(),
             clock,
             turns: RefCell::default(),

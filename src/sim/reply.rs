@@ -77,6 +77,15 @@ impl Reply {
         out
     }
 
+    /// The same without a length: its end is the connection's.
+    #[must_use]
+    pub fn until_close(&self) -> Vec<u8> {
+        let mut out = self.head(false);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&self.body);
+        out
+    }
+
     /// The head without what tells the body's end.
     fn head(&self, keeps_alive: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(192 + self.body.len());

@@ -11,7 +11,7 @@ use crate::stack::{Stack, Told, count};
 
 /// What a row leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leads {
+pub(crate) enum Leads {
     /// 200, charged by A all the same.
     Through,
     /// Refused, or not sent: 200, charged by B.
@@ -27,7 +27,7 @@ enum Leads {
 const CLIENTS: usize = 32;
 
 #[rustfmt::skip]
-const CLEAR: [(Moment, Act, Leads); 29] = [
+const CLEAR: [(Moment, Act, Leads); 31] = [
     (Moment::Connect, Act::Pause(20), Leads::Through),
     (Moment::Head, Act::Pause(20), Leads::Through),
     (Moment::Head, Act::Status(401), Leads::ToTheOther),
@@ -55,6 +55,8 @@ const CLEAR: [(Moment, Act, Leads); 29] = [
     (Moment::Answer, Act::Chunked, Leads::Through),
     (Moment::Answer, Act::Interim, Leads::Through),
     (Moment::Answer, Act::LastAnswer, Leads::Through),
+    (Moment::Answer, Act::UntilClose, Leads::Through),
+    (Moment::Answer, Act::Truncate, Leads::Through),
     (Moment::Answer, Act::CloseAfter, Leads::Through),
     (Moment::Answer, Act::ResetAfter, Leads::Through),
 ];
@@ -92,7 +94,7 @@ const UNCLEAR: [(Moment, Act, Leads); 27] = [
 
 /// A's failures are the subject here, so its breaker stays Closed, and a payment that is slow to
 /// get a connection is not routed anew.
-const SETTINGS: [(&str, &str); 4] = [
+pub(crate) const SETTINGS: [(&str, &str); 4] = [
     ("ROUTING", "cheapest"),
     ("HEDGE_DELAY_MS", "60000"),
     ("CB_FAIL_RATE", "1"),
@@ -100,7 +102,7 @@ const SETTINGS: [(&str, &str); 4] = [
 ];
 
 /// One charge at A, so that p99 knows what A's lookup is worth, and one more to look at it with.
-fn warm_up(stack: &Stack) {
+pub(crate) fn warm_up(stack: &Stack) {
     let told = pay_all(stack.address(), 1, 900_000..900_020);
     stack.settle(&told);
     let proven = r#"p99_lookups_total{processor="default",answer="stored"}"#;
@@ -134,9 +136,14 @@ fn run_row(
 ) -> Vec<(UpstreamId, Told)> {
     let payments = count(16, 1_000);
     let what = format!("{act:?} at {moment:?}");
-    if moment == Moment::Connect {
+    let is_connect = matches!(moment, Moment::Connect | Moment::Handshake);
+    if is_connect {
         // The pool's connections have that moment behind them.
         stack.a.reset_connections();
+    }
+    if moment == Moment::Handshake {
+        let open = r#"p99_upstream_connections_open{processor="default"}"#;
+        wait_until("the pool has seen it", || stack.metric(open) < 1.0);
     }
     let fault = stack.a.inject(Fault::new(moment, act)).unwrap();
     let first = row * 10_000;
@@ -176,7 +183,7 @@ fn run_row(
             }
         }
     }
-    if moment == Moment::Connect {
+    if is_connect {
         assert!(struck > 0, "{what}: nothing was struck");
     } else {
         assert!(struck >= payments as u64, "{what}: all are struck");
@@ -186,6 +193,11 @@ fn run_row(
 
 fn run_table(driver: &str, more: &[(&str, &str)], rows: &[(Moment, Act, Leads)]) {
     let stack = Stack::start(driver, &[&SETTINGS, more].concat());
+    run_rows(stack, rows);
+}
+
+/// Runs each row, and then joins both processors' books with what was told.
+pub(crate) fn run_rows(stack: Stack, rows: &[(Moment, Act, Leads)]) {
     warm_up(&stack);
     let mut told = Vec::new();
     for (number, row) in rows.iter().enumerate() {

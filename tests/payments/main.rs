@@ -1,9 +1,10 @@
 //! Real cores, real sockets, simulated processors: what README promises, seen from outside. What
 //! was charged is always read from the processors' own rows, never from p99's counters.
 //!
-//! - `client`, `stack`, `binary`, `crowd`: what the tests stand on;
+//! - `client`, `stack`, `binary`, `crowd`, `certificates`: what the tests stand on;
 //! - `api`, `upstream`, `reach`: single requests, on both sides;
-//! - `same_id`, `faults`, `chaos`, `unknown`, `hedging`, `accepted`: exactly once, under trouble;
+//! - `same_id`, `faults`, `tls`, `chaos`, `unknown`, `hedging`, `accepted`: exactly once, under
+//!   trouble;
 //! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
 //!
 //! Every test runs on io_uring and on epoll. Ports are always 0, waits end at a deadline. The usual
@@ -20,6 +21,7 @@
 )]
 
 mod binary;
+mod certificates;
 mod client;
 mod crowd;
 mod places;
@@ -36,6 +38,7 @@ mod no_mixup;
 mod process;
 mod reach;
 mod same_id;
+mod tls;
 mod tokens;
 mod unknown;
 mod upstream;
