@@ -365,6 +365,14 @@ impl Flow {
         })
     }
 
+    /// Whether all attempts at `processor` but one were answered without proof: once that one is
+    /// answered too, its record speaks of all of them.
+    #[must_use]
+    pub fn lacks_one_answer(&self, processor: Processor) -> bool {
+        let answered = self.sent.answered;
+        answered > 0 && self.sent.unresolved(processor) == answered.saturating_add(1)
+    }
+
     /// Whether every attempt that was ever sent to `processor` is among those that `coverage`
     /// speaks of.
     #[must_use]

@@ -22,6 +22,7 @@ mod node;
 mod octets;
 mod request_line;
 mod retry_after;
+pub mod status;
 
 pub use answer::{Answer, AnswerFault, AnswerHead, AnswerReader, parse_answer};
 pub use body::{AnswerFraming, Body, BodyFault, BodyReader};

@@ -6,6 +6,7 @@
 
 use super::date::DateText;
 use super::octets;
+use super::status;
 
 /// The interim answer to `Expect: 100-continue`.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -113,50 +114,15 @@ pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[&[u8]]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_status_line(out: &mut Vec<u8>, status: u16) {
-    let line = status_line(status);
-    if line.is_empty() {
-        // A code without a line of its own still gets a readable one; the reason may be empty.
-        out.extend_from_slice(b"HTTP/1.1 ");
-        out.extend_from_slice(
-            itoa::Buffer::new()
-                .format(status.clamp(100, 999))
-                .as_bytes(),
-        );
-        out.extend_from_slice(b" \r\n");
-    } else {
-        out.extend_from_slice(line);
+fn write_status_line(out: &mut Vec<u8>, code: u16) {
+    if let Some(status) = status::find(code) {
+        out.extend_from_slice(status.line);
+        return;
     }
-}
-
-fn status_line(status: u16) -> &'static [u8] {
-    match status {
-        200 => b"HTTP/1.1 200 OK\r\n",
-        202 => b"HTTP/1.1 202 Accepted\r\n",
-        204 => b"HTTP/1.1 204 No Content\r\n",
-        400 => b"HTTP/1.1 400 Bad Request\r\n",
-        401 => b"HTTP/1.1 401 Unauthorized\r\n",
-        403 => b"HTTP/1.1 403 Forbidden\r\n",
-        404 => b"HTTP/1.1 404 Not Found\r\n",
-        405 => b"HTTP/1.1 405 Method Not Allowed\r\n",
-        408 => b"HTTP/1.1 408 Request Timeout\r\n",
-        409 => b"HTTP/1.1 409 Conflict\r\n",
-        413 => b"HTTP/1.1 413 Content Too Large\r\n",
-        414 => b"HTTP/1.1 414 URI Too Long\r\n",
-        415 => b"HTTP/1.1 415 Unsupported Media Type\r\n",
-        417 => b"HTTP/1.1 417 Expectation Failed\r\n",
-        421 => b"HTTP/1.1 421 Misdirected Request\r\n",
-        422 => b"HTTP/1.1 422 Unprocessable Content\r\n",
-        429 => b"HTTP/1.1 429 Too Many Requests\r\n",
-        431 => b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
-        500 => b"HTTP/1.1 500 Internal Server Error\r\n",
-        501 => b"HTTP/1.1 501 Not Implemented\r\n",
-        502 => b"HTTP/1.1 502 Bad Gateway\r\n",
-        503 => b"HTTP/1.1 503 Service Unavailable\r\n",
-        504 => b"HTTP/1.1 504 Gateway Timeout\r\n",
-        505 => b"HTTP/1.1 505 HTTP Version Not Supported\r\n",
-        _ => b"",
-    }
+    // Only the simulator answers with others; the reason may be empty.
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(code.clamp(100, 999)).as_bytes());
+    out.extend_from_slice(b" \r\n");
 }
 
 #[cfg(test)]

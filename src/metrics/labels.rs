@@ -2,6 +2,7 @@
 //! the start, so there can only be as many as stand here.
 
 use super::cells::Label;
+use crate::http::status::{self, STATUSES};
 use crate::payment::{Outcome, Processor, ProcessorCount, Status};
 
 /// Declares a label: an enum with the text of each value.
@@ -324,32 +325,6 @@ impl Route {
     }
 }
 
-/// The status codes that p99 answers with. Another one is counted as `other`.
-const STATUSES: [(u16, &str); 22] = [
-    (200, "200"),
-    (202, "202"),
-    (400, "400"),
-    (401, "401"),
-    (403, "403"),
-    (404, "404"),
-    (405, "405"),
-    (408, "408"),
-    (409, "409"),
-    (413, "413"),
-    (414, "414"),
-    (415, "415"),
-    (417, "417"),
-    (421, "421"),
-    (422, "422"),
-    (429, "429"),
-    (431, "431"),
-    (500, "500"),
-    (501, "501"),
-    (502, "502"),
-    (503, "503"),
-    (505, "505"),
-];
-
 /// A status code as a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusCode(u8);
@@ -361,9 +336,8 @@ impl StatusCode {
     /// The label of `status`.
     #[must_use]
     pub fn new(status: u16) -> Self {
-        let place = STATUSES.iter().position(|(listed, _)| *listed == status);
         Self(
-            place
+            status::place_of(status)
                 .and_then(|place| u8::try_from(place).ok())
                 .unwrap_or(OTHER),
         )
@@ -373,20 +347,20 @@ impl StatusCode {
     pub(super) fn is_of(self, route: Route) -> bool {
         STATUSES
             .get(self.index())
-            .is_some_and(|(status, _)| route.statuses().contains(status))
+            .is_some_and(|status| route.statuses().contains(&status.code))
     }
 
     /// 2xx.
     pub(super) fn is_success(self) -> bool {
         STATUSES
             .get(self.index())
-            .is_some_and(|(status, _)| *status < 300)
+            .is_some_and(|status| status.code < 300)
     }
 }
 
 #[allow(
     clippy::as_conversions,
-    reason = "21 fits in a u8; there is no const try_from"
+    reason = "two dozen fit in a u8; there is no const try_from"
 )]
 const OTHER: u8 = STATUSES.len() as u8;
 
@@ -406,6 +380,8 @@ impl Label for StatusCode {
     }
 
     fn name(self) -> &'static str {
-        STATUSES.get(self.index()).map_or("other", |(_, text)| text)
+        STATUSES
+            .get(self.index())
+            .map_or("other", |status| status.text)
     }
 }

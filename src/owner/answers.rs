@@ -124,7 +124,7 @@ impl Owner {
             reason,
             verdict,
         };
-        match judgement {
+        match self.with_the_others(attempt, judgement) {
             Judgement::Applied => {
                 let Some(entry) = self.end(attempt, end(Outcome::Applied), now) else {
                     return;
@@ -168,6 +168,27 @@ impl Owner {
                 };
                 self.after_attempt(entry.flow, attempt, After::Silent(entry.processor), now);
             }
+        }
+    }
+
+    /// A refusal closes one attempt. Where the others were answered without proof it is their last
+    /// chance of one for now: the record is asked about all of them. A misconfigured processor is
+    /// not asked, since its 404 would be about the path and not about the payment.
+    fn with_the_others(&self, attempt: AttemptRef, judgement: Judgement) -> Judgement {
+        let entry = self.attempts.get(attempt.0);
+        let lacks_one = entry.is_some_and(|entry| {
+            let flow = self.flows.get(entry.flow);
+            flow.is_some_and(|flow| flow.lacks_one_answer(entry.processor))
+        });
+        match judgement {
+            Judgement::RefusedForGood if lacks_one => Judgement::Ask(Question::WhyUnprocessable),
+            Judgement::RefusedResting if lacks_one => Judgement::Ask(Question::WhetherCharged),
+            Judgement::Applied
+            | Judgement::Ask(_)
+            | Judgement::RefusedForGood
+            | Judgement::RefusedResting
+            | Judgement::RefusedBySetup
+            | Judgement::Unknown => judgement,
         }
     }
 

@@ -7,6 +7,7 @@
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
 use crate::events::Answer;
+use crate::http::status;
 use crate::http::{
     ConnectionField, DateText, Method, Persistence, RequestHead, ResponseHead, write_response,
 };
@@ -367,30 +368,11 @@ pub(super) fn write_page(page: &Page, envelope: &Envelope<'_>, ink: &Ink<'_>, ou
     write_response(out, &head, &page.body, envelope.is_head);
 }
 
-/// A status's own phrase (RFC 9110, section 15).
-const fn title(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        417 => "Expectation Failed",
-        421 => "Misdirected Request",
-        422 => "Unprocessable Content",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Error",
-    }
+/// A problem's title: the phrase of its status.
+fn title(code: u16) -> &'static str {
+    let status = status::find(code);
+    assert!(status.is_some(), "a status of ours is in the table");
+    status.map_or("", |status| status.phrase)
 }
 
 #[cfg(test)]

@@ -174,7 +174,12 @@ impl Connection {
             let (result, slice) = half.read(buffer.slice_mut(filled..)).await;
             buffer = slice.into_inner();
             match result {
-                Ok(0) | Err(_) => break,
+                Ok(0) => break,
+                Err(_) => {
+                    // Whatever was read of an answer, a reset does not complete it.
+                    reader = fresh_reader();
+                    break;
+                }
                 Ok(_) => {}
             }
             match reader.advance(&mut buffer) {

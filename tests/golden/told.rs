@@ -94,6 +94,11 @@ fn write_totals(name: &str, totals: &PerProcessor<Totals>, text: &mut String) {
     write!(text, "{name}").unwrap();
     for processor in Processor::ALL {
         let Totals { count, cents } = *totals.get(processor);
+        // The formats that knew two processors wrote these two, with payments or without.
+        let is_of_two = matches!(processor.name(), "default" | "fallback");
+        if count == 0 && !is_of_two {
+            continue;
+        }
         write!(text, " {} {count} {cents}", processor.name()).unwrap();
     }
     text.push('\n');

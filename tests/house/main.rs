@@ -93,10 +93,6 @@ const LONG: &[(&str, &str)] = &[
         "the moves of one attempt, from wish to end",
     ),
     ("src/limits.rs", "every bound in one place (I8)"),
-    (
-        "src/metrics/labels.rs",
-        "every value of every label in one place",
-    ),
     ("src/owner/mod.rs", "the owner's doors and what they share"),
     (
         "tests/payments/api.rs",

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use p99::cores::Exit;
 use p99::payment::CorrelationId;
@@ -73,6 +74,7 @@ on_both_drivers_together! {
     a_payment_goes_out_as_the_processors_want_it,
     what_a_client_sent_to_be_traced_by_is_sent_on,
     an_answer_without_a_length_ends_with_its_connection,
+    an_answer_that_a_reset_ends_is_none,
     an_answer_that_is_too_long_is_none,
 }
 
@@ -181,6 +183,41 @@ fn an_answer_without_a_length_ends_with_its_connection(driver: &str) {
     }
     drop(client);
     assert_eq!(running.stop(), Exit::Clean);
+}
+
+/// I3: without a length only an orderly end says that nothing is missing.
+fn an_answer_that_a_reset_ends_is_none(driver: &str) {
+    let urls = [(), ()].map(|()| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                thread::spawn(move || {
+                    if stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {
+                        stream.write_all(b"HTTP/1.1 400 No\r\n\r\n{}").unwrap();
+                        // So that p99 has read it before the reset comes.
+                        thread::sleep(Duration::from_millis(50));
+                        let reset = Some(Duration::ZERO);
+                        socket2::SockRef::from(&stream).set_linger(reset).unwrap();
+                    }
+                });
+            }
+        });
+        url
+    });
+    let settings = [
+        ("REQUEST_TIMEOUT_MS", "1000"),
+        ("SHUTDOWN_GRACE_SECS", "0"),
+        ("ROUTING", "cheapest"),
+        ("HEDGE_DELAY_MS", "60000"),
+    ];
+    let running = start_p99([&urls[0], &urls[1]], driver, &settings);
+    let mut client = Client::connect(tcp(&running.addresses()));
+    let answer = client.pay("a", "1");
+    assert_eq!(answer.status, 202, "{answer:?}");
+    drop(client);
+    assert_eq!(running.stop(), Exit::Forgotten(1));
 }
 
 /// I8: an answer has a bound; what is beyond it proves nothing.

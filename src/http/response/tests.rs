@@ -98,19 +98,4 @@ fn every_status_is_written_in_a_form_that_is_read_back() {
         };
         assert_eq!(head.framing, expected, "{status}");
     }
-    // The codes that the API answers have a reason; a bare code is for the rest.
-    for status in [
-        200, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413, 414, 415, 417, 421, 422, 429, 431,
-        500, 501, 502, 503, 504, 505,
-    ] {
-        let line = String::from_utf8_lossy(status_line(status)).into_owned();
-        assert!(
-            line.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{status}: {line}"
-        );
-        assert!(
-            line.trim_end().len() > "HTTP/1.1 200 ".len() && line.ends_with("\r\n"),
-            "{line}"
-        );
-    }
 }

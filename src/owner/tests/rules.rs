@@ -117,6 +117,39 @@ fn a_hedge_and_its_first_attempt_that_failed_are_both_refused() {
     assert_eq!(play.answers, [Answer::Charged]);
 }
 
+/// A plain refusal of the second attempt leaves the first one answered and without proof: the
+/// record is asked again, now that it speaks of both.
+#[test]
+fn a_hedge_that_is_refused_after_its_first_attempt_failed_frees_the_payment() {
+    for (status, end) in [(429, Some(B)), (400, None)] {
+        let mut play = Play::begin();
+        play.prove_lookups();
+        for number in 10..30 {
+            play.post(number);
+            play.sync();
+            play.hear(200);
+            play.sync();
+        }
+        play.answers.clear();
+        let lookups = play.lookups.len();
+        play.post(1);
+        play.sync();
+        play.pass(Duration::from_millis(10));
+        let hedge = play.sent.len() - 1;
+        play.hear_of(hedge - 1, 500, None);
+        play.show(lookups, Lookup::NotFound);
+        play.hear_of(hedge, status, None);
+        assert!(!play.sent_to().contains(&B), "nothing is proven yet");
+        play.show(lookups + 1, Lookup::NotFound);
+        play.sync();
+        if let Some(other) = end {
+            assert_eq!(play.sent_to().last(), Some(&other), "{status}");
+        } else {
+            assert_eq!(play.answers, [Answer::RefusedForGood], "{status}");
+        }
+    }
+}
+
 /// The same the other way round: the lookup was sent before the second answer was read.
 #[test]
 fn a_lookup_that_was_sent_before_the_last_answer_proves_nothing() {
