@@ -35,6 +35,8 @@ FROM debian:bookworm-slim
 RUN groupadd --gid 10001 p99 \
     && useradd --uid 10001 --gid p99 --no-create-home --home-dir /var/lib/p99 --shell /usr/sbin/nologin p99 \
     && install -d -o p99 -g p99 -m 0750 /var/lib/p99 /run/p99
+# The authorities that processors over https may be vouched for by.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/p99 /usr/local/bin/p99
 USER 10001:10001
 WORKDIR /var/lib/p99

@@ -61,7 +61,7 @@ impl Eq for Material {}
 
 impl Material {
     /// Reads the authorities that are believed, and the certificate and the key that are shown to
-    /// whoever asks for them.
+    /// a peer that asks for them.
     ///
     /// # Errors
     /// Which of the texts is not as it must be.

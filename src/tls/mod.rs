@@ -7,7 +7,7 @@
 //!
 //! rustls does the work, with ring. What is fixed here: TLS 1.2 and 1.3, http/1.1 alone by ALPN,
 //! and no early data: what the network may repeat would be a second charge. An end without
-//! close_notify ends nothing (I4): whoever asks [`Session::has_ended`] is told so.
+//! close_notify ends nothing (I4): [`Session::has_ended`] tells the two apart.
 
 mod material;
 mod session;

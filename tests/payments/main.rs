@@ -2,7 +2,7 @@
 //! was charged is always read from the processors' own rows, never from p99's counters.
 //!
 //! - `client`, `stack`, `binary`, `crowd`, `certificates`: what the tests stand on;
-//! - `api`, `upstream`, `reach`: single requests, on both sides;
+//! - `api`, `upstream`, `reach`, `adapter`: single requests, on both sides;
 //! - `same_id`, `faults`, `tls`, `chaos`, `unknown`, `hedging`, `accepted`: exactly once, under
 //!   trouble;
 //! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
@@ -28,6 +28,7 @@ mod places;
 mod stack;
 
 mod accepted;
+mod adapter;
 mod addresses;
 mod api;
 mod chaos;
