@@ -3,8 +3,8 @@
 //!
 //! - `client`, `stack`, `binary`, `crowd`, `certificates`: what the tests stand on;
 //! - `api`, `upstream`, `reach`, `adapter`: single requests, on both sides;
-//! - `same_id`, `faults`, `tls`, `chaos`, `unknown`, `hedging`, `accepted`: exactly once, under
-//!   trouble;
+//! - `same_id`, `faults`, `tls`, `tls_peers`, `chaos`, `unknown`, `hedging`, `accepted`: exactly
+//!   once, under trouble;
 //! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
 //!
 //! Every test runs on io_uring and on epoll. Ports are always 0, waits end at a deadline. The usual
@@ -40,6 +40,7 @@ mod process;
 mod reach;
 mod same_id;
 mod tls;
+mod tls_peers;
 mod tokens;
 mod unknown;
 mod upstream;

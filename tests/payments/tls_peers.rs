@@ -1,0 +1,187 @@
+//! Peers over https that are not the simulator's own side alone: another program's TLS, a processor
+//! that moves, and more handshakes than any leak could hide behind.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use p99::sim::{Act, Fault, Moment, Simulator, SimulatorOptions};
+
+use crate::binary::Binary;
+use crate::certificates::{Authority, Issued, VERSIONS, over_tls};
+use crate::client::{Client, wait_until};
+use crate::crowd::{pay_all, with_status};
+use crate::on_both_drivers_together;
+use crate::places::{Names, Place};
+use crate::stack::{Stack, count, metric};
+
+on_both_drivers_together! {
+    what_openssl_shows_and_is_not_believed_is_not_sent_to,
+    over_https_a_processor_that_moves_is_known_by_its_name,
+    handshakes_leave_nothing_behind,
+}
+
+/// `openssl s_server`; ends with the test.
+struct OpenSsl {
+    child: Child,
+    address: String,
+}
+
+impl OpenSsl {
+    fn start(authority: &Authority, issued: &Issued, more: &[&str]) -> Self {
+        let certificate = authority.write("server.pem", &issued.pem);
+        let key = authority.write("server-key.pem", &issued.key.serialize_pem());
+        let mut child = Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-www"])
+            .args(["-cert", &certificate, "-key", &key])
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl is needed");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned))
+            .expect("it says where it listens");
+        Self { child, address }
+    }
+}
+
+impl Drop for OpenSsl {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn what_openssl_shows_and_is_not_believed_is_not_sent_to(driver: &str) {
+    let authority = Authority::new(&format!("openssl-{driver}"));
+    let stranger = Authority::new(&format!("openssl-stranger-{driver}"));
+    let b = Simulator::start(SimulatorOptions::default()).unwrap();
+    let expired = || {
+        authority.issue_as("127.0.0.1", |params| {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        })
+    };
+    let file = authority.file();
+    let wanted = ["-Verify", "1", "-verify_return_error", "-CAfile", &file];
+    let mut first = 0;
+    for version in ["-tls1_2", "-tls1_3"] {
+        let rows = [
+            (
+                authority.issue("psp.example"),
+                &[][..],
+                "its certificate is for another name",
+            ),
+            (
+                stranger.issue("127.0.0.1"),
+                &[],
+                "is by no authority that is believed",
+            ),
+            (expired(), &[], "its certificate has expired"),
+            (
+                authority.issue("127.0.0.1"),
+                &wanted,
+                ": no TLS session: it ",
+            ),
+        ];
+        for (issued, more, reason) in rows {
+            let peer = OpenSsl::start(&authority, &issued, &[&[version], more].concat());
+            let url = format!("https://{}", peer.address);
+            let settings = [
+                ("UPSTREAM_A_TLS_CA", file.as_str()),
+                ("ROUTING", "cheapest"),
+                ("HEDGE_DELAY_MS", "60000"),
+                ("CB_MIN_SAMPLES", "10"),
+                ("CB_OPEN_SECS", "300"),
+            ];
+            let p99 = Binary::start([&url, &b.url()], driver, &settings);
+            let told = pay_all(p99.address, 4, first..first + 30);
+            first += 30;
+            let log = p99.log();
+            assert_eq!(with_status(&told, 200), 30, "{version} {reason}: {log}");
+            assert!(told.iter().all(|(id, _)| b.find(*id).is_some()), "{reason}");
+            let page = Client::connect(p99.address).get("/metrics").body;
+            let open = r#"p99_breaker_state{processor="default"}"#;
+            assert!(metric(&page, open) >= 1.0, "{version} {reason}: {log}");
+            let unknown = r#"p99_attempts_total{processor="default",outcome="unknown"}"#;
+            assert!(metric(&page, unknown) < 1.0, "{version} {reason}: {log}");
+            let lines = log.matches(reason).count();
+            assert!((1..=2).contains(&lines), "{version} {reason}: {log}");
+            assert_eq!(p99.stop(), Some(0));
+        }
+    }
+}
+
+/// The payments were never stored, so no lookup could prove the new address.
+fn over_https_a_processor_that_moves_is_known_by_its_name(driver: &str) {
+    let authority = Authority::new(&format!("moves-{driver}"));
+    let server = authority.server("proc-a", VERSIONS[1].1, None);
+    let a = Simulator::start(over_tls(server)).unwrap();
+    let b = Simulator::start(SimulatorOptions::default()).unwrap();
+    let mut place = Place::new(a.address());
+    let names = Names::of(&[place.address()], &[b.address()]);
+    let file = authority.file();
+    let settings = [
+        ("UPSTREAM_A_URL", "https://proc-a"),
+        ("UPSTREAM_A_TLS_CA", file.as_str()),
+        ("UPSTREAM_RESOLVE_SECS", "1"),
+        ("REQUEST_TIMEOUT_MS", "1000"),
+        ("CONNECT_TIMEOUT_MS", "2000"),
+        ("ROUTING", "cheapest"),
+        ("HEDGE_DELAY_MS", "60000"),
+        ("CB_FAIL_RATE", "1"),
+        ("CB_MIN_SAMPLES", "100000"),
+    ];
+    let running = names.start_p99(driver, &settings);
+    let stack = Stack { running, a, b };
+    stack
+        .a
+        .inject(Fault::new(Moment::Body, Act::Stall))
+        .unwrap();
+    let told = pay_all(stack.address(), 4, 0..8);
+    assert_eq!(with_status(&told, 202), 8, "{told:?}");
+    stack.a.clear_faults();
+    let fresh = Place::new(stack.a.address());
+    names.set(&[fresh.address()], &[stack.b.address()]);
+    place.close();
+    stack.audit("after the move", &told);
+    assert_eq!((stack.a.rows().len(), stack.b.rows().len()), (8, 0));
+    stack.stop();
+}
+
+fn handshakes_leave_nothing_behind(driver: &str) {
+    for (number, (_, version)) in VERSIONS.into_iter().enumerate() {
+        let authority = Authority::new(&format!("many-{driver}-{number}"));
+        let a = Simulator::start(over_tls(authority.server("127.0.0.1", version, None))).unwrap();
+        // Each connection ends with its first answer.
+        a.inject(Fault::new(Moment::Answer, Act::LastAnswer))
+            .unwrap();
+        let file = authority.file();
+        let settings = [
+            ("UPSTREAM_A_TLS_CA", file.as_str()),
+            ("HEDGE_DELAY_MS", "60000"),
+        ];
+        let p99 = Binary::start([&a.url(), "none"], driver, &settings);
+        let payments = count(200, 5_000);
+        let pay = |first: usize| {
+            let told = pay_all(p99.address, 8, first..first + payments);
+            assert_eq!(with_status(&told, 200), payments);
+            wait_until("every connection has ended", || a.connections() == 0);
+            (p99.descriptors(), p99.resident_kib())
+        };
+        let (_, _) = pay(0);
+        let (descriptors, memory) = pay(payments);
+        let (descriptors_later, memory_later) = pay(2 * payments);
+        assert!(
+            descriptors_later <= descriptors + 2,
+            "{descriptors} -> {descriptors_later}"
+        );
+        // The ids that are remembered take 60 bytes each; a session would take 10 KiB.
+        let grown = memory_later.saturating_sub(memory);
+        let most = 2_048 + u64::try_from(payments).unwrap();
+        assert!(grown < most, "{payments} handshakes took {grown} KiB");
+        assert_eq!(p99.stop(), Some(0));
+    }
+}
