@@ -82,7 +82,7 @@ fn share_out(descriptors: usize, config: &Config) -> Shares {
     let own = limits::DESCRIPTORS_OWN
         .saturating_add(cores.saturating_mul(2 + 2 * listeners))
         .saturating_add(journal * (2 + 2 * cores))
-        .saturating_add(config.shards.peers.len());
+        .saturating_add(cores * limits::PEER_CONNECTIONS_MAX * config.shards.peers.len());
     let reserved = limits::DESCRIPTORS_RESERVED
         .saturating_add(2 * cores)
         .saturating_add(journal * (4 + 2 * cores));

@@ -44,6 +44,7 @@ pub mod metrics;
 pub mod owner;
 pub mod pay;
 pub mod payment;
+pub mod peers;
 pub mod probe;
 pub mod rate_limit;
 pub mod reactor;

@@ -530,6 +530,12 @@ pub const SYNC_SLOW: Duration = Duration::from_secs(5);
 /// How long a processor's health route may take. It has its own clock: a slow health answer must
 /// not count as a slow payment. Shorter than the processors' permit of five seconds.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often core 0 asks the other shards who they are. Two that claim one shard are seen within
+/// this, and a connection that is kept is used before the other end closes it as idle.
+pub const PEER_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Connections that one core keeps to one peer. Each question asks all peers at once, so this many
+/// summaries go on together on one core, and the next one waits: no flood of questions takes ports.
+pub const PEER_CONNECTIONS_MAX: usize = 4;
 /// How long a peer may take to answer. It only adds up numbers: longer means that it is gone.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 

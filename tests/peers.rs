@@ -12,11 +12,14 @@
 mod stack;
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use p99::payment::{CorrelationId, Shard, UpstreamId};
 use p99::sim::SimulatorHandle;
 use stack::{Stack, ask, connect, get, get_with, post};
+
+const SUMMARY: &str = "/payments-summary";
 
 /// Far beyond anything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,30 +33,56 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// Two instances in front of the first one's processors, each the other's peer.
+/// Two shards in front of the first one's processors, each the other's peer.
 fn two_instances(more: &[(&str, &str)]) -> [Stack; 2] {
+    two_with(["1/2", "2/2"], [more, more])
+}
+
+/// The same, each with settings of its own.
+fn two_with(shards: [&str; 2], more: [&[(&str, &str)]; 2]) -> [Stack; 2] {
     let ports = [free_port(), free_port()];
-    let listen = ports.map(|port| format!("127.0.0.1:{port}"));
-    let url = |index: usize| format!("http://127.0.0.1:{}", ports[index]);
-    let (first_peer, second_peer) = (url(1), url(0));
-    let mut settings = more.to_vec();
-    settings.extend([
-        ("SHARD", "1/2"),
-        ("LISTEN", listen[0].as_str()),
-        ("PEERS", &first_peer),
-    ]);
-    let first = Stack::start(&settings);
+    let first = start(shards[0], ports, None, more[0]);
     let urls = first.processors.each_ref().map(SimulatorHandle::url);
-    let mut settings = more.to_vec();
-    settings.extend([
-        ("SHARD", "2/2"),
-        ("LISTEN", listen[1].as_str()),
-        ("PEERS", &second_peer),
-        ("UPSTREAM_A_URL", &urls[0]),
-        ("UPSTREAM_B_URL", &urls[1]),
-    ]);
-    let second = Stack::start(&settings);
+    let second = start(shards[1], [ports[1], ports[0]], Some(&urls), more[1]);
     [first, second]
+}
+
+/// One shard on the first port, whose peer is on the second.
+fn start(
+    shard: &str,
+    [own, peer]: [u16; 2],
+    processors: Option<&[String; 2]>,
+    more: &[(&str, &str)],
+) -> Stack {
+    let listen = format!("127.0.0.1:{own}");
+    let peer = format!("http://127.0.0.1:{peer}");
+    let mut settings = vec![("SHARD", shard), ("LISTEN", &listen), ("PEERS", &peer)];
+    if let Some([a, b]) = processors {
+        settings.extend([("UPSTREAM_A_URL", a.as_str()), ("UPSTREAM_B_URL", b)]);
+    }
+    settings.splice(0..0, more.iter().copied());
+    Stack::start(&settings)
+}
+
+/// A folder for one test, gone afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("p99-peers-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap_or_default();
+    }
 }
 
 fn pay(stack: &Stack, id: &str, fields: &str) -> (u16, String) {
@@ -119,11 +148,10 @@ fn a_summary_adds_all_peers_or_says_nothing() {
         "a purge reaches the peers: {body}"
     );
     let _ = second.stop();
-    assert_eq!(
-        read(&first, "/payments-summary").0,
-        503,
-        "never a silent part"
-    );
+    let (status, body) = read(&first, "/payments-summary");
+    assert_eq!(status, 503, "never a silent part: {body}");
+    assert!(body.contains("shard 2 gave no answer"), "{body}");
+    assert_eq!(read(&first, "/readyz").0, 200, "to be away is no trouble");
     assert_eq!(read(&first, "/payments-summary?scope=local").0, 200);
     let _ = first.stop();
 }
@@ -169,6 +197,175 @@ fn peers_show_each_other_the_credentials_that_clients_must_show() {
     assert_eq!(ask(&mut connect(second.address()), &purge).0, 200);
     assert_eq!(summary(secret), (200, false));
     let _ = (first.stop(), second.stop());
+}
+
+/// Their secret opens what no client may ask, however many clients there are.
+#[test]
+fn shards_with_a_secret_answer_each_other_only_and_without_limits() {
+    let scratch = Scratch::new("secret");
+    let file = scratch.path("secret");
+    std::fs::write(&file, "between-us\n").unwrap();
+    let settings = [
+        ("PEER_SECRET_FILE", file.as_str()),
+        ("AUTH_HEADER_VALUE", "Bearer abc"),
+        ("ALLOW_PURGE", "true"),
+        ("ADMIN_LISTEN", "127.0.0.1:0"),
+        ("RATE_LIMIT_RPS", "1"),
+        ("RATE_LIMIT_BURST", "2"),
+        ("CONNECTIONS_PER_ADDRESS", "1"),
+    ];
+    let [first, second] = two_instances(&settings);
+    let secret = "X-P99-Peer-Secret: between-us\r\n";
+    // The one connection that a client may have, and its budget, are used up.
+    let mut held = connect(second.address());
+    let auth = "Authorization: Bearer abc\r\n";
+    while ask(&mut held, &get_with("/payments/x", auth)).0 != 429 {}
+    for round in 0..20 {
+        let request = get_with(SUMMARY, auth);
+        let (status, _, body) = ask(&mut connect(first.admin_address()), &request);
+        assert_eq!(status, 200, "round {round}: {body}");
+    }
+    let purge = post("/purge-payments", auth, "{}");
+    assert_eq!(ask(&mut connect(first.admin_address()), &purge).0, 200);
+    // Neither the clients' credentials nor a wrong or doubled secret open it.
+    for (fields, expected) in [
+        (secret, 200),
+        ("", 403),
+        (auth, 403),
+        ("X-P99-Peer-Secret: between-u\r\n", 403),
+        (
+            "X-P99-Peer-Secret: between-us\r\nX-P99-Peer-Secret: between-us\r\n",
+            403,
+        ),
+    ] {
+        for scope in ["local", "ask"] {
+            let request = get_with(&format!("{SUMMARY}?scope={scope}"), fields);
+            let (status, _, body) = ask(&mut connect(second.admin_address()), &request);
+            assert_eq!(status, expected, "{fields:?}: {body}");
+        }
+    }
+    // It opens nothing else.
+    let request = get_with(SUMMARY, secret);
+    assert_eq!(ask(&mut connect(second.admin_address()), &request).0, 401);
+    let _ = (first.stop(), second.stop());
+}
+
+#[test]
+fn shards_with_different_secrets_have_no_sum() {
+    let scratch = Scratch::new("secrets");
+    let files = ["one", "other"].map(|name| {
+        std::fs::write(scratch.path(name), name).unwrap();
+        scratch.path(name)
+    });
+    let settings = files
+        .each_ref()
+        .map(|file| [("PEER_SECRET_FILE", file.as_str())]);
+    let [first, second] = two_with(["1/2", "2/2"], [&settings[0], &settings[1]]);
+    let (status, body) = read(&first, SUMMARY);
+    assert!(status == 503 && body.contains("shard 2"), "{status} {body}");
+    let _ = (first.stop(), second.stop());
+}
+
+#[test]
+fn a_purge_asks_all_first_and_begins_only_when_all_could() {
+    let able: &[(&str, &str)] = &[("ALLOW_PURGE", "true")];
+    let [first, second] = two_with(["1/2", "2/2"], [able, &[]]);
+    let id = ids_of(1, 2).next().unwrap();
+    assert_eq!(pay(&first, &id, "").0, 200);
+    let purge = post("/purge-payments", "", "{}");
+    let (status, _, body) = ask(&mut connect(first.address()), &purge);
+    assert!(
+        status == 503 && body.contains("shard 2 gave no answer"),
+        "{status} {body}"
+    );
+    let (status, body) = read(&first, &format!("/payments/{id}"));
+    assert_eq!(status, 200, "nothing was forgotten: {body}");
+    let _ = (first.stop(), second.stop());
+}
+
+/// Two that claim one shard, and this instance under another name, are named and not ready.
+#[test]
+fn who_claims_the_shard_of_another_is_named() {
+    for shards in [["1/2", "1/2"], ["2/2", "2/2"], ["1/2", "2/3"]] {
+        let port = free_port();
+        let third = format!("http://127.0.0.1:{}", free_port());
+        let own = format!("http://127.0.0.1:{port}");
+        let more = [("PEERS", format!("{own},{third}"))];
+        let more = more.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let first = start(shards[0], [port, free_port()], None, &[]);
+        let urls = first.processors.each_ref().map(SimulatorHandle::url);
+        let is_larger = shards[1].ends_with('3');
+        let peers: &[(&str, &str)] = if is_larger { &more } else { &[] };
+        let second = start(shards[1], [free_port(), port], Some(&urls), peers);
+        wait_until("it is not ready", || {
+            let (status, body) = read(&second, "/readyz");
+            let words = if is_larger {
+                "of another size"
+            } else {
+                "claimed by two"
+            };
+            status == 503 && body.contains(words)
+        });
+        assert_eq!(read(&second, SUMMARY).0, 503);
+        let _ = (first.stop(), second.stop());
+    }
+}
+
+/// A shard that comes back on another journal: both say so, until an operator lets go of the old.
+#[test]
+fn a_journal_that_was_lost_or_swapped_is_named_on_both_sides() {
+    let scratch = Scratch::new("journals");
+    let journals = ["a", "b", "c"].map(|name| scratch.path(name));
+    let ports = [free_port(), free_port()];
+    let first = start("1/2", ports, None, &[("JOURNAL_DIR", &journals[0])]);
+    let urls = first.processors.each_ref().map(SimulatorHandle::url);
+    let second = |journal: &str| {
+        start(
+            "2/2",
+            [ports[1], ports[0]],
+            Some(&urls),
+            &[("JOURNAL_DIR", journal)],
+        )
+    };
+    let is_ready = |stack: &Stack| read(stack, "/readyz").0 == 200;
+    let has_sum = |stack: &Stack| read(stack, SUMMARY).0 == 200;
+    let right = second(&journals[1]);
+    for stack in [&first, &right] {
+        wait_until("they meet", || has_sum(stack) && knows_both(stack));
+    }
+    let _ = right.stop();
+    // Of the same process, so its lock lasts: it comes back on a copy.
+    let copy = scratch.path("copy");
+    copy_folder(&journals[1], &copy);
+    let wrong = second(&journals[2]);
+    for stack in [&first, &wrong] {
+        wait_until("it is named", || {
+            read(stack, "/readyz")
+                .1
+                .contains("shard 2 has another journal")
+        });
+        assert!(!has_sum(stack));
+    }
+    let _ = wrong.stop();
+    let right = second(&copy);
+    for stack in [&first, &right] {
+        wait_until("all is well again", || is_ready(stack) && has_sum(stack));
+    }
+    let _ = (first.stop(), right.stop());
+}
+
+fn copy_folder(from: &str, to: &str) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, Path::new(to).join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+/// Whether it has met the other one.
+fn knows_both(stack: &Stack) -> bool {
+    let (_, body) = read(stack, &format!("{SUMMARY}?scope=ask"));
+    !body.contains("null")
 }
 
 #[test]

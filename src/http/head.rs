@@ -115,6 +115,8 @@ pub struct RequestHead {
     pub content_coding: ContentCoding,
     /// The credentials, if the rules name their field and it was sent.
     pub auth: Option<Span>,
+    /// `X-P99-Peer-Secret`; empty where it was given twice, which is no secret.
+    pub peer_secret: Option<Span>,
     /// Where the request came from, as proxies say.
     pub forwarded_for: ForwardedFor,
     /// X-Request-Id, if it is short and all visible ASCII: safe to log and to send on.

@@ -48,6 +48,9 @@ impl Room {
             self.owner.borrow_mut().restore(&restored, now);
             self.perform(now);
         }
+        if self.core == CoreId(0) && !self.config.shards.peers.is_empty() {
+            monoio::spawn(Rc::clone(self).watch_peers());
+        }
         if let (CoreId(0), Some(interval)) = (self.core, self.config.health_interval) {
             monoio::spawn(Rc::clone(self).watch_health(interval));
         }

@@ -2,6 +2,8 @@
 //! passed off as the whole: a core or a peer that does not answer makes the question fail; on the
 //! page it is shown as it last was.
 
+use std::rc::Rc;
+
 use super::messages::{Question, Reply};
 use super::{AskFault, Room, Scope};
 use crate::clock::{Mono, UnixMillis};
@@ -18,11 +20,14 @@ impl Room {
     /// # Errors
     /// Why nothing can be said.
     pub async fn summary(
-        &self,
+        self: &Rc<Self>,
         from: Option<UnixMillis>,
         to: Option<UnixMillis>,
         scope: Scope,
     ) -> Result<PerProcessor<Totals>, AskFault> {
+        if scope == Scope::Ask {
+            return Ok(PerProcessor::default());
+        }
         let asked = self.ask_others(|key| Question::Sum(key, from, to))?;
         let own = self.owner.borrow().totals(from, to);
         let mut totals = own.map_err(cuts);
@@ -45,13 +50,20 @@ impl Room {
         Ok(totals)
     }
 
-    /// Forgets the ledger and the settled claims of all cores and, as `scope` says, peers.
+    /// Forgets the ledger and the settled claims of all cores and, as `scope` says, peers: these
+    /// are asked first whether they could, so that a purge is whole or does not begin, unless one
+    /// fails in between.
     ///
     /// # Errors
     /// Who may not have forgotten.
-    pub async fn purge(&self, scope: Scope) -> Result<(), AskFault> {
+    pub async fn purge(self: &Rc<Self>, scope: Scope) -> Result<(), AskFault> {
         if self.has_failed() {
             return Err(AskFault::JournalDown);
+        }
+        match scope {
+            Scope::Ask => return Ok(()),
+            Scope::Local => {}
+            Scope::All => self.may_peers_purge().await?,
         }
         let mut asked = self.ask_others(Question::Purge)?;
         let own = self.reserve(self.now().mono);

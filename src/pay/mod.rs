@@ -46,12 +46,15 @@ use crate::mailbox::Mailbox;
 use crate::metrics::{CoreMetrics, HandOverFailure, ShedReason, Unanswered};
 use crate::owner::Owner;
 use crate::payment::{CoreId, Payment, Processor, UpstreamId};
+use crate::peers::{Gap, Peers};
 use crate::upstream::{NameIndex, Names, Resolved, Upstream};
 use crate::wire::OperatorNote;
 
 /// Whom a summary or a purge asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
+    /// Nothing but who this instance is, and whether it could.
+    Ask,
     /// This instance alone.
     Local,
     /// This instance and all PEERS.
@@ -66,8 +69,10 @@ pub enum AskFault {
         /// The earliest moment that an edge may name exactly.
         boundary: UnixMillis,
     },
-    /// A peer did not answer; a part is no sum.
-    PeerSilent,
+    /// A shard did not answer, or is not who it should be; a part is no sum.
+    Peers(Gap),
+    /// An edge of the window cuts a second whose milliseconds another shard has forgotten.
+    PeerCutsOldSecond,
     /// A bound was reached, or another core did not answer.
     Overloaded,
     /// The journal failed.
@@ -99,6 +104,10 @@ pub struct Room {
     names: RefCell<Names>,
     resolved: Resolved,
     replies: Replies,
+    /// What this core knows of the other shards.
+    peers: RefCell<Peers>,
+    /// Rounds over all peers that are under way.
+    peer_rounds: Cell<usize>,
     bell: Bell,
     writer: Option<Writer>,
     performing: Cell<Performing>,

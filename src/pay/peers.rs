@@ -1,95 +1,223 @@
-//! Calls to PEERS: their sums and their purge. Every call asks for `scope=local`, so that peers
-//! never ask in a circle, and carries the auth header.
+//! Calls to PEERS: who they are, their sums and their purge. Every call says `scope=local` or
+//! `scope=ask`, so that peers never ask in a circle. All are asked at once, on connections that are
+//! kept. What their answers mean is decided by `peers`.
+//!
+//! Every core asks for itself. Core 0 asks now and then who they are, and shows all cores what is
+//! wrong. The journal remembers whom any core met for the first time.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use super::{AskFault, Room};
 use crate::clock::UnixMillis;
 use crate::http::{Target, write_get, write_post};
+use crate::journal::JournalId;
 use crate::limits;
 use crate::metrics::PeerResult;
-use crate::payment::{PerProcessor, Totals};
+use crate::payment::{CoreId, PerProcessor, Totals};
+use crate::peers::{Gap, Trouble};
 use crate::upstream::{Called, NameIndex};
-use crate::wire;
+use crate::wire::{self, Introduction};
+
+/// What peers are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    /// Who they are.
+    Introduce,
+    /// Their sums of this window.
+    Sum(Option<UnixMillis>, Option<UnixMillis>),
+    /// Whether they could purge now.
+    MayPurge,
+    Purge,
+}
+
+/// How one call ended.
+enum Told {
+    Nothing,
+    Answer(Introduction, Box<PerProcessor<Totals>>),
+    /// It keeps whole seconds where the window names milliseconds.
+    CutsOldSecond,
+}
 
 impl Room {
-    /// The sums of every peer, or none: a peer that does not answer makes the sum unknown.
+    /// The sums of every other shard, or none: without one of them there is no sum.
     pub(super) async fn peers_summaries(
-        &self,
+        self: &Rc<Self>,
         from: Option<UnixMillis>,
         to: Option<UnixMillis>,
     ) -> Result<Vec<PerProcessor<Totals>>, AskFault> {
-        let mut query = Vec::from(b"?scope=local".as_slice());
-        for (name, edge) in [("&from=", from), ("&to=", to)] {
-            if let Some(edge) = edge {
-                query.extend_from_slice(name.as_bytes());
-                wire::write_instant(edge, &mut query);
-            }
-        }
-        let query = String::from_utf8_lossy(&query).into_owned();
-        let mut sums = Vec::new();
-        for (index, peer) in self.config.shards.peers.iter().enumerate() {
-            let mut request = Vec::new();
-            let host = peer.authority();
-            let target = Target {
-                host: &host,
-                path: ["/payments-summary", &query],
-            };
-            self.with_peer_headers(|headers| write_get(&mut request, &target, headers));
-            let called = self.call_peer(index, request).await?;
-            if called.status == 422 {
-                // It keeps fewer milliseconds than we do.
-                return Err(AskFault::PeerSilent);
-            }
-            sums.push(wire::read_summary(&called.body).ok_or(AskFault::PeerSilent)?);
-        }
-        Ok(sums)
+        let told = self.ask_peers(Errand::Sum(from, to)).await;
+        let sums = told?.into_iter().filter_map(|told| match told {
+            Told::Answer(_, totals) => Some(Ok(*totals)),
+            Told::CutsOldSecond => Some(Err(AskFault::PeerCutsOldSecond)),
+            Told::Nothing => None,
+        });
+        sums.collect()
     }
 
-    /// Has every peer forget its part.
-    pub(super) async fn purge_peers(&self) -> Result<(), AskFault> {
-        for (index, peer) in self.config.shards.peers.iter().enumerate() {
-            let mut request = Vec::new();
-            let host = peer.authority();
-            let target = Target {
-                host: &host,
-                path: ["/purge-payments", "?scope=local"],
-            };
-            self.with_peer_headers(|headers| write_post(&mut request, &target, headers, b"{}"));
-            let called = self.call_peer(index, request).await?;
-            if !(200..300).contains(&called.status) {
-                return Err(AskFault::PeerSilent);
-            }
-        }
-        Ok(())
+    /// Whether every other shard could purge now.
+    pub(super) async fn may_peers_purge(self: &Rc<Self>) -> Result<(), AskFault> {
+        self.ask_peers(Errand::MayPurge).await.map(drop)
     }
 
-    async fn call_peer(&self, index: usize, request: Vec<u8>) -> Result<Called, AskFault> {
-        let addresses: Vec<SocketAddr> = self.names.borrow().addresses(NameIndex::of_peer(index));
-        let called = self
-            .upstream
-            .call(&addresses, request, limits::PEER_TIMEOUT)
-            .await;
-        let result = if called.is_ok() {
-            PeerResult::Answered
-        } else {
-            PeerResult::Failed
+    /// Has every other shard forget its part.
+    pub(super) async fn purge_peers(self: &Rc<Self>) -> Result<(), AskFault> {
+        self.ask_peers(Errand::Purge).await.map(drop)
+    }
+
+    /// What is wrong with a peer, as core 0 saw it last.
+    #[must_use]
+    pub fn peer_trouble(&self) -> Option<Trouble> {
+        Trouble::unpack(self.shared.peer_trouble.load(Ordering::Relaxed))
+    }
+
+    /// What this instance says of itself to a peer.
+    #[must_use]
+    pub fn introduce(&self) -> Introduction {
+        self.peers.borrow().introduce()
+    }
+
+    /// Asks every peer now and then who it is. Runs on core 0.
+    pub(super) async fn watch_peers(self: Rc<Self>) {
+        loop {
+            let _ = self.ask_peers(Errand::Introduce).await;
+            monoio::time::sleep(limits::PEER_CHECK_INTERVAL).await;
+        }
+    }
+
+    /// One round over all peers.
+    async fn ask_peers(self: &Rc<Self>, errand: Errand) -> Result<Vec<Told>, AskFault> {
+        let deadline = self.now().mono.after(limits::PEER_TIMEOUT);
+        while self.peer_rounds.get() >= limits::PEER_CONNECTIONS_MAX {
+            if self.now().mono > deadline {
+                return Err(AskFault::Overloaded);
+            }
+            monoio::time::sleep(limits::TIMER_STEP).await;
+        }
+        self.peer_rounds
+            .set(self.peer_rounds.get().saturating_add(1));
+        let calls: Vec<_> = (0..self.config.shards.peers.len())
+            .map(|index| monoio::spawn(Rc::clone(self).ask_peer(index, errand)))
+            .collect();
+        let mut told = Vec::new();
+        for call in calls {
+            told.push(call.await);
+        }
+        self.peer_rounds
+            .set(self.peer_rounds.get().saturating_sub(1));
+        if told.iter().any(|told| matches!(told, Told::CutsOldSecond)) {
+            return Err(AskFault::PeerCutsOldSecond);
+        }
+        self.meet(&told).map_err(AskFault::Peers)?;
+        Ok(told)
+    }
+
+    fn meet(&self, told: &[Told]) -> Result<(), Gap> {
+        let round: Vec<_> = told
+            .iter()
+            .map(|told| match told {
+                Told::Answer(introduction, _) => Some(introduction.clone()),
+                Told::Nothing | Told::CutsOldSecond => None,
+            })
+            .collect();
+        let mut peers = self.peers.borrow_mut();
+        let before = peers.clone();
+        let (met, result) = peers.meet(&round);
+        for (number, journal) in met {
+            let id = JournalId(journal);
+            log::info!("shard {number} was met for the first time; its journal is {id}");
+            if let Some(keeper) = &self.shared.keeper {
+                keeper.met(number, id);
+            }
+        }
+        if self.core != CoreId(0) {
+            return result;
+        }
+        for (index, peer) in self.config.shards.peers.iter().enumerate() {
+            match (before.trouble_of(index), peers.trouble_of(index)) {
+                (was, Some(is)) if was != Some(is) => log::error!(
+                    "peer {peer}: {is}; this instance is not ready until that is mended \
+                     (docs/SCALING.md)"
+                ),
+                (Some(was), None) => log::info!("peer {peer}: no more of this: {was}"),
+                (_, _) => {}
+            }
+        }
+        let word = peers.trouble().map_or(0, Trouble::pack);
+        self.shared.peer_trouble.store(word, Ordering::Relaxed);
+        result
+    }
+
+    async fn ask_peer(self: Rc<Self>, index: usize, errand: Errand) -> Told {
+        let Some(peer) = self.config.shards.peers.get(index) else {
+            return Told::Nothing;
+        };
+        let host = peer.authority();
+        let query = query(errand);
+        let target = |route| Target {
+            host: &host,
+            path: [route, &query],
+        };
+        let mut request = Vec::new();
+        self.with_peer_headers(|headers| match errand {
+            Errand::Introduce | Errand::Sum(..) => {
+                write_get(&mut request, &target("/payments-summary"), headers);
+            }
+            Errand::MayPurge | Errand::Purge => {
+                write_post(&mut request, &target("/purge-payments"), headers, b"{}");
+            }
+        });
+        let name = NameIndex::of_peer(index);
+        let addresses: Vec<SocketAddr> = self.names.borrow().addresses(name);
+        let called = self.upstream.call_peer(name, &addresses, request).await;
+        let told = match &called {
+            Ok(Called { status: 200, body }) => {
+                let sums = wire::read_introduction(body).zip(wire::read_summary(body));
+                sums.map_or(Told::Nothing, |(peer, sums)| {
+                    Told::Answer(peer, Box::new(sums))
+                })
+            }
+            Ok(Called { status: 422, .. }) => Told::CutsOldSecond,
+            Ok(_) | Err(_) => Told::Nothing,
+        };
+        let result = match (&told, called) {
+            (Told::Nothing, Ok(Called { status, .. })) => {
+                log::debug!("peer {peer} answers {status}, which is no answer of a shard");
+                PeerResult::Failed
+            }
+            (Told::Nothing, Err(fault)) => {
+                log::debug!("peer {peer} does not answer: {fault}");
+                self.upstream.ask_for_addresses(name);
+                PeerResult::Failed
+            }
+            (Told::Answer(..) | Told::CutsOldSecond, _) => PeerResult::Answered,
         };
         self.metrics.peer_calls.get(result).increment();
-        called.map_err(|fault| {
-            log::debug!("peer {index} does not answer: {fault}");
-            self.upstream.ask_for_addresses(NameIndex::of_peer(index));
-            AskFault::PeerSilent
-        })
+        told
     }
 
-    /// Lends the header that peers ask for.
+    /// Lends the header that peers ask for: their own secret, or what every client shows.
     fn with_peer_headers(&self, write: impl FnOnce(&[(&str, &[u8])])) {
-        match &self.credentials {
+        match self.peer_secret.as_ref().or(self.credentials.as_ref()) {
             None => write(&[]),
-            Some(credentials) => {
-                write(&[(credentials.header(), &credentials.own_value())]);
-            }
+            Some(secret) => write(&[(secret.header(), &secret.own_value())]),
         }
     }
+}
+
+fn query(errand: Errand) -> String {
+    let (from, to) = match errand {
+        Errand::Introduce | Errand::MayPurge => return "?scope=ask".to_owned(),
+        Errand::Sum(from, to) => (from, to),
+        Errand::Purge => (None, None),
+    };
+    let mut query = Vec::from(b"?scope=local".as_slice());
+    for (name, edge) in [("&from=", from), ("&to=", to)] {
+        if let Some(edge) = edge {
+            query.extend_from_slice(name.as_bytes());
+            wire::write_instant(edge, &mut query);
+        }
+    }
+    String::from_utf8_lossy(&query).into_owned()
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Instant;
 
 use super::bell::Bell;
@@ -26,6 +26,7 @@ use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
 use crate::payment::{Configured, CoreId, Processor};
+use crate::peers::Peers;
 use crate::upstream::{
     HeldFiles, NameIndex, NameLookup, Names, Resolved, Resolver, Sources, Upstream,
 };
@@ -90,10 +91,12 @@ impl Setup {
 pub(super) struct Shared {
     pub(super) processors: Arc<Processors>,
     pub(super) metrics: Arc<Metrics>,
+    /// What is wrong with a peer ([`Trouble::pack`]), as core 0 saw it last.
+    pub(super) peer_trouble: AtomicU32,
     /// A core's journal failed. No core takes payments in any more.
     pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
-    _keeper: Option<Keeper>,
+    pub(super) keeper: Option<Keeper>,
 }
 
 /// One core's part of a prepared instance, on its way to the core's thread.
@@ -105,6 +108,7 @@ pub struct Seat {
     resolver: Arc<Resolver>,
     names: Names,
     resolved: Resolved,
+    peers: Peers,
     past: Option<journal::Restored>,
 }
 
@@ -157,7 +161,7 @@ fn one_server<'a>(a: &'a [SocketAddr], b: &[SocketAddr]) -> Option<&'a SocketAdd
 /// What stops the start, in words for the operator.
 pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
     let config = &setup.config;
-    let (pasts, keeper) = open_journal(setup)?;
+    let (pasts, keeper, peers) = open_journal(setup)?;
     let clock = || Clock::new(setup.start);
     let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
         .map_err(|fault| format!("cannot start the resolver: {fault}"))?;
@@ -173,7 +177,8 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
         )),
         metrics: Arc::clone(&setup.metrics),
         has_journal_failed: AtomicBool::new(false),
-        _keeper: keeper,
+        peer_trouble: AtomicU32::new(0),
+        keeper,
     });
     let seats = mailboxes(config.cores, mailbox::capacity(config.cores))
         .into_iter()
@@ -189,6 +194,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
             resolver: Arc::clone(&resolver),
             names: names.clone(),
             resolved,
+            peers: peers.clone(),
             past,
         })
         .collect())
@@ -204,11 +210,11 @@ pub fn authorities(config: &Config) -> journal::Authorities {
 type Pasts = Vec<Option<journal::Restored>>;
 
 /// Replays the journal, if there is one: what each core starts from.
-fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>), String> {
+fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Peers), String> {
     let config = &setup.config;
     let Some(journal) = &config.journal else {
         let pasts = (0..config.cores.0).map(|_| None).collect();
-        return Ok((pasts, None));
+        return Ok((pasts, None, Peers::new(config.shards.own, [])));
     };
     let owner = OwnerSettings::of(config);
     let mut settings = JournalSettings::new(journal.dir.clone(), journal.sync, config.cores);
@@ -236,7 +242,10 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>), String> {
         log::error!("journal: {oddity:?} fitted nothing");
     }
     let pasts = started.cores.into_iter().map(Some).collect();
-    Ok((pasts, Some(started.keeper)))
+    let own = config.shards.own;
+    let met = (started.met.iter()).map(|(number, id)| (*number, id.0));
+    let peers = Peers::new(own, met.chain([(own.number(), started.id.0)]));
+    Ok((pasts, Some(started.keeper), peers))
 }
 
 impl Seat {
@@ -301,6 +310,8 @@ impl Seat {
             names: RefCell::new(self.names),
             resolved: self.resolved,
             replies: Replies::default(),
+            peers: RefCell::new(self.peers),
+            peer_rounds: Cell::new(0),
             bell: Bell::default(),
             writer,
             performing: Cell::new(Performing::No),

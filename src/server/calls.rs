@@ -8,14 +8,16 @@
 use std::sync::Arc;
 
 use super::connection::{After, Connection, Request, Stream};
-use super::reply::{Envelope, Page, Reply, write_page, write_reply};
+use super::page::{Page, write_page};
+use super::reply::{Envelope, Reply, write_reply};
 use super::routes::{self, Call};
 use crate::config::CorrelationIdRule;
 use crate::events::Trace;
 use crate::http::{ConnectionField, Span};
 use crate::metrics::Answered;
-use crate::pay::{AskFault, Unresolved};
-use crate::payment::{CorrelationId, Processor};
+use crate::pay::{AskFault, Scope, Unresolved};
+use crate::payment::{CorrelationId, PerProcessor, Processor};
+use crate::peers::Gap;
 use crate::wire;
 
 impl<S: Stream> Connection<S> {
@@ -30,10 +32,13 @@ impl<S: Stream> Connection<S> {
             Call::Confirm(processor) => self.confirm(request, processor),
             Call::Metrics => Box::pin(self.metrics(request)).await,
             Call::Alive => self.say(request, &Reply::ALIVE, None),
-            Call::Ready => {
-                let reply = self.core.readiness();
-                self.say(request, &reply, None)
-            }
+            Call::Ready => match self.core.room.peer_trouble() {
+                Some(trouble) => self.show(request, &Page::gap(Gap::Trouble(trouble))),
+                None => {
+                    let reply = self.core.readiness();
+                    self.say(request, &reply, None)
+                }
+            },
         }
     }
 
@@ -135,9 +140,16 @@ impl<S: Stream> Connection<S> {
         match self.core.room.summary(window.from, window.to, scope).await {
             Ok(totals) => {
                 let mut body = Vec::new();
-                wire::write_summary(&totals, &mut body);
+                match scope {
+                    Scope::All => wire::write_summary(&totals, &mut body),
+                    Scope::Local | Scope::Ask => {
+                        let introduction = self.core.room.introduce();
+                        wire::write_shard_summary(&totals, &introduction, &mut body);
+                    }
+                }
                 self.show(request, &Page::json(body))
             }
+            Err(AskFault::Peers(gap)) => self.show(request, &Page::gap(gap)),
             Err(AskFault::CutsOldSecond { boundary }) => {
                 let page = Page::cut_second(boundary);
                 self.show(request, &page)
@@ -162,7 +174,14 @@ impl<S: Stream> Connection<S> {
         }
         self.watch.rest();
         match self.core.room.purge(scope).await {
-            Ok(()) => self.say(request, &Reply::PURGED, None),
+            Ok(()) if scope == Scope::All => self.say(request, &Reply::PURGED, None),
+            Ok(()) => {
+                let mut body = Vec::new();
+                let introduction = self.core.room.introduce();
+                wire::write_shard_summary(&PerProcessor::default(), &introduction, &mut body);
+                self.show(request, &Page::json(body))
+            }
+            Err(AskFault::Peers(gap)) => self.show(request, &Page::gap(gap)),
             Err(fault) => self.say(request, &Reply::to_question(fault), None),
         }
     }

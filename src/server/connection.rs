@@ -176,8 +176,9 @@ impl<S: Stream> Connection<S> {
                 Err(Unread::Full) => return Next::Refuse(TOO_LARGE, None),
             }
         };
-        let (call, route) = routes::judge(&self.core, &head, self.octets(), self.peer);
-        if let Some(reply) = refusal(self.place, call) {
+        let judged = routes::judge(&self.core, &head, self.octets(), self.peer);
+        let routes::Judged { call, route, .. } = judged;
+        if let Some(reply) = refusal(self.place, call).filter(|_| !judged.is_peer) {
             return Next::Refuse(reply, Some(head));
         }
         if let (Call::Refuse(reply), true) = (call, head.expect_continue) {

@@ -4,10 +4,10 @@
 //! [`Core::run`] is one core's whole life as a server; `cores` calls it on the core's own thread.
 //! Inside: `listen` and `socket_file` bind, `accept` takes connections, `places` says who may stay,
 //! `connection` reads and writes bytes, `routes` judges a request, `clients` knows who sent it,
-//! `calls` does what is asked, `reply` chooses the status, `deadlines` ends what takes too long,
-//! `farewell` is how a connection leaves, `lifecycle` is what the process knows of itself. Payments
-//! are the engine's matter (`pay`): the server hands one over, waits, and writes what it is told.
-//! It never drops an I/O future.
+//! `calls` does what is asked, `reply` chooses the status, `page` has what is made for one request,
+//! `deadlines` ends what takes too long, `farewell` is how a connection leaves, `lifecycle` is what
+//! the process knows of itself. Payments are the matter of `pay`: the server hands one over, waits,
+//! and writes what it is told. It never drops an I/O future.
 
 mod accept;
 mod calls;
@@ -17,6 +17,7 @@ mod deadlines;
 mod farewell;
 pub mod lifecycle;
 pub mod listen;
+mod page;
 pub mod places;
 mod reply;
 mod routes;
@@ -41,8 +42,9 @@ use crate::reactor::Driver;
 use deadlines::Deadlines;
 use lifecycle::{Lifecycle, Phase, Readiness};
 use listen::Listener;
+use page::Page;
 use places::{Place, Places};
-use reply::{Ink, Page, Reply};
+use reply::{Ink, Reply};
 
 /// What all cores share as servers.
 #[derive(Clone, Debug)]
@@ -291,6 +293,7 @@ impl Core {
         Page {
             status: 200,
             content_type: "text/plain; version=0.0.4; charset=utf-8",
+            retry_after: None,
             body,
         }
     }

@@ -5,7 +5,6 @@
 //! Never says anything about a payment that the engine did not say.
 
 use crate::claims::FirstAnswer;
-use crate::clock::UnixMillis;
 use crate::events::Answer;
 use crate::http::status;
 use crate::http::{
@@ -23,8 +22,8 @@ const AMOUNT_DIFFERS: &str = "urn:p99:problem:amount-differs";
 /// The type of 421: the balancer's layout is not this instance's.
 const WRONG_SHARD: &str = "urn:p99:problem:wrong-shard";
 
-const JSON: &str = "application/json";
-const PROBLEM: &str = "application/problem+json";
+pub(super) const JSON: &str = "application/json";
+pub(super) const PROBLEM: &str = "application/problem+json";
 
 /// The body of a reply whose text is known beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,9 +160,14 @@ impl Reply {
     /// Why a question has no answer.
     pub(super) const fn to_question(fault: AskFault) -> Self {
         match fault {
-            // [`Page::cut_second`] names the boundary.
+            // `Page::cut_second` names the boundary.
             AskFault::CutsOldSecond { .. } => Self::problem(422, "the window cuts an old second"),
-            AskFault::PeerSilent => Self::problem(503, "a peer did not answer").after(1),
+            // `Page::gap` names the shard.
+            AskFault::Peers(_) => Self::problem(503, "a shard did not answer").after(1),
+            AskFault::PeerCutsOldSecond => Self::problem(
+                422,
+                "the window cuts a second whose milliseconds another shard has forgotten",
+            ),
             AskFault::Overloaded => Self::problem(503, "too many questions at once").after(1),
             AskFault::JournalDown => Self::problem(503, "the journal failed").after(1),
         }
@@ -196,50 +200,6 @@ impl Reply {
     .of_kind(WRONG_SHARD);
     /// The answer to a purge.
     pub(super) const PURGED: Self = Self::json(200, wire::PURGED);
-}
-
-/// A body that was made for this one answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) status: u16,
-    pub(super) content_type: &'static str,
-    pub(super) body: Vec<u8>,
-}
-
-impl Page {
-    pub(super) const fn json(body: Vec<u8>) -> Self {
-        Self {
-            status: 200,
-            content_type: JSON,
-            body,
-        }
-    }
-
-    /// 422: an edge of the window cuts a second older than `boundary`; never rounded in silence.
-    pub(super) fn cut_second(boundary: UnixMillis) -> Self {
-        let mut detail = b"before ".to_vec();
-        wire::write_instant(boundary, &mut detail);
-        detail.extend_from_slice(b" from and to must name whole seconds: from .000, to .999");
-        Self::problem(422, &String::from_utf8_lossy(&detail))
-    }
-
-    /// A problem whose detail was made for it.
-    pub(super) fn problem(status: u16, detail: &str) -> Self {
-        let problem = Problem {
-            kind: "",
-            title: title(status),
-            status,
-            detail,
-            charged: Charged::Unknown,
-        };
-        let mut body = Vec::new();
-        wire::write_problem(&problem, &mut body);
-        Self {
-            status,
-            content_type: PROBLEM,
-            body,
-        }
-    }
 }
 
 /// The connection's part of an answer.
@@ -354,22 +314,8 @@ pub(super) fn write_reply(reply: &Reply, envelope: &Envelope<'_>, ink: Ink<'_>, 
     write_response(out, &head, body, envelope.is_head);
 }
 
-/// Appends `page` to `out`.
-pub(super) fn write_page(page: &Page, envelope: &Envelope<'_>, ink: &Ink<'_>, out: &mut Vec<u8>) {
-    let head = ResponseHead {
-        content_type: page.content_type,
-        connection: envelope.connection,
-        extra: &[
-            ("X-Request-Id", envelope.request_id),
-            ("traceparent", envelope.trace_parent),
-        ],
-        ..ResponseHead::new(page.status, ink.date)
-    };
-    write_response(out, &head, &page.body, envelope.is_head);
-}
-
 /// A problem's title: the phrase of its status.
-fn title(code: u16) -> &'static str {
+pub(super) fn title(code: u16) -> &'static str {
     let status = status::find(code);
     assert!(status.is_some(), "a status of ours is in the table");
     status.map_or("", |status| status.phrase)

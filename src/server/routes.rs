@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use super::Core;
 use super::clients::client_of;
 use super::listen::{Door, Peer};
-use super::reply::{Page, Reply};
+use super::page::Page;
+use super::reply::Reply;
 use crate::clock::UnixMillis;
 use crate::http::{ContentCoding, ContentType, Method, RequestHead};
 use crate::limits;
@@ -66,6 +67,18 @@ const READ_ONLY: Reply = Reply::problem(405, "this can only be read").with("Allo
 const POST_ONLY: Reply = Reply::problem(405, "this takes a POST").with("Allow", "POST");
 const ADMIN_ONLY: Reply = Reply::problem(403, "this is served on the administrator's listener");
 
+const NO_PEER: Reply = Reply::problem(403, "shards ask this of each other, and show a secret");
+
+/// What became of a request's head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judged {
+    pub(super) call: Call,
+    /// What the request is counted as, refused or not.
+    pub(super) route: Route,
+    /// Another shard asks, and has shown that it is one: no place for clients is needed.
+    pub(super) is_peer: bool,
+}
+
 /// A head and the octets that it was parsed from.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
@@ -75,7 +88,7 @@ struct Asked<'a> {
 
 /// Judges the head of one request; `octets` begin where it does. Says too what the request is
 /// counted as, refused or not.
-pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) -> (Call, Route) {
+pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) -> Judged {
     let wanted = place(head.path(octets)).unwrap_or(Call::Refuse(NOT_FOUND));
     let has_admin_door = !core.room.config.admin_listen.is_empty();
     let query = head.query(octets).unwrap_or_default();
@@ -85,18 +98,45 @@ pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) 
     } else {
         None
     };
-    let refusal = too_often(core, wanted, asked, peer)
+    let is_for_peers = is_for_peers(wanted, query);
+    // What holds for clients does not hold for another shard.
+    let is_peer = is_for_peers && shows_secret(core, asked);
+    let is_stranger = is_for_peers && !is_peer && core.room.peer_secret.is_some();
+    let for_clients = |refuse: &dyn Fn() -> Option<Reply>| (!is_peer).then(refuse).flatten();
+    let refusal = for_clients(&|| too_often(core, wanted, asked, peer))
         .or(nothing_there)
         .or_else(|| only_for_operators(wanted, peer.door))
         .or_else(|| wrong_method(wanted, head.method))
         .or_else(|| {
-            has_admin_door
-                .then(|| wrong_door(wanted, query, peer.door))
-                .flatten()
+            for_clients(&|| {
+                (has_admin_door
+                    .then(|| wrong_door(wanted, query, peer.door))
+                    .flatten())
+                .or_else(|| is_stranger.then_some(NO_PEER))
+                .or_else(|| unauthorized(core, wanted, asked))
+            })
         })
-        .or_else(|| unauthorized(core, wanted, asked))
         .or_else(|| wrong_media(wanted, head));
-    (refusal.map_or(wanted, Call::Refuse), wanted.route())
+    Judged {
+        call: refusal.map_or(wanted, Call::Refuse),
+        route: wanted.route(),
+        is_peer,
+    }
+}
+
+/// Whether it is what shards ask each other.
+fn is_for_peers(call: Call, query: &str) -> bool {
+    let is_scope = |scope| query_has(query, "scope", scope);
+    matches!(call, Call::Summary | Call::Purge) && (is_scope("local") || is_scope("ask"))
+}
+
+/// Whether the request shows what shards show each other.
+fn shows_secret(core: &Core, asked: Asked<'_>) -> bool {
+    let secret = core.room.peer_secret.as_ref();
+    let given = asked.head.peer_secret.map(|span| span.of(asked.octets));
+    secret
+        .zip(given)
+        .is_some_and(|(secret, given)| secret.accept(given))
 }
 
 /// What an operator may change is not there for anybody else, with ADMIN_LISTEN or without.
@@ -138,9 +178,9 @@ fn wrong_door(call: Call, query: &str, door: Door) -> Option<Reply> {
     match (door, call) {
         (Door::Admin, Call::Pay) => Some(NOT_FOUND),
         (Door::Public, Call::Metrics | Call::Purge) => Some(NOT_FOUND),
-        (Door::Public, Call::Summary | Call::Find) => {
-            query_has(query, "scope", "local").then_some(ADMIN_ONLY)
-        }
+        (Door::Public, Call::Summary | Call::Find) => (query_has(query, "scope", "local")
+            || query_has(query, "scope", "ask"))
+        .then_some(ADMIN_ONLY),
         (Door::Admin | Door::Public, _) => None,
     }
 }
@@ -290,7 +330,8 @@ fn read_scope(text: Option<Cow<'_, str>>) -> Result<Scope, Page> {
     match text.as_deref() {
         None => Ok(Scope::All),
         Some("local") => Ok(Scope::Local),
-        Some(_) => Err(Page::problem(400, "scope is local or absent")),
+        Some("ask") => Ok(Scope::Ask),
+        Some(_) => Err(Page::problem(400, "scope is local, ask or absent")),
     }
 }
 

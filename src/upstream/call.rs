@@ -1,5 +1,6 @@
-//! One question that is asked seldom (to a peer, to a processor's health route): a connection of
-//! its own, one request, one answer, one deadline for all of it. No pool, no retry.
+//! One question that is asked seldom (to a peer, to a processor's health route): one request, one
+//! answer, one deadline for all of it. A processor is asked on a connection of its own; those to
+//! peers are kept, and one that died meanwhile is replaced once.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use socket2::SockAddr;
 
-use super::Upstream;
 use super::channel::{Channel, Speech};
 use super::reach::Connecting;
+use super::{NameIndex, Upstream};
 use crate::http::{Answer, AnswerReader};
 use crate::limits;
 use crate::payment::Processor;
@@ -29,20 +30,43 @@ pub struct Called {
 }
 
 impl Upstream {
-    /// Sends `request` to the first of `addresses` that can be reached and reads one answer, all
-    /// within `timeout`.
+    /// Sends `request` to the peer of this name, on a connection that is kept if there is one that
+    /// still works. A peer may be asked the same twice: it only adds up or forgets.
     ///
     /// # Errors
-    /// None of them is there, or gives a whole answer in time.
-    pub async fn call(
+    /// It is not there, or gives no whole answer within [`limits::PEER_TIMEOUT`].
+    pub async fn call_peer(
         &self,
+        name: NameIndex,
         addresses: &[SocketAddr],
         request: Vec<u8>,
-        timeout: Duration,
     ) -> io::Result<Called> {
         let places = addresses.iter().copied().map(SockAddr::from).collect();
         let peer = (places, Speech::Plain);
-        self.call_places(&peer, request, timeout).await
+        let watched = self.watch_call(limits::PEER_TIMEOUT)?;
+        let talked = self.talk_on_kept(name, &peer, (request, &watched)).await;
+        self.forget_call(&watched);
+        let (called, channel) = talked?;
+        if let Some(channel) = channel {
+            self.kept.borrow_mut().push((name, channel));
+        }
+        Ok(called)
+    }
+
+    async fn talk_on_kept(
+        &self,
+        name: NameIndex,
+        peer: &Peer,
+        (request, watched): (Vec<u8>, &Connecting),
+    ) -> io::Result<(Called, Option<Channel>)> {
+        let place = self.kept.borrow().iter().rposition(|(of, _)| *of == name);
+        let kept = place.map(|place| self.kept.borrow_mut().swap_remove(place));
+        if let Some((_, channel)) = kept
+            && let Ok(talked) = talk(channel, request.clone(), watched).await
+        {
+            return Ok(talked);
+        }
+        talk(reach(peer, watched).await?, request, watched).await
     }
 
     /// Has `processor` asked by `GET` for what is at `rest` below its payments' path.
@@ -79,25 +103,29 @@ impl Upstream {
         request: Vec<u8>,
         timeout: Duration,
     ) -> io::Result<Called> {
+        let watched = self.watch_call(timeout)?;
+        let called = async { talk(reach(peer, &watched).await?, request, &watched).await };
+        let called = called.await;
+        self.forget_call(&watched);
+        called.map(|(called, _)| called)
+    }
+
+    fn watch_call(&self, timeout: Duration) -> io::Result<Rc<Connecting>> {
         let Some(sink) = self.sink.upgrade() else {
             return Err(io::ErrorKind::Other.into());
         };
         let watched = Connecting::until(sink.mono().after(timeout));
-        drop(sink);
         self.calls.borrow_mut().push(Rc::clone(&watched));
-        let called = exchange(peer, request, &watched).await;
-        self.calls
-            .borrow_mut()
-            .retain(|one| !Rc::ptr_eq(one, &watched));
-        called
+        Ok(watched)
+    }
+
+    fn forget_call(&self, watched: &Rc<Connecting>) {
+        let mut calls = self.calls.borrow_mut();
+        calls.retain(|one| !Rc::ptr_eq(one, watched));
     }
 }
 
-async fn exchange(
-    (places, speech): &Peer,
-    request: Vec<u8>,
-    watched: &Connecting,
-) -> io::Result<Called> {
+async fn reach((places, speech): &Peer, watched: &Connecting) -> io::Result<Channel> {
     let mut reached = Err(io::Error::new(
         io::ErrorKind::NotFound,
         "the name has no address",
@@ -113,7 +141,18 @@ async fn exchange(
             break;
         }
     }
-    let mut channel = reached?;
+    reached
+}
+
+/// One exchange; the connection comes back where another one may follow (I4).
+async fn talk(
+    mut channel: Channel,
+    request: Vec<u8>,
+    watched: &Connecting,
+) -> io::Result<(Called, Option<Channel>)> {
+    if watched.is_given_up.get() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
     watched.descriptor.set(Some(channel.stream.as_raw_fd()));
     let called = match channel.write(request).await {
         Ok(()) => read_answer(&mut channel).await,
@@ -121,10 +160,12 @@ async fn exchange(
     };
     // From here on the descriptor may become another's.
     watched.descriptor.set(None);
-    called
+    let (called, is_clean) = called?;
+    Ok((called, is_clean.then_some(channel)))
 }
 
-async fn read_answer(channel: &mut Channel) -> io::Result<Called> {
+/// The answer, and whether nothing is left of it on the connection.
+async fn read_answer(channel: &mut Channel) -> io::Result<(Called, bool)> {
     let mut buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
     let mut reader = AnswerReader::new(false, limits::UPSTREAM_BODY_BYTES_MAX);
     loop {
@@ -135,10 +176,11 @@ async fn read_answer(channel: &mut Channel) -> io::Result<Called> {
         buffer = back;
         if result? == 0 {
             let answer = reader.close(&buffer).map_err(unreadable)?;
-            return Ok(called(&answer, &buffer));
+            return Ok((called(&answer, &buffer), false));
         }
         if let Some(answer) = reader.advance(&mut buffer).map_err(unreadable)? {
-            return Ok(called(&answer, &buffer));
+            let is_clean = answer.head.keep_alive && answer.body.end == buffer.len();
+            return Ok((called(&answer, &buffer), is_clean));
         }
     }
 }

@@ -39,7 +39,7 @@ pub use self::call::Called;
 pub use self::files::HeldFiles;
 pub use self::resolve::{Found, NameIndex, NameLookup, Names, Resolved, Resolver};
 
-use self::channel::Speech;
+use self::channel::{Channel, Speech};
 use self::connect::Dial;
 use self::connection::Connection;
 use self::job::Job;
@@ -78,6 +78,8 @@ pub struct Upstream {
     dials: RefCell<Vec<Rc<Dial>>>,
     /// Calls on connections of their own.
     calls: RefCell<Vec<Rc<Connecting>>>,
+    /// Connections to peers that wait for the next question.
+    kept: RefCell<Vec<(NameIndex, Channel)>>,
     metrics: Arc<CachePadded<CoreMetrics>>,
     connect_timeout: Duration,
     pool_idle_max: usize,
@@ -130,6 +132,7 @@ impl Upstream {
             links: RefCell::default(),
             dials: RefCell::default(),
             calls: RefCell::default(),
+            kept: RefCell::default(),
             metrics,
             connect_timeout: config.connect_timeout,
             pool_idle_max: config.pool_idle_max,

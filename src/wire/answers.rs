@@ -110,6 +110,12 @@ pub fn read_health(body: &[u8]) -> Option<Health> {
 
 /// Appends the answer to `GET /payments-summary`.
 pub fn write_summary(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
+    write_totals(totals, out);
+    out.push(b'}');
+}
+
+/// The same without its last brace.
+pub(super) fn write_totals(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
     let mut separator = b'{';
     for (processor, Totals { count, cents }) in totals.shown() {
         out.push(separator);
@@ -121,7 +127,6 @@ pub fn write_summary(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
         write_cents(cents, out);
         out.push(b'}');
     }
-    out.push(b'}');
 }
 
 /// Reads what [`write_summary`] wrote at a peer, cent by cent (I7). `None` for anything else: a

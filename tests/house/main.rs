@@ -37,6 +37,7 @@ const FLOORS: &[&[&str]] = &[
         "latency",
         "ledger",
         "mailbox",
+        "peers",
         "probe",
         "rate_limit",
         "wheel",

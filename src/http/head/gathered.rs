@@ -41,6 +41,7 @@ impl<'b> Gathered<'b> {
             content_type: ContentType::Missing,
             content_coding: ContentCoding::Identity,
             auth: None,
+            peer_secret: None,
             forwarded_for: ForwardedFor::default(),
             request_id: None,
             trace_parent: None,
@@ -85,6 +86,9 @@ impl<'b> Gathered<'b> {
                 self.head.forwarded_for.push(Span::within(all, value));
             }
             16 if name.eq_ignore_ascii_case("content-encoding") => self.note_content_coding(value),
+            17 if name.eq_ignore_ascii_case("x-p99-peer-secret") => {
+                self.note_peer_secret(value, all)
+            }
             _ => {}
         }
         Ok(())
@@ -116,6 +120,13 @@ impl<'b> Gathered<'b> {
         if !octets::elements(value).all(is_plain) {
             self.head.content_coding = ContentCoding::Other;
         }
+    }
+
+    fn note_peer_secret(&mut self, value: &[u8], all: &[u8]) {
+        self.head.peer_secret = Some(match self.head.peer_secret {
+            None => Span::within(all, value),
+            Some(_) => Span::default(),
+        });
     }
 
     fn note_expectation(&mut self, value: &[u8]) {

@@ -1,6 +1,7 @@
 //! One row for every answer of the engine.
 
 use super::*;
+use crate::clock::UnixMillis;
 use crate::http::DateCache;
 
 fn written(reply: &Reply, location: Option<&CorrelationId>) -> String {

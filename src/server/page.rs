@@ -1,0 +1,78 @@
+//! Answers whose body is made for the one request: sums, metrics, and problems that name what they
+//! are about. `calls` makes them where a [`super::reply::Reply`] would not do.
+
+use super::reply::{Envelope, Ink, JSON, PROBLEM, title};
+use crate::clock::UnixMillis;
+use crate::http::{ResponseHead, write_response};
+use crate::peers::Gap;
+use crate::wire::{self, Charged, Problem};
+
+/// A body that was made for this one answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    /// Seconds.
+    pub(super) retry_after: Option<u32>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Page {
+    pub(super) const fn json(body: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            content_type: JSON,
+            retry_after: None,
+            body,
+        }
+    }
+
+    /// 422: an edge of the window cuts a second older than `boundary`; never rounded in silence.
+    pub(super) fn cut_second(boundary: UnixMillis) -> Self {
+        let mut detail = b"before ".to_vec();
+        wire::write_instant(boundary, &mut detail);
+        detail.extend_from_slice(b" from and to must name whole seconds: from .000, to .999");
+        Self::problem(422, &String::from_utf8_lossy(&detail))
+    }
+
+    /// 503: what all shards together would say is not known, and because of which one.
+    pub(super) fn gap(gap: Gap) -> Self {
+        let mut page = Self::problem(503, &gap.to_string());
+        page.retry_after = Some(1);
+        page
+    }
+
+    /// A problem whose detail was made for it.
+    pub(super) fn problem(status: u16, detail: &str) -> Self {
+        let problem = Problem {
+            kind: "",
+            title: title(status),
+            status,
+            detail,
+            charged: Charged::Unknown,
+        };
+        let mut body = Vec::new();
+        wire::write_problem(&problem, &mut body);
+        Self {
+            status,
+            content_type: PROBLEM,
+            retry_after: None,
+            body,
+        }
+    }
+}
+
+/// Appends `page` to `out`.
+pub(super) fn write_page(page: &Page, envelope: &Envelope<'_>, ink: &Ink<'_>, out: &mut Vec<u8>) {
+    let head = ResponseHead {
+        content_type: page.content_type,
+        retry_after: page.retry_after,
+        connection: envelope.connection,
+        extra: &[
+            ("X-Request-Id", envelope.request_id),
+            ("traceparent", envelope.trace_parent),
+        ],
+        ..ResponseHead::new(page.status, ink.date)
+    };
+    write_response(out, &head, &page.body, envelope.is_head);
+}

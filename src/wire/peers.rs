@@ -1,0 +1,118 @@
+//! What shards say to each other: who they are, beside a sum or alone. Both ends are p99's, and of
+//! two releases during an upgrade, so unknown members are passed over.
+
+use super::answers::write_totals;
+use super::object::{read_object, read_string};
+use super::problem::write_quoted;
+use crate::payment::{PerProcessor, Shard, Totals};
+
+/// Who an instance is, and whom it has met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Introduction {
+    /// Which shard.
+    pub shard: Shard,
+    /// The journal of each shard, by its number less one; `None` where it has none or was not met.
+    pub journals: Vec<Option<u64>>,
+}
+
+impl Introduction {
+    /// The journal of the instance itself.
+    #[must_use]
+    pub fn journal(&self) -> Option<u64> {
+        let index = usize::from(self.shard.number()).checked_sub(1)?;
+        self.journals.get(index).copied().flatten()
+    }
+}
+
+/// Appends a sum of this shard alone, and who it is. The set's id is the journal of shard 1.
+pub fn write_shard_summary(
+    totals: &PerProcessor<Totals>,
+    introduction: &Introduction,
+    out: &mut Vec<u8>,
+) {
+    write_totals(totals, out);
+    let journals = &introduction.journals;
+    let one = |journal: Option<u64>, out: &mut Vec<u8>| match journal {
+        Some(id) => write_quoted(&format!("{id:016x}"), out),
+        None => out.extend_from_slice(b"null"),
+    };
+    out.extend_from_slice(b",\"shard\":");
+    write_quoted(&introduction.shard.to_string(), out);
+    out.extend_from_slice(b",\"shardSet\":");
+    one(journals.first().copied().flatten(), out);
+    out.extend_from_slice(b",\"journal\":");
+    one(introduction.journal(), out);
+    out.extend_from_slice(b",\"journals\":");
+    let mut separator = b'[';
+    for journal in journals {
+        out.push(separator);
+        separator = b',';
+        one(*journal, out);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// Reads who answered. `None` for anything else: what is not whole is no answer.
+#[must_use]
+pub fn read_introduction(body: &[u8]) -> Option<Introduction> {
+    let [shard, journals] = read_object(body, ["shard", "journals"]).ok()?;
+    let shard = Shard::parse(&read_string(shard?)?)?;
+    let journals = journals?.strip_prefix('[')?.strip_suffix(']')?;
+    let journal = |text: &str| match text.trim() {
+        "null" => Some(None),
+        id => u64::from_str_radix(&read_string(id)?, 16).ok().map(Some),
+    };
+    let journals: Option<Vec<_>> = journals.split(',').map(journal).collect();
+    let journals = journals?;
+    (journals.len() == usize::from(shard.count())).then_some(Introduction { shard, journals })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read_summary;
+    use super::*;
+
+    #[test]
+    fn a_shard_says_who_it_is_beside_its_sum() {
+        let introduction = Introduction {
+            shard: Shard::parse("2/3").unwrap(),
+            journals: vec![Some(7), Some(u64::MAX), None],
+        };
+        let mut totals = PerProcessor::<Totals>::default();
+        totals.0[1] = Totals {
+            count: 2,
+            cents: 398,
+        };
+        let mut body = Vec::new();
+        write_shard_summary(&totals, &introduction, &mut body);
+        let text = String::from_utf8(body.clone()).unwrap();
+        let (first, own) = (r#""0000000000000007""#, r#""ffffffffffffffff""#);
+        let end = format!(
+            r#""shard":"2/3","shardSet":{first},"journal":{own},"journals":[{first},{own},null]}}"#
+        );
+        assert!(text.ends_with(&end), "{text}");
+        assert_eq!(read_introduction(&body), Some(introduction));
+        assert_eq!(read_summary(&body), Some(totals));
+        for end in 0..body.len() {
+            assert_eq!(read_introduction(&body[..end]), None);
+        }
+    }
+
+    #[test]
+    fn what_no_shard_says_is_no_introduction() {
+        for bad in [
+            "{}",
+            r#"{"shard":"2/3"}"#,
+            r#"{"shard":"2/3","journals":[]}"#,
+            r#"{"shard":"2/3","journals":[null,null]}"#,
+            r#"{"shard":"2/3","journals":[null,null,null,null]}"#,
+            r#"{"shard":"4/3","journals":[null,null,null]}"#,
+            r#"{"shard":"2/3","journals":[null,1,null]}"#,
+            r#"{"shard":"2/3","journals":[null,"x",null]}"#,
+            r#"{"shard":"2/3","journals":null}"#,
+            r#"{"shard":2,"journals":[null,null]}"#,
+        ] {
+            assert_eq!(read_introduction(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}
