@@ -39,7 +39,7 @@ pub use self::call::Called;
 pub use self::files::HeldFiles;
 pub use self::resolve::{Found, NameIndex, NameLookup, Names, Resolved, Resolver};
 
-use self::channel::{Channel, Speech};
+use self::channel::Channel;
 use self::connect::Dial;
 use self::connection::Connection;
 use self::job::Job;
@@ -247,12 +247,10 @@ impl Upstream {
         }
         self.sweep_dials(now);
         for (processor, target) in self.targets.iter() {
-            if let Some(held) = self.files.refreshed(processor) {
-                target.take_over(&held);
-                // A session was made of what the files held before.
-                if matches!(target.speech(), Speech::Tls(_)) {
-                    self.retire(processor, |_| true);
-                }
+            if let Some(held) = self.files.refreshed(processor)
+                && target.take_over(&held)
+            {
+                self.retire(processor, |_| true);
             }
             let mut idle = target.idle.borrow_mut();
             // The coldest stand in front.

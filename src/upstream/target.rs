@@ -15,6 +15,7 @@ use crate::addresses::{Listing, is_same};
 use crate::config::{Held, Origin, ProcessorConfig, UpstreamUrl};
 use crate::http::FixedHead;
 use crate::limits;
+use crate::tls::Material;
 
 /// One processor as this core sees it.
 pub(super) struct TargetState {
@@ -23,6 +24,8 @@ pub(super) struct TargetState {
     peer: Option<ServerName<'static>>,
     /// How it is spoken to.
     speech: RefCell<Speech>,
+    /// What that was made of.
+    material: RefCell<Option<Arc<Material>>>,
     /// Of payments, with its base.
     path: String,
     /// What its requests begin with.
@@ -56,6 +59,7 @@ impl TargetState {
         Self {
             head: RefCell::new(head(&url, &path, held)),
             speech: RefCell::new(speech(&url, peer.as_ref(), held)),
+            material: RefCell::new(held.tls.clone()),
             url,
             peer,
             path,
@@ -68,11 +72,17 @@ impl TargetState {
         }
     }
 
-    /// From here on its requests and its sessions are made of what its files hold now.
-    pub(super) fn take_over(&self, held: &Held) {
+    /// From here on its requests and its sessions are made of what its files hold now. Whether
+    /// sessions are made of something else than before.
+    pub(super) fn take_over(&self, held: &Held) -> bool {
         self.head.replace(head(&self.url, &self.path, held));
+        let before = self.material.replace(held.tls.clone());
+        if before == held.tls {
+            return false;
+        }
         self.speech
             .replace(speech(&self.url, self.peer.as_ref(), held));
+        true
     }
 
     /// How a new connection speaks to it.

@@ -154,6 +154,7 @@ fn what_is_not_believed_is_not_sent_to(driver: &str) {
             ("UPSTREAM_A_TLS_CA", file.as_str()),
             ("ROUTING", "cheapest"),
             ("HEDGE_DELAY_MS", "60000"),
+            ("CONNECT_TIMEOUT_MS", "20000"),
             ("CB_MIN_SAMPLES", "20"),
             ("CB_OPEN_SECS", "300"),
         ];
@@ -215,6 +216,7 @@ fn certificates_that_are_renewed_are_in_use(driver: &str) {
         ("UPSTREAM_A_TLS_CA", file.as_str()),
         ("UPSTREAM_A_TLS_CERT", &certificate),
         ("UPSTREAM_A_TLS_KEY", &key),
+        ("CONNECT_TIMEOUT_MS", "20000"),
         ("ROUTING", "cheapest"),
         ("HEDGE_DELAY_MS", "60000"),
         ("CB_FAIL_RATE", "1"),

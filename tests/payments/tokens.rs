@@ -72,6 +72,7 @@ fn credentials_go_with_every_request_and_nowhere_else(driver: &str) {
     let settings = [
         ("UPSTREAM_A_HEADERS_FILE", named.as_str()),
         ("ROUTING", "cheapest"),
+        ("CONNECT_TIMEOUT_MS", "20000"),
         ("HEALTH_INTERVAL_MS", "5000"),
         ("RUST_LOG", "trace"),
     ];
@@ -143,6 +144,7 @@ fn renewed_credentials_are_in_use_without_a_restart(driver: &str) {
     let settings = [
         ("UPSTREAM_A_HEADERS_FILE", named.as_str()),
         ("ROUTING", "cheapest"),
+        ("CONNECT_TIMEOUT_MS", "20000"),
         ("CB_FAIL_RATE", "1"),
         ("CB_MIN_SAMPLES", "100000"),
     ];
@@ -192,6 +194,14 @@ fn renewed_credentials_are_in_use_without_a_restart(driver: &str) {
     fs::write(&path, "X-Key: third2\n").unwrap();
     fs::File::open(&path).unwrap().set_modified(before).unwrap();
     wait_until("the fourth token is used", || pay() == 200);
+    // The same on SIGHUP, before any answer says so.
+    fs::write(&path, "X-Key: third3\n").unwrap();
+    fs::File::open(&path).unwrap().set_modified(before).unwrap();
+    let changed = readings(&mut looker, "changed");
+    p99.signal(libc::SIGHUP);
+    wait_until("it is read again", || {
+        readings(&mut looker, "changed") > changed
+    });
     drop((client, looker));
     assert_eq!(p99.stop(), Some(0));
     fs::remove_file(path).unwrap();
