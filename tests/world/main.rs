@@ -22,6 +22,7 @@ mod machine;
 mod places;
 mod plan;
 mod restart;
+mod shards;
 mod simulation;
 mod site;
 mod story;

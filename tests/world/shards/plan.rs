@@ -1,0 +1,53 @@
+//! The settings of every shard, and the breakers of one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use p99::breaker::BreakerSettings;
+use p99::config::{Ack, OnDuplicate, Routing, Upstream500};
+use p99::owner::{Journalling, OwnerSettings, Processors};
+use p99::payment::{PerProcessor, ProcessorCount};
+
+use crate::luck::Luck;
+
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+pub(super) fn settings(luck: &mut Luck) -> OwnerSettings {
+    let ms = Duration::from_millis;
+    OwnerSettings {
+        processors: ProcessorCount::try_new(2).unwrap(),
+        ack: luck.pick(&[Ack::Processed, Ack::Accepted]),
+        routing: luck.pick(&[Routing::RoundRobin, Routing::Cheapest]),
+        on_duplicate: OnDuplicate::Conflict,
+        upstream_500: Upstream500::Ask,
+        request_timeout: ms(50),
+        attempt_timeout: ms(50),
+        settle_timeout: ms(200),
+        hedge_delay: ms(5),
+        fallback_after: Duration::ZERO,
+        waiting_max: 100,
+        queue_max: 100,
+        slots_max: 8,
+        late_max: 8,
+        claims_max: 1_000,
+        claims_ttl: DAY,
+        ledger_exact: DAY,
+        identity: PerProcessor::default(),
+        journal: Journalling::On,
+    }
+}
+
+pub(super) fn processors() -> Arc<Processors> {
+    let breaker = BreakerSettings {
+        failure_per_mille: 300,
+        min_samples: 10,
+        open: Duration::from_millis(100),
+        window: Duration::from_secs(1),
+        probes: 1,
+        probe_ttl: Duration::from_millis(50),
+    };
+    Arc::new(Processors::new(
+        ProcessorCount::try_new(2).unwrap(),
+        breaker,
+    ))
+}
