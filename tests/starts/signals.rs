@@ -150,7 +150,7 @@ fn a_hangup_reads_the_credentials_again(driver: &str) {
     assert_eq!([status("one"), status("two")], ["401", "200"]);
     std::fs::write(&file, "").unwrap();
     instance.signal(libc::SIGHUP);
-    instance.wait_for_line("the credentials stay as they are");
+    instance.wait_for_line("the values stay as they are");
     assert_eq!([status("one"), status("two")], ["401", "200"]);
     assert_eq!(instance.stop(), 0);
 }
