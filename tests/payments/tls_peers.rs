@@ -125,8 +125,7 @@ fn what_openssl_shows_and_is_not_believed_is_not_sent_to(driver: &str) {
             assert!(is_known, "{version} {reason}: {log}");
             let lines = log.matches(reason).count();
             assert!((1..=2).contains(&lines), "{version} {reason}: {log}");
-            let expected = if in_doubt > 0 { 3 } else { 0 };
-            assert_eq!(p99.stop(), Some(expected));
+            assert_eq!(p99.stop(), Some(if in_doubt > 0 { 3 } else { 0 }));
         }
     }
 }
