@@ -174,8 +174,13 @@ pub(super) fn read_processors(reader: &mut Reader<'_>) -> Configured<ProcessorCo
     Configured::try_from_vec(all).unwrap_or_else(|| Configured::of_one(ProcessorConfig::default()))
 }
 
-/// Settings of a processor that there is not.
+/// Settings of a processor that there is not. Each is read all the same: it is told what is wrong
+/// with it where the URL itself is at fault.
 fn refuse_settings(reader: &mut Reader<'_>, names: &Names) {
+    for setting in [names.headers, names.ca, names.cert, names.key] {
+        let _: Option<NamedFile> = named_file(reader, setting);
+    }
+    let _: Option<ServerName<'_>> = reader.read(names.name, |text| peer_name(text).map(Some));
     for setting in [names.headers, names.ca, names.cert, names.key, names.name] {
         let rule = format!("unset while {} is none: there is no processor B", names.url);
         let holds = !reader.is_set(setting);
@@ -320,5 +325,16 @@ mod tests {
             assert_eq!(told.lines().count(), 1, "{told}");
             assert!(!told.contains("BEGIN"), "{told}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_beside_a_wrong_url_is_told_with_it() {
+        let names = ["UPSTREAM_B_URL", "UPSTREAM_B_TLS_CERT"];
+        let told = faults(&[
+            ("SSL_CERT_FILE", "CA"),
+            (names[0], "ftp://b"),
+            (names[1], ""),
+        ]);
+        assert!(names.iter().all(|name| told.contains(name)), "{told}");
     }
 }
