@@ -22,8 +22,12 @@ use std::time::Duration;
 
 use p99::clock::{Mono, UnixMillis};
 use p99::config::JournalSync;
-use p99::journal::{self, Fate, JournalSettings, Progress, Record, Sent, Started, Verdict};
-use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
+use p99::journal::{
+    self, Fate, JournalId, JournalSettings, Progress, Record, Sent, Started, Verdict,
+};
+use p99::payment::{
+    Cents, Configured, CoreCount, CorrelationId, Payment, Processor, Shard, UpstreamId,
+};
 
 /// Bytes of a journal in one line of text.
 const LINE_BYTES: usize = 48;
@@ -65,6 +69,26 @@ fn make_all(prefix: &str, work: &Path) {
     run(&dir("fresh"), 2, JournalSync::Os, &stories(0..24));
     run(&dir("fresh"), 2, JournalSync::Os, &[]);
     keep(prefix, "fresh", &dir("fresh"));
+
+    shard(&dir("shard"));
+    run(&dir("shard"), 2, JournalSync::Os, &stories(0..24));
+    keep(prefix, "shard", &dir("shard"));
+}
+
+/// The journal of shard 2 of 3, which has met the others and knows where its processors are.
+fn shard(dir: &Path) {
+    let authorities = ["proc-a:8080", "10.1.2.3:8080"].map(str::to_owned);
+    let settings = JournalSettings {
+        shard: Some(Shard::parse("2/3").unwrap()),
+        processors: Configured::try_from_vec(authorities.to_vec()),
+        ..settings(dir, 2, JournalSync::Os)
+    };
+    let started = journal::start(&settings, WALL).unwrap();
+    for number in [1, 3] {
+        started
+            .keeper
+            .met(number, JournalId(u64::from(number) * 1_000));
+    }
 }
 
 fn settings(dir: &Path, cores: u16, sync: JournalSync) -> JournalSettings {

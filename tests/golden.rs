@@ -95,30 +95,39 @@ fn opens(name: &str) {
 fn segments_and_snapshots_after_compaction_and_purge() {
     opens("v1-compacted");
     opens("v2-compacted");
+    opens("v3-compacted");
 }
 
 #[test]
 fn segments_written_past_the_page_cache_after_a_restart_with_other_cores() {
     opens("v1-restarted");
     opens("v2-restarted");
+    opens("v3-restarted");
 }
 
 #[test]
 fn a_batch_that_was_torn_off() {
     opens("v1-torn");
     opens("v2-torn");
+    opens("v3-torn");
 }
 
 #[test]
 fn snapshots_of_a_start_that_nothing_followed() {
     opens("v1-fresh");
     opens("v2-fresh");
+    opens("v3-fresh");
 }
 
 #[test]
 fn a_journal_that_took_another_one_over() {
     opens("v1-absorber");
     opens("v2-absorber");
+}
+
+#[test]
+fn a_shard_that_has_met_the_others() {
+    opens("v3-shard");
 }
 
 #[test]

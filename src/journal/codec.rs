@@ -1,13 +1,46 @@
-//! The small alphabet of the journal's payloads: bytes, LEB128 numbers, zigzag dates and ids.
-//! `record` and `snapshot` spell their records with it. Reading takes hostile bytes: whatever
-//! they hold, the answer is a value or `None`, never a panic (I8: nothing here allocates by what
-//! a length claims).
+//! The small alphabet of the journal's payloads: the envelope of each, bytes, LEB128 numbers,
+//! zigzag dates and ids. `record` and `snapshot` spell their records with it. Reading takes
+//! hostile bytes: whatever they hold, the answer is a value or an error, never a panic (I8:
+//! nothing here allocates by what a length claims).
+//!
+//! The envelope is kind and version; the frame around it has the length. Two rules keep one step
+//! back to the release before possible: a field is only ever added at the end, and readers skip
+//! what follows the fields that they know; what changes the meaning of a record gets a new version
+//! or kind, which readers refuse, and which a release must be able to read before one writes it.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::clock::UnixMillis;
 use crate::limits;
 use crate::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
+
+/// Set in the first byte of a payload with an envelope. Releases before it wrote the kind alone,
+/// always below 64, and nothing may follow what they wrote.
+const ENVELOPED: u8 = 0x80;
+/// The version that every kind has until one changes its meaning.
+const VERSION: u8 = 1;
+
+/// What a payload is, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    pub(crate) kind: u8,
+    /// 0 where there is no envelope.
+    version: u8,
+}
+
+/// Why a payload is not read, though it is what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// A kind, or a version of a known kind, that this release does not know.
+    Unknown {
+        /// The number of its kind.
+        kind: u8,
+        /// The version of that kind; 0 where none is written.
+        version: u8,
+    },
+    /// It is not what its kind and version demand.
+    Content,
+}
 
 /// Bytes that are read from the front.
 #[derive(Clone, Copy, Debug)]
@@ -18,8 +51,39 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
+    /// Reads `payload` up to its fields, if this release knows `kinds` and the version.
+    ///
+    /// # Errors
+    /// `Content` for no bytes at all, else `Unknown`.
+    pub(crate) fn open(
+        payload: &'a [u8],
+        kinds: impl FnOnce(u8) -> bool,
+    ) -> Result<(Envelope, Self), Unreadable> {
+        let mut reader = Self::new(payload);
+        let first = reader.byte().ok_or(Unreadable::Content)?;
+        let kind = first & !ENVELOPED;
+        let version = match first & ENVELOPED {
+            0 => 0,
+            _ => reader.byte().ok_or(Unreadable::Content)?,
+        };
+        if version > VERSION || (version == 0 && first != kind) || !kinds(kind) {
+            return Err(Unreadable::Unknown { kind, version });
+        }
+        Ok((Envelope { kind, version }, reader))
+    }
+
+    /// Whether the fields may end here: what follows them was added by a later release.
+    pub(crate) fn may_end(&self, envelope: Envelope) -> bool {
+        envelope.version > 0 || self.is_empty()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
     }
 
     pub(crate) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
@@ -102,6 +166,11 @@ impl<'a> Reader<'a> {
             amount,
         })
     }
+}
+
+/// Begins a payload of `kind`.
+pub(crate) fn write_kind(kind: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[kind | ENVELOPED, VERSION]);
 }
 
 pub(crate) fn write_number(mut value: u64, out: &mut Vec<u8>) {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::codec::Unreadable;
 use crate::payment::{Processor, Shard};
 
 /// A fault of the journal, with the file it lies in.
@@ -103,8 +104,15 @@ pub enum Damage {
     Record,
     /// A record is whole, yet not the one that should follow.
     Order,
-    /// A record is whole, yet says nothing that this version understands.
+    /// A record is whole, yet does not say what its kind demands.
     Content,
+    /// A record is whole, and of a kind or version that only another release knows.
+    Unknown {
+        /// The number of its kind.
+        kind: u8,
+        /// Its version; 0 where none is written.
+        version: u8,
+    },
     /// A snapshot ends early or is broken.
     NoFooter,
     /// Something follows the end of a snapshot.
@@ -151,11 +159,11 @@ impl fmt::Display for JournalFault {
             ),
             Self::ProcessorsMoved { dir, moves } => write_moves(dir, moves, f),
             Self::Damaged { path, offset, what } => {
-                write!(
-                    f,
-                    "journal file {} is damaged at offset {offset}: {what}",
-                    path.display()
-                )
+                let path = path.display();
+                if matches!(what, Damage::Unknown { .. }) {
+                    return write!(f, "journal file {path} has {what} (offset {offset})");
+                }
+                write!(f, "journal file {path} is damaged at offset {offset}: {what}")
             }
             Self::Missing { path } => write!(f, "journal file {} is missing", path.display()),
             Self::Overrun => f.write_str("the journal's buffer is full: the disk does not keep up"),
@@ -227,13 +235,29 @@ impl std::error::Error for JournalFault {
     }
 }
 
+impl From<Unreadable> for Damage {
+    fn from(why: Unreadable) -> Self {
+        match why {
+            Unreadable::Unknown { kind, version } => Self::Unknown { kind, version },
+            Unreadable::Content => Self::Content,
+        }
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FileHead => "the file's header is wrong",
             Self::Record => "a record is broken",
             Self::Order => "a record is missing or repeated",
-            Self::Content => "a record of an unknown kind",
+            Self::Content => "a record does not say what its kind demands",
+            Self::Unknown { kind, version } => {
+                return write!(
+                    f,
+                    "a record of kind {kind}, version {version}, which this release does not \
+                     know; start the newer release that wrote it"
+                );
+            }
             Self::NoFooter => "the snapshot is broken or ends early",
             Self::BehindFooter => "something follows the end of the snapshot",
             Self::Manifest => "the manifest is broken",

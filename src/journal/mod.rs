@@ -35,6 +35,7 @@ mod start;
 pub mod testing;
 mod writer;
 
+pub use codec::Unreadable;
 pub use directory::JournalId;
 pub use distribution::distribute;
 pub use fault::{Damage, JournalFault, Move};

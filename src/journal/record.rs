@@ -9,7 +9,7 @@
 
 use std::net::SocketAddr;
 
-use super::codec::{self, Reader};
+use super::codec::{self, Reader, Unreadable};
 use crate::clock::UnixMillis;
 use crate::payment::{Cents, Payment, Processor, UpstreamId};
 
@@ -115,6 +115,8 @@ const PURGE: u8 = 9;
 /// An Intent with its address. The two kinds above stay readable for ever.
 const INTENT_AT: u8 = 10;
 const INTENT_AT_OF_PROMISED: u8 = 11;
+/// All of the above.
+const KINDS: std::ops::RangeInclusive<u8> = ACCEPT..=INTENT_AT_OF_PROMISED;
 
 impl Record {
     /// Appends the record's payload; `frame` puts length, place and checksum around it.
@@ -124,7 +126,7 @@ impl Record {
                 payment,
                 accepted_at,
             } => {
-                out.push(ACCEPT);
+                codec::write_kind(ACCEPT, out);
                 codec::write_payment(payment, out);
                 codec::write_date(*accepted_at, out);
             }
@@ -135,12 +137,13 @@ impl Record {
                 accepted_at,
                 address,
             } => {
-                out.push(match (accepted_at, address) {
+                let kind = match (accepted_at, address) {
                     (None, None) => INTENT,
                     (Some(_), None) => INTENT_OF_PROMISED,
                     (None, Some(_)) => INTENT_AT,
                     (Some(_), Some(_)) => INTENT_AT_OF_PROMISED,
-                });
+                };
+                codec::write_kind(kind, out);
                 codec::write_payment(payment, out);
                 codec::write_processor(*processor, out);
                 codec::write_date(*requested_at, out);
@@ -153,43 +156,48 @@ impl Record {
             }
             Self::Verdict { id, verdict } => encode_verdict(*id, *verdict, out),
             Self::Purge { at } => {
-                out.push(PURGE);
+                codec::write_kind(PURGE, out);
                 codec::write_date(*at, out);
             }
         }
     }
 
-    /// Reads a payload back. `None` when it is not exactly one record.
-    #[must_use]
-    pub fn decode(payload: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(payload);
-        let record = match reader.byte()? {
+    /// Reads a payload back.
+    ///
+    /// # Errors
+    /// When it is of a kind or version that this release does not know, or no record of its kind.
+    pub fn decode(payload: &[u8]) -> Result<Self, Unreadable> {
+        let (envelope, mut reader) = Reader::open(payload, |kind| KINDS.contains(&kind))?;
+        Self::fields(envelope.kind, &mut reader)
+            .filter(|_| reader.may_end(envelope))
+            .ok_or(Unreadable::Content)
+    }
+
+    fn fields(kind: u8, reader: &mut Reader<'_>) -> Option<Self> {
+        Some(match kind {
             ACCEPT => Self::Accept {
                 payment: reader.payment()?,
                 accepted_at: reader.date()?,
             },
-            kind @ (INTENT | INTENT_OF_PROMISED | INTENT_AT | INTENT_AT_OF_PROMISED) => {
-                Self::Intent {
-                    payment: reader.payment()?,
-                    processor: reader.processor()?,
-                    requested_at: reader.date()?,
-                    accepted_at: match kind {
-                        INTENT_OF_PROMISED | INTENT_AT_OF_PROMISED => Some(reader.date()?),
-                        _ => None,
-                    },
-                    address: match kind {
-                        INTENT_AT | INTENT_AT_OF_PROMISED => Some(reader.address()?),
-                        _ => None,
-                    },
-                }
-            }
-            PURGE => Self::Purge { at: reader.date()? },
-            kind => Self::Verdict {
-                id: reader.id()?,
-                verdict: decode_verdict(kind, &mut reader)?,
+            INTENT | INTENT_OF_PROMISED | INTENT_AT | INTENT_AT_OF_PROMISED => Self::Intent {
+                payment: reader.payment()?,
+                processor: reader.processor()?,
+                requested_at: reader.date()?,
+                accepted_at: match kind {
+                    INTENT_OF_PROMISED | INTENT_AT_OF_PROMISED => Some(reader.date()?),
+                    _ => None,
+                },
+                address: match kind {
+                    INTENT_AT | INTENT_AT_OF_PROMISED => Some(reader.address()?),
+                    _ => None,
+                },
             },
-        };
-        reader.is_empty().then_some(record)
+            PURGE => Self::Purge { at: reader.date()? },
+            _ => Self::Verdict {
+                id: reader.id()?,
+                verdict: decode_verdict(kind, reader)?,
+            },
+        })
     }
 
     /// Whose record it is; `None` for a purge, which concerns the whole core.
@@ -205,7 +213,7 @@ impl Record {
 
 fn encode_verdict(id: UpstreamId, verdict: Verdict, out: &mut Vec<u8>) {
     let open = |kind, out: &mut Vec<u8>| {
-        out.push(kind);
+        codec::write_kind(kind, out);
         codec::write_id(id, out);
     };
     match verdict {

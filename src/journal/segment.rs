@@ -151,7 +151,7 @@ pub(crate) fn read(
         if place.sequence != next {
             return Err(damaged(offset, Damage::Order));
         }
-        let record = Record::decode(payload).ok_or_else(|| damaged(offset, Damage::Content))?;
+        let record = Record::decode(payload).map_err(|why| damaged(offset, why.into()))?;
         each(next, record);
         next = next
             .checked_add(1)

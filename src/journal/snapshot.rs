@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::codec::{self, Reader};
+use super::codec::{self, Reader, Unreadable};
 use super::fault::{Damage, JournalFault};
 use super::files;
 use super::frame::{self, Frames, Identity, Next, Place};
@@ -87,7 +87,7 @@ impl SnapshotWriter {
                 return Ok(());
             }
             self.frame(|out| {
-                out.push(SETTLED);
+                codec::write_kind(SETTLED, out);
                 for (id, claim) in group.drain(..) {
                     write_claim(id, &claim, out);
                 }
@@ -105,7 +105,7 @@ impl SnapshotWriter {
                 LEDGER_LAST_PART
             };
             self.frame(|out| {
-                out.push(kind);
+                codec::write_kind(kind, out);
                 out.extend_from_slice(part);
             })?;
         }
@@ -116,7 +116,7 @@ impl SnapshotWriter {
     pub(crate) fn finish(mut self, covers: u64) -> Result<u64, JournalFault> {
         let frames = self.frames;
         self.frame(|out| {
-            out.push(FOOTER);
+            codec::write_kind(FOOTER, out);
             codec::write_number(covers, out);
             codec::write_number(frames, out);
         })?;
@@ -201,7 +201,7 @@ pub(crate) fn read(
             return Err(damaged(offset, Damage::Order));
         }
         let line = decode(payload, &mut chunk, &mut each);
-        if let Some(footer) = line.unwrap_or_else(|| Err(damaged(offset, Damage::Content)))? {
+        if let Some(footer) = line.map_err(|why| damaged(offset, why.into()))?? {
             if footer.frames != count {
                 return Err(damaged(offset, Damage::Order));
             }
@@ -217,47 +217,55 @@ pub(crate) fn read(
 
 type Decoded = Result<Option<Footer>, JournalFault>;
 
-/// Hands on what one frame holds. `None` when it is not a snapshot's frame.
+/// Hands on what one frame holds, if it is a snapshot's frame.
 fn decode(
     payload: &[u8],
     chunk: &mut Vec<u8>,
     each: &mut impl FnMut(Line<'_>) -> Result<(), JournalFault>,
-) -> Option<Decoded> {
-    let (kind, content) = payload.split_first()?;
-    let mut reader = Reader::new(content);
-    let handed = match *kind {
+) -> Result<Decoded, Unreadable> {
+    let own = |kind| (SETTLED..=FOOTER).contains(&kind);
+    let Ok((envelope, mut reader)) = Reader::open(payload, own) else {
+        let record = Record::decode(payload)?;
+        return Ok(each(Line::Record(record)).map(|()| None));
+    };
+    let handed = match envelope.kind {
         SETTLED => {
             while !reader.is_empty() {
-                let (id, claim) = read_claim(&mut reader)?;
+                let (id, claim) = read_claim(&mut reader).ok_or(Unreadable::Content)?;
                 if let Err(fault) = each(Line::Settled(id, claim)) {
-                    return Some(Err(fault));
+                    return Ok(Err(fault));
                 }
             }
             Ok(())
         }
         LEDGER_PART => {
-            chunk.extend_from_slice(content);
+            chunk.extend_from_slice(reader.rest());
             if chunk.len() > limits::LEDGER_CHUNK_BYTES_MAX {
-                return None;
+                return Err(Unreadable::Content);
             }
             Ok(())
         }
         LEDGER_LAST_PART => {
-            chunk.extend_from_slice(content);
+            chunk.extend_from_slice(reader.rest());
             let handed = each(Line::Ledger(chunk));
             chunk.clear();
             handed
         }
-        FOOTER => {
-            let footer = Footer {
-                covers: reader.number()?,
-                frames: reader.number()?,
-            };
-            return reader.is_empty().then_some(Ok(Some(footer)));
+        _ => {
+            let footer = read_footer(&mut reader).filter(|_| reader.may_end(envelope));
+            return footer
+                .map(|footer| Ok(Some(footer)))
+                .ok_or(Unreadable::Content);
         }
-        _ => each(Line::Record(Record::decode(payload)?)),
     };
-    Some(handed.map(|()| None))
+    Ok(handed.map(|()| None))
+}
+
+fn read_footer(reader: &mut Reader<'_>) -> Option<Footer> {
+    Some(Footer {
+        covers: reader.number()?,
+        frames: reader.number()?,
+    })
 }
 
 const HAS_DATE: u8 = 1;

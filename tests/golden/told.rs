@@ -28,6 +28,9 @@ pub(crate) fn tell(dir: &Path, cores: u16, wall: UnixMillis) -> Result<String, J
     )
     .unwrap();
     writeln!(text, "ended with their process {}", report.ended).unwrap();
+    for (number, id) in &started.met {
+        writeln!(text, "met {number} at {id}").unwrap();
+    }
     if let Some(totals) = totals(&started.cores, None) {
         write_totals("total", &totals, &mut text);
     }

@@ -47,7 +47,7 @@ impl Disk {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
         assert_eq!(
-            Record::decode(&bytes).as_ref(),
+            Record::decode(&bytes).as_ref().ok(),
             Some(record),
             "a record is read back as it was written"
         );
@@ -96,7 +96,7 @@ impl Disk {
         let mut waiting = self
             .waiting
             .iter()
-            .filter_map(|bytes| Record::decode(bytes));
+            .filter_map(|bytes| Record::decode(bytes).ok());
         waiting.any(|record| matches!(record, Record::Purge { .. }))
     }
 

@@ -7,6 +7,7 @@ mod operators;
 mod processors;
 mod running;
 mod shards;
+mod versions;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
