@@ -135,14 +135,14 @@ const SECS: &str = "s";
 const LISTEN_LIST: &str =
     "a list of address:port and unix:/path, each once, such as 0.0.0.0:9999,unix:/run/p99/p99.sock";
 const URL: &str = "http[s]://host[:port][/base] or unix:/path[:/base], without a user or a query";
-const PEM_FILE: &str = "a file of PEM, over https alone";
-const PEER_NAME: &str = "a host name or an address, over https alone";
+const PEM_FILE: &str = "a file of PEM, with https only";
+const PEER_NAME: &str = "a host name or an address, with https only";
 const URL_OR_NONE: &str =
     "http[s]://host[:port][/base] or unix:/path[:/base], without a user or a query; or none";
 
 const NONE: DefaultValue = DefaultValue::Derived("none");
 const AUTHORITIES: DefaultValue =
-    DefaultValue::Derived("SSL_CERT_FILE, else what this machine believes");
+    DefaultValue::Derived("SSL_CERT_FILE, else the system's authorities");
 const HOST: DefaultValue = DefaultValue::Derived("the URL's host");
 const HEADERS_FILE: &str = "a file with one `Name: value` a line";
 
@@ -160,15 +160,15 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("UPSTREAM_A_URL", DefaultValue::Required, URL)
         .help("processor A, `default`, the cheap one"),
     Setting::text("UPSTREAM_A_HEADERS_FILE", NONE, HEADERS_FILE)
-        .help("what every request to A carries; read again when it changes, and after a 401"),
+        .help("headers of every request to A; read again when it changes, and after a 401"),
     Setting::text("UPSTREAM_A_TLS_CA", AUTHORITIES, PEM_FILE).help(
-        "the authorities that may vouch for A; read again when it changes, as the next two are",
+        "the authorities that are trusted for A; read again when it changes, as the next two are",
     ),
     Setting::text("UPSTREAM_A_TLS_CERT", NONE, PEM_FILE)
-        .help("the certificate that p99 shows to A, and those that lead to it"),
+        .help("the client certificate for A, with its chain"),
     Setting::text("UPSTREAM_A_TLS_KEY", NONE, PEM_FILE).help("its key"),
     Setting::text("UPSTREAM_A_TLS_NAME", HOST, PEER_NAME)
-        .help("whose certificate A must show, where that is not the URL's host"),
+        .help("the name that A's certificate must have, where that is not the URL's host"),
     Setting::text("UPSTREAM_B_URL", DefaultValue::Text("none"), URL_OR_NONE)
         .help("processor B, `fallback`, the expensive one; none: there is only A"),
     Setting::text("UPSTREAM_B_HEADERS_FILE", NONE, HEADERS_FILE).help("the same for B"),
@@ -183,13 +183,13 @@ pub const SETTINGS: &[Setting] = &[
     )
     .help("path of payments at every processor"),
     Setting::words("UPSTREAM_500", &["ask", "unknown"])
-        .help("a processor's 500: its record says whether it charged; or nothing is proven"),
+        .help("after a processor's 500: a lookup says whether it charged; or nothing is proven"),
     Setting::text(
         "AUTH_HEADER_NAME",
         DefaultValue::Text("Authorization"),
         "a header name that neither HTTP nor p99 uses",
     )
-    .help("the header that carries AUTH_HEADER_VALUE"),
+    .help("the header that has AUTH_HEADER_VALUE"),
     Setting::text(
         "AUTH_HEADER_VALUE",
         DefaultValue::Derived("none"),
@@ -202,7 +202,7 @@ pub const SETTINGS: &[Setting] = &[
         DefaultValue::Derived("none"),
         "a file with one or two values, one a line, while AUTH_HEADER_VALUE is unset",
     )
-    .help("values that are kept out of the environment; either of two opens"),
+    .help("the same, kept out of the environment; each of two values is accepted"),
     Setting::words("AUTH_READS", &["on", "off"])
         .help("off opens GET /payments/{id}, /payments-summary and /metrics to all"),
     Setting::whole("REQUEST_TIMEOUT_MS", MS, "50")
@@ -211,7 +211,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::whole("ATTEMPT_TIMEOUT_MS", MS, "")
         .derived("REQUEST_TIMEOUT_MS, with ACK=accepted 5000")
         .from(1, 600_000)
-        .help("from an attempt's first byte to Unknown and a breaker failure"),
+        .help("from an attempt's first byte until it counts as Unknown and as a failure"),
     Setting::whole("CONNECT_TIMEOUT_MS", MS, "250")
         .from(1, 60_000)
         .help("longest that connecting to a processor may take"),
@@ -257,7 +257,7 @@ pub const SETTINGS: &[Setting] = &[
         .help("answer when charged; or 202 as soon as the payment is held"),
     Setting::whole("QUEUE_CAPACITY", "payments", "100000")
         .from(1, 10_000_000)
-        .help("unsettled payments that nobody waits for; full: 503 before claiming"),
+        .help("unsettled payments without a waiting client; full: 503 before claiming"),
     Setting::whole("UPSTREAM_CONCURRENCY", "attempts", "256")
         .from(1, 65_536)
         .help("attempts in flight per processor"),
@@ -284,7 +284,7 @@ pub const SETTINGS: &[Setting] = &[
         DefaultValue::Text("1/1"),
         "number/count, from 1/1 to 33/33",
     )
-    .help("which of a fixed number of instances this is; it refuses ids of the others by 421"),
+    .help("which of a fixed number of instances this is; ids of the others are answered 421"),
     Setting::text(
         "PEERS",
         DefaultValue::Text("none"),
@@ -296,7 +296,7 @@ pub const SETTINGS: &[Setting] = &[
         DefaultValue::Derived("none"),
         "a file with one or two such values, one a line",
     )
-    .help("what shards show each other; no limit for clients holds for them then"),
+    .help("the secret that shards show each other; with it they have no client limits"),
     Setting::text("ADMIN_LISTEN", DefaultValue::Text("off"), LISTEN_LIST)
         .help("moves /metrics, purge and peers' calls off the public port; or off"),
     Setting::text(
@@ -356,10 +356,11 @@ pub const SETTINGS: &[Setting] = &[
         "off, error, warn, info, debug or trace, or a list of target=level",
     )
     .help("what is logged to stderr"),
-    Setting::words("CORE_DUMPS", &["off", "on"])
-        .help("on lets a crash leave a core file and a debugger in; both show the credentials"),
+    Setting::words("CORE_DUMPS", &["off", "on"]).help(
+        "on: a crash leaves a core file, and a debugger may attach; both show the credentials",
+    ),
     Setting::words("MONOIO_FORCE_LEGACY_DRIVER", &["0", "1"])
-        .help("1 keeps to epoll where io_uring would be allowed"),
+        .help("1: epoll, also where io_uring is allowed"),
 ];
 
 /// The setting of this name.

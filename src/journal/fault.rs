@@ -163,7 +163,10 @@ impl fmt::Display for JournalFault {
                 if matches!(what, Damage::Unknown { .. }) {
                     return write!(f, "journal file {path} has {what} (offset {offset})");
                 }
-                write!(f, "journal file {path} is damaged at offset {offset}: {what}")
+                write!(
+                    f,
+                    "journal file {path} is damaged at offset {offset}: {what}"
+                )
             }
             Self::Missing { path } => write!(f, "journal file {} is missing", path.display()),
             Self::Overrun => f.write_str("the journal's buffer is full: the disk does not keep up"),

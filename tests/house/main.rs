@@ -14,6 +14,7 @@
 
 #[path = "../kit/breaks.rs"]
 mod breaks;
+mod readme;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
