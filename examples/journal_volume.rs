@@ -1,4 +1,4 @@
-//! Fills a journal as fast as the disk takes it and says what it costs: octets a payment, disk at
+//! Fills a journal as fast as the disk takes it and says what it costs: bytes a payment, disk at
 //! its largest, compactions, and how long a start takes afterwards. The arithmetic that it checks
 //! stands at `limits::JOURNAL_COMPACT_BYTES_MIN`.
 //!

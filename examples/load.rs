@@ -153,7 +153,7 @@ struct Poll {
 
 impl Poll {
     fn new(places: usize) -> Self {
-        // SAFETY: no pointers; the new descriptor is checked and belongs to nobody else.
+        // SAFETY: no pointers; the new descriptor is checked and belongs to no one else.
         let fd = unsafe {
             let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
             assert!(fd >= 0, "epoll_create1 failed");

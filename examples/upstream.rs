@@ -5,7 +5,7 @@
 //! as there were answers) and p99's lookups get true answers. nginx answers a fixed text for less
 //! work but cannot tell distinct ids without writing and reading back a log of all bodies.
 //! It trusts its callers: it reads only what the proxies of `scripts/bench-proxies` send, and is
-//! no part of p99. Nobody may take its parser for one.
+//! no part of p99. No one may take its parser for one.
 //!
 //! `upstream [PORT_A [PORT_B]]` prints `listening PORT_A PORT_B` and serves both ports, one map:
 //! `POST /payments`, `GET /payments/{id}`, and for the script `GET /stats` and `POST /reset`.
@@ -29,7 +29,7 @@ use p99::reactor::Reactor;
 /// Ids per round at most: 60 s at 50,000 payments a second. Growing the map would stop all
 /// connections for a moment in the middle of a round.
 const IDS_EXPECTED: usize = 3_000_000;
-/// A request is read in one piece: heads of the proxies are under 400 octets, bodies 120.
+/// A request is read in one piece: heads of the proxies are under 400 bytes, bodies 120.
 const BUFFER_BYTES: usize = 8 * 1024;
 
 const CHARGED: &[u8] =
@@ -161,7 +161,7 @@ fn date_text(date: u64) -> String {
     )
 }
 
-/// How long the head is and how many octets of body follow it; `None` when more bytes are needed.
+/// How long the head is and how many bytes of body follow it; `None` when more bytes are needed.
 fn measure(bytes: &[u8]) -> Option<(usize, usize)> {
     let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
     let length = bytes
@@ -219,7 +219,7 @@ fn main() {
     let ports = std::env::args().skip(1).chain(["0".into(), "0".into()]);
     let reactor = Reactor::best().expect("an event loop");
     reactor.run(async {
-        // Nobody picks ids here to make them collide.
+        // No one picks ids here to make them collide.
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         let seen = Rc::new(RefCell::new(Seen {
             ids: HashMap::with_capacity_and_hasher(IDS_EXPECTED, hasher),

@@ -31,10 +31,10 @@ impl Demo {
             })
             .map_err(|fault| io::Error::new(fault.kind(), format!("port {port}: {fault}")))
         };
-        let ([default_port, fallback_port], [cheap, dear]) = (ports, FEES);
+        let ([default_port, fallback_port], [cheap, expensive]) = (ports, FEES);
         Ok(Self {
             default: start(default_port, cheap)?,
-            fallback: start(fallback_port, dear)?,
+            fallback: start(fallback_port, expensive)?,
         })
     }
 
@@ -47,7 +47,7 @@ impl Demo {
         }
     }
 
-    /// What holds unless the environment says otherwise: nobody balances over a demo, so Ctrl-C
+    /// What holds unless the environment says otherwise: no one balances over a demo, so Ctrl-C
     /// waits for no balancer, and what a broken processor keeps pending is given up soon.
     pub(crate) fn fallback(name: &str) -> Option<String> {
         match name {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::breaker::Transition;
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
-use crate::payment::{Cents, CoreId, Found, Outcome, Payment, Processor, Status, UpstreamId};
+use crate::payment::{Cents, CoreId, Outcome, Payment, PaymentView, Processor, Status, UpstreamId};
 use crate::table::Key;
 
 /// Names one attempt on its owner core.
@@ -177,7 +177,7 @@ pub enum Note {
         /// How much.
         amount: Cents,
     },
-    /// The processor stores this id with a time that we never sent: somebody charged it earlier.
+    /// The processor stores this id with a time that we never sent: someone charged it earlier.
     Foreign {
         /// Which.
         id: UpstreamId,
@@ -285,4 +285,4 @@ pub enum Answer {
 }
 
 /// What an owner core says to `GET /payments/{id}`.
-pub type Finding = Option<Found>;
+pub type Finding = Option<PaymentView>;

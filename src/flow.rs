@@ -69,10 +69,10 @@ pub enum Trail {
     Written,
 }
 
-/// Whether somebody counts on the payment.
+/// Whether someone counts on the payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Promise {
-    /// Nobody was told that p99 holds it: it may end in an error and free its id.
+    /// No one was told that p99 holds it: it may end in an error and free its id.
     Open,
     /// A 202 went out, or its journal record says that one may have: never freed.
     Given,
@@ -107,7 +107,7 @@ pub enum Stage {
         /// The second attempt, if there is one.
         hedge: HedgeState,
     },
-    /// Bytes are out and nobody can say what became of them; it is sent there again at `resend_at`.
+    /// Bytes are out and no one can say what became of them; it is sent there again at `resend_at`.
     Unknown {
         /// When to send it again.
         resend_at: Mono,

@@ -42,7 +42,7 @@ pub(crate) enum InspectionFault {
     Journal(JournalFault),
     /// The journal holds records that fitted nothing.
     Odd(u64),
-    /// Nobody reads on.
+    /// No one reads on.
     Output(io::Error),
 }
 
@@ -122,7 +122,7 @@ fn in_words(report: &VerifyReport) -> Vec<u8> {
     for tear in &report.tears {
         let (path, offset) = (tear.path.display(), tear.offset);
         text.extend(format!("torn batch at the end of {path}, offset {offset}: ").bytes());
-        text.extend(b"the next start cuts it; nobody was told that it was durable\n");
+        text.extend(b"the next start cuts it; no client was told that it was durable\n");
     }
     text
 }

@@ -6,7 +6,7 @@
 //! oldest slice falls out as a whole. Not shared between cores: each judges by its own answers,
 //! as each has its own connections.
 //!
-//! Bounds (I8): 384 steps of 4 octets in six rows (five slices and their sum), 9 KiB for each
+//! Bounds (I8): 384 steps of 4 bytes in six rows (five slices and their sum), 9 KiB for each
 //! processor and core, allocated once. Recording is two additions; a quantile reads at most 384
 //! counters and is remembered for [`limits::LATENCY_QUANTILE_AGE_MAX`].
 

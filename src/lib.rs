@@ -3,7 +3,7 @@
 //! In the order in which a payment meets them:
 //!
 //! - [`cores`] starts one pinned thread per core on its [`reactor`], watches them and stops them;
-//! - [`server`] accepts clients and reads requests: [`http`] knows octets, [`wire`] knows text;
+//! - [`server`] accepts clients and reads requests: [`http`] knows bytes, [`wire`] knows text;
 //! - [`pay`] hands the payment to the core that owns its id ([`mailbox`]) and, there, performs what
 //!   the owner asks for;
 //! - [`owner`] decides, as a pure state machine of [`events`]: [`claims`] knows the id, [`route`]

@@ -11,7 +11,7 @@ pub const STALL_MIN: Duration = Duration::from_millis(5);
 
 // ---- payment ----
 
-/// Longest correlationId in octets.
+/// Longest correlationId in bytes.
 pub const CORRELATION_ID_BYTES_MAX: usize = 64;
 /// Largest amount of one payment: 9,999,999,999.99. 2^63 cents hold 9.2 million of the largest
 /// payments, and a ledger total is a u128, so no sum can overflow.
@@ -20,7 +20,7 @@ pub const AMOUNT_CENTS_MAX: u64 = 999_999_999_999;
 // ---- wire ----
 
 /// Deepest nesting of a JSON body, the number at which `serde_json` stops by itself. Members that
-/// nobody asks for are skipped with a loop, so this guards no stack of ours: it keeps bodies out
+/// no one asks for are skipped with a loop, so this guards no stack of ours: it keeps bodies out
 /// that a balancer or log reader with a recursive parser would choke on.
 pub const JSON_DEPTH_MAX: usize = 128;
 
@@ -37,11 +37,11 @@ pub const SETTING_LIST_MAX: usize = 32;
 /// Most shards: one and all the PEERS that the list above can name.
 pub const SHARDS_MAX: u16 = 33;
 const _: () = assert!(SHARDS_MAX as usize == SETTING_LIST_MAX + 1);
-/// Longest path of a unix socket: `sun_path` has 108 octets and ends with a zero.
+/// Longest path of a unix socket: `sun_path` has 108 bytes and ends with a zero.
 pub const UNIX_PATH_BYTES_MAX: usize = 107;
 /// Longest host name (RFC 1035, section 2.3.4).
 pub const HOST_BYTES_MAX: usize = 253;
-/// Longest path of payments at a processor. With an id of 36 octets the request head stays small.
+/// Longest path of payments at a processor. With an id of 36 bytes the request head stays small.
 pub const PAY_PATH_BYTES_MAX: usize = 256;
 /// Longest name of the header that carries the password.
 pub const AUTH_NAME_BYTES_MAX: usize = 64;
@@ -66,7 +66,7 @@ pub const PEM_BYTES_MAX: usize = 4 << 20;
 
 /// Most probe permits of one breaker: `CB_HALF_OPEN_PROBES` is at most this. Probes are real
 /// payments towards a processor in doubt, so few. Each costs one word beside the breaker's, and a
-/// ticket names its place in one octet.
+/// ticket names its place in one byte.
 pub const BREAKER_PROBES_MAX: u32 = 100;
 /// Longest rest that a processor's Retry-After may ask for.
 pub const REST_MAX: Duration = Duration::from_secs(60);
@@ -83,25 +83,25 @@ pub const BREAKER_FRESH_HOPE: Duration = Duration::from_secs(1);
 /// Largest head of a request or an answer. Browsers and load balancers stay below 4 KiB; 2,048
 /// waiting clients hold at most 16 MiB of heads.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
-/// Most field lines of a head. A line has at least 4 octets, so the octet limit alone would allow
+/// Most field lines of a head. A line has at least 4 bytes, so the byte limit alone would allow
 /// 2,048 lines, and a table of 64 KiB on the stack.
 pub const HTTP_HEADERS_MAX: usize = 100;
 /// Field lines that a first, small table has room for: 16 x 32 B of stores instead of 3,200 B.
 pub const HTTP_HEADERS_USUAL: usize = 16;
-/// Longest request target: the longest that p99 serves (a summary window) has about 120 octets.
+/// Longest request target: the longest that p99 serves (a summary window) has about 120 bytes.
 pub const HTTP_TARGET_BYTES_MAX: usize = 2 * 1024;
-/// Longest method: the longest registered one (`UPDATEREDIRECTREF`) has 17 octets.
+/// Longest method: the longest registered one (`UPDATEREDIRECTREF`) has 17 bytes.
 pub const HTTP_METHOD_BYTES_MAX: usize = 32;
 /// X-Forwarded-For lines that are kept, the last ones: each proxy on the way adds at most one.
 pub const FORWARDED_FOR_LINES_MAX: usize = 4;
-/// Longest X-Request-Id that is taken over; a UUID has 36 octets.
+/// Longest X-Request-Id that is taken over; a UUID has 36 bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Digits of a chunk size: 16 hexadecimal digits fill 64 bits, so no size can overflow.
 pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
-/// Octets of all chunk extensions of one body: they carry nothing that p99 reads, and a body of
-/// one-octet chunks must not be a way to send megabytes.
+/// Bytes of all chunk extensions of one body: they carry nothing that p99 reads, and a body of
+/// one-byte chunks must not be a way to send megabytes.
 pub const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
-/// Octets of a trailer section, which is checked and dropped.
+/// Bytes of a trailer section, which is checked and dropped.
 pub const TRAILER_BYTES_MAX: usize = 2 * 1024;
 /// Interim (1xx) answers before a final one: p99 never asks for any.
 pub const INTERIM_ANSWERS_MAX: usize = 4;
@@ -128,7 +128,7 @@ const _: () = assert!(
 pub const CLAIMS_PENDING_ROOM: usize = 32_768;
 /// Places of a core's claims whose memory is touched at the start: a first touch takes the kernel
 /// as long as clearing 2 MiB, 0.3 to 5 ms (Linux 6.18, a virtual machine), in which a payment and
-/// all behind it would stand still. At 56 octets with their share of the index 56 MiB at most.
+/// all behind it would stand still. At 56 bytes with their share of the index 56 MiB at most.
 pub const CLAIMS_TOUCHED_MAX: usize = 1 << 20;
 
 // ---- sim (the payment-processor simulator) ----
@@ -173,7 +173,7 @@ pub const SIM_ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// Lines that wait for stderr. A busy second logs tens of lines; 1,024 outlast a pause of the
 /// reader of many seconds. With the next constant at most 2 MiB.
 pub const LOG_LINES_MAX: usize = 1_024;
-/// Longest line; the rest is cut. A line with two ids and a header value takes under 400 octets.
+/// Longest line; the rest is cut. A line with two ids and a header value takes under 400 bytes.
 pub const LOG_LINE_BYTES_MAX: usize = 2_048;
 /// Longest wait at the end of the process for lines to be written.
 pub const LOG_FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
@@ -207,13 +207,13 @@ pub const LEDGER_OPEN_SECONDS: usize = 8;
 /// A piece of a ledger's snapshot takes no further list from this size on.
 pub const LEDGER_CHUNK_BYTES_FULL: usize = 64 * 1024;
 /// Largest piece of a ledger's snapshot: a piece that is almost full and the largest list (7,200
-/// entries of 31 octets), which only sums beyond any real money would fill.
+/// entries of 31 bytes), which only sums beyond any real money would fill.
 pub const LEDGER_CHUNK_BYTES_MAX: usize = 320 * 1024;
 
 // ---- wheel ----
 
 /// Slots of a core's timer wheel, one for each millisecond of 16 s: longer than every attempt's
-/// wait, so only long pauses stay for another round. Four octets a slot are 64 KiB, the bitmap 2
+/// wait, so only long pauses stay for another round. Four bytes a slot are 64 KiB, the bitmap 2
 /// KiB. A multiple of 4,096, because one word of the upper bitmap stands for 64 x 64 slots.
 pub const WHEEL_SLOTS: usize = 16_384;
 
@@ -222,14 +222,14 @@ pub const WHEEL_SLOTS: usize = 16_384;
 /// Longest payload of one journal frame. A snapshot cuts its ledger into parts of
 /// [`JOURNAL_PART_BYTES`], an owner's record has at most 132 bytes; a reader never buffers more.
 pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;
-/// Octets of the ledger in one snapshot frame, and of zeros that are written together.
+/// Bytes of the ledger in one snapshot frame, and of zeros that are written together.
 pub const JOURNAL_PART_BYTES: usize = 1 << 20;
-/// Octets that are looked at together behind the last record, on the stack.
+/// Bytes that are looked at together behind the last record, on the stack.
 pub const JOURNAL_SCAN_BYTES: usize = 32 << 10;
 /// A write that passes the page cache by begins and ends at a multiple of this, in the file and in
 /// memory: what nearly all disks and file systems demand is this or less.
 pub const JOURNAL_BLOCK_BYTES: usize = 4096;
-/// Settled claims in one snapshot frame: 256 of at most 37 octets are 9.3 KiB.
+/// Settled claims in one snapshot frame: 256 of at most 37 bytes are 9.3 KiB.
 pub const JOURNAL_CLAIMS_PER_FRAME: usize = 256;
 /// Sends of a pending payment that replay remembers besides the open one, as the owner does: a
 /// processor's stored `requestedAt` is compared with them.
@@ -240,18 +240,18 @@ pub const JOURNAL_FILES_MAX: usize = 65_536;
 /// Records that fitted nothing and are logged word for word at a start, per core. None is the rule;
 /// a fault that repeats shows itself in a few.
 pub const JOURNAL_ODDITIES_TOLD: usize = 8;
-/// Size of a segment: 12 minutes at 1,000 payments/s, of 103 octets each.
+/// Size of a segment: 12 minutes at 1,000 payments/s, of 103 bytes each.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
 /// Size of each core's first segment after a start, which does not wait for zeros to be written:
 /// 10,000 payments.
 pub const JOURNAL_FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 /// Sealed segments of a core are merged into its snapshot once they hold this much (one segment,
 /// which is never quite full) and a quarter of the snapshot: a start replays no more than that and
-/// the segment in use, and merging writes at most four octets for each that was appended.
+/// the segment in use, and merging writes at most four bytes for each that was appended.
 ///
 /// A week at 1,000 payments/s with 500,000 claims: the snapshots hold 86.4 million payments of the
-/// last 24 hours at no more than 5 octets (432 MB; 2.7 measured with small amounts), six days of
-/// whole seconds for two processors at 16 octets (17 MB) and the claims at 27 (14 MB), together
+/// last 24 hours at no more than 5 bytes (432 MB; 2.7 measured with small amounts), six days of
+/// whole seconds for two processors at 16 bytes (17 MB) and the claims at 27 (14 MB), together
 /// 463 MB. Disk at its largest: old and new snapshots (926 MB), a quarter of them in segments
 /// (116 MB), and per core one segment just sealed, one in use and one prepared (192 MiB): 1.5 GB
 /// with two cores.
@@ -303,7 +303,7 @@ pub const RING_ENTRIES_MIN: u32 = 256;
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// How often addresses in use are tried again at a start, all together, and the pause between two
 /// tries: 2 s. After `kill -9` io_uring holds a listener for some milliseconds; longer waits help
-/// nobody, and whoever starts a second instance by mistake shall hear so soon.
+/// no one, and whoever starts a second instance by mistake shall hear so soon.
 pub const LISTEN_TRIES_MAX: u32 = 100;
 /// See [`LISTEN_TRIES_MAX`].
 pub const LISTEN_PAUSE: Duration = Duration::from_millis(20);
@@ -371,7 +371,7 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The longest that a closing listener's queue is emptied; the balancer was told long before.
 pub const ACCEPT_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// What a connection's read buffer holds while it waits for a next request. The usual payment has
-/// 250 octets of head and 75 of body.
+/// 250 bytes of head and 75 of body.
 pub const INPUT_BYTES_IDLE: usize = 2 * 1024;
 /// A read buffer that grew beyond this is given back when its connection turns idle. With 512 B of
 /// output and about 1 KiB of task an idle connection stays below 6 KiB.
@@ -386,7 +386,7 @@ pub const INPUT_BYTES_SPARE: usize = 4 * 1024;
 pub const OUTPUT_BYTES_PIPELINED: usize = 16 * 1024;
 /// How long a closed connection waits for its client to close too (RFC 9112, section 9.6).
 pub const LINGER_MAX: Duration = Duration::from_secs(1);
-/// Octets that are read and dropped meanwhile.
+/// Bytes that are read and dropped meanwhile.
 pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Where a payment can be asked for.
 pub const PAYMENTS_PATH_PREFIX: &str = "/payments/";
@@ -419,7 +419,7 @@ pub const MAILBOX_CAPACITY_MAX: usize = 2_048;
 
 /// How many earlier `requestedAt` of a payment are remembered, to know a stored one as ours. A
 /// time goes out again only after a proven refusal, so one that is four refusals old can be stored
-/// only by a processor that lied; it would then be reported as charged by somebody else.
+/// only by a processor that lied; it would then be reported as charged by another client.
 pub const REQUESTED_AT_KEPT: usize = 4;
 
 // ---- owner ----
@@ -464,7 +464,7 @@ pub const AGED_PER_TICK_MAX: usize = 64;
 /// trace headers and credentials may double that.
 pub const UPSTREAM_REQUEST_BYTES: usize = 512;
 /// First size of a connection's answer buffer, and the step by which it grows: the processors'
-/// answers are below 300 octets.
+/// answers are below 300 bytes.
 pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
 /// Longest body of an answer: a record with the history of its payment, or a page of a gateway
 /// about an error. With the head's own bound it also bounds the buffer's growth.

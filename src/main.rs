@@ -287,7 +287,7 @@ fn start_logging(config: &Config) -> Result<(), u8> {
     Ok(())
 }
 
-/// A variable of the environment. Octets that are no UTF-8 become U+FFFD, which no setting allows.
+/// A variable of the environment. Bytes that are no UTF-8 become U+FFFD, which no setting allows.
 fn environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
 }

@@ -2,7 +2,7 @@
 //! core knows of PEERS. `pay` asks them and tells what they said; `server` says in `/readyz` and in
 //! a refused summary what is wrong. Pure: no I/O, no clock, and atomics where cores must agree.
 //!
-//! Nothing here is ever asked before a payment: a peer that is away, slow or somebody else changes
+//! Nothing here is ever asked before a payment: a peer that is away, slow or another client changes
 //! no answer about money, only sums.
 //!
 //! Shards know each other by their journals. Each says which journal it has, and which ones it has

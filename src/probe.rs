@@ -46,7 +46,7 @@ impl fmt::Display for Target {
 /// while another program has the other.
 ///
 /// # Errors
-/// Nobody answers at any address, or not in HTTP: what the last one did.
+/// No one answers at any address, or not in HTTP: what the last one did.
 pub fn ask_ready(target: &Target) -> io::Result<u16> {
     first_of(&addresses(target)?, ask)
 }
@@ -105,7 +105,7 @@ fn ask(address: &SockAddr) -> io::Result<u16> {
 /// the value of a header.
 ///
 /// # Errors
-/// Nobody answers, or not in HTTP.
+/// No one answers, or not in HTTP.
 pub fn post(
     target: &Target,
     path: &str,
@@ -188,7 +188,7 @@ mod tests {
     fn every_address_of_a_name_is_tried() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap();
-        // Nobody listens there, and there somebody who speaks no HTTP.
+        // No one listens there, and there someone who speaks no HTTP.
         let nowhere = SocketAddr::from((Ipv6Addr::LOCALHOST, there.port()));
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let addresses = [nowhere, other.local_addr().unwrap(), there].map(SockAddr::from);

@@ -11,7 +11,7 @@
 //! a client that may choose the rest would have no limit. Clients whose address cannot be told
 //! share one budget: a limit that lets them pass is none.
 //!
-//! Bounds (I8): [`limits::RATE_LIMIT_ADDRESSES`] words of eight octets, eight to a cache line. When
+//! Bounds (I8): [`limits::RATE_LIMIT_ADDRESSES`] words of eight bytes, eight to a cache line. When
 //! all eight of a line are in use, the one that is nearest to a whole budget is forgotten early:
 //! its address gains less than a burst.
 
@@ -25,7 +25,7 @@ use crossbeam_utils::CachePadded;
 use crate::clock::Mono;
 use crate::limits;
 
-/// Words of a line; 64 octets.
+/// Words of a line; 64 bytes.
 const WAYS: usize = 8;
 const LINES: usize = limits::RATE_LIMIT_ADDRESSES / WAYS;
 /// A word is the address's fingerprint (18 bits) and its moment in ticks. Two addresses share a
@@ -53,7 +53,7 @@ pub enum Client {
 #[derive(Debug)]
 pub struct RateLimit {
     lines: Box<[CachePadded<[AtomicU64; WAYS]>]>,
-    /// Keyed anew in each process, so that nobody can choose addresses of one line.
+    /// Keyed anew in each process, so that no one can choose addresses of one line.
     hasher: RandomState,
     ticks_per_second: u64,
     /// What one request costs.
@@ -160,7 +160,7 @@ pub fn budget_of(client: Client) -> u64 {
         return u64::MAX;
     };
     match address.to_canonical() {
-        // Such a prefix (0000::/32) is nobody's in IPv6.
+        // Such a prefix (0000::/32) is no one's in IPv6.
         IpAddr::V4(address) => u64::from(address.to_bits()),
         IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or(0),
     }

@@ -19,7 +19,7 @@ use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use crate::limits;
 
-/// How a ring is set up, dearest promise first.
+/// How a ring is set up, most expensive promise first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RingSetup {
     /// `coop_taskrun` + `single_issuer` + `defer_taskrun` (Linux 6.1).

@@ -221,7 +221,7 @@ fn the_journals_commands_need_a_journal() {
 #[test]
 fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
     let scratch = Scratch::new();
-    // The kernel takes the connections and the bytes; nobody reads them.
+    // The kernel takes the connections and the bytes; no one reads them.
     let silent = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let urls = silent
         .each_ref()

@@ -1,6 +1,6 @@
 //! Every raw HTTP/1.1 case of `tests/data/http_cases.jsonl` against a live server, on both drivers:
 //! by the table's own runner where there is a Python 3, and by a smaller check of our own
-//! everywhere: no octet is taken for a request that is none, what must be served is served, and the
+//! everywhere: no byte is taken for a request that is none, what must be served is served, and the
 //! server is alive after each case.
 
 #![allow(
@@ -191,7 +191,7 @@ fn is_refused(case: &Value, finals: &[u16]) -> bool {
     }
 }
 
-/// A case's octets, with an id of its own.
+/// A case's bytes, with an id of its own.
 fn octets(case: &Value, index: usize) -> Vec<u8> {
     let mut text = case["raw"].as_str().unwrap().to_owned();
     for (key, mark) in [("fill", "@@FILL@@"), ("fill2", "@@FILL2@@")] {
@@ -201,7 +201,7 @@ fn octets(case: &Value, index: usize) -> Vec<u8> {
         }
     }
     let id = format!("00000000-0000-4000-8000-{index:012}");
-    // The table writes octets as Latin-1.
+    // The table writes bytes as Latin-1.
     let text = text.replace("00000000-0000-4000-8000-000000000000", &id);
     text.chars()
         .map(|letter| u8::try_from(u32::from(letter)).unwrap())

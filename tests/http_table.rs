@@ -1,6 +1,6 @@
 //! The case table `tests/data/http_cases.jsonl` against the parsers alone: what a server that calls
 //! them in turn would take for a message and what it would refuse. `tests/http_cases.py` runs the
-//! same table against a whole server; this file finds a fault in the octets without one.
+//! same table against a whole server; this file finds a fault in the bytes without one.
 
 #![allow(
     missing_docs,
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const BODY_BYTES_MAX: usize = 8_192;
 
-/// What became of the octets of one connection.
+/// What became of the bytes of one connection.
 #[derive(Debug, Default)]
 struct Outcome {
     /// Messages that were read to their end, as method and path.
@@ -24,7 +24,7 @@ struct Outcome {
     closed: bool,
 }
 
-/// Reads messages from `raw`, which arrives in pieces of `size` octets.
+/// Reads messages from `raw`, which arrives in pieces of `size` bytes.
 fn serve(raw: &[u8], size: usize) -> Outcome {
     let rules = HeadRules::default();
     let mut outcome = Outcome::default();
@@ -127,7 +127,7 @@ fn every_case_of_the_table_is_framed_as_it_demands() {
     for line in table.lines().filter(|line| !line.trim().is_empty()) {
         let case: Value = serde_json::from_str(line).unwrap();
         let raw = raw(&case);
-        // The long ones are read as a socket gives them; the rest also octet by octet.
+        // The long ones are read as a socket gives them; the rest also byte by byte.
         let sizes: &[usize] = if raw.len() > 20_000 {
             &[4_096]
         } else {

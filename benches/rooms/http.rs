@@ -1,4 +1,4 @@
-//! Octets: request heads, answers of processors, and what is written.
+//! Bytes: request heads, answers of processors, and what is written.
 
 use std::hint::black_box;
 

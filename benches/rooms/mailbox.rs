@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use criterion::Criterion;
-use p99::mailbox::{Letter, Mailbox, mailboxes};
+use p99::mailbox::{Mailbox, Message, mailboxes};
 use p99::payment::{CoreCount, CoreId};
 use p99::reactor::Reactor;
 
@@ -22,8 +22,8 @@ fn pair() -> Pair {
 }
 
 fn answer(mailbox: &Mailbox<Question, u64>) {
-    mailbox.drain(|from, letter| {
-        if let Letter::Request(question) = letter {
+    mailbox.drain(|from, message| {
+        if let Message::Request(question) = message {
             mailbox
                 .reply(from, question[0])
                 .expect("its room is reserved");

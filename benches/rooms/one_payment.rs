@@ -1,5 +1,5 @@
-//! The whole path of one payment without the kernel: request octets, payment, claim, route,
-//! breaker, upstream request, answer, ledger, metrics, response octets. Input, output and time are
+//! The whole path of one payment without the kernel: request bytes, payment, claim, route,
+//! breaker, upstream request, answer, ledger, metrics, response bytes. Input, output and time are
 //! fixed, so the number of instructions is too. `examples/one_payment.rs` counts them, the
 //! benchmark of rooms times it.
 
@@ -139,7 +139,7 @@ impl Path {
         }
     }
 
-    /// The request octets, with an id that was not used before.
+    /// The request bytes, with an id that was not used before.
     fn receive(&mut self) {
         self.output.clear();
         self.input.clear();

@@ -15,7 +15,7 @@ const BUCKETS: u64 = 10;
 /// An Open of a second or more lies between two Closed generations, so 64 of them outlast any
 /// window.
 const GENERATION_BITS: u32 = 6;
-/// With buckets of a second 2^24 epochs are 194 days. Only a bucket that nobody wrote for exactly
+/// With buckets of a second 2^24 epochs are 194 days. Only a bucket that no one wrote for exactly
 /// that long could be taken for a fresh one.
 const EPOCH_BITS: u32 = 24;
 /// 131,071 of each kind in a bucket. A bucket that is full stays as it is, and with it its share

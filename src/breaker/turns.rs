@@ -16,7 +16,7 @@ fn fresh_payments_leave_one_permit_to_waiting_pinned_ones() {
     assert!(refused(&breaker, ms(5_100), Kind::Fresh) > ms(5_100));
     assert_eq!(breaker.probes_free(ms(5_100)), 1);
     granted(&breaker, ms(5_101), Kind::Pinned);
-    // A pinned payment that never comes back blocks nobody for long.
+    // A pinned payment that never comes back blocks no one for long.
     let other = Breaker::new(BreakerSettings {
         probes: 1,
         ..SETTINGS

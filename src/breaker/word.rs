@@ -26,7 +26,7 @@ const _: () = assert!(State::ALL.len() <= 1 << TAG_BITS, "every state has a tag"
 pub(super) enum Event {
     /// The window holds too many failures.
     Trip,
-    /// Somebody asked after the deadline.
+    /// Someone asked after the deadline.
     Elapsed,
     /// All probes of this generation succeeded.
     AllPassed,

@@ -1,5 +1,5 @@
-//! One claim in 40 octets. Half a million of them stay in memory, so every field is packed; what
-//! the octets mean is known here only.
+//! One claim in 40 bytes. Half a million of them stay in memory, so every field is packed; what
+//! the bytes mean is known here only.
 
 use crate::clock::UnixMillis;
 use crate::limits;
@@ -12,13 +12,13 @@ pub struct SettledClaim {
     pub status: Status,
     /// What the client asked for; a replayed answer is only for the same amount.
     pub amount: Cents,
-    /// Where it was charged; absent when nobody did, or when it is not known who.
+    /// Where it was charged; absent when no one did, or when it is not known who.
     pub processor: Option<Processor>,
     /// The moment that the processor stored with it, when known.
     pub requested_at: Option<UnixMillis>,
     /// What the first client was told.
     pub first_answer: FirstAnswer,
-    /// Whether our ledger holds it; not so when somebody else had charged it earlier.
+    /// Whether our ledger holds it; not so when another client had charged it earlier.
     pub counted: bool,
 }
 

@@ -42,7 +42,7 @@ pub struct Forgotten {
 pub struct Claims {
     entries: Vec<Entry>,
     index: Index,
-    /// Keyed per process, so that nobody outside can choose ids that collide. What outlives the
+    /// Keyed per process, so that no one outside can choose ids that collide. What outlives the
     /// process is keyed by constants instead; see `UpstreamId::hash`.
     hasher: RandomState,
     /// Head of the free list.

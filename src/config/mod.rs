@@ -90,7 +90,7 @@ pub struct Config {
     pub fallback_after: Duration,
     /// `ACK`.
     pub ack: Ack,
-    /// `QUEUE_CAPACITY`: unsettled payments that nobody waits for, over all cores.
+    /// `QUEUE_CAPACITY`: unsettled payments that no one waits for, over all cores.
     pub queue_capacity: usize,
     /// `UPSTREAM_CONCURRENCY`: attempts in flight per processor, over all cores; at least one each.
     pub upstream_concurrency: usize,

@@ -157,7 +157,7 @@ impl Config {
             ),
             (
                 reader.is_set("AUTH_HEADER_NAME") && self.auth.is_none(),
-                "AUTH_HEADER_NAME is set but AUTH_HEADER_VALUE is not: nobody must authenticate",
+                "AUTH_HEADER_NAME is set but AUTH_HEADER_VALUE is not: no client must authenticate",
             ),
             (
                 reader.is_set("AUTH_READS") && self.auth.is_none(),

@@ -1,6 +1,6 @@
 //! Takes settings one by one from the lookup, checks each against its row of the table, and keeps
 //! every fault, so that one start shows them all. After a fault it goes on with a placeholder that
-//! nobody sees: the configuration is only handed out when there was no fault.
+//! no one sees: the configuration is only handed out when there was no fault.
 
 use std::fmt;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Reader<'_> {
             }
             return T::default();
         };
-        // A lookup replaces octets that are no UTF-8; such a value was not what somebody meant.
+        // A lookup replaces bytes that are no UTF-8; such a value was not what someone meant.
         let value = if text.contains(char::REPLACEMENT_CHARACTER) {
             None
         } else {
@@ -221,7 +221,7 @@ fn allowed(setting: &Setting) -> String {
     }
 }
 
-/// What a fault may show: no secret, and no password that somebody put into a URL.
+/// What a fault may show: no secret, and no password that someone put into a URL.
 fn shown(setting: &Setting, text: &str) -> String {
     if setting.is_secret {
         return MASK.to_owned();

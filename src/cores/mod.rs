@@ -1,4 +1,4 @@
-//! The process: prepares every core's room, starts one pinned thread per core, watches them, and
+//! The process: prepares every core's runtime, starts one pinned thread per core, watches them, and
 //! stops them in order.
 //!
 //! Called by `main` ([`serve`]), by the demo and by tests ([`Running::start`]). What can fail at a
@@ -25,12 +25,12 @@ use crate::clock::{Clock, Mono};
 use crate::config::ListenAddress;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::pay::{self, Seat, Setup};
+use crate::pay::{self, CoreBuilder, Setup};
 use crate::payment::CoreId;
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
 use crate::server::lifecycle::{Lifecycle, Phase};
-use crate::server::listen::{self, Door, ListenFault};
+use crate::server::listen::{self, ListenFault, ListenerRole};
 use crate::server::places::Places;
 use crate::server::socket_file::SocketFile;
 use crate::server::{Common, CoreEnd};
@@ -98,9 +98,9 @@ pub fn serve(setup: &Setup, on_ready: impl FnOnce()) -> Result<Exit, StartFault>
     end_process_on_panic();
     signals::hide(setup.config.core_dumps);
     let signals = Signals::hear().map_err(StartFault::Signals)?;
-    let seats = pay::prepare(setup).map_err(StartFault::Engine)?;
+    let builders = pay::prepare(setup).map_err(StartFault::Engine)?;
     signals.leave_start();
-    let running = Running::start_seats(setup, seats)?;
+    let running = Running::start_builders(setup, builders)?;
     let flag = running.lifecycle.stop_flag();
     signals.stop_through(flag).map_err(StartFault::Signals)?;
     on_ready();
@@ -124,7 +124,7 @@ pub struct Running {
     clock: Clock,
     metrics: Arc<Metrics>,
     drain_delay: Duration,
-    addresses: Vec<(Door, ListenAddress)>,
+    addresses: Vec<(ListenerRole, ListenAddress)>,
     files: Vec<SocketFile>,
     driver: Driver,
     threads: Vec<(CoreId, JoinHandle<CoreEnd>)>,
@@ -136,27 +136,27 @@ impl Running {
     /// # Errors
     /// What could not be had. Nothing is left running.
     pub fn start(setup: &Setup) -> Result<Self, StartFault> {
-        let seats = pay::prepare(setup).map_err(StartFault::Engine)?;
-        Self::start_seats(setup, seats)
+        let builders = pay::prepare(setup).map_err(StartFault::Engine)?;
+        Self::start_builders(setup, builders)
     }
 
-    /// Starts every core on seats that were prepared elsewhere.
+    /// Starts every core on builders that were prepared elsewhere.
     ///
     /// # Errors
     /// What could not be had. Nothing is left running.
-    pub fn start_seats(setup: &Setup, seats: Vec<Seat>) -> Result<Self, StartFault> {
+    pub fn start_builders(setup: &Setup, builders: Vec<CoreBuilder>) -> Result<Self, StartFault> {
         let config = &setup.config;
         let public = config
             .listen
             .iter()
-            .map(|address| (Door::Public, address.clone()));
+            .map(|address| (ListenerRole::Public, address.clone()));
         let admin = config
             .admin_listen
             .iter()
-            .map(|address| (Door::Admin, address.clone()));
+            .map(|address| (ListenerRole::Admin, address.clone()));
         let wanted: Vec<_> = public.chain(admin).collect();
-        let mut bound = listen::bind(&wanted, seats.len()).map_err(StartFault::Listen)?;
-        let lifecycle = Arc::new(Lifecycle::new(seats.len()));
+        let mut bound = listen::bind(&wanted, builders.len()).map_err(StartFault::Listen)?;
+        let lifecycle = Arc::new(Lifecycle::new(builders.len()));
         let rate_limit = config.rate_limit.as_ref().map(|limit| {
             let limit = RateLimit::new(limit.per_second, limit.burst);
             Arc::new(limit)
@@ -168,10 +168,10 @@ impl Running {
         };
         let addresses = bound.addresses.clone();
         let files = std::mem::take(&mut bound.files);
-        let (threads, driver) = start_threads(setup, seats, bound, &common)?;
+        let (threads, driver) = start_threads(setup, builders, bound, &common)?;
         log::info!("{} cores on {driver}", threads.len());
-        for (door, address) in &addresses {
-            log::info!("listening on {address} ({door:?})");
+        for (role, address) in &addresses {
+            log::info!("listening on {address} ({role:?})");
         }
         let clock = Clock::new(setup.start);
         let metrics = Arc::clone(&setup.metrics);
@@ -191,17 +191,17 @@ impl Running {
     /// Where clients connect, as bound.
     #[must_use]
     pub fn addresses(&self) -> Vec<ListenAddress> {
-        self.addresses_of(Door::Public)
+        self.addresses_of(ListenerRole::Public)
     }
 
     /// Where administrators connect, as bound.
     #[must_use]
     pub fn admin_addresses(&self) -> Vec<ListenAddress> {
-        self.addresses_of(Door::Admin)
+        self.addresses_of(ListenerRole::Admin)
     }
 
-    fn addresses_of(&self, wanted: Door) -> Vec<ListenAddress> {
-        let matching = self.addresses.iter().filter(|(door, _)| *door == wanted);
+    fn addresses_of(&self, wanted: ListenerRole) -> Vec<ListenAddress> {
+        let matching = self.addresses.iter().filter(|(role, _)| *role == wanted);
         matching.map(|(_, address)| address.clone()).collect()
     }
 
@@ -254,7 +254,7 @@ impl Running {
                     now
                 });
                 if now >= asked.after(self.drain_delay()) {
-                    // Before the listeners close: no client shall find a file and nobody behind.
+                    // Before the listeners close: no client shall find a file and no one behind.
                     self.files.clear();
                     self.lifecycle.advance(Phase::Closing);
                 }

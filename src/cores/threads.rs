@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::StartFault;
 use crate::clock::Clock;
 use crate::config::DriverChoice;
-use crate::pay::{Seat, Setup};
+use crate::pay::{CoreBuilder, Setup};
 use crate::payment::CoreId;
 use crate::reactor::{Driver, Reactor};
 use crate::server::lifecycle::Phase;
@@ -47,13 +47,13 @@ pub(super) type Started = (Vec<(CoreId, JoinHandle<CoreEnd>)>, Driver);
 /// that several cores share is blocking on io_uring and non-blocking on epoll, hence one driver.
 pub(super) fn start_threads(
     setup: &Setup,
-    seats: Vec<Seat>,
+    builders: Vec<CoreBuilder>,
     bound: Bound,
     common: &Common,
 ) -> Result<Started, StartFault> {
     let mut starting = Vec::new();
-    for (seat, listeners) in seats.into_iter().zip(bound.per_core) {
-        starting.push(start_thread(setup, seat, listeners, common).map_err(StartFault::Kernel)?);
+    for (builder, listeners) in builders.into_iter().zip(bound.per_core) {
+        starting.push(start_thread(setup, builder, listeners, common).map_err(StartFault::Kernel)?);
     }
     let mut drivers = Vec::new();
     for core in &starting {
@@ -114,11 +114,11 @@ fn gone() -> StartFault {
 
 fn start_thread(
     setup: &Setup,
-    seat: Seat,
+    builder: CoreBuilder,
     listeners: Vec<Listener>,
     common: &Common,
 ) -> io::Result<Starting> {
-    let core = seat.core();
+    let core = builder.core();
     let (say, words) = channel();
     let (verdict, hear) = channel();
     let common = common.clone();
@@ -129,7 +129,7 @@ fn start_thread(
             CoreStart {
                 choice,
                 start,
-                seat,
+                builder,
                 listeners,
                 say,
                 hear,
@@ -154,7 +154,7 @@ fn start_thread(
 struct CoreStart {
     choice: DriverChoice,
     start: Instant,
-    seat: Seat,
+    builder: CoreBuilder,
     listeners: Vec<Listener>,
     say: Sender<Word>,
     hear: Receiver<Verdict>,
@@ -166,9 +166,9 @@ fn run_core(core: CoreStart, common: &Common) -> CoreEnd {
         forgotten: 0,
         has_failed: true,
     };
-    pin(core.seat.core());
+    pin(core.builder.core());
     let tell = |word| {
-        // Nobody listens once a start has failed.
+        // No one listens once a start has failed.
         let _is_heard = core.say.send(word).is_ok();
     };
     let reactor = match agree(core.choice, &core.hear, &tell) {
@@ -181,9 +181,9 @@ fn run_core(core: CoreStart, common: &Common) -> CoreEnd {
     };
     let driver = reactor.driver();
     reactor.run(async {
-        let id = core.seat.core();
-        let room = match core.seat.open().await {
-            Ok(room) => room,
+        let id = core.builder.core();
+        let runtime = match core.builder.open().await {
+            Ok(runtime) => runtime,
             Err(fault) => {
                 tell(Word::Fails(StartFault::Engine(fault)));
                 return FAILED;
@@ -191,7 +191,7 @@ fn run_core(core: CoreStart, common: &Common) -> CoreEnd {
         };
         common.lifecycle.beat(id, Clock::new(core.start).now().mono);
         tell(Word::Serves);
-        Core::new(room, common.clone(), driver)
+        Core::new(runtime, common.clone(), driver)
             .run(core.listeners)
             .await
     })

@@ -21,7 +21,7 @@ pub struct AnswerHead {
     pub keep_alive: bool,
     /// Retry-After; none where it is missing or cannot be read.
     pub retry_after: Option<RetryAfter>,
-    /// Octets up to the body, interim answers included.
+    /// Bytes up to the body, interim answers included.
     pub head_bytes: usize,
 }
 
@@ -56,10 +56,10 @@ impl From<BodyFault> for AnswerFault {
 }
 
 /// Reads the answer head at the beginning of `bytes`, interim answers skipped; `None` means that
-/// more octets are needed. `for_head` says that the request was HEAD.
+/// more bytes are needed. `for_head` says that the request was HEAD.
 ///
 /// # Errors
-/// Why the octets are no answer, as soon as it is certain.
+/// Why the bytes are no answer, as soon as it is certain.
 pub fn parse_answer(bytes: &[u8], for_head: bool) -> Result<Option<AnswerHead>, AnswerFault> {
     let mut start = 0_usize;
     for _ in 0..=limits::INTERIM_ANSWERS_MAX {
@@ -203,8 +203,8 @@ impl AnswerReader {
     }
 
     /// Looks at what has arrived at the end of `buffer`, which begins where the answer does, since
-    /// the last call. `None` means that more is needed. Octets behind the body in a whole answer
-    /// belong to nobody: such a connection must not be used again.
+    /// the last call. `None` means that more is needed. Bytes behind the body in a whole answer
+    /// belong to no one: such a connection must not be used again.
     ///
     /// # Errors
     /// Why there will be no answer.
@@ -228,7 +228,7 @@ impl AnswerReader {
     }
 
     /// The input has ended: the answer that the close completes, else [`AnswerFault::Cut`]. Call it
-    /// after [`Self::advance`] has seen every octet.
+    /// after [`Self::advance`] has seen every byte.
     ///
     /// # Errors
     /// [`AnswerFault::Cut`] when the answer is not whole.
@@ -242,7 +242,7 @@ impl AnswerReader {
         }
     }
 
-    /// Whether any octet of a final answer's head has been understood.
+    /// Whether any byte of a final answer's head has been understood.
     #[must_use]
     pub fn has_head(&self) -> bool {
         self.body.is_some()

@@ -1,4 +1,4 @@
-//! One body, read to its end in the buffer that its octets arrive in, whatever its framing.
+//! One body, read to its end in the buffer that its bytes arrive in, whatever its framing.
 //!
 //! The buffer holds the head, then the body, then perhaps the next message. A chunked body is
 //! decoded where it stands and its framing is cut out, so when it is whole the body lies right
@@ -18,7 +18,7 @@ pub type Body = Range<usize>;
 pub enum AnswerFraming {
     /// No body: 204, 304, or the request was HEAD.
     None,
-    /// This many octets.
+    /// This many bytes.
     Length(u64),
     /// The chunked coding.
     Chunked,
@@ -182,7 +182,7 @@ impl BodyReader {
     }
 
     /// The input has ended: the body that the close completes, else [`BodyFault::Cut`]. Call it
-    /// after [`Self::advance`] has seen every octet.
+    /// after [`Self::advance`] has seen every byte.
     ///
     /// # Errors
     /// [`BodyFault::Cut`] when the body is not whole.

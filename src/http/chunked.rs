@@ -1,4 +1,4 @@
-//! The chunked coding (RFC 9112 section 7.1), decoded in place as its octets arrive.
+//! The chunked coding (RFC 9112 section 7.1), decoded in place as its bytes arrive.
 //!
 //! The decoder is a state for every place in the grammar and takes nothing that is not in it: an
 //! empty size, a bare CR or LF, a space before the line end are how two programs come to disagree
@@ -12,7 +12,7 @@ use crate::limits;
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkedDecoder {
     place: Place,
-    /// Octets left of the present chunk; while a size is read, its value so far.
+    /// Bytes left of the present chunk; while a size is read, its value so far.
     left: u64,
     /// Digits of the present size.
     digits: u8,
@@ -36,11 +36,11 @@ pub enum ChunkFault {
 /// What one call decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Octets taken from the front; all of them unless `is_done`.
+    /// Bytes taken from the front; all of them unless `is_done`.
     pub consumed: usize,
-    /// Decoded octets, which now stand at the front.
+    /// Decoded bytes, which now stand at the front.
     pub written: usize,
-    /// The body has ended; what follows the consumed octets is another message.
+    /// The body has ended; what follows the consumed bytes is another message.
     pub is_done: bool,
 }
 
@@ -76,7 +76,7 @@ enum Place {
 }
 
 impl ChunkedDecoder {
-    /// A decoder for a body of at most `decoded_max` octets.
+    /// A decoder for a body of at most `decoded_max` bytes.
     #[must_use]
     pub fn new(decoded_max: u64) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl ChunkedDecoder {
         }
     }
 
-    /// Decodes `bytes`, the octets that arrived since the last call, moving the decoded ones to
+    /// Decodes `bytes`, the bytes that arrived since the last call, moving the decoded ones to
     /// their front.
     ///
     /// # Errors
@@ -129,7 +129,7 @@ impl ChunkedDecoder {
         })
     }
 
-    /// The place after `octet` of framing.
+    /// The place after `byte` of framing.
     fn step(&mut self, octet: u8) -> Result<Place, ChunkFault> {
         match self.place {
             Place::Size | Place::SizeSpace | Place::SizeLineFeed => self.step_size(octet),

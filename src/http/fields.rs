@@ -2,7 +2,7 @@
 //! message (RFC 9112 sections 5, 6 and 9).
 //!
 //! `httparse` cuts the lines into names and values. What it lets pass is refused around it: a bare
-//! LF as line end, and a section without a bound. Refusals depend on the octets up to the fault
+//! LF as line end, and a section without a bound. Refusals depend on the bytes up to the fault
 //! alone, so they are the same however the input was cut into reads.
 
 use httparse::{EMPTY_HEADER, Header, Status};
@@ -13,7 +13,7 @@ use crate::limits;
 /// Why a field section cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SectionFault {
-    /// A line that is no field line: bad name, space before the colon, a fold, a control octet.
+    /// A line that is no field line: bad name, space before the colon, a fold, a control byte.
     Malformed,
     /// LF without CR before it.
     BareLineFeed,
@@ -25,7 +25,7 @@ pub(super) enum SectionFault {
 
 /// Reads the field section that begins at `start` of `head`. Once its empty line has arrived the
 /// lines go to `judge`, whose answer is returned with the position after the section; `None`
-/// means that more octets are needed.
+/// means that more bytes are needed.
 pub(super) fn read_section<'b, T>(
     head: &'b [u8],
     start: usize,

@@ -1,11 +1,11 @@
 //! One request head: what it asks for, how its body is framed and whether its connection lasts.
-//! The server and the simulator call [`parse_head`] on the octets that have arrived.
+//! The server and the simulator call [`parse_head`] on the bytes that have arrived.
 //!
-//! What is decided here: which octets are a request and which are refused with which status. What
+//! What is decided here: which bytes are a request and which are refused with which status. What
 //! is not: routes, limits on a body, authentication. A refusal always means that the connection
 //! closes, since the position of the next request is not known for certain.
 //!
-//! The answer depends on the octets up to the decision alone: an input cut into reads in any way
+//! The answer depends on the bytes up to the decision alone: an input cut into reads in any way
 //! gives the same head or the same refusal (tested as a property).
 
 use super::fields::{self, SectionFault};
@@ -29,7 +29,7 @@ pub struct HeadRules {
 pub enum Framing {
     /// There is no body.
     None,
-    /// This many octets; `Content-Length: 0` gives zero here, not `None`.
+    /// This many bytes; `Content-Length: 0` gives zero here, not `None`.
     Length(u64),
     /// The chunked coding.
     Chunked,
@@ -92,7 +92,7 @@ impl ForwardedFor {
     }
 }
 
-/// One request head. Its spans name octets of the buffer that it was parsed from.
+/// One request head. Its spans name bytes of the buffer that it was parsed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// The method; never [`Method::Connect`].
@@ -111,7 +111,7 @@ pub struct RequestHead {
     pub expect_continue: bool,
     /// The body's media type.
     pub content_type: ContentType,
-    /// What the body's octets are coded with.
+    /// What the body's bytes are coded with.
     pub content_coding: ContentCoding,
     /// The credentials, if the rules name their field and it was sent.
     pub auth: Option<Span>,
@@ -123,7 +123,7 @@ pub struct RequestHead {
     pub request_id: Option<Span>,
     /// traceparent, if it is well-formed: safe to log and to send on.
     pub trace_parent: Option<Span>,
-    /// Octets of the head, an empty line before it included: the body begins there.
+    /// Bytes of the head, an empty line before it included: the body begins there.
     pub head_bytes: usize,
 }
 
@@ -144,14 +144,14 @@ impl RequestHead {
         self.query.map(|span| span.text(bytes))
     }
 
-    /// Whether octets of a body follow.
+    /// Whether bytes of a body follow.
     #[must_use]
     pub fn has_body(&self) -> bool {
         !matches!(self.framing, Framing::None | Framing::Length(0))
     }
 }
 
-/// Reads the head at the beginning of `bytes`; `None` means that more octets are needed.
+/// Reads the head at the beginning of `bytes`; `None` means that more bytes are needed.
 ///
 /// # Errors
 /// The refusal, as soon as it is certain.

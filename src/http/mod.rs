@@ -1,6 +1,6 @@
-//! HTTP/1.1 as octets: reading a request head, a body and an answer, and writing the same.
+//! HTTP/1.1 as bytes: reading a request head, a body and an answer, and writing the same.
 //!
-//! Everything here is pure. A function is given octets and says what they are; nothing reads a
+//! Everything here is pure. A function is given bytes and says what they are; nothing reads a
 //! socket, the clock or a setting, and nothing allocates but the growth of an output buffer that
 //! the caller owns. The server, the client towards the processors and the simulator use it.
 //!
@@ -38,7 +38,7 @@ pub use request_line::{Method, Reject, Version};
 pub use response::{CONTINUE, ConnectionField, ResponseHead, write_response};
 pub use retry_after::RetryAfter;
 
-/// A piece of a message's octets, by position: a head outlives the borrow of its buffer.
+/// A piece of a message's bytes, by position: a head outlives the borrow of its buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     start: u16,
@@ -66,7 +66,7 @@ impl Span {
         }
     }
 
-    /// The octets that it names in `bytes`, which must start where the parsed message started.
+    /// The bytes that it names in `bytes`, which must start where the parsed message started.
     #[must_use]
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         bytes
@@ -74,13 +74,13 @@ impl Span {
             .unwrap_or_default()
     }
 
-    /// The same as text; empty where the octets are no UTF-8.
+    /// The same as text; empty where the bytes are no UTF-8.
     #[must_use]
     pub fn text(self, bytes: &[u8]) -> &str {
         std::str::from_utf8(self.of(bytes)).unwrap_or_default()
     }
 
-    /// Whether it names no octet.
+    /// Whether it names no byte.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.start == self.end

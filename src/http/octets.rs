@@ -1,7 +1,7 @@
-//! The octet classes of RFC 9110 and RFC 3986 and the few list helpers that every parser of this
-//! folder shares. Tables are built at compile time, so a class costs one load per octet.
+//! The byte classes of RFC 9110 and RFC 3986 and the few list helpers that every parser of this
+//! folder shares. Tables are built at compile time, so a class costs one load per byte.
 
-/// One bit for each class that an octet may belong to.
+/// One bit for each class that an byte may belong to.
 const TOKEN: u8 = 1;
 const FIELD: u8 = 2;
 const PATH: u8 = 4;
@@ -75,12 +75,12 @@ fn has(octet: u8, class: u8) -> bool {
         .is_some_and(|bits| bits & class != 0)
 }
 
-/// tchar: the octets of a method or a field name.
+/// tchar: the bytes of a method or a field name.
 pub(super) fn is_token(octet: u8) -> bool {
     has(octet, TOKEN)
 }
 
-/// An octet that a field value may hold: no control character but the tab.
+/// An byte that a field value may hold: no control character but the tab.
 pub(super) fn is_field(octet: u8) -> bool {
     has(octet, FIELD)
 }
@@ -105,7 +105,7 @@ pub(super) fn is_token_text(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().copied().all(is_token)
 }
 
-/// Whether every octet may stand in a field value.
+/// Whether every byte may stand in a field value.
 pub(super) fn is_field_text(text: &[u8]) -> bool {
     text.iter().copied().all(is_field)
 }
@@ -156,7 +156,7 @@ pub(super) fn decimal(text: &[u8]) -> Result<u64, NotDecimal> {
 /// Why a text is no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotDecimal {
-    /// Empty, or an octet that is no digit.
+    /// Empty, or an byte that is no digit.
     Grammar,
     /// Beyond 64 bits.
     Overflow,

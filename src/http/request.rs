@@ -1,6 +1,6 @@
-//! One request to a processor or a peer, written as octets into one buffer.
+//! One request to a processor or a peer, written as bytes into one buffer.
 //!
-//! The octets go out with a single write: whether any byte left decides between NotSent and
+//! The bytes go out with a single write: whether any byte left decides between NotSent and
 //! Unknown (I3), and one write keeps that question simple.
 //!
 //! What all requests to a processor have in common is a [`FixedHead`], checked and written once;

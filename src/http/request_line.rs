@@ -1,5 +1,5 @@
 //! The request line (RFC 9112 section 3), read by hand: `httparse` is lax about it and waits where
-//! a refusal is already certain. A line is refused at its first octet that cannot belong to one,
+//! a refusal is already certain. A line is refused at its first byte that cannot belong to one,
 //! so a TLS greeting or a megabyte of target costs neither memory nor a timeout.
 
 use super::{Span, authority, octets};
@@ -79,7 +79,7 @@ pub(super) struct RequestLine {
 const NOT_A_LINE: Reject = Reject::new(400, "the request line is malformed");
 const BAD_TARGET: Reject = Reject::new(400, "the request target is malformed");
 
-/// Reads the line that begins at `start`; `None` means that more octets are needed.
+/// Reads the line that begins at `start`; `None` means that more bytes are needed.
 pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, Reject> {
     let long_method = Reject::new(501, "the method is longer than any known here");
     let method_start = start;
@@ -131,7 +131,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, Re
 }
 
 enum WordFault {
-    /// An octet that may not stand there, or no octet at all.
+    /// An byte that may not stand there, or no byte at all.
     Malformed,
     TooLong,
 }
@@ -195,7 +195,7 @@ fn read_version(tail: &[u8]) -> Result<Option<Version>, Reject> {
 }
 
 /// Checks the form of the target (RFC 9112 section 3.2) and finds its path; a query follows it
-/// where octets are left.
+/// where bytes are left.
 fn path_of(method: Method, target: &[u8]) -> Result<(usize, usize), Reject> {
     if method == Method::Connect {
         return Err(Reject::new(501, "CONNECT is not offered"));

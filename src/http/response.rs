@@ -1,7 +1,7 @@
-//! One answer to a client, written as octets into a buffer that is sent in one piece.
+//! One answer to a client, written as bytes into a buffer that is sent in one piece.
 //!
 //! The server decides what to answer; here is only how it looks on the wire. Texts that came from
-//! outside cannot break the framing: a field whose name or value holds a control octet is left
+//! outside cannot break the framing: a field whose name or value holds a control byte is left
 //! out whole.
 
 use super::date::DateText;

@@ -3,10 +3,10 @@
 //! `JOURNAL_SYNC=always` appends with `O_DIRECT | O_DSYNC`: one operation of the ring brings a
 //! batch to the disk, without a worker thread and without a separate sync. Such a write starts and
 //! ends at a multiple of the block, so the last, partly filled block stays in memory and is
-//! written again with the next batch behind it. The octets that were durable before do not change,
+//! written again with the next batch behind it. The bytes that were durable before do not change,
 //! so a torn write can only hit the new ones, as with the page cache.
 //!
-//! Measured (2026-11, Linux 6.18, ext4 on a virtual disk, one core, batches of 1,500 octets): a
+//! Measured (2026-11, Linux 6.18, ext4 on a virtual disk, one core, batches of 1,500 bytes): a
 //! plain write and an fdatasync through the ring take 187 us, 67 of them CPU; this takes 180 and
 //! 38, and 128 and 29 where zeros were written before.
 
@@ -30,7 +30,7 @@ const _: () = assert!(
     "blocks lie side by side and each begins at a multiple of its size"
 );
 
-/// Octets to be written, from the start of a block to the end of one. What is not filled is zeros.
+/// Bytes to be written, from the start of a block to the end of one. What is not filled is zeros.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     blocks: Vec<Block>,
@@ -38,7 +38,7 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Puts octets behind those that are there.
+    /// Puts bytes behind those that are there.
     pub(crate) fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (index, from) = (self.filled / BYTES, self.filled % BYTES);
@@ -57,7 +57,7 @@ impl Blocks {
         }
     }
 
-    /// All was written: keeps the last block where it is not full. Returns how many octets lie
+    /// All was written: keeps the last block where it is not full. Returns how many bytes lie
     /// before what is kept.
     pub(crate) fn advance(&mut self) -> u64 {
         let full = self.filled / BYTES;
@@ -74,7 +74,7 @@ impl Blocks {
     reason = "monoio's trait for what the kernel reads from is an unsafe one"
 )]
 // SAFETY: the pointer is that of a vector's elements, which stay where they are while the
-// operation owns the vector, and `bytes_init` octets of them are initialised.
+// operation owns the vector, and `bytes_init` bytes of them are initialised.
 unsafe impl IoBuf for Blocks {
     fn read_ptr(&self) -> *const u8 {
         self.blocks.as_ptr().cast()

@@ -2,7 +2,7 @@
 //! replay from files to a file (I6); the core's owner is not asked and nothing is locked. Only the
 //! keeper's thread calls it.
 //!
-//! The ledger is the large part (5 octets for each payment of the last day), so its old chunks go
+//! The ledger is the large part (5 bytes for each payment of the last day), so its old chunks go
 //! from file to file one at a time; in memory are the claims, the pending payments and what the
 //! segments add to the ledger (I8).
 

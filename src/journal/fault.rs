@@ -1,5 +1,5 @@
 //! What can be wrong with a journal. A fault stops a start, or stops acceptance while running;
-//! none is ever retried: after one failed sync nobody knows what of the file is on the disk, and
+//! none is ever retried: after one failed sync no one knows what of the file is on the disk, and
 //! the next sync would say "ok" (I5).
 
 use std::fmt;

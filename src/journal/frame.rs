@@ -2,13 +2,13 @@
 //! and `snapshot` call it, it opens nothing.
 //!
 //! A frame is `mark 0x9D, length u24 | sequence u64 | position u32 | crc of the payload | crc of
-//! this header`, 24 octets little-endian, then the payload, which ends in the octet 0xA5. Both
+//! this header`, 24 bytes little-endian, then the payload, which ends in the byte 0xA5. Both
 //! checksums start from a seed made of file kind, epoch and core, so a frame of another core,
 //! epoch or kind is never taken for one of ours. `position` counts within the batch that one
 //! write (and one sync) carried: a hole is a torn batch only when no frame of a *later* batch
 //! exists, because a batch is written after the one before it was synced.
 //!
-//! First and last octet are never zero: a frame that was cut off can be told from one that was
+//! First and last byte are never zero: a frame that was cut off can be told from one that was
 //! damaged later, and zeros of the preallocated rest are never a frame. The caps are I8's.
 
 use std::io::{self, Read};
@@ -16,11 +16,11 @@ use std::io::{self, Read};
 use crate::limits;
 use crate::payment::CoreId;
 
-/// Octets of a frame before its payload.
+/// Bytes of a frame before its payload.
 pub(crate) const HEAD_BYTES: usize = 24;
-/// Octets of the header that opens every file.
+/// Bytes of the header that opens every file.
 pub(crate) const FILE_HEAD_BYTES: usize = 32;
-/// Octets that one disk write either changes or leaves as they were.
+/// Bytes that one disk write either changes or leaves as they were.
 pub(crate) const SECTOR_BYTES: usize = 512;
 
 const FIRST_MARK: u8 = 0x9D;
@@ -28,7 +28,7 @@ const LAST_MARK: u8 = 0xA5;
 
 const _: () = assert!(
     limits::JOURNAL_PAYLOAD_BYTES_MAX < 1 << 24,
-    "a length has three octets"
+    "a length has three bytes"
 );
 
 /// What a file holds.
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     Snapshot,
 }
 
-/// Which file it is. Its name, its first octets and the seed of its checksums follow from it.
+/// Which file it is. Its name, its first bytes and the seed of its checksums follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity {
     pub(crate) kind: Kind,
@@ -288,7 +288,7 @@ fn read_up_to(source: &mut impl Read, count: usize, out: &mut Vec<u8>) -> io::Re
 pub(crate) enum Rest {
     /// Nothing: the preallocated zeros, or the end.
     Clean,
-    /// A batch of which only a part reached the disk. Nobody was told that it was durable.
+    /// A batch of which only a part reached the disk. No one was told that it was durable.
     Torn,
     /// Something that was whole once, or that never was a journal.
     Damaged,
@@ -319,7 +319,7 @@ pub(crate) fn judge_rest(bytes: &[u8], offset: u64, expected: u64, seed: u32) ->
     }
 }
 
-/// The place of the last octet that is not zero. Whole blocks are compared, since a segment's rest
+/// The place of the last byte that is not zero. Whole blocks are compared, since a segment's rest
 /// is up to 64 MiB of zeros at each start.
 fn last_set(bytes: &[u8]) -> Option<usize> {
     const ZEROS: [u8; SECTOR_BYTES] = [0; SECTOR_BYTES];
@@ -334,7 +334,7 @@ fn last_set(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether one of the sectors that the first `end` octets touch holds nothing at all of them.
+/// Whether one of the sectors that the first `end` bytes touch holds nothing at all of them.
 fn has_unwritten_sector(bytes: &[u8], offset: u64, end: usize) -> bool {
     let into = usize::try_from(offset % SECTOR_BYTES as u64).unwrap_or(0);
     let mut start = 0;
@@ -350,7 +350,7 @@ fn has_unwritten_sector(bytes: &[u8], offset: u64, end: usize) -> bool {
     false
 }
 
-/// Every whole frame behind the first octet, wherever it begins.
+/// Every whole frame behind the first byte, wherever it begins.
 fn valid_frames(bytes: &[u8], seed: u32) -> impl Iterator<Item = Place> {
     (1..bytes.len()).filter_map(move |start| {
         let frame = bytes.get(start..)?;

@@ -39,7 +39,7 @@ pub struct VerifyReport {
     pub settled: u64,
     /// What the ledger holds.
     pub totals: PerProcessor<Totals>,
-    /// Torn batches at the end; nobody had been told that they were durable.
+    /// Torn batches at the end; no one had been told that they were durable.
     pub tears: Vec<Tear>,
     /// Records that fitted nothing; more than none is a fault of p99.
     pub oddities: u64,
@@ -50,7 +50,7 @@ pub struct VerifyReport {
 pub enum Resolution {
     /// The processor did charge it.
     Applied,
-    /// Nobody charged it, and nobody will: `refused`, its id stays taken.
+    /// No one charged it, and no one will: `refused`, its id stays taken.
     Refused,
 }
 

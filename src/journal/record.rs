@@ -65,7 +65,7 @@ pub enum Verdict {
         /// The `requestedAt` that was sent.
         requested_at: UnixMillis,
     },
-    /// Charged earlier by somebody else: the id stays taken, the ledger does not change.
+    /// Charged earlier by another client: the id stays taken, the ledger does not change.
     Foreign {
         /// By whom.
         processor: Processor,

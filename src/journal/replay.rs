@@ -64,7 +64,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Whether the payment outlives a restart. One that was promised to nobody and is open at no
+    /// Whether the payment outlives a restart. One that was promised to no one and is open at no
     /// processor ends with its process: nothing was charged and its client got no answer.
     #[must_use]
     pub fn is_kept(&self) -> bool {
@@ -250,7 +250,7 @@ impl State {
     }
 
     /// Adds a settled claim of a snapshot, in the snapshot's order. One whose id is pending is odd:
-    /// what is pending stays so, because a claim that is wrongly settled frees nobody of a doubt.
+    /// what is pending stays so, because a claim that is wrongly settled frees no one of a doubt.
     pub fn settle(&mut self, id: UpstreamId, claim: SettledClaim) {
         if self.pending.contains_key(&id) {
             self.oddities = self.oddities.saturating_add(1);
@@ -322,7 +322,7 @@ impl State {
                     counted,
                 };
                 self.settled.insert(id, claim);
-                // Somebody else's charge may be learnt of before anything of ours was written.
+                // Someone else's charge may be learnt of before anything of ours was written.
                 self.pending.remove(&id).is_none() && counted
             }
             Verdict::Refused { processor, fate } => self.end(id, Some(processor), fate),

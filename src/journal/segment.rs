@@ -30,7 +30,7 @@ pub(crate) enum Fill {
     Zeros,
 }
 
-/// Creates the segment with `size` octets. The caller syncs the directory.
+/// Creates the segment with `size` bytes. The caller syncs the directory.
 pub(crate) fn create(
     path: &Path,
     identity: &Identity,
@@ -181,7 +181,7 @@ pub(crate) fn read(
     }
 }
 
-/// Behind which no octet is set any more; `offset` when none is from there on. By whole blocks,
+/// Behind which no byte is set any more; `offset` when none is from there on. By whole blocks,
 /// as most of a segment is the zeros that were reserved.
 fn written_end(file: &File, offset: u64) -> io::Result<u64> {
     let zeros = [0; limits::JOURNAL_SCAN_BYTES];

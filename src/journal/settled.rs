@@ -11,7 +11,7 @@ use crate::keys;
 use crate::payment::UpstreamId;
 
 /// Settled claims in the order in which they settled, the newest `most` of them. 500,000 take
-/// 60 MB while a start or a compaction runs: 48 octets each in the queue, 33 in each of 2^20
+/// 60 MB while a start or a compaction runs: 48 bytes each in the queue, 33 in each of 2^20
 /// places of the map.
 #[derive(Debug)]
 pub(super) struct Settled {

@@ -64,9 +64,9 @@ pub struct StartReport {
     pub pending: u64,
     /// Settled claims that are known.
     pub settled: u64,
-    /// Payments that were promised to nobody and sent to nobody: they ended with their process.
+    /// Payments that were promised to no one and sent to no one: they ended with their process.
     pub ended: u64,
-    /// Torn batches that were cut; nobody had been told that they were durable.
+    /// Torn batches that were cut; no one had been told that they were durable.
     pub tears: Vec<Tear>,
     /// Records that fitted nothing; more than none is a fault of p99.
     pub oddities: u64,

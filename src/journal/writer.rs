@@ -5,7 +5,7 @@
 //!
 //! JOURNAL_SYNC=os writes with a plain pwrite in the turn: ext4 punts a buffered io_uring write to
 //! a worker thread. Measured (2026-11, Linux 6.18, ext4, batches of 300, 3,000 and 30,000
-//! octets): plain 0.9, 2.5 and 13.9 us of CPU, io_uring 7.7, 9.5 and 18.8. JOURNAL_SYNC=always
+//! bytes): plain 0.9, 2.5 and 13.9 us of CPU, io_uring 7.7, 9.5 and 18.8. JOURNAL_SYNC=always
 //! writes and syncs in one operation of the ring (`blocks` says how) and never blocks the core; on
 //! the epoll driver monoio can only call it, so there it stops the core's turn.
 //!
@@ -63,7 +63,7 @@ pub struct WriterSeed {
     pub(crate) sync: JournalSync,
     pub(crate) first_bytes: u64,
     pub(crate) segment_bytes: u64,
-    /// Octets that may wait for the disk.
+    /// Bytes that may wait for the disk.
     pub(crate) buffer_bytes_max: usize,
     pub(crate) disk: Arc<CoreDisk>,
 }
@@ -92,7 +92,7 @@ pub enum Progress {
     Durable {
         /// The last of them.
         up_to: u64,
-        /// How many octets the batch had.
+        /// How many bytes the batch had.
         bytes: usize,
         /// How long the write and its sync took; `None` with JOURNAL_SYNC=os.
         sync: Option<Duration>,

@@ -165,7 +165,7 @@ impl Ledger {
     /// Adds a piece of a ledger to this one.
     ///
     /// # Errors
-    /// The fault, when the octets are no such piece; then nothing is added.
+    /// The fault, when the bytes are no such piece; then nothing is added.
     pub fn absorb(&mut self, chunk: &[u8]) -> Result<(), ChunkFault> {
         let mut boundary = self.hours.boundary;
         for Part {

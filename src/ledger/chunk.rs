@@ -1,4 +1,4 @@
-//! The octets of a snapshot: a ledger in pieces that are small enough to be a journal record.
+//! The bytes of a snapshot: a ledger in pieces that are small enough to be a journal record.
 //!
 //! A piece is `version`, the hour as a zigzag varint, then parts: a varint that is 0 for old
 //! seconds or `1 + second` for an exact one, a varint of the part's length, and its list. Pieces
@@ -12,14 +12,14 @@ use crate::limits;
 
 const VERSION: u8 = 1;
 
-/// Largest list: every entry with a header of 2 octets, a count of 10 and cents of 19.
+/// Largest list: every entry with a header of 2 bytes, a count of 10 and cents of 19.
 const LIST_BYTES_MAX: usize = 31 * 2 * 3_600;
 const _: () = assert!(
     limits::LEDGER_CHUNK_BYTES_FULL + LIST_BYTES_MAX + 32 < limits::LEDGER_CHUNK_BYTES_MAX,
     "a chunk that is not full takes one more list"
 );
 
-/// Why octets are no chunk.
+/// Why bytes are no chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkFault {
     /// Written by a version that this one does not know.

@@ -15,13 +15,13 @@
 //!
 //! How it is kept, and what it costs per core (I8):
 //! - *Open*: the seconds that payments arrive for now, as plain cells: 8 seconds of 1,000
-//!   milliseconds of 64 octets, 512 KB. A payment touches one cell and allocates nothing.
+//!   milliseconds of 64 bytes, 512 KB. A payment touches one cell and allocates nothing.
 //! - *Exact*: a second that another one has pushed out, as a list of (millisecond, processor,
-//!   count, cents) in 3 to 5 octets each. Payments of one millisecond share an entry, so a second
+//!   count, cents) in 3 to 5 bytes each. Payments of one millisecond share an entry, so a second
 //!   has at most 2,000 entries whatever the rate. 1,000 payments/s on one core, half and half, fill
-//!   787 of them with 3.7 octets: 2.9 KB a second, 252 MB in 24 hours. 100 payments/s: 35 MB. Where
+//!   787 of them with 3.7 bytes: 2.9 KB a second, 252 MB in 24 hours. 100 payments/s: 35 MB. Where
 //!   that is too much, LEDGER_EXACT_HOURS=1 makes it 10 MB.
-//! - *Old*: an hour as a list of (second, processor, count, cents) in about 6 octets each: at most
+//! - *Old*: an hour as a list of (second, processor, count, cents) in about 6 bytes each: at most
 //!   43 KB an hour, 32 MB for a month in which both processors charge in every second.
 //!
 //! Hours and seconds carry their sums, so a window over a month reads 744 hours and decodes two.

@@ -7,7 +7,7 @@
 //! may log so many lines at warn and error, and the rest is counted (`throttle`).
 //!
 //! `main` starts it; every room logs through the `log` macros. Every line is cleared of control
-//! characters, so nobody can forge a second line. Secrets are `config::Secret`s, which print as a
+//! characters, so no one can forge a second line. Secrets are `config::Secret`s, which print as a
 //! mask. The queue, like the `log` facade's logger, is one for the process; nothing else here is
 //! shared.
 
@@ -42,7 +42,7 @@ enum Message {
 /// Begins to log what `filter` lets through, as `RUST_LOG` spells it.
 ///
 /// # Errors
-/// The thread cannot be had, or somebody logs already.
+/// The thread cannot be had, or someone logs already.
 pub fn start(filter: &str) -> io::Result<()> {
     let (sender, receiver) = sync_channel(limits::LOG_LINES_MAX);
     let start = Clock::process_start();
@@ -77,7 +77,7 @@ pub fn lines_dropped() -> u64 {
 }
 
 /// From now on every line counts and waits for room in the queue, until stderr turns out to be
-/// stuck. For the end of the process, when there is more to tell than fits and nobody is kept
+/// stuck. For the end of the process, when there is more to tell than fits and no one is kept
 /// waiting any more.
 pub fn be_patient() {
     IS_PATIENT.store(true, Ordering::Relaxed);
@@ -178,7 +178,7 @@ fn bounded(line: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The thread's work. When stderr is gone there is nobody left to tell.
+/// The thread's work. When stderr is gone there is no one left to tell.
 fn write_all(queue: &Receiver<Message>, start: Instant) {
     let mut told = 0;
     loop {

@@ -7,15 +7,15 @@
 //! so a reply is never refused and no core ever waits for another one.
 //!
 //! Each core owns one [`Mailbox`] and drains it in one task. Nothing here knows what a message
-//! means, and nothing is shared but the rings and one `bell` for each core: a sleeping core is
+//! means, and nothing is shared but the rings and one waker for each core: a sleeping core is
 //! woken once for all that comes until it looks, an awake one is not woken at all.
 //!
 //! Memory (I8): with `n` cores there are n x (n - 1) ordered pairs, and each has
 //! `capacity` x (size of a request + size of a reply). With [`capacity`] and messages of 192 and
-//! 32 octets: 2 cores 0.9 MB, 4 cores 5.5 MB, 8 cores 15 MB, 64 cores 58 MB, touched only as far
+//! 32 bytes: 2 cores 0.9 MB, 4 cores 5.5 MB, 8 cores 15 MB, 64 cores 58 MB, touched only as far
 //! as the rings are used.
 
-mod bell;
+mod waker;
 
 #[cfg(test)]
 mod stress;
@@ -31,13 +31,13 @@ use std::task::{Context, Poll};
 use crossbeam_utils::CachePadded;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use self::bell::Bell;
+use self::waker::CoreWaker;
 use crate::limits;
 use crate::payment::{CoreCount, CoreId};
 
 /// What comes out of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Letter<Request, Reply> {
+pub enum Message<Request, Reply> {
     /// Another core asks; exactly one [`Mailbox::reply`] is owed to it.
     Request(Request),
     /// The answer to a request of this core. Replies of one core come in the order in which it
@@ -47,7 +47,7 @@ pub enum Letter<Request, Reply> {
 
 /// There is no room for this message; nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full<Message>(pub Message);
+pub struct Full<T>(pub T);
 
 /// One core's end of all rings. It belongs to one thread; methods take `&self` so that whoever
 /// drains may reply at once.
@@ -56,8 +56,8 @@ pub struct Mailbox<Request, Reply> {
     capacity: usize,
     /// By core index; nothing at this core's own place.
     peers: Vec<Option<Peer<Request, Reply>>>,
-    /// By core index, this core's own bell too.
-    bells: Arc<[CachePadded<Bell>]>,
+    /// By core index, that of this core too.
+    core_wakers: Arc<[CachePadded<CoreWaker>]>,
 }
 
 /// The four ring ends towards one other core.
@@ -89,15 +89,15 @@ pub fn mailboxes<Request: Send, Reply: Send>(
     cores: CoreCount,
     capacity: usize,
 ) -> Vec<Mailbox<Request, Reply>> {
-    let bells: Arc<[CachePadded<Bell>]> = (0..cores.0)
-        .map(|_| CachePadded::new(Bell::new()))
+    let core_wakers: Arc<[CachePadded<CoreWaker>]> = (0..cores.0)
+        .map(|_| CachePadded::new(CoreWaker::new()))
         .collect();
     let mut mailboxes: Vec<Mailbox<Request, Reply>> = (0..cores.0)
         .map(|core| Mailbox {
             core: CoreId(core),
             capacity,
             peers: Vec::with_capacity(usize::from(cores.0)),
-            bells: Arc::clone(&bells),
+            core_wakers: Arc::clone(&core_wakers),
         })
         .collect();
     for index in 0..mailboxes.len() {
@@ -179,10 +179,10 @@ impl<Request: Send, Reply: Send> Mailbox<Request, Reply> {
         Ok(())
     }
 
-    /// Takes out what lies there now and gives each letter with its sender to `take`, replies of a
+    /// Takes out what lies there now and gives each message with its sender to `take`, replies of a
     /// core before its requests. What comes meanwhile stays for the next call, so a call ends after
-    /// at most two full rings of each other core. Returns how many letters there were.
-    pub fn drain(&self, mut take: impl FnMut(CoreId, Letter<Request, Reply>)) -> usize {
+    /// at most two full rings of each other core. Returns how many messages there were.
+    pub fn drain(&self, mut take: impl FnMut(CoreId, Message<Request, Reply>)) -> usize {
         let mut count = 0;
         for (from, peer) in (0..).map(CoreId).zip(&self.peers) {
             let Some(peer) = peer else { continue };
@@ -192,7 +192,7 @@ impl<Request: Send, Reply: Send> Mailbox<Request, Reply> {
                     break;
                 };
                 peer.asked.set(peer.asked.get().saturating_sub(1));
-                take(from, Letter::Reply(reply));
+                take(from, Message::Reply(reply));
                 count += 1;
             }
             let requests = peer.requests_in.borrow().slots();
@@ -201,14 +201,14 @@ impl<Request: Send, Reply: Send> Mailbox<Request, Reply> {
                     break;
                 };
                 peer.owed.set(peer.owed.get() + 1);
-                take(from, Letter::Request(request));
+                take(from, Message::Request(request));
                 count += 1;
             }
         }
         count
     }
 
-    /// Ends when there is a letter to drain. Only one task of the core may wait, always the same.
+    /// Ends when there is a message to drain. Only one task of the core may wait, always the same.
     pub async fn wait(&self) {
         poll_fn(|context| self.poll_wait(context)).await;
     }
@@ -223,13 +223,13 @@ impl<Request: Send, Reply: Send> Mailbox<Request, Reply> {
         if self.has_letters() {
             return Poll::Ready(());
         }
-        let Some(bell) = self.bells.get(self.core.index()) else {
+        let Some(core_waker) = self.core_wakers.get(self.core.index()) else {
             return Poll::Pending;
         };
-        bell.listen(context.waker());
-        // A sender that did not see us listen has put its letter there before: look again.
+        core_waker.listen(context.waker());
+        // A sender that did not see us listen has put its message there before: look again.
         if self.has_letters() {
-            bell.stop_listening();
+            core_waker.stop_listening();
             return Poll::Ready(());
         }
         Poll::Pending
@@ -246,13 +246,13 @@ impl<Request: Send, Reply: Send> Mailbox<Request, Reply> {
     }
 
     fn ring(&self, core: CoreId) {
-        if let Some(bell) = self.bells.get(core.index()) {
-            bell.ring();
+        if let Some(core_waker) = self.core_wakers.get(core.index()) {
+            core_waker.ring();
         }
     }
 }
 
-fn send<Message>(ring: &RefCell<Producer<Message>>, message: Message) -> Result<(), Full<Message>> {
+fn send<T>(ring: &RefCell<Producer<T>>, message: T) -> Result<(), Full<T>> {
     ring.borrow_mut()
         .push(message)
         .map_err(|rtrb::PushError::Full(message)| Full(message))

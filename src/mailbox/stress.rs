@@ -1,4 +1,4 @@
-//! Real monoio runtimes on real threads. A lost wake-up or a lost letter leaves a core asleep for
+//! Real monoio runtimes on real threads. A lost wake-up or a lost message leaves a core asleep for
 //! ever; the deadline that tells so is far beyond any honest run, even on a busy machine.
 
 use std::cell::Cell;
@@ -65,14 +65,14 @@ async fn play(mailbox: Rc<Mailbox<Ask, u64>>, plan: Plan) -> u64 {
             return sum.get();
         }
         mailbox.wait().await;
-        mailbox.drain(|from, letter| match letter {
-            Letter::Request(Ask::Double(number)) => mailbox.reply(from, number * 2).unwrap(),
-            Letter::Request(Ask::Bye) => {
+        mailbox.drain(|from, message| match message {
+            Message::Request(Ask::Double(number)) => mailbox.reply(from, number * 2).unwrap(),
+            Message::Request(Ask::Bye) => {
                 byes_in.set(byes_in.get() + 1);
                 mailbox.reply(from, u64::MAX).unwrap();
             }
-            Letter::Reply(u64::MAX) => byes_replied.set(byes_replied.get() + 1),
-            Letter::Reply(number) => sum.set(sum.get() + number),
+            Message::Reply(u64::MAX) => byes_replied.set(byes_replied.get() + 1),
+            Message::Reply(number) => sum.set(sum.get() + number),
         });
     }
 }
@@ -104,7 +104,7 @@ fn run(plan: Plan) {
     for _ in &threads {
         let sum = results
             .recv_timeout(HONEST)
-            .expect("a core sleeps on a letter");
+            .expect("a core sleeps on a message");
         assert_eq!(sum, expected, "every request got its reply once");
     }
     for thread in threads {
@@ -169,7 +169,7 @@ impl Wake for Woken {
 }
 
 /// One side of a game of ping-pong that sleeps in a loop of its own: a turn takes so little time
-/// that letters often arrive in the few instructions between looking and listening, which the
+/// that messages often arrive in the few instructions between looking and listening, which the
 /// kernel's sleep hides from the tests above.
 /// Says now and then that it gets on, so that a busy machine is not taken for a lost wake-up.
 fn ping_pong(mailbox: &Mailbox<u32, u32>, turns: u32, get_on: &mpsc::Sender<bool>) {
@@ -191,12 +191,12 @@ fn ping_pong(mailbox: &Mailbox<u32, u32>, turns: u32, get_on: &mpsc::Sender<bool
                 }
             }
         }
-        mailbox.drain(|from, letter| match letter {
-            Letter::Request(number) => {
+        mailbox.drain(|from, message| match message {
+            Message::Request(number) => {
                 mailbox.reply(from, number).unwrap();
                 answered.set(answered.get() + 1);
             }
-            Letter::Reply(_) => {
+            Message::Reply(_) => {
                 replied.set(replied.get() + 1);
                 if replied.get().is_multiple_of(100) {
                     get_on.send(false).unwrap();
@@ -221,7 +221,7 @@ fn a_letter_between_looking_and_listening_is_seen() {
     while playing > 0 {
         let is_done = results
             .recv_timeout(HONEST)
-            .expect("a core sleeps on a letter");
+            .expect("a core sleeps on a message");
         playing -= i32::from(is_done);
     }
 }

@@ -16,11 +16,11 @@ fn three(capacity: usize) -> [Numbers; 3] {
     mailboxes(CoreCount(3), capacity).try_into().unwrap()
 }
 
-fn letters(mailbox: &Numbers) -> Vec<(CoreId, Letter<u32, u64>)> {
-    let mut letters = Vec::new();
-    let count = mailbox.drain(|from, letter| letters.push((from, letter)));
-    assert_eq!(count, letters.len());
-    letters
+fn messages(mailbox: &Numbers) -> Vec<(CoreId, Message<u32, u64>)> {
+    let mut messages = Vec::new();
+    let count = mailbox.drain(|from, message| messages.push((from, message)));
+    assert_eq!(count, messages.len());
+    messages
 }
 
 struct Count(AtomicU32);
@@ -37,15 +37,15 @@ fn letters_name_their_sender_and_keep_their_order() {
     a.hand_over(C, 1).unwrap();
     b.hand_over(C, 2).unwrap();
     a.hand_over(C, 3).unwrap();
-    let expected = [(A, 1), (A, 3), (B, 2)].map(|(from, number)| (from, Letter::Request(number)));
-    assert_eq!(letters(&c), expected);
+    let expected = [(A, 1), (A, 3), (B, 2)].map(|(from, number)| (from, Message::Request(number)));
+    assert_eq!(messages(&c), expected);
     c.reply(A, 30).unwrap();
     c.reply(A, 10).unwrap();
     assert_eq!(
-        letters(&a),
-        [(C, Letter::Reply(30)), (C, Letter::Reply(10))]
+        messages(&a),
+        [(C, Message::Reply(30)), (C, Message::Reply(10))]
     );
-    assert_eq!(letters(&b), []);
+    assert_eq!(messages(&b), []);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_hand_over_beyond_the_reserved_replies_is_refused_and_a_reply_never() {
         a.hand_over(B, round).unwrap();
         a.hand_over(B, round).unwrap();
         assert_eq!(a.hand_over(B, 99), Err(Full(99)));
-        assert_eq!(letters(&b).len(), 2);
+        assert_eq!(messages(&b).len(), 2);
         // The request ring has room again, but the replies would not fit.
         assert_eq!(a.hand_over(B, 99), Err(Full(99)));
         b.reply(A, 1).unwrap();
@@ -66,7 +66,7 @@ fn a_hand_over_beyond_the_reserved_replies_is_refused_and_a_reply_never() {
             "not before the replies are taken out"
         );
         assert_eq!(a.without_reply(B), 2);
-        assert_eq!(letters(&a).len(), 2);
+        assert_eq!(messages(&a).len(), 2);
         assert_eq!(a.without_reply(B), 0);
     }
 }
@@ -77,7 +77,7 @@ fn a_reply_that_nobody_is_owed_is_given_back() {
     assert_eq!(b.reply(A, 1), Err(Full(1)));
     a.hand_over(B, 7).unwrap();
     assert_eq!(b.reply(A, 1), Err(Full(1)), "not even read yet");
-    assert_eq!(letters(&b).len(), 1);
+    assert_eq!(messages(&b).len(), 1);
     b.reply(A, 1).unwrap();
     assert_eq!(b.reply(A, 1), Err(Full(1)));
 }
@@ -93,14 +93,14 @@ fn nobody_hands_over_to_itself_or_to_nobody() {
 fn whoever_drains_may_reply_and_ask_at_once() {
     let [a, b, _c] = three(2);
     a.hand_over(B, 5).unwrap();
-    b.drain(|from, letter| {
-        assert_eq!(letter, Letter::Request(5));
+    b.drain(|from, message| {
+        assert_eq!(message, Message::Request(5));
         b.reply(from, 50).unwrap();
         b.hand_over(from, 6).unwrap();
     });
     assert_eq!(
-        letters(&a),
-        [(B, Letter::Reply(50)), (B, Letter::Request(6))]
+        messages(&a),
+        [(B, Message::Reply(50)), (B, Message::Request(6))]
     );
 }
 
@@ -113,7 +113,7 @@ fn a_batch_wakes_once_and_an_awake_core_not_at_all() {
     a.hand_over(C, 1).unwrap();
     assert_eq!(count.0.load(SeqCst), 0, "nobody listens");
     assert_eq!(c.poll_wait(&mut context), Poll::Ready(()));
-    letters(&c);
+    messages(&c);
     assert_eq!(c.poll_wait(&mut context), Poll::Pending);
     for number in 0..3 {
         a.hand_over(C, number).unwrap();
@@ -121,7 +121,7 @@ fn a_batch_wakes_once_and_an_awake_core_not_at_all() {
     }
     assert_eq!(count.0.load(SeqCst), 1);
     assert_eq!(c.poll_wait(&mut context), Poll::Ready(()));
-    assert_eq!(letters(&c).len(), 6);
+    assert_eq!(messages(&c).len(), 6);
     c.reply(A, 1).unwrap();
     assert_eq!(c.poll_wait(&mut context), Poll::Pending);
     assert_eq!(count.0.load(SeqCst), 1);

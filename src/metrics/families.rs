@@ -84,7 +84,7 @@ impl Metrics {
 
     fn render_payments(&self, now: Mono, page: &mut Page<'_>) {
         let pending = "Payments not settled yet.";
-        let queue = "Unsettled payments that nobody waits for.";
+        let queue = "Unsettled payments without a waiting client.";
         let waiting = "Clients that wait for an outcome.";
         let settled = "Settled ids that are remembered.";
         self.gauge(page, ("p99_payments_pending", pending), |core| {
@@ -276,7 +276,7 @@ impl Metrics {
             );
         }
         let records = "Records appended to the journal.";
-        let bytes = "Octets appended to the journal.";
+        let bytes = "Bytes appended to the journal.";
         let failures = "Journal writes and syncs that failed.";
         let lag = "Journal records appended and not durable yet.";
         let disk = "Size of the journal on disk.";

@@ -84,7 +84,7 @@ pub struct CoreMetrics {
     pub clients_waiting: Gauge,
     /// Payments that are not settled, waited for or not.
     pub payments_pending: Gauge,
-    /// Unsettled payments that nobody waits for.
+    /// Unsettled payments that no one waits for.
     pub queue_length: Gauge,
     /// Payments whose id was known already, by its status.
     pub duplicates: By<Status, Counter, 3>,
@@ -116,7 +116,7 @@ pub struct CoreMetrics {
     /// Calls to peers.
     pub peer_calls: By<PeerResult, Counter, { PeerResult::COUNT }>,
 
-    /// Octets appended to the journal.
+    /// Bytes appended to the journal.
     pub journal_bytes: Counter,
     /// Records appended to the journal.
     pub journal_records: Counter,

@@ -29,7 +29,7 @@ struct Window {
     counts: [AtomicU32; PLACES],
 }
 
-/// The latencies of one core. 12 windows of 368 counts of 4 octets are 17.3 KiB.
+/// The latencies of one core. 12 windows of 368 counts of 4 bytes are 17.3 KiB.
 #[derive(Debug)]
 pub struct Rolling {
     windows: [Window; WINDOWS],

@@ -49,7 +49,8 @@ use crate::journal::Record;
 use crate::ledger::{CutsOldSecond, Ledger};
 use crate::limits;
 use crate::payment::{
-    Configured, Found, Payment, PerProcessor, Processor, ProcessorCount, Status, Totals, UpstreamId,
+    Configured, Payment, PaymentView, PerProcessor, Processor, ProcessorCount, Status, Totals,
+    UpstreamId,
 };
 use crate::table::{Key, Table};
 use crate::wheel::Wheel;
@@ -251,7 +252,7 @@ impl Owner {
         self.check_bounds();
     }
 
-    /// Takes up a payment that was open when the process ended. Somebody may have been told 202,
+    /// Takes up a payment that was open when the process ended. Someone may have been told 202,
     /// so it is never freed. The processor that its open Intent names knows the id again.
     pub fn restore(&mut self, restored: &Restored, now: Now) {
         let mut flow = Flow::new(restored.payment, None, now);
@@ -326,7 +327,7 @@ impl Owner {
         None
     }
 
-    /// Unsettled payments that nobody waits for.
+    /// Unsettled payments that no one waits for.
     fn unwaited(&self) -> usize {
         self.flows.len().saturating_sub(self.clients_waiting)
     }
@@ -418,10 +419,10 @@ impl Owner {
 
     /// All that is known of `id`.
     #[must_use]
-    pub fn find(&self, id: UpstreamId) -> Option<Found> {
+    pub fn find(&self, id: UpstreamId) -> Option<PaymentView> {
         match self.claims.look(id) {
             Claim::Fresh => None,
-            Claim::Settled(settled) => Some(Found {
+            Claim::Settled(settled) => Some(PaymentView {
                 status: settled.status,
                 amount: settled.amount,
                 processor: settled.processor,
@@ -431,7 +432,7 @@ impl Owner {
                 let key = self.flows.key_at(slot)?;
                 let flow = self.flows.get(key)?;
                 let processor = flow.pinned();
-                Some(Found {
+                Some(PaymentView {
                     status: Status::Pending,
                     amount: flow.payment.amount,
                     processor,

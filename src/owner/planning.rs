@@ -69,7 +69,7 @@ impl Owner {
         true
     }
 
-    /// No processor takes it now: it queues, or ends if nobody counts on it and none is left.
+    /// No processor takes it now: it queues, or ends if no one counts on it and none is left.
     fn wait(&mut self, key: Key, plan: Plan, now: Now) {
         let Some(flow) = self.flows.get_mut(key) else {
             return;
@@ -105,7 +105,7 @@ impl Owner {
         }
     }
 
-    /// Ends a payment that nobody counts on: its id is free again.
+    /// Ends a payment that no one counts on: its id is free again.
     pub(super) fn give_up(&mut self, key: Key, now: Now) {
         let Some(flow) = self.flows.get(key) else {
             return;

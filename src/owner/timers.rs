@@ -146,7 +146,7 @@ impl Owner {
     }
 
     /// The first attempt is slow: a second one with the same id to the same processor (I2).
-    /// Nobody hedges for a client that has its answer.
+    /// No one hedges for a client that has its answer.
     fn hedge(&mut self, key: Key, first: AttemptRef, now: Now) {
         let over = Stage::Sending {
             attempt: first,

@@ -7,21 +7,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::bell::Woken;
-use super::messages::{Question, Reply};
-use super::{Performing, Room, notes};
+use super::messages::{CoreRequest, Reply};
+use super::waker::Woken;
+use super::{CoreRuntime, Performing, notes};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
 use crate::journal::{Pending, Progress, WriterTask};
 use crate::limits;
-use crate::mailbox::Letter;
+use crate::mailbox::Message;
 use crate::metrics::{ClaimDropped, HandOverFailure};
 use crate::owner::{Owner, Restored};
 use crate::payment::{CoreId, Processor};
 use crate::upstream::{NameIndex, Sink};
 use crate::wire::UpstreamPayment;
 
-impl Room {
+impl CoreRuntime {
     /// Starts this core's own tasks and goes on with what the journal left open.
     pub(super) fn begin(
         self: &Rc<Self>,
@@ -86,7 +86,7 @@ impl Room {
         }
         self.performing.set(Performing::No);
         if let Some(next) = self.owner.borrow().next_timer() {
-            self.bell.ring_for(next);
+            self.waker.ring_for(next);
         }
     }
 
@@ -180,7 +180,7 @@ impl Room {
                 housekeeping
             };
             let until = due.map_or(latest, |due| due.min(latest)).max(now.mono);
-            if self.bell.sleep(now.mono, until).await == Woken::ByTime {
+            if self.waker.sleep(now.mono, until).await == Woken::ByTime {
                 let planned = until.max(now.mono.after(limits::TIMER_STEP));
                 let gap = self.clock.note_wake(planned, self.now().mono);
                 if !gap.is_zero() {
@@ -304,27 +304,27 @@ impl Room {
 
     fn take_mail(&self) {
         self.mailbox.drain(|from, letter| match letter {
-            Letter::Request(question) => self.on_question(from, question),
-            Letter::Reply((key, reply)) => {
+            Message::Request(request) => self.on_request(from, request),
+            Message::Reply((key, reply)) => {
                 self.replies.put(key, reply);
             }
         });
     }
 
-    fn on_question(&self, from: CoreId, question: Question) {
+    fn on_request(&self, from: CoreId, question: CoreRequest) {
         let to = |key| ReplyTo { core: from, key };
         match question {
-            Question::Arrive(arrival) => self.arrive(arrival, self.now()),
-            Question::Find(key, id) => {
+            CoreRequest::Arrive(arrival) => self.arrive(arrival, self.now()),
+            CoreRequest::Find(key, id) => {
                 let finding = self.owner.borrow().find(id);
                 self.give(to(key), Reply::Found(finding));
             }
-            Question::Sum(key, start, end) => {
+            CoreRequest::Sum(key, start, end) => {
                 let sums = self.owner.borrow().totals(start, end);
                 self.give(to(key), Reply::Sums(sums.map(Box::new)));
             }
-            Question::Purge(key) => self.forget(to(key)),
-            Question::Show(key) => {
+            CoreRequest::Purge(key) => self.forget(to(key)),
+            CoreRequest::Show(key) => {
                 self.show_gauges();
                 self.give(to(key), Reply::Shown);
             }
@@ -332,7 +332,7 @@ impl Room {
     }
 }
 
-impl Sink for Room {
+impl Sink for CoreRuntime {
     fn connected(&self, attempt: AttemptRef, address: SocketAddr) {
         let now = self.now();
         self.tell(now, |owner| owner.connected(attempt, Some(address), now));

@@ -4,8 +4,8 @@
 
 use std::rc::Rc;
 
-use super::messages::{Question, Reply};
-use super::{AskFault, Room, Scope};
+use super::messages::{CoreRequest, Reply};
+use super::{AskFault, CoreRuntime, Scope};
 use crate::clock::{Mono, UnixMillis};
 use crate::events::ReplyTo;
 use crate::ledger::CutsOldSecond;
@@ -14,7 +14,7 @@ use crate::metrics::{BreakerReading, Reading};
 use crate::payment::{Configured, CoreId, PerProcessor, Processor, Totals};
 use crate::table::Key;
 
-impl Room {
+impl CoreRuntime {
     /// Adds up what was charged, both ends included, over all cores and, as `scope` says, peers.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl Room {
         if scope == Scope::Ask {
             return Ok(PerProcessor::default());
         }
-        let asked = self.ask_others(|key| Question::Sum(key, from, to))?;
+        let asked = self.ask_others(|key| CoreRequest::Sum(key, from, to))?;
         let own = self.owner.borrow().totals(from, to);
         let mut totals = own.map_err(cuts);
         for key in asked {
@@ -65,7 +65,7 @@ impl Room {
             Scope::Local => {}
             Scope::All => self.may_peers_purge().await?,
         }
-        let mut asked = self.ask_others(Question::Purge)?;
+        let mut asked = self.ask_others(CoreRequest::Purge)?;
         let own = self.reserve(self.now().mono);
         self.forget(ReplyTo {
             core: self.core,
@@ -89,7 +89,7 @@ impl Room {
     /// is stuck is shown as it last was.
     pub async fn render_metrics(&self, is_serving: bool, out: &mut Vec<u8>) {
         let deadline = self.now().mono.after(limits::SHOW_PATIENCE);
-        let asked = self.ask_others_until(deadline, Question::Show);
+        let asked = self.ask_others_until(deadline, CoreRequest::Show);
         self.show_gauges();
         for key in asked.unwrap_or_default() {
             let _: Option<Reply> = self.replies.take(key).await;
@@ -137,7 +137,7 @@ impl Room {
         }
     }
 
-    fn ask_others(&self, question: impl Fn(Key) -> Question) -> Result<Vec<Key>, AskFault> {
+    fn ask_others(&self, question: impl Fn(Key) -> CoreRequest) -> Result<Vec<Key>, AskFault> {
         self.ask_others_until(self.reply_deadline(self.now().mono), question)
     }
 
@@ -145,7 +145,7 @@ impl Room {
     fn ask_others_until(
         &self,
         deadline: Mono,
-        question: impl Fn(Key) -> Question,
+        question: impl Fn(Key) -> CoreRequest,
     ) -> Result<Vec<Key>, AskFault> {
         let mut asked = Vec::new();
         for core in (0..self.config.cores.0)

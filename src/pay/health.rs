@@ -8,13 +8,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Room, notes};
+use super::{CoreRuntime, notes};
 use crate::events::Note;
 use crate::limits;
 use crate::payment::Processor;
 use crate::wire;
 
-impl Room {
+impl CoreRuntime {
     /// Asks every processor in turn, for ever.
     pub(super) async fn watch_health(self: Rc<Self>, interval: Duration) {
         loop {

@@ -10,7 +10,7 @@ use crate::table::Key;
 
 /// From one core to another. Each carries the place of its reply.
 #[derive(Debug)]
-pub(super) enum Question {
+pub(super) enum CoreRequest {
     /// A payment for its owner core.
     Arrive(Arrival),
     /// What is known of this id?
@@ -42,4 +42,4 @@ pub(super) enum Reply {
 }
 
 /// A reply on its way to the place that was reserved for it.
-pub(super) type Letter = (Key, Reply);
+pub(super) type KeyedReply = (Key, Reply);

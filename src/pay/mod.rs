@@ -2,16 +2,16 @@
 //! back with real connections, a real journal and real clocks; it decides nothing.
 //!
 //! - `mod.rs`: the room and its doors for the server;
-//! - `seat.rs`: how it is built;
+//! - `builder.rs`: how it is built;
 //! - `drive.rs`: actions, messages and timers;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
 //! - `health.rs`: the optional health poll;
-//! - `messages.rs`, `replies.rs`, `bell.rs`, `notes.rs`: what those three stand on.
+//! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what those three stand on.
 //!
 //! Keeps I1 (a payment is handed whole to its owner core) and I5's order of deeds, which the owner
 //! gives it.
 
-mod bell;
+mod builder;
 mod drive;
 mod gather;
 mod health;
@@ -19,7 +19,7 @@ mod messages;
 mod notes;
 mod peers;
 mod replies;
-mod seat;
+mod waker;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -29,12 +29,12 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-pub use self::seat::{Seat, Setup, authorities, prepare};
+pub use self::builder::{CoreBuilder, Setup, authorities, prepare};
 
-use self::bell::Bell;
-use self::messages::{Letter, Question, Reply};
+use self::builder::Shared;
+use self::messages::{CoreRequest, KeyedReply, Reply};
 use self::replies::Replies;
-use self::seat::Shared;
+use self::waker::TimerWaker;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::Config;
 use crate::credentials::Credentials;
@@ -84,7 +84,7 @@ pub enum AskFault {
 pub struct Unresolved;
 
 /// Everything of one core.
-pub struct Room {
+pub struct CoreRuntime {
     /// The settings.
     pub config: Arc<Config>,
     /// What clients must show; none where anybody may call.
@@ -100,7 +100,7 @@ pub struct Room {
     shared: Arc<Shared>,
     owner: RefCell<Owner>,
     upstream: Rc<Upstream>,
-    mailbox: Mailbox<Question, Letter>,
+    mailbox: Mailbox<CoreRequest, KeyedReply>,
     names: RefCell<Names>,
     resolved: Resolved,
     replies: Replies,
@@ -108,7 +108,7 @@ pub struct Room {
     peers: RefCell<Peers>,
     /// Rounds over all peers that are under way.
     peer_rounds: Cell<usize>,
-    bell: Bell,
+    waker: TimerWaker,
     writer: Option<Writer>,
     performing: Cell<Performing>,
     /// Purges that wait for their record: how many records must be durable, and who asked.
@@ -124,15 +124,15 @@ enum Performing {
     Yes,
 }
 
-impl fmt::Debug for Room {
+impl fmt::Debug for CoreRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room")
+        f.debug_struct("CoreRuntime")
             .field("core", &self.core)
             .finish_non_exhaustive()
     }
 }
 
-impl Room {
+impl CoreRuntime {
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Now {
@@ -159,7 +159,7 @@ impl Room {
             self.metrics.hand_overs.increment();
             if self
                 .mailbox
-                .hand_over(owner, Question::Arrive(arrival))
+                .hand_over(owner, CoreRequest::Arrive(arrival))
                 .is_err()
             {
                 self.replies.release(key);
@@ -195,7 +195,7 @@ impl Room {
         let key = self.reserve(self.now().mono);
         if self
             .mailbox
-            .hand_over(owner, Question::Find(key, id))
+            .hand_over(owner, CoreRequest::Find(key, id))
             .is_err()
         {
             self.replies.release(key);

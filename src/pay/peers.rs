@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
-use super::{AskFault, Room};
+use super::{AskFault, CoreRuntime};
 use crate::clock::UnixMillis;
 use crate::http::{Target, write_get, write_post};
 use crate::journal::JournalId;
@@ -40,7 +40,7 @@ enum Told {
     CutsOldSecond,
 }
 
-impl Room {
+impl CoreRuntime {
     /// The sums of every other shard, or none: without one of them there is no sum.
     pub(super) async fn peers_summaries(
         self: &Rc<Self>,

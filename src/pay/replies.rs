@@ -43,7 +43,7 @@ impl Replies {
         self.0.borrow_mut().remove(key);
     }
 
-    /// Puts the answer into its place. False when nobody waits there any more.
+    /// Puts the answer into its place. False when no one waits there any more.
     pub(super) fn put(&self, key: Key, reply: Reply) -> bool {
         self.fill(key, State::Full(reply))
     }

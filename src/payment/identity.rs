@@ -22,9 +22,9 @@ pub struct CorrelationId {
 /// Why a text is no correlationId.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CorrelationIdFault {
-    /// Empty, or longer than 64 octets.
+    /// Empty, or longer than 64 bytes.
     Length,
-    /// An octet outside the allowed set.
+    /// An byte outside the allowed set.
     Octet,
     /// `.` or `..`.
     Dots,
@@ -69,7 +69,7 @@ impl CorrelationId {
     /// The UUID that this text spells in the 8-4-4-4-12 form (RFC 9562, section 4), if it does.
     #[must_use]
     pub fn as_uuid(&self) -> Option<UpstreamId> {
-        // Of the forms that the parser knows only the hyphenated one has 36 octets and no brace.
+        // Of the forms that the parser knows only the hyphenated one has 36 bytes and no brace.
         if self.length != 36 {
             return None;
         }

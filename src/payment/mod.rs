@@ -83,7 +83,7 @@ impl Status {
 
 /// All that is known of one payment, for `GET /payments/{id}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct PaymentView {
     /// Where it stands.
     pub status: Status,
     /// How much.

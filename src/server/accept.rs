@@ -20,7 +20,7 @@ use super::connection::{self, Stream};
 use super::deadlines::shut_down;
 use super::farewell;
 use super::lifecycle::Phase;
-use super::listen::{Door, ListenSocket, Listener, Peer};
+use super::listen::{ListenSocket, Listener, ListenerRole, Peer};
 use super::places::{Counted, Place};
 use crate::descriptors;
 use crate::limits;
@@ -31,19 +31,19 @@ use crate::metrics::Closed;
 /// # Errors
 /// When the reactor cannot take the socket.
 pub(super) fn open(core: &Rc<Core>, listener: Listener) -> io::Result<()> {
-    let door = listener.door;
+    let role = listener.role;
     match listener.socket {
         ListenSocket::Tcp(socket) => {
             socket.set_nonblocking(core.is_on_epoll)?;
             let listener = TcpListener::from_std(socket)?;
-            core.doors.borrow_mut().push(listener.as_raw_fd());
-            let _task = monoio::spawn(accept_tcp(Rc::clone(core), listener, door));
+            core.listening.borrow_mut().push(listener.as_raw_fd());
+            let _task = monoio::spawn(accept_tcp(Rc::clone(core), listener, role));
         }
         ListenSocket::Unix(socket) => {
             socket.set_nonblocking(core.is_on_epoll)?;
             let listener = UnixListener::from_std(socket)?;
-            core.doors.borrow_mut().push(listener.as_raw_fd());
-            let _task = monoio::spawn(accept_unix(Rc::clone(core), listener, door));
+            core.listening.borrow_mut().push(listener.as_raw_fd());
+            let _task = monoio::spawn(accept_unix(Rc::clone(core), listener, role));
         }
     }
     Ok(())
@@ -52,15 +52,15 @@ pub(super) fn open(core: &Rc<Core>, listener: Listener) -> io::Result<()> {
 /// Empties each listener's queue and closes it: what had connected before is still served.
 pub(super) async fn close_all(core: &Core) {
     let over = core.now().mono.after(limits::ACCEPT_DRAIN_MAX);
-    let doors = core.doors.borrow().clone();
-    for door in doors {
-        while has_waiting(door) && core.turn() < over {
+    let listening = core.listening.borrow().clone();
+    for listener in listening {
+        while has_waiting(listener) && core.turn() < over {
             // The accept task takes them meanwhile.
             monoio::time::sleep(limits::CLOSING_INTERVAL).await;
         }
         // The task may have ended by itself; its descriptor is then no longer ours.
-        if core.doors.borrow().contains(&door) {
-            shut_down(door, libc::SHUT_RDWR);
+        if core.listening.borrow().contains(&listener) {
+            shut_down(listener, libc::SHUT_RDWR);
         }
     }
 }
@@ -77,13 +77,13 @@ fn has_waiting(fd: RawFd) -> bool {
     ready == 1 && poll.revents & libc::POLLIN != 0
 }
 
-async fn accept_tcp(core: Rc<Core>, listener: TcpListener, door: Door) {
+async fn accept_tcp(core: Rc<Core>, listener: TcpListener, role: ListenerRole) {
     let mut spare = Spare::new();
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 let address = Some(SocketAddr::ip(&address));
-                take(&core, &mut spare, stream, Peer { address, door });
+                take(&core, &mut spare, stream, Peer { address, role });
             }
             Err(fault) if recover(&core, &mut spare, &fault).await => {}
             Err(_) => break,
@@ -92,7 +92,7 @@ async fn accept_tcp(core: Rc<Core>, listener: TcpListener, door: Door) {
     leave(&core, listener.as_raw_fd());
 }
 
-async fn accept_unix(core: Rc<Core>, listener: UnixListener, door: Door) {
+async fn accept_unix(core: Rc<Core>, listener: UnixListener, role: ListenerRole) {
     let mut spare = Spare::new();
     loop {
         match listener.accept().await {
@@ -102,7 +102,7 @@ async fn accept_unix(core: Rc<Core>, listener: UnixListener, door: Door) {
                 stream,
                 Peer {
                     address: None,
-                    door,
+                    role,
                 },
             ),
             Err(fault) if recover(&core, &mut spare, &fault).await => {}
@@ -122,13 +122,13 @@ fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
         farewell::count(core, Closed::Descriptors);
         return;
     }
-    let (place, counted) = match seat(core, peer) {
-        Ok(seat) => seat,
+    let (place, counted) = match placed(core, peer) {
+        Ok(placed) => placed,
         Err(reason) => return farewell::count(core, reason),
     };
-    core.lifecycle.admit(core.room.core);
+    core.lifecycle.admit(core.runtime.core);
     core.metrics().connections_open.increment();
-    let mut seat = Seat {
+    let mut placed = Placed {
         core: Rc::clone(core),
         place,
         counted,
@@ -138,8 +138,8 @@ fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
     let watch = core.watched(place).watch(stream.as_raw_fd());
     let core = Rc::clone(core);
     let _task = monoio::spawn(async move {
-        seat.closed = connection::serve(stream, core, (peer, place), watch).await;
-        drop(seat);
+        placed.closed = connection::serve(stream, core, (peer, place), watch).await;
+        drop(placed);
     });
 }
 
@@ -147,9 +147,9 @@ fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
 ///
 /// # Errors
 /// There is none; why.
-fn seat(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
+fn placed(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
     let now = core.now().mono;
-    if peer.door == Door::Admin {
+    if peer.role == ListenerRole::Admin {
         let is_taken = core.places.take(Place::Admin, false)
             || (core.watched(Place::Admin).make_room(now) && core.places.take(Place::Admin, true))
             || take_of_few(core, Place::Admin);
@@ -180,7 +180,7 @@ fn seat(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
 }
 
 /// Takes a place among the few, all of which are taken: the one that waits longest on this core is
-/// cut for it. A core that has none may have one more, or it could let nobody in while others have
+/// cut for it. A core that has none may have one more, or it could let no one in while others have
 /// them all.
 fn take_of_few(core: &Core, place: Place) -> bool {
     let own = core.watched(place);
@@ -200,7 +200,7 @@ fn count_address(core: &Core, peer: Peer) -> Result<Option<Counted>, ()> {
     let Some(address) = peer.address.map(|address| address.to_canonical()) else {
         return Ok(None);
     };
-    let trusted = &core.room.config.trusted_proxies;
+    let trusted = &core.runtime.config.trusted_proxies;
     if trusted.iter().any(|range| range.contains(address)) {
         return Ok(None);
     }
@@ -208,20 +208,20 @@ fn count_address(core: &Core, peer: Peer) -> Result<Option<Counted>, ()> {
 }
 
 /// One connection's place, and why it left it.
-struct Seat {
+struct Placed {
     core: Rc<Core>,
     place: Place,
     counted: Option<Counted>,
     closed: Closed,
 }
 
-impl Drop for Seat {
+impl Drop for Placed {
     fn drop(&mut self) {
         if let Some(counted) = self.counted {
             self.core.places.uncount(counted);
         }
         self.core.places.give_back(self.place);
-        self.core.lifecycle.release(self.core.room.core);
+        self.core.lifecycle.release(self.core.runtime.core);
         self.core.metrics().connections_open.decrement();
         farewell::count(&self.core, self.closed);
     }
@@ -245,7 +245,7 @@ async fn recover(core: &Core, spare: &mut Spare, fault: &io::Error) -> bool {
     if count % 1_000 == 1 {
         log::warn!(
             "core {}: accept failed ({count} times): {fault}",
-            core.room.core.0
+            core.runtime.core.0
         );
     }
     monoio::time::sleep(limits::ACCEPT_PAUSE).await;
@@ -253,7 +253,9 @@ async fn recover(core: &Core, spare: &mut Spare, fault: &io::Error) -> bool {
 }
 
 fn leave(core: &Core, fd: RawFd) {
-    core.doors.borrow_mut().retain(|door| *door != fd);
+    core.listening
+        .borrow_mut()
+        .retain(|listener| *listener != fd);
 }
 
 /// A descriptor held for bad times.

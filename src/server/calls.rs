@@ -1,15 +1,15 @@
 //! What each call does: reads its body, waits for the engine, puts the answer behind what is to be
-//! written. The other half of a connection; `connection` reads requests and writes octets.
+//! written. The other half of a connection; `connection` reads requests and writes bytes.
 //!
 //! An answer that is ready never waits for one that takes time: what was answered is written before
-//! the engine is asked. While it is asked the connection reads nothing, so the request's octets
+//! the engine is asked. While it is asked the connection reads nothing, so the request's bytes
 //! stay where they are. The rare calls are boxed, to keep the frame of every connection small.
 
 use std::sync::Arc;
 
 use super::connection::{After, Connection, Request, Stream};
 use super::page::{Page, write_page};
-use super::reply::{Envelope, Reply, write_reply};
+use super::reply::{Reply, ResponseContext, write_reply};
 use super::routes::{self, Call};
 use crate::config::CorrelationIdRule;
 use crate::events::Trace;
@@ -32,7 +32,7 @@ impl<S: Stream> Connection<S> {
             Call::Confirm(processor) => self.confirm(request, processor),
             Call::Metrics => Box::pin(self.metrics(request)).await,
             Call::Alive => self.say(request, &Reply::ALIVE, None),
-            Call::Ready => match self.core.room.peer_trouble() {
+            Call::Ready => match self.core.runtime.peer_trouble() {
                 Some(trouble) => self.show(request, &Page::gap(Gap::Trouble(trouble))),
                 None => {
                     let reply = self.core.readiness();
@@ -47,7 +47,7 @@ impl<S: Stream> Connection<S> {
             .input
             .get(request.body_start..request.body_end)
             .unwrap_or_default();
-        let demand_uuid = self.core.room.config.correlation_id == CorrelationIdRule::Uuid;
+        let demand_uuid = self.core.runtime.config.correlation_id == CorrelationIdRule::Uuid;
         let payment = match wire::read_payment(body, demand_uuid) {
             Ok(payment) => payment,
             Err(fault) => {
@@ -57,7 +57,7 @@ impl<S: Stream> Connection<S> {
         };
         if !self
             .core
-            .room
+            .runtime
             .config
             .shards
             .own
@@ -71,7 +71,7 @@ impl<S: Stream> Connection<S> {
         }
         self.watch.rest();
         let trace = self.trace(request);
-        let answer = self.core.room.pay(payment, trace).await;
+        let answer = self.core.runtime.pay(payment, trace).await;
         match Reply::to_payment(answer) {
             Some(reply) => self.say(request, &reply, Some(&payment.correlation_id)),
             None => After::Cut,
@@ -99,14 +99,14 @@ impl<S: Stream> Connection<S> {
         let Some(id) = routes::id_in_path(request.head.path(octets)) else {
             return self.say(request, &UNKNOWN, None);
         };
-        if !self.core.room.config.shards.own.owns(&id) {
+        if !self.core.runtime.config.shards.own.owns(&id) {
             return self.say(request, &Reply::WRONG_SHARD, None);
         }
         if self.flush().await.is_err() {
             return After::Cut;
         }
         self.watch.rest();
-        match self.core.room.find(id.upstream_id()).await {
+        match self.core.runtime.find(id.upstream_id()).await {
             Ok(Some(found)) => {
                 let mut body = Vec::new();
                 wire::write_found(&id, &found, &mut body);
@@ -137,13 +137,18 @@ impl<S: Stream> Connection<S> {
             return After::Cut;
         }
         self.watch.rest();
-        match self.core.room.summary(window.from, window.to, scope).await {
+        match self
+            .core
+            .runtime
+            .summary(window.from, window.to, scope)
+            .await
+        {
             Ok(totals) => {
                 let mut body = Vec::new();
                 match scope {
                     Scope::All => wire::write_summary(&totals, &mut body),
                     Scope::Local | Scope::Ask => {
-                        let introduction = self.core.room.introduce();
+                        let introduction = self.core.runtime.introduce();
                         wire::write_shard_summary(&totals, &introduction, &mut body);
                     }
                 }
@@ -159,7 +164,7 @@ impl<S: Stream> Connection<S> {
     }
 
     async fn purge(&mut self, request: &Request) -> After {
-        if !self.core.room.config.allow_purge {
+        if !self.core.runtime.config.allow_purge {
             let reply = Reply::problem(403, "ALLOW_PURGE is not true here");
             return self.say(request, &reply, None);
         }
@@ -173,11 +178,11 @@ impl<S: Stream> Connection<S> {
             return After::Cut;
         }
         self.watch.rest();
-        match self.core.room.purge(scope).await {
+        match self.core.runtime.purge(scope).await {
             Ok(()) if scope == Scope::All => self.say(request, &Reply::PURGED, None),
             Ok(()) => {
                 let mut body = Vec::new();
-                let introduction = self.core.room.introduce();
+                let introduction = self.core.runtime.introduce();
                 wire::write_shard_summary(&PerProcessor::default(), &introduction, &mut body);
                 self.show(request, &Page::json(body))
             }
@@ -197,13 +202,13 @@ impl<S: Stream> Connection<S> {
         let Some(note) = body.and_then(wire::read_operator_note) else {
             return self.say(request, &NO_NOTE, None);
         };
-        match self.core.room.confirm(processor, &note) {
+        match self.core.runtime.confirm(processor, &note) {
             Ok(()) => self.say(request, &Reply::CONFIRMED, None),
             Err(Unresolved) => self.say(request, &UNRESOLVED, None),
         }
     }
 
-    /// The octets that `request` was parsed from; nothing is read while it is answered.
+    /// The bytes that `request` was parsed from; nothing is read while it is answered.
     fn octets_of(&self, request: &Request) -> &[u8] {
         self.input.get(request.start..).unwrap_or_default()
     }
@@ -212,26 +217,26 @@ impl<S: Stream> Connection<S> {
     fn say(&mut self, request: &Request, reply: &Reply, location: Option<&CorrelationId>) -> After {
         self.now = self.core.now();
         let octets = self.input.get(request.start..).unwrap_or_default();
-        let envelope = Envelope::new(&request.head, octets, self.core.lifecycle.is_leaving());
-        let envelope = Envelope {
+        let context = ResponseContext::new(&request.head, octets, self.core.lifecycle.is_leaving());
+        let context = ResponseContext {
             location,
-            ..envelope
+            ..context
         };
-        self.core.with_ink(self.now, |ink| {
-            write_reply(reply, &envelope, ink, &mut self.output);
+        self.core.with_parts(self.now, |parts| {
+            write_reply(reply, &context, parts, &mut self.output);
         });
-        self.told(request, reply.status, envelope.connection)
+        self.told(request, reply.status, context.connection)
     }
 
     /// Puts `page` behind what is to be written.
     fn show(&mut self, request: &Request, page: &Page) -> After {
         self.now = self.core.now();
         let octets = self.input.get(request.start..).unwrap_or_default();
-        let envelope = Envelope::new(&request.head, octets, self.core.lifecycle.is_leaving());
-        self.core.with_ink(self.now, |ink| {
-            write_page(page, &envelope, &ink, &mut self.output);
+        let context = ResponseContext::new(&request.head, octets, self.core.lifecycle.is_leaving());
+        self.core.with_parts(self.now, |parts| {
+            write_page(page, &context, &parts, &mut self.output);
         });
-        self.told(request, page.status, envelope.connection)
+        self.told(request, page.status, context.connection)
     }
 
     fn told(&self, request: &Request, status: u16, connection: ConnectionField) -> After {

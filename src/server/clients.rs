@@ -13,7 +13,7 @@ use crate::config::AddressRange;
 use crate::http::{RequestHead, read_node};
 use crate::rate_limit::Client;
 
-/// The client of the request whose head is `head` and begins `octets`. `peer` is the other end of
+/// The client of the request whose head is `head` and begins `bytes`. `peer` is the other end of
 /// the connection, none for a unix socket.
 pub(super) fn client_of(
     peer: Option<IpAddr>,

@@ -45,7 +45,7 @@ pub(super) struct Request {
     /// Where its body begins and ends in the input.
     pub(super) body_start: usize,
     pub(super) body_end: usize,
-    /// When its first octet was read.
+    /// When its first byte was read.
     pub(super) since: Mono,
 }
 
@@ -67,7 +67,7 @@ pub(super) enum After {
     Cut,
 }
 
-/// The client is gone: there is nobody to tell.
+/// The client is gone: there is no one to tell.
 pub(super) struct Gone;
 
 /// Why nothing more was read.
@@ -87,14 +87,14 @@ pub(super) struct Connection<S> {
     pub(super) core: Rc<Core>,
     pub(super) peer: Peer,
     place: Place,
-    /// Octets from the client; the next request begins at `start`.
+    /// Bytes from the client; the next request begins at `start`.
     pub(super) input: Vec<u8>,
     pub(super) start: usize,
-    /// Octets for the client.
+    /// Bytes for the client.
     pub(super) output: Vec<u8>,
     /// The last reading of the clocks: after each wait, not more often.
     pub(super) now: Now,
-    /// When the first octet of the request that is being read came.
+    /// When the first byte of the request that is being read came.
     pub(super) since: Mono,
     is_first: bool,
     is_gone: bool,
@@ -190,7 +190,7 @@ impl<S: Stream> Connection<S> {
             Ok(body) => {
                 self.is_first = false;
                 let start = std::mem::replace(&mut self.start, body.end);
-                // Octets behind it belong to the next request and are here by now.
+                // Bytes behind it belong to the next request and are here by now.
                 let since = std::mem::replace(&mut self.since, self.now.mono);
                 let (body_start, body_end) = (body.start, body.end);
                 Next::Request(Request {
@@ -212,7 +212,7 @@ impl<S: Stream> Connection<S> {
         let refuse = |fault: http::BodyFault| Some(Reply::problem(fault.status(), fault.reason()));
         self.make_room_for_body(head);
         let body_start = self.start.saturating_add(head.head_bytes);
-        let max = self.core.room.config.body_bytes_max;
+        let max = self.core.runtime.config.body_bytes_max;
         let mut reader = BodyReader::request(head.framing, body_start, max).map_err(refuse)?;
         let mut is_continue_due = head.expect_continue;
         loop {
@@ -236,7 +236,7 @@ impl<S: Stream> Connection<S> {
             Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
             Framing::Chunked => limits::INPUT_BYTES_IDLE,
         };
-        if length > self.core.room.config.body_bytes_max && head.framing != Framing::Chunked {
+        if length > self.core.runtime.config.body_bytes_max && head.framing != Framing::Chunked {
             return;
         }
         let needed = head.head_bytes.saturating_add(length);
@@ -258,7 +258,7 @@ impl<S: Stream> Connection<S> {
         Next::Over
     }
 
-    /// The octets that no request has taken yet.
+    /// The bytes that no request has taken yet.
     fn octets(&self) -> &[u8] {
         self.input.get(self.start..).unwrap_or_default()
     }
@@ -295,7 +295,7 @@ impl<S: Stream> Connection<S> {
     }
 
     fn arm_read(&self, is_idle: bool) {
-        let config = &self.core.room.config;
+        let config = &self.core.runtime.config;
         let (wait, since, patience) = if !is_idle {
             // The whole request has this long, however slowly it drips.
             (Wait::Rest, self.since, config.header_timeout)
@@ -336,7 +336,7 @@ impl<S: Stream> Connection<S> {
             return Ok(());
         }
         let now = self.now.mono;
-        let due = now.after(self.core.room.config.header_timeout);
+        let due = now.after(self.core.runtime.config.header_timeout);
         self.watch.arm(Wait::Write, now, due);
         let lent = std::mem::take(&mut self.output);
         let (result, mut lent) = self.stream.write_all(lent).await;

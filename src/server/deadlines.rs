@@ -4,7 +4,7 @@
 //! unwinds in order and closes its socket itself.
 //!
 //! A connection holds a [`Watch`] and says what it waits for; `connection` drops the watch before
-//! the socket, so that the sweep never meets a descriptor that already belongs to somebody else.
+//! the socket, so that the sweep never meets a descriptor that already belongs to another client.
 //! When all places are taken it also chooses which connection makes room: always one that waits
 //! for a request's first byte, never one in the middle of a request.
 //!

@@ -4,7 +4,7 @@
 use super::Core;
 use super::connection::{Connection, Stream};
 use super::deadlines::{Wait, shut_down};
-use super::reply::{Envelope, Reply, write_reply};
+use super::reply::{Reply, ResponseContext, write_reply};
 use crate::http::RequestHead;
 use crate::limits;
 use crate::metrics::{Answered, Closed, Route};
@@ -22,13 +22,13 @@ impl<S: Stream> Connection<S> {
     /// Says the last words on this connection.
     pub(super) fn refuse(&mut self, reply: &Reply, head: Option<&RequestHead>) {
         let octets = self.input.get(self.start..).unwrap_or_default();
-        let envelope = match head {
-            Some(head) => Envelope::new(head, octets, true),
-            None => Envelope::closing(),
+        let context = match head {
+            Some(head) => ResponseContext::new(head, octets, true),
+            None => ResponseContext::closing(),
         };
         self.now = self.core.now();
-        self.core.with_ink(self.now, |ink| {
-            write_reply(reply, &envelope, ink, &mut self.output);
+        self.core.with_parts(self.now, |parts| {
+            write_reply(reply, &context, parts, &mut self.output);
         });
         log::debug!(target: "p99::access", "{:?} is refused: {:?}", self.peer.address, reply.text);
         let (route, status) = (Route::Other, reply.status);

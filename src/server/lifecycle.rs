@@ -171,7 +171,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether no core has anything left to do, so that nobody can hand anything over any more.
+    /// Whether no core has anything left to do, so that no one can hand anything over any more.
     #[must_use]
     pub fn is_all_quiet(&self) -> bool {
         let is_done = |state: &CachePadded<CoreState>| {

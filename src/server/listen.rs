@@ -34,8 +34,8 @@ use crate::limits;
 
 /// Which calls a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// Clients; the administrator's calls too, unless they have a door of their own.
+pub enum ListenerRole {
+    /// Clients; the administrator's calls too, unless they have a listener of their own.
     Public,
     /// `ADMIN_LISTEN`: metrics, purge and peers.
     Admin,
@@ -47,7 +47,7 @@ pub(super) struct Peer {
     /// Its address; none on a unix socket.
     pub(super) address: Option<IpAddr>,
     /// Where it came in.
-    pub(super) door: Door,
+    pub(super) role: ListenerRole,
 }
 
 /// One core's end of a listening socket.
@@ -63,7 +63,7 @@ pub enum ListenSocket {
 #[derive(Debug)]
 pub struct Listener {
     /// Whom it serves.
-    pub door: Door,
+    pub role: ListenerRole,
     /// The socket.
     pub socket: ListenSocket,
 }
@@ -72,11 +72,11 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Bound {
     /// As bound: a port 0 is replaced with the port that was got.
-    pub addresses: Vec<(Door, ListenAddress)>,
+    pub addresses: Vec<(ListenerRole, ListenAddress)>,
     /// The listeners of each core.
     pub per_core: Vec<Vec<Listener>>,
     /// The files of unix sockets. Dropped, they are removed: before their listeners close, so that
-    /// no client meets a file behind which nobody listens.
+    /// no client meets a file behind which no one listens.
     pub files: Vec<SocketFile>,
 }
 
@@ -110,14 +110,14 @@ impl std::error::Error for ListenFault {
 ///
 /// # Errors
 /// The first address that cannot be had. What was bound before it is released.
-pub fn bind(wanted: &[(Door, ListenAddress)], cores: usize) -> Result<Bound, ListenFault> {
+pub fn bind(wanted: &[(ListenerRole, ListenAddress)], cores: usize) -> Result<Bound, ListenFault> {
     bind_within(limits::LISTEN_TRIES_MAX, wanted, cores)
 }
 
 /// [`bind`] that tries again so often.
 fn bind_within(
     tries: u32,
-    wanted: &[(Door, ListenAddress)],
+    wanted: &[(ListenerRole, ListenAddress)],
     cores: usize,
 ) -> Result<Bound, ListenFault> {
     let mut patience = Patience(tries);
@@ -131,10 +131,10 @@ fn bind_within(
     // Every process goes by this order, whatever its settings say.
     let mut order: Vec<_> = wanted.iter().enumerate().collect();
     order.sort_by_key(|(_, (_, address))| place(address));
-    for (index, (door, address)) in order {
+    for (index, (role, address)) in order {
         let result = match address {
-            ListenAddress::Tcp(address) => bind_tcp(&mut patience, &mut bound, *door, *address),
-            ListenAddress::Unix(path) => bind_unix(&mut patience, &mut bound, *door, path),
+            ListenAddress::Tcp(address) => bind_tcp(&mut patience, &mut bound, *role, *address),
+            ListenAddress::Unix(path) => bind_unix(&mut patience, &mut bound, *role, path),
         };
         match (result, bound.addresses.get_mut(index)) {
             (Ok(got), Some((_, address))) => *address = got,
@@ -182,7 +182,7 @@ impl Patience {
 fn bind_tcp(
     patience: &mut Patience,
     bound: &mut Bound,
-    door: Door,
+    role: ListenerRole,
     wanted: SocketAddr,
 ) -> io::Result<ListenAddress> {
     // Without SO_REUSEPORT, and listening: from here on the address is this process's alone.
@@ -199,7 +199,7 @@ fn bind_tcp(
             None => patience.wait(|| tcp_listener(address, true))?,
         };
         listeners.push(Listener {
-            door,
+            role,
             socket: ListenSocket::Tcp(socket.into()),
         });
     }
@@ -231,14 +231,14 @@ fn tcp_listener(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
 fn bind_unix(
     patience: &mut Patience,
     bound: &mut Bound,
-    door: Door,
+    role: ListenerRole,
     path: &Path,
 ) -> io::Result<ListenAddress> {
     let (listener, file) = patience.wait(|| socket_file::bind(path))?;
     bound.files.push(file);
     for listeners in &mut bound.per_core {
         let socket = ListenSocket::Unix(listener.try_clone()?);
-        listeners.push(Listener { door, socket });
+        listeners.push(Listener { role, socket });
     }
     Ok(ListenAddress::Unix(path.to_owned()))
 }
@@ -253,8 +253,9 @@ mod tests {
 
     #[test]
     fn all_cores_share_the_port_that_the_kernel_chose() {
-        let bound = bind(&[(Door::Public, loopback(0))], 3).unwrap();
-        let [(Door::Public, ListenAddress::Tcp(address))] = bound.addresses.as_slice() else {
+        let bound = bind(&[(ListenerRole::Public, loopback(0))], 3).unwrap();
+        let [(ListenerRole::Public, ListenAddress::Tcp(address))] = bound.addresses.as_slice()
+        else {
             panic!("{:?}", bound.addresses)
         };
         assert_ne!(address.port(), 0);
@@ -269,9 +270,9 @@ mod tests {
 
     #[test]
     fn a_second_server_on_the_port_is_refused_although_both_would_reuse_it() {
-        let bound = bind(&[(Door::Public, loopback(0))], 2).unwrap();
+        let bound = bind(&[(ListenerRole::Public, loopback(0))], 2).unwrap();
         let (_, address) = bound.addresses.first().unwrap().clone();
-        let fault = bind_within(2, &[(Door::Public, address.clone())], 2).unwrap_err();
+        let fault = bind_within(2, &[(ListenerRole::Public, address.clone())], 2).unwrap_err();
         assert_eq!(fault.fault.kind(), io::ErrorKind::AddrInUse);
         assert!(fault.to_string().contains(&address.to_string()), "{fault}");
     }
@@ -281,7 +282,7 @@ mod tests {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ports = [free(), free()].map(|socket| socket.local_addr().unwrap().port());
         ports.sort_unstable_by(|one, other| other.cmp(one));
-        let wanted = ports.map(|port| (Door::Public, loopback(port)));
+        let wanted = ports.map(|port| (ListenerRole::Public, loopback(port)));
         assert!(place(&wanted[1].1) < place(&wanted[0].1));
         let bound = bind(&wanted, 2).unwrap();
         assert_eq!(bound.addresses, wanted);
@@ -295,7 +296,7 @@ mod tests {
             thread::sleep(Duration::from_millis(60));
             drop(holder);
         });
-        assert!(bind(&[(Door::Public, address)], 3).is_ok());
+        assert!(bind(&[(ListenerRole::Public, address)], 3).is_ok());
         release.join().unwrap();
     }
 }

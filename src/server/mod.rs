@@ -35,7 +35,7 @@ use crate::credentials::Credentials;
 use crate::http::{DateCache, HeadRules};
 use crate::limits;
 use crate::metrics::{self, Answered, Cell as _, Closed, CoreMetrics, Label};
-use crate::pay::Room;
+use crate::pay::CoreRuntime;
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
 
@@ -44,7 +44,7 @@ use lifecycle::{Lifecycle, Phase, Readiness};
 use listen::Listener;
 use page::Page;
 use places::{Place, Places};
-use reply::{Ink, Reply};
+use reply::{Reply, ResponseParts};
 
 /// What all cores share as servers.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub struct Common {
 
 /// One core as a server.
 pub struct Core {
-    room: Rc<Room>,
+    runtime: Rc<CoreRuntime>,
     lifecycle: Arc<Lifecycle>,
     /// Of clients, of those that may only probe, of administrators.
     deadlines: [Rc<Deadlines>; 3],
@@ -70,9 +70,9 @@ pub struct Core {
     input_bytes_max: usize,
     /// Listening sockets must be non-blocking there, and blocking on io_uring.
     is_on_epoll: bool,
-    ink_well: RefCell<InkWell>,
+    scratch_buffers: RefCell<ScratchBuffers>,
     /// Listening sockets that still accept.
-    doors: RefCell<Vec<RawFd>>,
+    listening: RefCell<Vec<RawFd>>,
     /// Requests until the next one is logged.
     until_logged: Cell<u32>,
     /// Accepts that failed.
@@ -85,7 +85,7 @@ pub struct Core {
 
 /// What answers are written with.
 #[derive(Debug, Default)]
-struct InkWell {
+struct ScratchBuffers {
     date: DateCache,
     scratch: Vec<u8>,
 }
@@ -102,7 +102,7 @@ pub struct CoreEnd {
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core")
-            .field("core", &self.room.core)
+            .field("core", &self.runtime.core)
             .finish_non_exhaustive()
     }
 }
@@ -110,14 +110,14 @@ impl std::fmt::Debug for Core {
 impl Core {
     /// A core that serves from `room`.
     #[must_use]
-    pub fn new(room: Rc<Room>, common: Common, driver: Driver) -> Self {
+    pub fn new(runtime: Rc<CoreRuntime>, common: Common, driver: Driver) -> Self {
         let Common {
             lifecycle,
             places,
             rate_limit,
         } = common;
-        let config = &room.config;
-        room.metrics.set_driver(match driver {
+        let config = &runtime.config;
+        runtime.metrics.set_driver(match driver {
             Driver::IoUring { .. } => metrics::Driver::IoUring,
             Driver::Epoll => metrics::Driver::Epoll,
         });
@@ -134,13 +134,13 @@ impl Core {
             rules: HeadRules { auth_header },
             input_bytes_max,
             is_on_epoll: driver == Driver::Epoll,
-            ink_well: RefCell::default(),
-            doors: RefCell::default(),
+            scratch_buffers: RefCell::default(),
+            listening: RefCell::default(),
             until_logged: Cell::new(0),
             accept_faults: Cell::new(0),
             refusals: Cell::new(0),
             refusals_told: Cell::default(),
-            room,
+            runtime,
         }
     }
 
@@ -149,36 +149,36 @@ impl Core {
         let core = Rc::new(self);
         for listener in listeners {
             if let Err(fault) = accept::open(&core, listener) {
-                log::error!("core {} cannot accept: {fault}", core.room.core.0);
+                log::error!("core {} cannot accept: {fault}", core.runtime.core.0);
                 core.lifecycle.ask_to_stop();
             }
         }
         let mut has_failed = false;
         while core.lifecycle.phase() < Phase::Closing {
             core.turn();
-            if core.room.has_failed() && !has_failed {
+            if core.runtime.has_failed() && !has_failed {
                 has_failed = true;
-                log::error!("core {}: the journal failed; stopping", core.room.core.0);
+                log::error!("core {}: the journal failed; stopping", core.runtime.core.0);
                 core.lifecycle.fail();
             }
             monoio::time::sleep(limits::SWEEP_INTERVAL).await;
         }
         core.let_go().await;
-        let forgotten = core.room.close().await;
+        let forgotten = core.runtime.close().await;
         CoreEnd {
             forgotten,
-            has_failed: has_failed || core.room.has_failed(),
+            has_failed: has_failed || core.runtime.has_failed(),
         }
     }
 
     /// One look at deadlines, and a sign of life.
     fn turn(&self) -> Mono {
         let now = self.now().mono;
-        self.lifecycle.beat(self.room.core, now);
+        self.lifecycle.beat(self.runtime.core, now);
         self.all_deadlines(|deadlines| deadlines.sweep(now));
         self.make_room_for_others(now);
         self.tell_refusals(now);
-        let secrets = [&self.room.credentials, &self.room.peer_secret];
+        let secrets = [&self.runtime.credentials, &self.runtime.peer_secret];
         secrets.into_iter().flatten().for_each(Credentials::refresh);
         self.metrics().turns.increment();
         now
@@ -187,14 +187,14 @@ impl Core {
     /// Closes the listeners once their queues are empty, then idle connections, then waits until
     /// no core has anything left to do, at most for the grace.
     async fn let_go(&self) {
-        let over = self.turn().after(self.room.config.shutdown_grace);
+        let over = self.turn().after(self.runtime.config.shutdown_grace);
         accept::close_all(self).await;
         while self.turn() < over {
             self.all_deadlines(Deadlines::end_idle);
             // A payment cannot settle any more once the journal failed: replay goes on with it.
-            let is_settled = self.room.pending_payments() == 0 || self.room.has_failed();
+            let is_settled = self.runtime.pending_payments() == 0 || self.runtime.has_failed();
             let is_quiet = self.connections() == 0 && is_settled;
-            self.lifecycle.tell_quiet(self.room.core, is_quiet);
+            self.lifecycle.tell_quiet(self.runtime.core, is_quiet);
             // Another core may still hand payments over to this one.
             if self.lifecycle.is_all_quiet() {
                 return;
@@ -204,7 +204,7 @@ impl Core {
         if self.connections() > 0 {
             log::warn!(
                 "core {}: {} connections are cut, the grace is over",
-                self.room.core.0,
+                self.runtime.core.0,
                 self.connections()
             );
             self.all_deadlines(Deadlines::cut_all);
@@ -251,9 +251,9 @@ impl Core {
         let of = |reason| self.metrics().connections_closed.get(reason).get();
         log::warn!(
             "core {}: {count} connections were refused or cut; since the start: {} idle ones made \
-             room, {} met no place, {} were too many of their address, {} met no descriptor, {} \
+             runtime, {} met no place, {} were too many of their address, {} met no descriptor, {} \
              did not read",
-            self.room.core.0,
+            self.runtime.core.0,
             of(Closed::MadeRoom),
             of(Closed::Full),
             of(Closed::Address),
@@ -263,18 +263,22 @@ impl Core {
     }
 
     fn now(&self) -> Now {
-        self.room.now()
+        self.runtime.now()
     }
 
     fn metrics(&self) -> &CoreMetrics {
-        &self.room.metrics
+        &self.runtime.metrics
     }
 
     /// Lends the date and a scratch buffer to one answer.
-    fn with_ink<T>(&self, now: Now, write: impl FnOnce(Ink<'_>) -> T) -> T {
-        let InkWell { date, scratch } = &mut *self.ink_well.borrow_mut();
-        let challenge = self.room.credentials.as_ref().map(Credentials::challenge);
-        write(Ink {
+    fn with_parts<T>(&self, now: Now, write: impl FnOnce(ResponseParts<'_>) -> T) -> T {
+        let ScratchBuffers { date, scratch } = &mut *self.scratch_buffers.borrow_mut();
+        let challenge = self
+            .runtime
+            .credentials
+            .as_ref()
+            .map(Credentials::challenge);
+        write(ResponseParts {
             date: date.at(now.wall),
             challenge: challenge.as_deref().unwrap_or_default(),
             scratch,
@@ -283,13 +287,13 @@ impl Core {
 
     fn readiness(&self) -> Reply {
         let readiness = self.lifecycle.readiness(self.now().mono);
-        Reply::to_probe(readiness, self.room.is_fit())
+        Reply::to_probe(readiness, self.runtime.is_fit())
     }
 
     async fn metrics_page(&self) -> Page {
         let mut body = Vec::new();
         let is_serving = self.lifecycle.readiness(self.now().mono) == Readiness::Ready;
-        self.room.render_metrics(is_serving, &mut body).await;
+        self.runtime.render_metrics(is_serving, &mut body).await;
         Page {
             status: 200,
             content_type: "text/plain; version=0.0.4; charset=utf-8",

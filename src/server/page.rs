@@ -1,7 +1,7 @@
 //! Answers whose body is made for the one request: sums, metrics, and problems that name what they
 //! are about. `calls` makes them where a [`super::reply::Reply`] would not do.
 
-use super::reply::{Envelope, Ink, JSON, PROBLEM, title};
+use super::reply::{JSON, PROBLEM, ResponseContext, ResponseParts, title};
 use crate::clock::UnixMillis;
 use crate::http::{ResponseHead, write_response};
 use crate::peers::Gap;
@@ -63,16 +63,21 @@ impl Page {
 }
 
 /// Appends `page` to `out`.
-pub(super) fn write_page(page: &Page, envelope: &Envelope<'_>, ink: &Ink<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_page(
+    page: &Page,
+    context: &ResponseContext<'_>,
+    parts: &ResponseParts<'_>,
+    out: &mut Vec<u8>,
+) {
     let head = ResponseHead {
         content_type: page.content_type,
         retry_after: page.retry_after,
-        connection: envelope.connection,
+        connection: context.connection,
         extra: &[
-            ("X-Request-Id", envelope.request_id),
-            ("traceparent", envelope.trace_parent),
+            ("X-Request-Id", context.request_id),
+            ("traceparent", context.trace_parent),
         ],
-        ..ResponseHead::new(page.status, ink.date)
+        ..ResponseHead::new(page.status, parts.date)
     };
-    write_response(out, &head, &page.body, envelope.is_head);
+    write_response(out, &head, &page.body, context.is_head);
 }

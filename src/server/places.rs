@@ -23,7 +23,7 @@ use crate::rate_limit::{Client, budget_of};
 /// What a connection may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// All that its door serves.
+    /// All calls that its role serves.
     Client,
     /// Whether p99 lives and is ready; all else is refused for this reason.
     Probe(Closed),

@@ -204,7 +204,7 @@ impl Reply {
 
 /// The connection's part of an answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Envelope<'a> {
+pub(super) struct ResponseContext<'a> {
     pub(super) connection: ConnectionField,
     /// The request was HEAD.
     pub(super) is_head: bool,
@@ -215,8 +215,8 @@ pub(super) struct Envelope<'a> {
     pub(super) location: Option<&'a CorrelationId>,
 }
 
-impl<'a> Envelope<'a> {
-    /// For the answer to `head`, whose octets begin `octets`.
+impl<'a> ResponseContext<'a> {
+    /// For the answer to `head`, whose bytes begin `bytes`.
     pub(super) fn new(head: &RequestHead, octets: &'a [u8], is_leaving: bool) -> Self {
         let connection = match head.persistence {
             Persistence::Close => ConnectionField::Close,
@@ -255,7 +255,7 @@ impl<'a> Envelope<'a> {
 
 /// What every answer is written with.
 #[derive(Debug)]
-pub(super) struct Ink<'a> {
+pub(super) struct ResponseParts<'a> {
     pub(super) date: &'a DateText,
     /// WWW-Authenticate, for 401.
     pub(super) challenge: &'a str,
@@ -264,12 +264,17 @@ pub(super) struct Ink<'a> {
 }
 
 /// Appends `reply` to `out`.
-pub(super) fn write_reply(reply: &Reply, envelope: &Envelope<'_>, ink: Ink<'_>, out: &mut Vec<u8>) {
-    let Ink {
+pub(super) fn write_reply(
+    reply: &Reply,
+    context: &ResponseContext<'_>,
+    parts: ResponseParts<'_>,
+    out: &mut Vec<u8>,
+) {
+    let ResponseParts {
         date,
         challenge,
         scratch,
-    } = ink;
+    } = parts;
     let (content_type, body) = match reply.text {
         Text::Json(body) => (JSON, body),
         Text::Problem {
@@ -294,16 +299,16 @@ pub(super) fn write_reply(reply: &Reply, envelope: &Envelope<'_>, ink: Ink<'_>, 
         401 => ("WWW-Authenticate", challenge),
         _ => reply.field,
     };
-    let location = envelope.location.filter(|_| reply.status == 202);
+    let location = context.location.filter(|_| reply.status == 202);
     let head = ResponseHead {
         content_type,
-        connection: envelope.connection,
+        connection: context.connection,
         retry_after: reply.retry_after,
         location: location.map_or(["", ""], |id| [limits::PAYMENTS_PATH_PREFIX, id.as_str()]),
         extra: &[
             (name, value.as_bytes()),
-            ("X-Request-Id", envelope.request_id),
-            ("traceparent", envelope.trace_parent),
+            ("X-Request-Id", context.request_id),
+            ("traceparent", context.trace_parent),
             (
                 "Idempotent-Replayed",
                 if reply.is_replayed { b"true" } else { b"" },
@@ -311,7 +316,7 @@ pub(super) fn write_reply(reply: &Reply, envelope: &Envelope<'_>, ink: Ink<'_>, 
         ],
         ..ResponseHead::new(reply.status, date)
     };
-    write_response(out, &head, body, envelope.is_head);
+    write_response(out, &head, body, context.is_head);
 }
 
 /// A problem's title: the phrase of its status.

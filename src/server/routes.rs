@@ -1,4 +1,4 @@
-//! Which call a request makes, and whether it may: rate limit, path, method, door, credentials and
+//! Which call a request makes, and whether it may: rate limit, path, method, role, credentials and
 //! media type, in this order. All of it is judged from the head alone, so that a client which asks
 //! first (`Expect: 100-continue`) is refused before it sends a body.
 //!
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::Core;
 use super::clients::client_of;
-use super::listen::{Door, Peer};
+use super::listen::{ListenerRole, Peer};
 use super::page::Page;
 use super::reply::Reply;
 use crate::clock::UnixMillis;
@@ -79,18 +79,18 @@ pub(super) struct Judged {
     pub(super) is_peer: bool,
 }
 
-/// A head and the octets that it was parsed from.
+/// A head and the bytes that it was parsed from.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     head: &'a RequestHead,
     octets: &'a [u8],
 }
 
-/// Judges the head of one request; `octets` begin where it does. Says too what the request is
+/// Judges the head of one request; `bytes` begin where it does. Says too what the request is
 /// counted as, refused or not.
 pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) -> Judged {
     let wanted = place(head.path(octets)).unwrap_or(Call::Refuse(NOT_FOUND));
-    let has_admin_door = !core.room.config.admin_listen.is_empty();
+    let has_admin_door = !core.runtime.config.admin_listen.is_empty();
     let query = head.query(octets).unwrap_or_default();
     let asked = Asked { head, octets };
     let nothing_there = if let Call::Refuse(reply) = wanted {
@@ -101,16 +101,16 @@ pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) 
     let is_for_peers = is_for_peers(wanted, query);
     // What holds for clients does not hold for another shard.
     let is_peer = is_for_peers && shows_secret(core, asked);
-    let is_stranger = is_for_peers && !is_peer && core.room.peer_secret.is_some();
+    let is_stranger = is_for_peers && !is_peer && core.runtime.peer_secret.is_some();
     let for_clients = |refuse: &dyn Fn() -> Option<Reply>| (!is_peer).then(refuse).flatten();
     let refusal = for_clients(&|| too_often(core, wanted, asked, peer))
         .or(nothing_there)
-        .or_else(|| only_for_operators(wanted, peer.door))
+        .or_else(|| only_for_operators(wanted, peer.role))
         .or_else(|| wrong_method(wanted, head.method))
         .or_else(|| {
             for_clients(&|| {
                 (has_admin_door
-                    .then(|| wrong_door(wanted, query, peer.door))
+                    .then(|| wrong_listener(wanted, query, peer.role))
                     .flatten())
                 .or_else(|| is_stranger.then_some(NO_PEER))
                 .or_else(|| unauthorized(core, wanted, asked))
@@ -132,7 +132,7 @@ fn is_for_peers(call: Call, query: &str) -> bool {
 
 /// Whether the request shows what shards show each other.
 fn shows_secret(core: &Core, asked: Asked<'_>) -> bool {
-    let secret = core.room.peer_secret.as_ref();
+    let secret = core.runtime.peer_secret.as_ref();
     let given = asked.head.peer_secret.map(|span| span.of(asked.octets));
     secret
         .zip(given)
@@ -140,8 +140,8 @@ fn shows_secret(core: &Core, asked: Asked<'_>) -> bool {
 }
 
 /// What an operator may change is not there for anybody else, with ADMIN_LISTEN or without.
-fn only_for_operators(call: Call, door: Door) -> Option<Reply> {
-    (matches!(call, Call::Confirm(_)) && door == Door::Public).then_some(NOT_FOUND)
+fn only_for_operators(call: Call, role: ListenerRole) -> Option<Reply> {
+    (matches!(call, Call::Confirm(_)) && role == ListenerRole::Public).then_some(NOT_FOUND)
 }
 
 fn wrong_method(call: Call, method: Method) -> Option<Reply> {
@@ -173,24 +173,24 @@ fn place(path: &str) -> Option<Call> {
     }
 }
 
-/// With ADMIN_LISTEN each door has calls of its own.
-fn wrong_door(call: Call, query: &str, door: Door) -> Option<Reply> {
-    match (door, call) {
-        (Door::Admin, Call::Pay) => Some(NOT_FOUND),
-        (Door::Public, Call::Metrics | Call::Purge) => Some(NOT_FOUND),
-        (Door::Public, Call::Summary | Call::Find) => (query_has(query, "scope", "local")
+/// With ADMIN_LISTEN each listener has calls of its own.
+fn wrong_listener(call: Call, query: &str, role: ListenerRole) -> Option<Reply> {
+    match (role, call) {
+        (ListenerRole::Admin, Call::Pay) => Some(NOT_FOUND),
+        (ListenerRole::Public, Call::Metrics | Call::Purge) => Some(NOT_FOUND),
+        (ListenerRole::Public, Call::Summary | Call::Find) => (query_has(query, "scope", "local")
             || query_has(query, "scope", "ask"))
         .then_some(ADMIN_ONLY),
-        (Door::Admin | Door::Public, _) => None,
+        (ListenerRole::Admin | ListenerRole::Public, _) => None,
     }
 }
 
-/// Every call on the public door counts but a probe: a balancer that was told 429 would take the
+/// Every call on a public listener counts but a probe: a balancer that was told 429 would take the
 /// instance out.
 fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Reply> {
     let limit = core.rate_limit.as_ref()?;
-    match (call, peer.door) {
-        (Call::Alive | Call::Ready, _) | (_, Door::Admin) => return None,
+    match (call, peer.role) {
+        (Call::Alive | Call::Ready, _) | (_, ListenerRole::Admin) => return None,
         (
             Call::Pay
             | Call::Find
@@ -199,10 +199,10 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
             | Call::Confirm(_)
             | Call::Metrics
             | Call::Refuse(_),
-            Door::Public,
+            ListenerRole::Public,
         ) => {}
     }
-    let trusted = &core.room.config.trusted_proxies;
+    let trusted = &core.runtime.config.trusted_proxies;
     let client = client_of(peer.address, (asked.head, asked.octets), trusted);
     if client == Client::Unknown {
         core.metrics().clients_unknown.increment();
@@ -221,7 +221,7 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
 /// Every call but a probe needs the credentials, when there are any; AUTH_READS=off opens those
 /// that only read.
 fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
-    let credentials = core.room.credentials.as_ref()?;
+    let credentials = core.runtime.credentials.as_ref()?;
     match call {
         Call::Pay | Call::Purge | Call::Confirm(_) => {}
         Call::Find | Call::Summary | Call::Metrics if credentials.guards_reads() => {}

@@ -1,6 +1,6 @@
 //! The file of a unix socket: who may bind it, and when it is removed.
 //!
-//! A file may be replaced only when nobody listens behind it any more, and removed only by the
+//! A file may be replaced only when no one listens behind it any more, and removed only by the
 //! process that made it, for its name may belong to another one by then. Looking and acting are
 //! two steps, so every p99 takes the folder's lock around both (`flock`: it leaves nothing behind
 //! and ends with its process). Whether a file is still ours is told by its inode; a descriptor
@@ -49,7 +49,7 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
             .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
             .open(path)?,
     };
-    // Nobody can connect before `listen`, so nobody meets other permissions.
+    // No one can connect before `listen`, so no one meets other permissions.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     socket.listen(limits::LISTEN_BACKLOG)?;
     Ok((UnixListener::from(socket), file))
@@ -102,7 +102,7 @@ fn lock_folder(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Removes a socket file that nobody listens on. Only a refused connect proves that; anything else
+/// Removes a socket file that no one listens on. Only a refused connect proves that; anything else
 /// (a live server, a file of another kind, no permission) is left alone.
 fn remove_stale(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {

@@ -1,4 +1,4 @@
-//! A door for the fuzz targets: whose request it is, as the rate limit sees it. Nothing in the
+//! An entrance for the fuzz targets: whose request it is, as the rate limit sees it. Nothing in the
 //! library calls it.
 
 use std::net::IpAddr;

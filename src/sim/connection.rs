@@ -18,7 +18,7 @@ use super::sealed::{Broken, Sealed};
 use super::socket::{self, Connections};
 use super::wire;
 
-/// What one read takes in; a payment with its head has under 600 octets.
+/// What one read takes in; a payment with its head has under 600 bytes.
 const READ_BYTES: usize = 4 * 1024;
 
 /// Neither HTTP nor TLS.

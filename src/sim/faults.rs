@@ -74,7 +74,7 @@ pub enum Act {
     CutBody,
     /// At the answer: RST in the middle of its body.
     ResetBody,
-    /// At the answer: one octet at a time, so many milliseconds apart.
+    /// At the answer: one byte at a time, so many milliseconds apart.
     Drip(u64),
     /// At the answer: twice.
     Double,

@@ -98,7 +98,7 @@ impl Simulator {
         let gate = Arc::new(Gate::open(options.listen)?);
         let shared = Shared::new(State::new(&options));
         let connections = Arc::new(Connections::default());
-        let door = Door {
+        let listening = Listening {
             acceptor: gate.acceptor()?,
             gate: Arc::clone(&gate),
             connections: Arc::clone(&connections),
@@ -108,7 +108,7 @@ impl Simulator {
         let state = shared.clone();
         let thread = std::thread::Builder::new()
             .name(format!("sim-{}", gate.address().port()))
-            .spawn(move || door.run(state, &started))?;
+            .spawn(move || listening.run(state, &started))?;
         is_started.recv().map_err(io::Error::other)??;
         Ok(SimulatorHandle {
             shared,
@@ -274,14 +274,14 @@ impl Drop for SimulatorHandle {
 }
 
 /// What the processor's thread takes along.
-struct Door {
+struct Listening {
     acceptor: std::net::TcpListener,
     gate: Arc<Gate>,
     connections: Arc<Connections>,
     tls: Option<Arc<ServerConfig>>,
 }
 
-impl Door {
+impl Listening {
     fn run(self, shared: Shared, started: &Sender<io::Result<()>>) {
         let mut runtime = match RuntimeBuilder::<LegacyDriver>::new().enable_timer().build() {
             Ok(runtime) => runtime,

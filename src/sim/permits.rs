@@ -66,7 +66,7 @@ impl Places {
 #[derive(Debug)]
 pub struct HealthPermits {
     window: Duration,
-    /// When the next permit that nobody holds yet falls due.
+    /// When the next permit that no one holds yet falls due.
     free_at: Mono,
 }
 

@@ -185,7 +185,7 @@ impl Processor {
             let (gate, pauses) = (Arc::clone(&self.gate), Rc::clone(&self.pauses));
             monoio::spawn(async move {
                 if pauses.sleep(faults::span(ms)).await.is_ok() {
-                    // It fails when somebody else took the port, which its reserve rules out.
+                    // It fails when another client took the port, which its reserve rules out.
                     let _ = gate.reopen();
                 }
             });

@@ -116,12 +116,12 @@ pub struct Head {
     pub keeps_alive: bool,
     /// Whether the caller waits for a 100 before it sends the body.
     pub awaits_continue: bool,
-    /// Octets of the head with its empty line.
+    /// Bytes of the head with its empty line.
     pub head_bytes: usize,
     length: Length,
 }
 
-/// A body taken out of what arrived, and how many octets it took up there.
+/// A body taken out of what arrived, and how many bytes it took up there.
 pub type TakenBody<'a> = (Cow<'a, [u8]>, usize);
 
 /// Bytes that are no request: 400 and the connection closes.
@@ -196,7 +196,7 @@ impl Head {
         if hosts == 1 { Ok(()) } else { Err(Unreadable) }
     }
 
-    /// Takes the body out of `bytes`, which begin after the head, and says how many octets it
+    /// Takes the body out of `bytes`, which begin after the head, and says how many bytes it
     /// took up; `None` when its end has not arrived.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ fn read_length(text: &str) -> Result<usize, Unreadable> {
 }
 
 /// Decodes a whole chunked body (RFC 9112, section 7.1), trailers included. It starts over each
-/// time more has arrived: bodies here have a few hundred octets.
+/// time more has arrived: bodies here have a few hundred bytes.
 fn chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Unreadable> {
     let mut body = Vec::new();
     let mut at = 0;
@@ -259,7 +259,7 @@ fn chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Unreadable> {
     }
 }
 
-/// The octets from `at` to the next CRLF.
+/// The bytes from `at` to the next CRLF.
 fn next_line(bytes: &[u8], at: usize) -> Result<Option<Range<usize>>, Unreadable> {
     let rest = bytes.get(at..).unwrap_or_default();
     match rest.windows(2).position(|pair| pair == b"\r\n") {

@@ -117,7 +117,7 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// The open connections, so that another thread can end them. A descriptor is taken out before it
-/// is closed and under the same lock, so none is touched that the kernel gave to somebody else.
+/// is closed and under the same lock, so none is touched that the kernel gave to another client.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     open: Mutex<HashSet<RawFd>>,

@@ -5,7 +5,7 @@
 //!
 //! I10: an address is tried only as a resolution shows it that began after the last connection to
 //! the processor had ended: another processor may have it by now. It may also have got it where no
-//! connection ended, or get it while the connect is under way (a SYN that nobody answered is sent
+//! connection ended, or get it while the connect is under way (a SYN that no one answered is sent
 //! again). So one is used only when a resolution that began after it was there still shows its
 //! address; connections that are made together wait for one resolution. Another connection to that
 //! address proves nothing: it may have ended, and this core may not have read so yet. A name that
@@ -32,7 +32,7 @@ use crate::payment::Processor;
 /// One connection that is wanted, over all addresses that are tried for it.
 pub(super) struct Dial {
     processor: Processor,
-    /// For whom; `None` once nobody waits.
+    /// For whom; `None` once no one waits.
     pub(super) job: Cell<Job>,
     /// The only address that will do, if not any of the name's.
     only: Option<SocketAddr>,

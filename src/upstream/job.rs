@@ -10,7 +10,7 @@ use crate::wire;
 /// What a connection is for at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Job {
-    /// Nobody's: idle, or its answer is wanted no more.
+    /// No one's: idle, or its answer is wanted no more.
     #[default]
     None,
     /// Lent to this attempt, nothing written.
@@ -27,7 +27,7 @@ pub(super) fn tell(upstream: &Upstream, job: Job, answer: &Answer, buffer: &[u8]
         return;
     };
     match job {
-        // An answer that nobody asked for, or that nobody waits for any more.
+        // An answer that no one asked for, or that no one waits for any more.
         Job::None | Job::Reserved(_) => {}
         Job::Payment(attempt) => {
             upstream.unlink(attempt);

@@ -37,7 +37,7 @@ use crossbeam_utils::CachePadded;
 
 pub use self::call::Called;
 pub use self::files::HeldFiles;
-pub use self::resolve::{Found, NameIndex, NameLookup, Names, Resolved, Resolver};
+pub use self::resolve::{NameIndex, NameLookup, Names, Resolution, Resolved, Resolver};
 
 use self::channel::Channel;
 use self::connect::Dial;
@@ -221,7 +221,7 @@ impl Upstream {
         }
     }
 
-    /// Nobody waits for `attempt`'s answer any more: its connection is closed (I4).
+    /// No one waits for `attempt`'s answer any more: its connection is closed (I4).
     pub fn close(&self, attempt: AttemptRef) {
         match self.unlink(attempt) {
             Link::None => {}

@@ -98,7 +98,7 @@ impl Names {
     }
 
     /// Takes over what the resolver found.
-    pub fn update(&mut self, found: Found) {
+    pub fn update(&mut self, found: Resolution) {
         if let Some(listing) = self.0.get_mut(found.name.0) {
             *listing = found.listing;
         }
@@ -107,7 +107,7 @@ impl Names {
 
 /// A resolution that succeeded.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct Resolution {
     /// Of which name.
     pub name: NameIndex,
     /// What it showed, with what had been known before.
@@ -117,13 +117,13 @@ pub struct Found {
 /// One core's queue of resolutions.
 #[derive(Debug)]
 pub struct Resolved {
-    queue: Receiver<Found>,
+    queue: Receiver<Resolution>,
     waker: Arc<AtomicWaker>,
 }
 
 impl Resolved {
     /// Waits for the next one. Only one task of the core may wait.
-    pub async fn next(&self) -> Found {
+    pub async fn next(&self) -> Resolution {
         poll_fn(|context| {
             self.waker.register(context.waker());
             match self.queue.try_recv() {
@@ -203,7 +203,7 @@ impl Resolver {
             let (None, Some(url)) = (fixed, url) else {
                 let listing = fixed.map(Listing::fixed).unwrap_or_default();
                 let listing = Arc::new(listing);
-                names.update(Found { name, listing });
+                names.update(Resolution { name, listing });
                 continue;
             };
             let worker = Worker {
@@ -269,7 +269,7 @@ impl Resolver {
 
 #[derive(Clone, Debug)]
 struct Core {
-    sender: SyncSender<Found>,
+    sender: SyncSender<Resolution>,
     waker: Arc<AtomicWaker>,
 }
 
@@ -285,7 +285,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn work(self, clock: &Clock, first: SyncSender<Found>) {
+    fn work(self, clock: &Clock, first: SyncSender<Resolution>) {
         let mut book = AddressBook::default();
         let mut first = Some(first);
         loop {
@@ -311,7 +311,7 @@ impl Worker {
         }
     }
 
-    fn resolve(&self, book: &mut AddressBook, clock: &Clock) -> Option<Found> {
+    fn resolve(&self, book: &mut AddressBook, clock: &Clock) -> Option<Resolution> {
         let state = self.resolver.names.get(self.name.0)?;
         let number = state.begun.fetch_add(1, Ordering::SeqCst).saturating_add(1);
         let found = (self.lookup.0)(&self.url.host, self.url.port);
@@ -319,7 +319,7 @@ impl Worker {
             Ok(addresses) if !addresses.is_empty() => {
                 let listing = book.note(number, &addresses, clock.now().mono);
                 let (name, listing) = (self.name, Arc::new(listing));
-                return Some(Found { name, listing });
+                return Some(Resolution { name, listing });
             }
             Ok(_) => "it has no address".to_owned(),
             Err(fault) => fault.to_string(),
@@ -331,7 +331,7 @@ impl Worker {
         None
     }
 
-    fn tell(&self, found: &Found) -> bool {
+    fn tell(&self, found: &Resolution) -> bool {
         let mut is_heard = false;
         for core in &self.cores {
             match core.sender.try_send(found.clone()) {

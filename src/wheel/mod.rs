@@ -8,7 +8,7 @@
 //! A timer never fires early, and at most 1 ms late as seen by `expire`. Entries further away than
 //! one turn of the wheel stay in their slot for another round. A two-level bitmap of occupied slots
 //! finds the next one in a handful of loads, so that an idle core can sleep until then.
-//! Bounds (I8): as many tokens as the owner's tables have places, 16 octets each; [`WHEEL_SLOTS`]
+//! Bounds (I8): as many tokens as the owner's tables have places, 16 bytes each; [`WHEEL_SLOTS`]
 //! slots. The tables may hold more than any setting allows now: what a journal brought back was
 //! taken in under the settings of an earlier start.
 

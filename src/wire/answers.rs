@@ -6,7 +6,7 @@ use super::iso8601;
 use super::object::{read_object, read_string};
 use super::problem::write_quoted;
 use crate::payment::{
-    Cents, CorrelationId, Found, PerProcessor, Processor, Status, Totals, write_cents,
+    Cents, CorrelationId, PaymentView, PerProcessor, Processor, Status, Totals, write_cents,
 };
 
 /// 200: charged.
@@ -34,9 +34,9 @@ pub const fn duplicate(status: Status) -> &'static [u8] {
 
 /// Appends the answer to `GET /payments/{id}`, with `id` as the client spelled it. What is not
 /// known yet is null.
-pub fn write_found(id: &CorrelationId, found: &Found, out: &mut Vec<u8>) {
+pub fn write_found(id: &CorrelationId, found: &PaymentView, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"correlationId\":\"");
-    // No octet that an id may have needs an escape in JSON.
+    // No byte that an id may have needs an escape in JSON.
     out.extend_from_slice(id.as_str().as_bytes());
     out.extend_from_slice(b"\",\"amount\":");
     found.amount.write(out);
@@ -61,7 +61,7 @@ pub fn write_found(id: &CorrelationId, found: &Found, out: &mut Vec<u8>) {
 
 /// Reads what [`write_found`] wrote.
 #[must_use]
-pub fn read_found(body: &[u8]) -> Option<Found> {
+pub fn read_found(body: &[u8]) -> Option<PaymentView> {
     let names = ["amount", "status", "processor", "requestedAt"];
     let [amount, status, processor, requested_at] = read_object(body, names).ok()?;
     let status = read_string(status?)?;
@@ -76,7 +76,7 @@ pub fn read_found(body: &[u8]) -> Option<Found> {
         "null" => None,
         text => Some(iso8601::read_stored(&read_string(text)?)?),
     };
-    Some(Found {
+    Some(PaymentView {
         status: STATUSES.into_iter().find(|known| known.name() == status)?,
         amount: Cents::from_json_number(amount?).ok()?,
         processor,
@@ -205,13 +205,13 @@ mod tests {
     #[test]
     fn answers_are_what_the_api_promises() {
         let id = CorrelationId::try_new("test-123").unwrap();
-        let pending = Found {
+        let pending = PaymentView {
             status: Status::Pending,
             amount: Cents(1990),
             processor: None,
             requested_at: None,
         };
-        let processed = Found {
+        let processed = PaymentView {
             status: Status::Processed,
             processor: Some(Processor::FALLBACK),
             requested_at: Some(UnixMillis(1_752_150_896_007)),
@@ -294,7 +294,7 @@ mod tests {
             processor in proptest::option::of(0_usize..2),
             at in proptest::option::of(0_i64..253_402_200_000_000),
         ) {
-            let found = Found {
+            let found = PaymentView {
                 status: STATUSES[place],
                 amount: Cents(cents),
                 processor: processor.map(|place| Processor::ALL[place]),

@@ -1,9 +1,9 @@
 //! Picks the members that a caller names out of one JSON object (RFC 8259).
 //!
-//! The whole text is checked: UTF-8 first, also inside members that nobody asked for, then the
-//! grammar to the last octet. A name that is asked for may occur once, however it is escaped;
+//! The whole text is checked: UTF-8 first, also inside members that no one asked for, then the
+//! grammar to the last byte. A name that is asked for may occur once, however it is escaped;
 //! parsers disagree about which of two would count, and two readings are two payments. Names that
-//! nobody asked for are ignored, repeated or not. An array is no object, though serde's derive
+//! no one asked for are ignored, repeated or not. An array is no object, though serde's derive
 //! would read one.
 
 use std::fmt;

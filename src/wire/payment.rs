@@ -22,7 +22,7 @@ pub enum Field {
 /// Why a body is no payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PaymentFault {
-    /// Some octets are no UTF-8.
+    /// Some bytes are no UTF-8.
     NotUtf8,
     /// Not JSON, or something stands behind it.
     NotJson,
@@ -167,7 +167,7 @@ pub fn write_upstream_payment(payment: &UpstreamPayment, out: &mut Vec<u8>) {
     out.extend_from_slice(END_PART);
 }
 
-/// How many octets [`write_upstream_payment`] appends, for a Content-Length that is written first.
+/// How many bytes [`write_upstream_payment`] appends, for a Content-Length that is written first.
 #[must_use]
 pub fn upstream_payment_bytes(amount: Cents) -> usize {
     let whole_digits = (amount.0 / 100).checked_ilog10().unwrap_or(0) + 1;

@@ -51,7 +51,7 @@ pub(crate) fn ids_are_forgotten(book: &Book) {
     for number in 0..20 {
         assert_eq!(client.pay(id(number), "1.00").status, 200);
     }
-    // Exact at once: nobody has to wait for a core to write its gauges.
+    // Exact at once: no one has to wait for a core to write its gauges.
     let page = site.look();
     for (name, count) in [
         (r#"p99_claims_dropped_total{reason="evicted"}"#, 10.0),

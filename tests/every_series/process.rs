@@ -166,7 +166,7 @@ pub(crate) fn a_journal_without_room(book: &Book) {
     let _ = std::fs::remove_dir_all(dir);
 }
 
-/// Its log goes into a pipe that nobody empties.
+/// Its log goes into a pipe that no one empties.
 pub(crate) fn a_log_that_is_not_read(book: &Book) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_p99"));
     let (mut child, address, _log) = start(command.env("RUST_LOG", "debug"));

@@ -68,7 +68,7 @@ const SPREAD: &[(&str, &str)] = &[
     ),
     ("config", "one Config, read by several files"),
     ("owner", "one Owner, its moves in several files"),
-    ("pay", "one Room, its errands in several files"),
+    ("pay", "one CoreRuntime, its errands in several files"),
     ("server", "one Core, its steps in several files"),
     ("sim", "one Simulator, and what its tasks share"),
     (

@@ -17,7 +17,7 @@ use super::told::{Amount, Numbers, Told, Word};
 
 /// A client that was told to come back waits so long.
 const COME_BACK: Duration = Duration::from_millis(20);
-/// Nobody listens: p99 is being started again.
+/// No one listens: p99 is being started again.
 const CONNECT_AGAIN: Duration = Duration::from_millis(2);
 /// Payments that one client means to send once more.
 const AGAIN_MAX: usize = 64;

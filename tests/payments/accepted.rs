@@ -112,7 +112,7 @@ fn a_queue_drains_as_wide_as_it_may(driver: &str) {
     stack.stop();
 }
 
-/// While A is Open it is probed by few, and by nobody before its time.
+/// While A is Open it is probed by few, and by no one before its time.
 fn recovery_is_probed_by_few(driver: &str) {
     let probes = [
         ("FALLBACK_AFTER_MS", "600000"),

@@ -53,7 +53,7 @@ impl Answer {
 pub(crate) enum Broken {
     /// RST, or a write to a connection that is gone.
     Reset,
-    /// FIN after this many octets.
+    /// FIN after this many bytes.
     Closed { octets: usize },
     /// Nothing within the client's patience.
     Silence,
@@ -186,7 +186,7 @@ impl Answer {
     }
 }
 
-/// The octets of one request.
+/// The bytes of one request.
 pub(crate) fn request(line: &str, headers: &str, body: &str) -> String {
     if body.is_empty() {
         return format!("{line} HTTP/1.1\r\nHost: p99\r\n{headers}\r\n");

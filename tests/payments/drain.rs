@@ -79,7 +79,7 @@ impl Drop for Folder {
     }
 }
 
-/// Clients that pay until nobody listens any more, or until they are told to stop.
+/// Clients that pay until no one listens any more, or until they are told to stop.
 struct Load {
     next: AtomicUsize,
     answered: AtomicUsize,

@@ -1,5 +1,5 @@
 //! Each fault of the simulator at each moment: what the client is told, who charges, and that
-//! nobody ever charges twice. Processor A has the fault for every payment of a row, B works.
+//! no one ever charges twice. Processor A has the fault for every payment of a row, B works.
 
 use p99::payment::UpstreamId;
 use p99::sim::{Act, Fault, Moment, Route};
@@ -18,7 +18,7 @@ pub(crate) enum Leads {
     ToTheOther,
     /// Refused for good: 422, not charged.
     ToRefusal,
-    /// Nobody knows: 202 at the end of the client's patience, then A and only A gets it again.
+    /// No one knows: 202 at the end of the client's patience, then A and only A gets it again.
     ToUnknown,
     /// As the race between a connection's end and the first byte says: unknown, or not sent.
     ToUnknownOrTheOther,
@@ -117,7 +117,7 @@ const fn is_unknown(word: Told) -> bool {
     is_silence || matches!(word, Told::Status(200 | 202 | 503))
 }
 
-/// Asserts that most were told 202, and nobody that it was charged or refused.
+/// Asserts that most were told 202, and no one that it was charged or refused.
 fn assert_unknown(told: &[(UpstreamId, Told)]) {
     assert!(told.iter().all(|(_, word)| is_unknown(*word)), "{told:?}");
     let unknown = with_status(told, 202);

@@ -191,7 +191,7 @@ fn every_answer_belongs_to_its_payment(driver: &str) {
     assert!(seen.charged > 0 && seen.refused > 0 && seen.left > 0);
     // One connection more or less may be on its way out at either look.
     assert!(descriptors <= descriptors_before + 4);
-    // 5 octets of ledger for each payment, and what the allocator keeps.
+    // 5 bytes of ledger for each payment, and what the allocator keeps.
     let ledger_kib = requests as u64 * 8 / 1024;
     assert!(kib <= kib_before + ledger_kib + 16 * 1024);
     assert_eq!(p99.stop(), Some(0));

@@ -168,7 +168,7 @@ impl Stack {
         charges
     }
 
-    /// Lets nobody reach these processors any more: p99's ready connections end too, and it knows.
+    /// Lets no one reach these processors any more: p99's ready connections end too, and it knows.
     pub(crate) fn cut_off(&self, sims: &[(&SimulatorHandle, &str)]) {
         let open = |name| {
             self.metric(&format!(

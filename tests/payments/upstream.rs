@@ -1,4 +1,4 @@
-//! What p99 puts on the wire towards a processor, octet by octet, and what it makes of answers that
+//! What p99 puts on the wire towards a processor, byte by byte, and what it makes of answers that
 //! the simulator does not give: a processor of a few lines that keeps what it reads.
 
 use std::io::{Read, Write};

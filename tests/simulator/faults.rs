@@ -8,7 +8,7 @@ use crate::client::{Broken, Client, id, start, wait_until};
 enum Sees {
     Status(u16),
     Reset,
-    /// The end of the stream, after this many octets or more.
+    /// The end of the stream, after this many bytes or more.
     End(usize),
     Silence,
     NoHttp,

@@ -30,7 +30,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A port that nobody else asks for: below those that the kernel deals out, each once.
+/// A port that no one else asks for: below those that the kernel deals out, each once.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {

@@ -97,7 +97,7 @@ fn a_misconfiguration_does_not_fill_the_disk(driver: &str) {
     );
 }
 
-/// An instance with more pending payments than lines wait for the log, and nobody to settle them.
+/// An instance with more pending payments than lines wait for the log, and no one to settle them.
 fn with_pending(driver: &str, stderr: Stdio, count: u32) -> (Instance, [TcpListener; 2]) {
     let silent = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let urls = silent
@@ -137,7 +137,7 @@ fn every_payment_that_is_given_up_is_told(driver: &str) {
 }
 
 fn a_stop_ends_although_nobody_reads_the_log(driver: &str) {
-    // Nobody reads this pipe, and it stays open.
+    // No one reads this pipe, and it stays open.
     let (_unread, stderr) = std::io::pipe().unwrap();
     let (mut instance, _silent) = with_pending(driver, stderr.into(), 3_000);
     instance.signal(libc::SIGTERM);

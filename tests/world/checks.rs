@@ -378,7 +378,7 @@ impl World {
         sums
     }
 
-    fn memory(&self) -> Vec<(UpstreamId, Option<p99::payment::Found>)> {
+    fn memory(&self) -> Vec<(UpstreamId, Option<p99::payment::PaymentView>)> {
         let find = |id: UpstreamId| {
             let core = id.owner(self.count()).index();
             self.cores[core].owner.find(id)

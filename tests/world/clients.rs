@@ -211,7 +211,7 @@ impl World {
         self.clients[client].state = Waits::Answered(answer);
     }
 
-    /// Somebody has all cores forget what is settled.
+    /// Someone has all cores forget what is settled.
     pub(crate) fn purge(&mut self) {
         if self.cores.is_empty() {
             return;
@@ -237,7 +237,7 @@ impl World {
         self.is_purge_torn |= !lives;
     }
 
-    /// The wall clock says this when somebody else charges: long ago, so never ours.
+    /// The wall clock says this when another client charges: long ago, so never ours.
     pub(crate) fn long_ago(&mut self) -> UnixMillis {
         UnixMillis(self.wall().0 - 10_000_000 - i64::try_from(self.luck.within(0..=1_000)).unwrap())
     }

@@ -22,7 +22,7 @@ impl World {
         }
         self.tell(|world| format!("---- process {} dies ----", world.process));
         let torn_tails = self.plan.torn_tails;
-        // Nobody was told that it was done, and it may be on some disks and not on others.
+        // No one was told that it was done, and it may be on some disks and not on others.
         self.is_purge_torn |= self.cores.iter().any(Machine::is_purging)
             || self
                 .mail
@@ -120,7 +120,7 @@ impl World {
         for (id, story) in &mut self.stories {
             let core = id.owner(count).index();
             let is_known = self.cores[core].owner.find(*id).is_some();
-            // By us or, where p99 had learnt of it, by somebody else.
+            // By us or, where p99 had learnt of it, by another client.
             let is_row = |one: &Processor| {
                 let books = [self.sites.get(*one), self.strangers.get(*one)];
                 books.iter().any(|site| site.rows.contains_key(id))

@@ -167,7 +167,7 @@ pub(crate) struct World {
     pub(crate) remains: Vec<p99::journal::replay::State>,
     /// What happened at least once, so that a world in which nothing goes wrong is noticed.
     pub(crate) seen: BTreeSet<String>,
-    /// The last things that happened, when somebody wants to read them.
+    /// The last things that happened, when someone wants to read them.
     pub(crate) trace: Option<VecDeque<String>>,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Row {
     pub(crate) requested_at: UnixMillis,
     /// As it was sent.
     pub(crate) sent: UnixMillis,
-    /// Charged by p99; else somebody else's.
+    /// Charged by p99; else another client's.
     pub(crate) is_ours: bool,
 }
 

@@ -9,7 +9,7 @@ use p99::config::Upstream500;
 use p99::events::Answer;
 use p99::payment::{Cents, PerProcessor, Processor, Status};
 
-/// One send that nobody has proven to be refused.
+/// One send that no one has proven to be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) amount: Cents,

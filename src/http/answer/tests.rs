@@ -167,7 +167,7 @@ fn retry_after_is_read_in_seconds_or_as_a_date() {
     }
 }
 
-/// Reads `text` cut into pieces of `size` octets, then closes: the status, the body and what is
+/// Reads `text` cut into pieces of `size` bytes, then closes: the status, the body and what is
 /// left behind it.
 fn read(text: &[u8], size: usize) -> Result<(u16, Vec<u8>, usize), AnswerFault> {
     let mut reader = AnswerReader::new(false, LIMIT);

@@ -8,7 +8,7 @@ const LIMIT: u64 = 64;
 
 type BodyAndRest = (Vec<u8>, Vec<u8>);
 
-/// Decodes `coded`, given in pieces of these sizes (the last one repeats), to the decoded octets
+/// Decodes `coded`, given in pieces of these sizes (the last one repeats), to the decoded bytes
 /// and what follows the body; `None` for a body that is not whole.
 fn decode(coded: &[u8], sizes: &[usize]) -> Result<Option<BodyAndRest>, ChunkFault> {
     let mut decoder = ChunkedDecoder::new(LIMIT);

@@ -1,4 +1,4 @@
-//! One row per rule. A row's octets are latin-1 text, so `\u{ff}` is the octet 0xff.
+//! One row per rule. A row's bytes are latin-1 text, so `\u{ff}` is the byte 0xff.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn parse(text: &str) -> Result<Option<RequestHead>, Reject> {
     parse_head(&octets(text), &rules())
 }
 
-/// The status of the refusal, 0 for more octets needed, 200 for a head.
+/// The status of the refusal, 0 for more bytes needed, 200 for a head.
 fn status(text: &str) -> u16 {
     match parse(text) {
         Ok(Some(_)) => 200,

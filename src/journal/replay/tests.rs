@@ -72,7 +72,7 @@ fn outcome(records: &[Record]) -> String {
     let pending = state.find_pending(UpstreamId(1)).map(|pending| {
         let promised = pending
             .accepted_at
-            .map_or_else(|| "nobody".into(), |at| at.0.to_string());
+            .map_or_else(|| "none".into(), |at| at.0.to_string());
         let open = pending.open.as_ref().map_or_else(|| "-".into(), sent);
         let earlier: Vec<String> = pending.earlier.iter().map(sent).collect();
         format!(
@@ -107,7 +107,7 @@ fn a_payment_is_pending_until_a_verdict_ends_it() {
         (&[accept(5)], "pending promised:5 open:- earlier:"),
         (
             &[intent(A, 7)],
-            "pending promised:nobody open:default@7 earlier:",
+            "pending promised:none open:default@7 earlier:",
         ),
         (
             &[accept(5), intent(A, 7)],
@@ -119,11 +119,11 @@ fn a_payment_is_pending_until_a_verdict_ends_it() {
         ),
         (
             &[intent(A, 7), intent(A, 7)],
-            "pending promised:nobody open:default@7 earlier:",
+            "pending promised:none open:default@7 earlier:",
         ),
         (
             &[intent(A, 7), intent(B, 8)],
-            "pending promised:nobody open:fallback@8 earlier:default@7",
+            "pending promised:none open:fallback@8 earlier:default@7",
         ),
         (
             &[accept(5), intent(A, 7), refused(A, Fate::Held)],
@@ -187,7 +187,7 @@ fn what_cannot_be_is_obeyed_and_counted() {
         // An id that its owner had forgotten begins anew.
         (
             &[intent(A, 7), applied(A, 7), intent(A, 9)],
-            "pending promised:nobody open:default@9 earlier:",
+            "pending promised:none open:default@9 earlier:",
         ),
         // What cannot be is obeyed and counted.
         (

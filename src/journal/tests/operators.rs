@@ -115,7 +115,7 @@ fn resolving_by_hand_is_a_verdict_that_lasts() {
         (2, Resolution::Applied),
         (0, Resolution::Refused),
         (999, Resolution::Refused),
-        // Nobody has it, so nobody can have charged it.
+        // No one has it, so no one can have charged it.
         (11, Resolution::Applied),
     ] {
         assert!(

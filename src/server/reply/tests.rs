@@ -6,19 +6,19 @@ use crate::http::DateCache;
 
 fn written(reply: &Reply, location: Option<&CorrelationId>) -> String {
     let (mut out, mut scratch, mut date) = (Vec::new(), Vec::new(), DateCache::default());
-    let envelope = Envelope {
+    let context = ResponseContext {
         connection: ConnectionField::Silent,
         is_head: false,
         request_id: b"r-1",
         trace_parent: b"",
         location,
     };
-    let ink = Ink {
+    let parts = ResponseParts {
         date: date.at(UnixMillis(0)),
         challenge: "Bearer realm=\"p99\"",
         scratch: &mut scratch,
     };
-    write_reply(reply, &envelope, ink, &mut out);
+    write_reply(reply, &context, parts, &mut out);
     String::from_utf8(out).unwrap()
 }
 

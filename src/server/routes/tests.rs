@@ -58,9 +58,9 @@ fn with_a_door_for_administrators_each_door_has_its_own_calls() {
         (Call::Ready, "", None, None),
     ];
     for (call, query, public, admin) in rows {
-        let status = |door| wrong_door(call, query, door).map(|reply| reply.status);
-        assert_eq!(status(Door::Public), public, "{call:?} {query}");
-        assert_eq!(status(Door::Admin), admin, "{call:?} {query}");
+        let status = |role| wrong_listener(call, query, role).map(|reply| reply.status);
+        assert_eq!(status(ListenerRole::Public), public, "{call:?} {query}");
+        assert_eq!(status(ListenerRole::Admin), admin, "{call:?} {query}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::limits;
 
 /// See the header of this file.
 #[derive(Debug, Default)]
-pub(super) struct Bell {
+pub(super) struct TimerWaker {
     /// When the task is going to wake.
     planned: Cell<Mono>,
     rung: Cell<bool>,
@@ -23,12 +23,12 @@ pub(super) struct Bell {
 pub(super) enum Woken {
     /// Its time had come.
     ByTime,
-    /// Somebody rang.
-    ByBell,
+    /// Someone rang.
+    ByWaker,
 }
 
-impl Bell {
-    /// Sleeps from `now` until `until`, or until somebody rings.
+impl TimerWaker {
+    /// Sleeps from `now` until `until`, or until someone rings.
     pub(super) async fn sleep(&self, now: Mono, until: Mono) -> Woken {
         self.planned.set(until);
         // Rounded up: the runtime's timers count whole milliseconds.
@@ -36,7 +36,7 @@ impl Bell {
         let mut sleep = pin!(monoio::time::sleep(span));
         poll_fn(|context| {
             if self.rung.replace(false) {
-                return Poll::Ready(Woken::ByBell);
+                return Poll::Ready(Woken::ByWaker);
             }
             let mut sleeper = self.sleeper.borrow_mut();
             if !sleeper

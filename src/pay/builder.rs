@@ -1,5 +1,5 @@
 //! How a core's room is built: everything that can fail does so before the first client is served.
-//! `cores` calls [`prepare`] once and then [`Seat::open`] on each core's own thread.
+//! `cores` calls [`prepare`] once and then [`CoreBuilder::open`] on each core's own thread.
 //!
 //! I5: the journal is replayed here, and what it left open is gone on with before a door opens.
 
@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Instant;
 
-use super::bell::Bell;
-use super::messages::{Letter, Question};
+use super::messages::{CoreRequest, KeyedReply};
 use super::replies::Replies;
-use super::{Performing, Room};
+use super::waker::TimerWaker;
+use super::{CoreRuntime, Performing};
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::config::{Config, JournalSync};
@@ -100,11 +100,11 @@ pub(super) struct Shared {
 }
 
 /// One core's part of a prepared instance, on its way to the core's thread.
-pub struct Seat {
+pub struct CoreBuilder {
     core: CoreId,
     setup: Setup,
     shared: Arc<Shared>,
-    mailbox: Mailbox<Question, Letter>,
+    mailbox: Mailbox<CoreRequest, KeyedReply>,
     resolver: Arc<Resolver>,
     names: Names,
     resolved: Resolved,
@@ -112,9 +112,9 @@ pub struct Seat {
     past: Option<journal::Restored>,
 }
 
-impl fmt::Debug for Seat {
+impl fmt::Debug for CoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat")
+        f.debug_struct("CoreBuilder")
             .field("core", &self.core)
             .finish_non_exhaustive()
     }
@@ -159,7 +159,7 @@ fn one_server<'a>(a: &'a [SocketAddr], b: &[SocketAddr]) -> Option<&'a SocketAdd
 ///
 /// # Errors
 /// What stops the start, in words for the operator.
-pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
+pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
     let config = &setup.config;
     let (pasts, keeper, peers) = open_journal(setup)?;
     let clock = || Clock::new(setup.start);
@@ -180,13 +180,13 @@ pub fn prepare(setup: &Setup) -> Result<Vec<Seat>, String> {
         peer_trouble: AtomicU32::new(0),
         keeper,
     });
-    let seats = mailboxes(config.cores, mailbox::capacity(config.cores))
+    let builders = mailboxes(config.cores, mailbox::capacity(config.cores))
         .into_iter()
         .zip(resolved)
         .zip(pasts)
         .zip(0..);
-    Ok(seats
-        .map(|(((mailbox, resolved), past), core)| Seat {
+    Ok(builders
+        .map(|(((mailbox, resolved), past), core)| CoreBuilder {
             core: CoreId(core),
             setup: setup.clone(),
             shared: Arc::clone(&shared),
@@ -248,7 +248,7 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Peers), String>
     Ok((pasts, Some(started.keeper), peers))
 }
 
-impl Seat {
+impl CoreBuilder {
     /// Which core it is for.
     #[must_use]
     pub const fn core(&self) -> CoreId {
@@ -264,7 +264,7 @@ impl Seat {
         clippy::unused_async,
         reason = "part of the seam: a room may have to await its files"
     )]
-    pub async fn open(self) -> Result<Rc<Room>, String> {
+    pub async fn open(self) -> Result<Rc<CoreRuntime>, String> {
         let config = Arc::clone(&self.setup.config);
         let clock = Clock::new(self.setup.start);
         let now = clock.now();
@@ -287,7 +287,7 @@ impl Seat {
             .metrics
             .core(self.core)
             .ok_or_else(|| format!("core {} has no counters", self.core.0))?;
-        let room = Rc::new_cyclic(|room: &Weak<Room>| Room {
+        let room = Rc::new_cyclic(|room: &Weak<CoreRuntime>| CoreRuntime {
             upstream: Upstream::new(
                 &config,
                 &self.names,
@@ -312,7 +312,7 @@ impl Seat {
             replies: Replies::default(),
             peers: RefCell::new(self.peers),
             peer_rounds: Cell::new(0),
-            bell: Bell::default(),
+            waker: TimerWaker::default(),
             writer,
             performing: Cell::new(Performing::No),
             purges: RefCell::default(),
