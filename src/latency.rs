@@ -108,6 +108,7 @@ impl Latency {
     }
 
     /// How many answers the window holds.
+    #[cfg(test)]
     pub fn count(&mut self, now: Mono) -> u64 {
         self.turn_to(now);
         self.count

@@ -469,9 +469,6 @@ pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
 /// Longest body of an answer: a record with the history of its payment, or a page of a gateway
 /// about an error. With the head's own bound it also bounds the buffer's growth.
 pub const UPSTREAM_BODY_BYTES_MAX: usize = 64 * 1024;
-/// What sealing adds to a request: the head, the tag and the nonce of one record are at most 37
-/// bytes, and a word of the session's own may go before it.
-pub const TLS_RECORD_BYTES: usize = 128;
 /// What one read of a sealed connection takes in; an answer with its record has under 400 bytes.
 pub const TLS_READ_BYTES: usize = 4 * 1024;
 /// An answer's buffer that grew beyond this is given back after the answer: 256 idle connections

@@ -51,6 +51,7 @@ impl<T> Table<T> {
     }
 
     /// Whether there is none.
+    #[cfg(test)]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -145,6 +145,7 @@ impl Breaker {
     }
 
     /// Takes back a ticket whose attempt was not made, or says nothing.
+    #[cfg(test)]
     pub fn give_back(&self, ticket: Ticket, now: Mono) {
         let none = self.record(ticket, Verdict::Neither, now);
         debug_assert!(
@@ -184,6 +185,7 @@ impl Breaker {
     }
 
     /// How many probe permits are free. Closed knows no bound: `u32::MAX`.
+    #[cfg(test)]
     #[must_use]
     pub fn probes_free(&self, now: Mono) -> u32 {
         let word = self.load();
@@ -202,6 +204,7 @@ impl Breaker {
     }
 
     /// Successes and failures in the window of the present Closed generation.
+    #[cfg(test)]
     #[must_use]
     pub fn counted(&self, now: Mono) -> (u64, u64) {
         self.counts.sum(self.load().generation, now)

@@ -37,6 +37,7 @@ impl State {
     }
 
     /// Its name in logs and metric labels.
+    #[cfg(test)]
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

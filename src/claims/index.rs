@@ -42,6 +42,7 @@ impl Index {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.len
     }

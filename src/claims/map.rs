@@ -170,12 +170,14 @@ impl Claims {
     }
 
     /// How many pending claims there are.
+    #[cfg(test)]
     #[must_use]
     pub fn pending_len(&self) -> usize {
         self.pending
     }
 
     /// The settled claims, oldest first.
+    #[cfg(test)]
     pub fn settled(&self) -> impl Iterator<Item = (UpstreamId, SettledClaim)> + '_ {
         let mut place = self.oldest;
         std::iter::from_fn(move || {
@@ -186,6 +188,7 @@ impl Claims {
     }
 
     /// Sweeps the whole map for anything that cannot be; for tests.
+    #[cfg(test)]
     pub fn check_invariants(&self) {
         let mut settled = 0;
         let (mut place, mut last) = (self.oldest, NONE);

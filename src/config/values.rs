@@ -131,6 +131,7 @@ impl JournalSync {
     pub(super) const WORDS: [(&str, Self); 2] = [("always", Self::Always), ("os", Self::Os)];
 
     /// Its name in settings, logs and metric labels.
+    #[cfg(test)]
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -241,12 +241,6 @@ impl AnswerReader {
             None => Err(AnswerFault::Cut),
         }
     }
-
-    /// Whether any byte of a final answer's head has been understood.
-    #[must_use]
-    pub fn has_head(&self) -> bool {
-        self.body.is_some()
-    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ impl KeeperStats {
     }
 
     /// Compactions that failed.
+    #[cfg(test)]
     #[must_use]
     pub fn compaction_failures(&self) -> u64 {
         self.compaction_failures.load(Ordering::Relaxed)

@@ -202,6 +202,7 @@ impl Ledger {
     }
 
     /// Sweeps the whole ledger for sums that do not agree; for tests.
+    #[cfg(test)]
     pub fn check_invariants(&self) {
         for (number, hour) in &self.hours.by_number {
             hour.check_invariants();

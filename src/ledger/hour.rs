@@ -135,6 +135,7 @@ impl Hour {
     }
 
     /// Sweeps the hour for sums that do not agree; for tests.
+    #[cfg(test)]
     pub(super) fn check_invariants(&self) {
         let mut sums = self.old.totals();
         for exact in self.exact.values() {

@@ -135,6 +135,7 @@ fn pair<Request, Reply>(capacity: usize) -> (Peer<Request, Reply>, Peer<Request,
 
 impl<Request: Send, Reply: Send> Mailbox<Request, Reply> {
     /// Whose mailbox this is.
+    #[cfg(test)]
     #[must_use]
     pub fn core(&self) -> CoreId {
         self.core
@@ -214,6 +215,7 @@ impl<Request: Send, Reply: Send> Mailbox<Request, Reply> {
     }
 
     /// Hand-overs of this core to `to` that have no reply yet.
+    #[cfg(test)]
     #[must_use]
     pub fn without_reply(&self, to: CoreId) -> usize {
         self.peer(to).map_or(0, |peer| peer.asked.get())

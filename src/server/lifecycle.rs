@@ -242,6 +242,7 @@ impl Lifecycle {
     }
 
     /// Open connections of `core`.
+    #[cfg(test)]
     #[must_use]
     pub fn connections_of(&self, core: CoreId) -> u32 {
         self.cores

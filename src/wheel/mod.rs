@@ -107,6 +107,7 @@ impl Wheel {
     }
 
     /// How many timers are armed.
+    #[cfg(test)]
     #[must_use]
     pub fn armed_count(&self) -> usize {
         self.armed_count
