@@ -51,7 +51,6 @@ impl<T> Table<T> {
     }
 
     /// Whether there is none.
-    #[cfg(test)]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
