@@ -84,10 +84,8 @@ pub const BREAKER_FRESH_HOPE: Duration = Duration::from_secs(1);
 /// waiting clients hold at most 16 MiB of heads.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Most field lines of a head. A line has at least 4 bytes, so the byte limit alone would allow
-/// 2,048 lines, and a table of 64 KiB on the stack.
+/// 2,048 lines.
 pub const HTTP_HEADERS_MAX: usize = 100;
-/// Field lines that a first, small table has room for: 16 x 32 B of stores instead of 3,200 B.
-pub const HTTP_HEADERS_USUAL: usize = 16;
 /// Longest request target: the longest that p99 serves (a summary window) has about 120 bytes.
 pub const HTTP_TARGET_BYTES_MAX: usize = 2 * 1024;
 /// Longest method: the longest registered one (`UPDATEREDIRECTREF`) has 17 bytes.
@@ -113,10 +111,6 @@ const _: () = assert!(
 const _: () = assert!(
     HTTP_METHOD_BYTES_MAX + HTTP_TARGET_BYTES_MAX + 12 < HTTP_HEAD_BYTES_MAX,
     "a request line of legal parts fits a head"
-);
-const _: () = assert!(
-    HTTP_HEADERS_USUAL < HTTP_HEADERS_MAX,
-    "the small table is the smaller"
 );
 
 // ---- claims ----

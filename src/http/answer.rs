@@ -82,44 +82,37 @@ fn parse_one(bytes: &[u8], for_head: bool) -> Result<Option<AnswerHead>, AnswerF
     let Some(line) = read_status_line(bytes)? else {
         return Ok(None);
     };
-    let section = fields::read_section(bytes, line.end, |headers| {
-        let mut framing = FramingFields::default();
-        let mut retry_after = None;
-        for header in headers {
-            framing
-                .note(header.name, header.value)
-                .map_err(|_| AnswerFault::Unreadable)?;
-            if header.name.eq_ignore_ascii_case("retry-after") {
-                retry_after = RetryAfter::read(header.value);
-            }
+    let mut framing = FramingFields::default();
+    let mut retry_after = None;
+    let mut judged = Ok(());
+    let section = fields::read_section(bytes, line.end, |name, value| {
+        if judged.is_ok() {
+            judged = framing.note(name, value).map(|_| ());
         }
-        let framed = framing
-            .framed(line.is_old)
-            .map_err(|_| AnswerFault::Unreadable)?;
-        let framing_read = match (line.status, framed) {
-            (204 | 304, _) => AnswerFraming::None,
-            (_, _) if for_head || line.status < 200 => AnswerFraming::None,
-            (_, Framed::Length(length)) => AnswerFraming::Length(length),
-            (_, Framed::Chunked) => AnswerFraming::Chunked,
-            (_, Framed::Nothing) => AnswerFraming::UntilClose,
-        };
-        Ok(AnswerHead {
-            status: line.status,
-            framing: framing_read,
-            keep_alive: framing.lasts(line.is_old) && framing_read != AnswerFraming::UntilClose,
-            retry_after,
-            head_bytes: 0,
-        })
+        if fields::is_name(name, b"retry-after") {
+            retry_after = RetryAfter::read(value);
+        }
     })?;
-    match section {
-        None => Ok(None),
-        Some((end, head)) => head.map(|head| {
-            Some(AnswerHead {
-                head_bytes: end,
-                ..head
-            })
-        }),
-    }
+    let Some(head_bytes) = section else {
+        return Ok(None);
+    };
+    let framed = judged
+        .and_then(|()| framing.framed(line.is_old))
+        .map_err(|_| AnswerFault::Unreadable)?;
+    let framing_read = match (line.status, framed) {
+        (204 | 304, _) => AnswerFraming::None,
+        (_, _) if for_head || line.status < 200 => AnswerFraming::None,
+        (_, Framed::Length(length)) => AnswerFraming::Length(length),
+        (_, Framed::Chunked) => AnswerFraming::Chunked,
+        (_, Framed::Nothing) => AnswerFraming::UntilClose,
+    };
+    Ok(Some(AnswerHead {
+        status: line.status,
+        framing: framing_read,
+        keep_alive: framing.lasts(line.is_old) && framing_read != AnswerFraming::UntilClose,
+        retry_after,
+        head_bytes,
+    }))
 }
 
 struct StatusLine {

@@ -1,11 +1,9 @@
 //! The field lines of a head, requests and answers alike, and the rules by which they frame a
 //! message (RFC 9112 sections 5, 6 and 9).
 //!
-//! `httparse` cuts the lines into names and values. What it lets pass is refused around it: a bare
-//! LF as line end, and a section without a bound. Refusals depend on the bytes up to the fault
-//! alone, so they are the same however the input was cut into reads.
-
-use httparse::{EMPTY_HEADER, Header, Status};
+//! Lines are cut here, strictly: no bare LF as line end, no fold, no space before the colon, no
+//! section without a bound. Refusals depend on the bytes up to the fault alone, so they are the
+//! same however the input was cut into reads.
 
 use super::octets::{self, NotDecimal};
 use crate::limits;
@@ -23,81 +21,109 @@ pub(super) enum SectionFault {
     TooLong,
 }
 
-/// Reads the field section that begins at `start` of `head`. Once its empty line has arrived the
-/// lines go to `judge`, whose answer is returned with the position after the section; `None`
-/// means that more bytes are needed.
-pub(super) fn read_section<'b, T>(
+/// Reads the field section that begins at `start` of `head` and tells `note` each line, its value
+/// without the spaces around it. Gives the position after the section's empty line; `None` means
+/// that more bytes are needed. What was noted counts only once the section is whole.
+pub(super) fn read_section<'b>(
     head: &'b [u8],
     start: usize,
-    judge: impl FnOnce(&[Header<'b>]) -> T,
-) -> Result<Option<(usize, T)>, SectionFault> {
+    mut note: impl FnMut(&'b [u8], &'b [u8]),
+) -> Result<Option<usize>, SectionFault> {
     let window = head.get(..limits::HTTP_HEAD_BYTES_MAX).unwrap_or(head);
-    let extent = section_extent(window, start);
-    let end = match extent {
-        Extent::Complete(end) | Extent::BareLineFeed(end) => end,
-        Extent::Open => window.len(),
-    };
-    let section = window.get(start..end).unwrap_or_default();
-    let mut usual = [EMPTY_HEADER; limits::HTTP_HEADERS_USUAL];
-    let judged = match httparse::parse_headers(section, &mut usual) {
-        // The large array costs 3 KiB of stores, so only the rare long head pays for it.
-        Err(httparse::Error::TooManyHeaders) => {
-            let mut all = [EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
-            judge_parsed(httparse::parse_headers(section, &mut all), judge)?
+    let mut at = start;
+    for _ in 0..=limits::HTTP_HEADERS_MAX {
+        match read_line(window.get(at..).unwrap_or_default())? {
+            Line::Field { name, value, bytes } => {
+                note(name, value);
+                at = at.saturating_add(bytes);
+            }
+            Line::Empty => return Ok(Some(at.saturating_add(LINE_END.len()))),
+            Line::Open if window.len() >= limits::HTTP_HEAD_BYTES_MAX => {
+                return Err(SectionFault::TooLong);
+            }
+            Line::Open => return Ok(None),
         }
-        parsed => judge_parsed(parsed, judge)?,
-    };
-    match (judged, extent) {
-        (Some((length, judgement)), Extent::Complete(_)) if length == section.len() => {
-            Ok(Some((end, judgement)))
-        }
-        (Some(_), Extent::Complete(_) | Extent::Open) | (None, Extent::Complete(_)) => {
-            Err(SectionFault::Malformed)
-        }
-        (Some(_) | None, Extent::BareLineFeed(_)) => Err(SectionFault::BareLineFeed),
-        (None, Extent::Open) if window.len() >= limits::HTTP_HEAD_BYTES_MAX => {
-            Err(SectionFault::TooLong)
-        }
-        (None, Extent::Open) => Ok(None),
     }
+    Err(SectionFault::TooMany)
 }
 
-fn judge_parsed<'b, T>(
-    parsed: httparse::Result<(usize, &[Header<'b>])>,
-    judge: impl FnOnce(&[Header<'b>]) -> T,
-) -> Result<Option<(usize, T)>, SectionFault> {
-    match parsed {
-        Ok(Status::Complete((length, headers))) => Ok(Some((length, judge(headers)))),
-        Ok(Status::Partial) => Ok(None),
-        Err(httparse::Error::TooManyHeaders) => Err(SectionFault::TooMany),
-        Err(_) => Err(SectionFault::Malformed),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Extent {
-    /// The position after the empty line.
-    Complete(usize),
-    /// The position of the first LF that follows no CR, before any end.
-    BareLineFeed(usize),
-    /// Neither yet.
+enum Line<'b> {
+    Field {
+        name: &'b [u8],
+        value: &'b [u8],
+        /// Of the whole line, its end included.
+        bytes: usize,
+    },
+    /// The line that ends the section.
+    Empty,
+    /// Its end has not arrived, and nothing is wrong so far.
     Open,
 }
 
-fn section_extent(window: &[u8], start: usize) -> Extent {
-    // The start line's LF stands right before `start`.
-    let mut line_start = start;
-    for offset in memchr::memchr_iter(b'\n', window.get(start..).unwrap_or_default()) {
-        let at = start.saturating_add(offset);
-        if at == start || window.get(at.saturating_sub(1)) != Some(&b'\r') {
-            return Extent::BareLineFeed(at);
+const LINE_END: &[u8; 2] = b"\r\n";
+
+/// The line at the beginning of `rest` (RFC 9112 section 5).
+fn read_line(rest: &[u8]) -> Result<Line<'_>, SectionFault> {
+    let (name, after) = octets::split_name(rest);
+    let text = match after {
+        [b':', text @ ..] if !name.is_empty() => text,
+        [] => return Ok(Line::Open),
+        [b'\r', ..] if name.is_empty() => {
+            return Ok(if is_line_end(after)? {
+                Line::Empty
+            } else {
+                Line::Open
+            });
         }
-        if at.saturating_sub(1) == line_start {
-            return Extent::Complete(at.saturating_add(1));
-        }
-        line_start = at.saturating_add(1);
+        [b'\n', ..] => return Err(SectionFault::BareLineFeed),
+        [_, ..] => return Err(SectionFault::Malformed),
+    };
+    let (value, after) = octets::split_value(text);
+    if !is_line_end(after)? {
+        return Ok(Line::Open);
     }
-    Extent::Open
+    Ok(Line::Field {
+        name,
+        value: octets::trim(value),
+        bytes: rest
+            .len()
+            .saturating_sub(after.len())
+            .saturating_add(LINE_END.len()),
+    })
+}
+
+/// Whether a line ends here, where its text does; false while that may still come.
+fn is_line_end(after: &[u8]) -> Result<bool, SectionFault> {
+    match after {
+        [b'\r', b'\n', ..] => Ok(true),
+        [] | [b'\r'] => Ok(false),
+        [b'\n', ..] => Err(SectionFault::BareLineFeed),
+        [_, ..] => Err(SectionFault::Malformed),
+    }
+}
+
+/// Whether a field's name, all token, is `lower`, which is spelt in lower case. A bit makes the
+/// capital letters of a token small and changes no other byte that `lower` may have.
+pub(super) fn is_name<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    const SMALL: u64 = 0x2020_2020_2020_2020;
+    let Ok(name) = <&[u8; N]>::try_from(name) else {
+        return false;
+    };
+    let differs = |ours: &[u8; 8], theirs: &[u8; 8]| {
+        (u64::from_le_bytes(*ours) | SMALL) ^ u64::from_le_bytes(*theirs)
+    };
+    match (name.last_chunk::<8>(), lower.last_chunk::<8>()) {
+        (Some(last), Some(lower_last)) => {
+            let words = name.as_chunks::<8>().0.iter();
+            let difference = words
+                .zip(lower.as_chunks::<8>().0)
+                .fold(differs(last, lower_last), |all, (ours, theirs)| {
+                    all | differs(ours, theirs)
+                });
+            difference == 0
+        }
+        _ => name.eq_ignore_ascii_case(lower),
+    }
 }
 
 /// What the framing fields of one head said so far.
@@ -150,11 +176,11 @@ pub(super) enum Framed {
 
 impl FramingFields {
     /// Takes a field line into account if it frames; says whether it did.
-    pub(super) fn note(&mut self, name: &str, value: &[u8]) -> Result<bool, FramingFault> {
+    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<bool, FramingFault> {
         match name.len() {
-            10 if name.eq_ignore_ascii_case("connection") => self.note_connection(value),
-            14 if name.eq_ignore_ascii_case("content-length") => self.note_length(value)?,
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.note_coding(value)?,
+            10 if is_name(name, b"connection") => self.note_connection(value),
+            14 if is_name(name, b"content-length") => self.note_length(value)?,
+            17 if is_name(name, b"transfer-encoding") => self.note_coding(value)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -168,7 +194,7 @@ impl FramingFields {
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), FramingFault> {
-        let length = octets::decimal(octets::trim(value)).map_err(|fault| match fault {
+        let length = octets::decimal(value).map_err(|fault| match fault {
             NotDecimal::Grammar => FramingFault::LengthGrammar,
             NotDecimal::Overflow => FramingFault::LengthOverflow,
         })?;
@@ -220,3 +246,6 @@ impl FramingFields {
         !self.close && (!is_old_version || self.keep_alive)
     }
 }
+
+#[cfg(test)]
+mod tests;

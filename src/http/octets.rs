@@ -85,6 +85,72 @@ pub(super) fn is_field(octet: u8) -> bool {
     has(octet, FIELD)
 }
 
+/// Eight bytes that are looked at in one go; the first is the lowest.
+struct Word(u64);
+
+impl Word {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+    /// The bytes before the first that is a control character.
+    fn plain(&self) -> usize {
+        // A byte that borrows marks itself before it can disturb the bytes behind it.
+        let below_space = self.0.wrapping_sub(Self::ONES * 0x20) & !self.0;
+        let from_delete = self.0 ^ (Self::ONES * 0x7f);
+        let is_delete = from_delete.wrapping_sub(Self::ONES) & !from_delete;
+        Self::first(below_space | is_delete)
+    }
+
+    /// The bytes before the first that is neither a letter nor a dash.
+    fn letters(&self) -> usize {
+        // Seven bits each, so that no sum carries into the next byte.
+        let low = self.0 & !Self::HIGHS;
+        let small = low | (Self::ONES * 0x20);
+        let from_a = small + Self::ONES * (0x80 - 0x61);
+        let beyond_z = small + Self::ONES * (0x80 - 0x7b);
+        let is_no_dash = (low ^ (Self::ONES * 0x2d)) + Self::ONES * 0x7f;
+        Self::first((!from_a | beyond_z) & is_no_dash | self.0)
+    }
+
+    /// The bytes before the first that is marked at its highest bit; all where none is.
+    fn first(marks: u64) -> usize {
+        ((marks & Self::HIGHS).trailing_zeros() / 8) as usize
+    }
+}
+
+/// Cuts `text` before the first byte that is no token.
+pub(super) fn split_name(text: &[u8]) -> (&[u8], &[u8]) {
+    split(text, Word::letters, is_token)
+}
+
+/// Cuts `text` before the first byte that no field value may hold.
+pub(super) fn split_value(text: &[u8]) -> (&[u8], &[u8]) {
+    split(text, Word::plain, is_field)
+}
+
+/// Cuts before the first byte that is not `allowed`. `usual` passes over bytes that certainly are.
+fn split(
+    text: &[u8],
+    usual: impl Fn(&Word) -> usize,
+    allowed: impl Fn(u8) -> bool,
+) -> (&[u8], &[u8]) {
+    let mut rest = text;
+    loop {
+        if let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
+            let passed = usual(&Word(u64::from_le_bytes(*chunk)));
+            if passed == 8 {
+                rest = behind;
+                continue;
+            }
+            rest = rest.get(passed..).unwrap_or_default();
+        }
+        match rest {
+            [octet, behind @ ..] if allowed(*octet) => rest = behind,
+            [..] => return text.split_at(text.len().saturating_sub(rest.len())),
+        }
+    }
+}
+
 /// Whether `text` is a path: pchar, slashes and whole percent triples.
 pub(super) fn is_path(text: &[u8]) -> bool {
     is_encoded(text, PATH)
@@ -114,10 +180,10 @@ fn is_encoded(mut text: &[u8], class: u8) -> bool {
     loop {
         text = match text {
             [] => return true,
+            [octet, rest @ ..] if has(*octet, class) => rest,
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 rest
             }
-            [octet, rest @ ..] if has(*octet, class) => rest,
             [_, ..] => return false,
         };
     }
