@@ -89,7 +89,7 @@ fn parse_one(bytes: &[u8], for_head: bool) -> Result<Option<AnswerHead>, AnswerF
         if judged.is_ok() {
             judged = framing.note(name, value).map(|_| ());
         }
-        if fields::is_name(name, b"retry-after") {
+        if octets::is_word(name, b"retry-after") {
             retry_after = RetryAfter::read(value);
         }
     })?;
@@ -124,32 +124,23 @@ struct StatusLine {
 /// `HTTP/1.1 200 OK` and CRLF. The space before an empty reason may be missing, as many servers
 /// leave it out.
 fn read_status_line(bytes: &[u8]) -> Result<Option<StatusLine>, AnswerFault> {
-    let fits = bytes
-        .iter()
-        .take(13)
-        .enumerate()
-        .all(|(at, octet)| match at {
-            7 | 10 | 11 => octet.is_ascii_digit(),
-            9 => matches!(octet, b'1'..=b'5'),
-            12 => matches!(octet, b' ' | b'\r'),
-            _ => b"HTTP/1.1 ".get(at) == Some(octet),
-        });
-    if !fits {
+    let fits = |(at, octet): (usize, &u8)| match at {
+        7 | 10 | 11 => octet.is_ascii_digit(),
+        9 => matches!(octet, b'1'..=b'5'),
+        12 => matches!(octet, b' ' | b'\r'),
+        _ => b"HTTP/1.1 ".get(at) == Some(octet),
+    };
+    let is_usual = bytes.starts_with(b"HTTP/1.1 200 ");
+    if !is_usual && !bytes.iter().take(13).enumerate().all(fits) {
         return Err(AnswerFault::Unreadable);
     }
     let window = bytes.get(..limits::HTTP_HEAD_BYTES_MAX).unwrap_or(bytes);
     let reason = window.get(12..).unwrap_or_default();
-    let Some(length) = reason.iter().position(|octet| !octets::is_field(*octet)) else {
-        let is_full = window.len() >= limits::HTTP_HEAD_BYTES_MAX;
-        return if is_full {
-            Err(AnswerFault::TooLarge)
-        } else {
-            Ok(None)
-        };
-    };
-    match reason.get(length..).unwrap_or_default() {
+    let (reason, behind) = octets::split_value(reason);
+    match behind {
         [b'\r', b'\n', ..] => {}
-        [b'\r'] => return Ok(None),
+        [] if window.len() >= limits::HTTP_HEAD_BYTES_MAX => return Err(AnswerFault::TooLarge),
+        [] | [b'\r'] => return Ok(None),
         [..] => return Err(AnswerFault::Unreadable),
     }
     let digits = bytes.get(9..12).unwrap_or_default();
@@ -162,7 +153,7 @@ fn read_status_line(bytes: &[u8]) -> Result<Option<StatusLine>, AnswerFault> {
         Some(status) => Ok(Some(StatusLine {
             status,
             is_old: bytes.get(7) == Some(&b'0'),
-            end: length.saturating_add(14),
+            end: reason.len().saturating_add(14),
         })),
     }
 }

@@ -102,30 +102,6 @@ fn is_line_end(after: &[u8]) -> Result<bool, SectionFault> {
     }
 }
 
-/// Whether a field's name, all token, is `lower`, which is spelt in lower case. A bit makes the
-/// capital letters of a token small and changes no other byte that `lower` may have.
-pub(super) fn is_name<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
-    const SMALL: u64 = 0x2020_2020_2020_2020;
-    let Ok(name) = <&[u8; N]>::try_from(name) else {
-        return false;
-    };
-    let differs = |ours: &[u8; 8], theirs: &[u8; 8]| {
-        (u64::from_le_bytes(*ours) | SMALL) ^ u64::from_le_bytes(*theirs)
-    };
-    match (name.last_chunk::<8>(), lower.last_chunk::<8>()) {
-        (Some(last), Some(lower_last)) => {
-            let words = name.as_chunks::<8>().0.iter();
-            let difference = words
-                .zip(lower.as_chunks::<8>().0)
-                .fold(differs(last, lower_last), |all, (ours, theirs)| {
-                    all | differs(ours, theirs)
-                });
-            difference == 0
-        }
-        _ => name.eq_ignore_ascii_case(lower),
-    }
-}
-
 /// What the framing fields of one head said so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FramingFields {
@@ -178,9 +154,9 @@ impl FramingFields {
     /// Takes a field line into account if it frames; says whether it did.
     pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<bool, FramingFault> {
         match name.len() {
-            10 if is_name(name, b"connection") => self.note_connection(value),
-            14 if is_name(name, b"content-length") => self.note_length(value)?,
-            17 if is_name(name, b"transfer-encoding") => self.note_coding(value)?,
+            10 if octets::is_word(name, b"connection") => self.note_connection(value),
+            14 if octets::is_word(name, b"content-length") => self.note_length(value)?,
+            17 if octets::is_word(name, b"transfer-encoding") => self.note_coding(value)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -188,8 +164,8 @@ impl FramingFields {
 
     fn note_connection(&mut self, value: &[u8]) {
         for option in octets::elements(value) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.close |= octets::is_word(option, b"close");
+            self.keep_alive |= octets::is_word(option, b"keep-alive");
         }
     }
 
@@ -209,7 +185,7 @@ impl FramingFields {
             if coding.is_empty() {
                 return Err(FramingFault::CodingGrammar);
             }
-            let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            let is_chunked = octets::is_word(coding, b"chunked");
             self.codings = match self.codings {
                 Codings::None if is_chunked => Codings::Chunked,
                 Codings::Others if is_chunked => Codings::OthersThenChunked,

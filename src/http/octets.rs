@@ -1,6 +1,8 @@
 //! The byte classes of RFC 9110 and RFC 3986 and the few list helpers that every parser of this
 //! folder shares. Tables are built at compile time, so a class costs one load per byte.
 
+use crate::words::{self, Word};
+
 /// One bit for each class that an byte may belong to.
 const TOKEN: u8 = 1;
 const FIELD: u8 = 2;
@@ -85,106 +87,82 @@ pub(super) fn is_field(octet: u8) -> bool {
     has(octet, FIELD)
 }
 
-/// Eight bytes that are looked at in one go; the first is the lowest.
-struct Word(u64);
-
-impl Word {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-    /// The bytes before the first that is a control character.
-    fn plain(&self) -> usize {
-        // A byte that borrows marks itself before it can disturb the bytes behind it.
-        let below_space = self.0.wrapping_sub(Self::ONES * 0x20) & !self.0;
-        let from_delete = self.0 ^ (Self::ONES * 0x7f);
-        let is_delete = from_delete.wrapping_sub(Self::ONES) & !from_delete;
-        Self::first(below_space | is_delete)
-    }
-
-    /// The bytes before the first that is neither a letter nor a dash.
-    fn letters(&self) -> usize {
-        // Seven bits each, so that no sum carries into the next byte.
-        let low = self.0 & !Self::HIGHS;
-        let small = low | (Self::ONES * 0x20);
-        let from_a = small + Self::ONES * (0x80 - 0x61);
-        let beyond_z = small + Self::ONES * (0x80 - 0x7b);
-        let is_no_dash = (low ^ (Self::ONES * 0x2d)) + Self::ONES * 0x7f;
-        Self::first((!from_a | beyond_z) & is_no_dash | self.0)
-    }
-
-    /// The bytes before the first that is marked at its highest bit; all where none is.
-    fn first(marks: u64) -> usize {
-        ((marks & Self::HIGHS).trailing_zeros() / 8) as usize
-    }
-}
-
 /// Cuts `text` before the first byte that is no token.
 pub(super) fn split_name(text: &[u8]) -> (&[u8], &[u8]) {
-    split(text, Word::letters, is_token)
+    words::split(text, Word::no_letter_or_dash, is_token)
 }
 
 /// Cuts `text` before the first byte that no field value may hold.
 pub(super) fn split_value(text: &[u8]) -> (&[u8], &[u8]) {
-    split(text, Word::plain, is_field)
+    let unusual = |word: Word| word.below(b' ').or(word.equal(0x7f));
+    words::split(text, unusual, is_field)
 }
 
-/// Cuts before the first byte that is not `allowed`. `usual` passes over bytes that certainly are.
-fn split(
-    text: &[u8],
-    usual: impl Fn(&Word) -> usize,
-    allowed: impl Fn(u8) -> bool,
-) -> (&[u8], &[u8]) {
-    let mut rest = text;
-    loop {
-        if let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-            let passed = usual(&Word(u64::from_le_bytes(*chunk)));
-            if passed == 8 {
-                rest = behind;
-                continue;
-            }
-            rest = rest.get(passed..).unwrap_or_default();
+/// Cuts `text` before the first byte that is not visible ASCII.
+pub(super) fn split_visible(text: &[u8]) -> (&[u8], &[u8]) {
+    let unusual = |word: Word| {
+        word.below(b'!')
+            .or(word.equal(0x7f))
+            .or(word.beyond_ascii())
+    };
+    words::split(text, unusual, |octet| octet.is_ascii_graphic())
+}
+
+/// Whether `text`, all bytes of a field, is `lower`, which is letters, digits and marks below `@`.
+/// One bit makes capitals small and changes no other byte that `lower` may have.
+pub(super) fn is_word<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    const SMALL: u64 = 0x2020_2020_2020_2020;
+    let Ok(text) = <&[u8; N]>::try_from(text) else {
+        return false;
+    };
+    let differs = |ours: &[u8; 8], theirs: &[u8; 8]| {
+        (u64::from_le_bytes(*ours) | SMALL) ^ u64::from_le_bytes(*theirs)
+    };
+    match (text.last_chunk(), lower.last_chunk()) {
+        (Some(last), Some(lower_last)) => {
+            let words = text.as_chunks().0.iter().zip(lower.as_chunks().0);
+            let difference = words.fold(differs(last, lower_last), |all, (ours, theirs)| {
+                all | differs(ours, theirs)
+            });
+            difference == 0
         }
-        match rest {
-            [octet, behind @ ..] if allowed(*octet) => rest = behind,
-            [..] => return text.split_at(text.len().saturating_sub(rest.len())),
-        }
+        _ => text.eq_ignore_ascii_case(lower),
     }
 }
 
-/// Whether `text` is a path: pchar, slashes and whole percent triples.
-pub(super) fn is_path(text: &[u8]) -> bool {
-    is_encoded(text, PATH)
+/// What follows the path that `text` begins with: pchar, slashes and whole percent triples.
+pub(super) fn after_path(text: &[u8]) -> &[u8] {
+    after_encoded(text, PATH)
 }
 
 /// Whether `text` is a query.
 pub(super) fn is_query(text: &[u8]) -> bool {
-    is_encoded(text, QUERY)
+    after_encoded(text, QUERY).is_empty()
 }
 
-/// Whether `text` is a registered name or an IPv4 address, without a comma.
-pub(super) fn is_registered_name(text: &[u8]) -> bool {
-    is_encoded(text, HOST)
+/// What follows the registered name or IPv4 address, without a comma, that `text` begins with.
+pub(super) fn after_registered_name(text: &[u8]) -> &[u8] {
+    after_encoded(text, HOST)
 }
 
 /// Whether `text` is non-empty and all token.
 pub(super) fn is_token_text(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().copied().all(is_token)
+    !text.is_empty() && split_name(text).1.is_empty()
 }
 
 /// Whether every byte may stand in a field value.
 pub(super) fn is_field_text(text: &[u8]) -> bool {
-    text.iter().copied().all(is_field)
+    split_value(text).1.is_empty()
 }
 
-fn is_encoded(mut text: &[u8], class: u8) -> bool {
+fn after_encoded(mut text: &[u8], class: u8) -> &[u8] {
     loop {
         text = match text {
-            [] => return true,
             [octet, rest @ ..] if has(*octet, class) => rest,
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 rest
             }
-            [_, ..] => return false,
+            [..] => return text,
         };
     }
 }
@@ -226,4 +204,28 @@ pub(super) enum NotDecimal {
     Grammar,
     /// Beyond 64 bits.
     Overflow,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case_and_only_whole() {
+        for name in [
+            "Transfer-Encoding",
+            "transfer-encoding",
+            "TRANSFER-ENCODING",
+        ] {
+            assert!(is_word(name.as_bytes(), b"transfer-encoding"));
+        }
+        assert!(is_word(b"hOST", b"host") && is_word(b"X-P99-Peer-Secret", b"x-p99-peer-secret"));
+        let name = b"content-length";
+        for at in 0..name.len() {
+            let mut other = *name;
+            other[at] ^= 1;
+            assert!(!is_word(&other, name), "{at}");
+        }
+        assert!(!is_word(b"content-lengths", name) && !is_word(b"content-lengt", name));
+    }
 }

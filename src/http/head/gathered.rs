@@ -3,7 +3,7 @@
 //! twice, framing in doubt, a host that is none (RFC 9112 sections 3.2 and 6, RFC 9110 sections
 //! 7.2, 8.3 and 10.1.1).
 
-use super::super::fields::{self, Framed, FramingFault, FramingFields};
+use super::super::fields::{Framed, FramingFault, FramingFields};
 use super::super::{Span, authority, octets, request_line};
 use super::{
     ContentCoding, ContentType, ForwardedFor, Framing, HeadRules, Persistence, Reject, RequestHead,
@@ -70,20 +70,20 @@ impl<'b> Gathered<'b> {
             return Ok(());
         }
         match name.len() {
-            4 if fields::is_name(name, b"host") => self.note_host(value)?,
-            6 if fields::is_name(name, b"expect") => self.note_expectation(value),
-            11 if fields::is_name(name, b"traceparent") && is_trace_parent(value) => {
+            4 if octets::is_word(name, b"host") => self.note_host(value)?,
+            6 if octets::is_word(name, b"expect") => self.note_expectation(value),
+            11 if octets::is_word(name, b"traceparent") && is_trace_parent(value) => {
                 self.head.trace_parent = Some(Span::within(all, value));
             }
-            12 if fields::is_name(name, b"content-type") => self.note_content_type(value)?,
-            12 if fields::is_name(name, b"x-request-id") && is_request_id(value) => {
+            12 if octets::is_word(name, b"content-type") => self.note_content_type(value)?,
+            12 if octets::is_word(name, b"x-request-id") && is_request_id(value) => {
                 self.head.request_id = Some(Span::within(all, value));
             }
-            15 if fields::is_name(name, b"x-forwarded-for") => {
+            15 if octets::is_word(name, b"x-forwarded-for") => {
                 self.head.forwarded_for.push(Span::within(all, value));
             }
-            16 if fields::is_name(name, b"content-encoding") => self.note_content_coding(value),
-            17 if fields::is_name(name, b"x-p99-peer-secret") => self.note_peer_secret(value, all),
+            16 if octets::is_word(name, b"content-encoding") => self.note_content_coding(value),
+            17 if octets::is_word(name, b"x-p99-peer-secret") => self.note_peer_secret(value, all),
             _ => {}
         }
         Ok(())
@@ -126,7 +126,7 @@ impl<'b> Gathered<'b> {
 
     fn note_expectation(&mut self, value: &[u8]) {
         for expectation in octets::elements(value).filter(|element| !element.is_empty()) {
-            let is_continue = expectation.eq_ignore_ascii_case(b"100-continue");
+            let is_continue = octets::is_word(expectation, b"100-continue");
             self.expectation = match self.expectation {
                 Expectation::None | Expectation::Continue if is_continue => Expectation::Continue,
                 Expectation::None | Expectation::Continue | Expectation::Unknown => {
@@ -192,9 +192,9 @@ fn framing_reject(fault: FramingFault) -> Reject {
 }
 
 fn content_type(value: &[u8]) -> ContentType {
-    let mut parts = value.splitn(2, |octet| *octet == b';');
-    let media_type = octets::trim(parts.next().unwrap_or_default());
-    if media_type.eq_ignore_ascii_case(b"application/json") {
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    let media_type = octets::trim(value.get(..end).unwrap_or_default());
+    if octets::is_word(media_type, b"application/json") {
         ContentType::Json
     } else {
         ContentType::Other
