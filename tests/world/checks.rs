@@ -74,9 +74,7 @@ impl World {
         let cores = &self.cores;
         let probes = self.probes.get_mut(processor);
         probes.retain(|(of, core, attempt, since)| {
-            *of == generation
-                && now.mono.0 < since + ttl
-                && cores[*core].links.contains_key(attempt)
+            *of == generation && now.mono.0 < since + ttl && cores[*core].is_out(*attempt)
         });
         probes.push((generation, core, attempt, now.mono.0));
         let most = usize::try_from(self.plan.breaker.probes).unwrap();

@@ -81,7 +81,7 @@ impl World {
         let link = self.cores[core].links.remove(&attempt);
         let covered = match link {
             None => BTreeSet::new(),
-            Some((_, Link::Asking { covered, .. })) => covered,
+            Some((_, Link::Answered(covered))) => covered,
             Some(other) => panic!("a lookup while {other:?}"),
         };
         let own = self.cores[core].places.get(&attempt).copied();
