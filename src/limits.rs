@@ -254,6 +254,10 @@ pub const JOURNAL_COMPACT_BYTES_MIN: u64 = 48 << 20;
 /// about 100,000 payments with three records of at most 148 bytes (45 MB); beyond this the disk
 /// has stopped. One batch must fit a segment.
 pub const JOURNAL_BUFFER_BYTES_MAX: usize = 48 << 20;
+/// How long the Verdict of a charge that its client was told of may wait for a write to share. With
+/// load the next Intent comes in less than a millisecond; alone, a payment costs one write more at
+/// its end. It is also how many charges a crash leaves to be asked about: those of 50 ms.
+pub const JOURNAL_LATER_MAX: Duration = Duration::from_millis(50);
 /// Longest frame of an owner's record: a header of 24 bytes, a mark, and a payload of 123, which
 /// the Intent of a promised payment with a spelling of 64 bytes and an IPv6 address has. A
 /// core that takes up payments from a journal may append one of these for each of them at once,

@@ -23,6 +23,8 @@ pub(crate) enum Link {
     Ready,
     /// This request is out.
     Sent(usize),
+    /// It was answered, and the owner may ask at once what that means for these requests.
+    Answered(BTreeSet<usize>),
     /// The processor is asked about this id.
     Asking {
         /// The requests that its 404 may prove absent.
@@ -87,6 +89,13 @@ impl Machine {
 
     pub(crate) fn wakes_at(&self) -> Option<u64> {
         self.tick_at.map(|at| at.max(self.awake_at))
+    }
+
+    /// Whether the attempt holds what its breaker lent it: one that was answered does only once its
+    /// owner asks what that means.
+    pub(crate) fn is_out(&self, attempt: AttemptRef) -> bool {
+        let link = self.links.get(&attempt);
+        link.is_some_and(|(_, link)| !matches!(link, Link::Answered(_)))
     }
 
     pub(crate) fn is_purging(&self) -> bool {

@@ -20,6 +20,9 @@ pub(crate) struct Sent {
 pub(crate) struct Story {
     /// By the number of the request.
     pub(crate) unresolved: PerProcessor<BTreeMap<usize, Sent>>,
+    /// What was unresolved when p99 said that it is over: it is again, if the process dies before
+    /// that is durable.
+    settled_sends: PerProcessor<BTreeMap<usize, Sent>>,
     /// Those of them that their processor itself answered: nothing of them can come any more.
     answered: BTreeSet<usize>,
     /// What went there last, where names move.
@@ -93,18 +96,24 @@ impl Story {
         };
         if is_asked_about {
             self.answered.insert(request);
-            let open: BTreeSet<_> = self.unresolved.get(processor).keys().copied().collect();
-            return Some(if open.is_subset(&self.answered) {
-                open
-            } else {
-                BTreeSet::new()
-            });
+            return Some(self.all_answered(processor).unwrap_or_default());
         }
         if matches!(status, 400..=499) && status != 408 {
             self.unresolved.get_mut(processor).remove(&request);
             self.was_refused = true;
+            // A refusal is the last answer of several: the record speaks of those before it, but
+            // where the path itself is refused it is not asked.
+            let is_about_the_path = matches!(status, 401 | 403 | 404 | 405);
+            let others = self.all_answered(processor).filter(|all| !all.is_empty());
+            return others.filter(|_| !is_about_the_path);
         }
         None
+    }
+
+    /// What is open at `processor`, where it has answered all of that.
+    fn all_answered(&self, processor: Processor) -> Option<BTreeSet<usize>> {
+        let open: BTreeSet<_> = self.unresolved.get(processor).keys().copied().collect();
+        open.is_subset(&self.answered).then_some(open)
     }
 
     /// A lookup that may prove the requests of `covered` absent, and no others, said 404.
@@ -128,7 +137,14 @@ impl Story {
         self.settled = Some(status);
         self.is_promised = false;
         // Whatever is still under way can only be a second word about the same charge.
-        self.unresolved = PerProcessor::default();
+        self.settled_sends = std::mem::take(&mut self.unresolved);
+    }
+
+    /// A start found its Intent open, whatever was said of it before.
+    pub(crate) fn reopen(&mut self) {
+        if self.settled.take().is_some() {
+            self.unresolved = std::mem::take(&mut self.settled_sends);
+        }
     }
 
     /// What a client was told.

@@ -150,16 +150,17 @@ impl World {
             let story = self.stories.get_mut(&id).unwrap();
             let on_500 = self.plan.settings.upstream_500;
             if let Some(covered) = story.answered(request, processor, (status, on_500)) {
-                // The owner may ask for it at once.
-                let link = Link::Asking {
-                    covered,
-                    id,
-                    is_proven: false,
-                };
+                let link = Link::Answered(covered);
                 self.cores[core].links.insert(attempt, (processor, link));
             }
         }
-        self.tell_owner(core, |owner, now| owner.exchanged(attempt, exchange, now));
+        if !self.tell_owner(core, |owner, now| owner.exchanged(attempt, exchange, now)) {
+            return;
+        }
+        let links = &mut self.cores[core].links;
+        if matches!(links.get(&attempt), Some((_, Link::Answered(_)))) {
+            links.remove(&attempt);
+        }
     }
 
     /// The processor looks an id up; what it says then stays said.
