@@ -192,7 +192,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_amount_is_the_same_with_and_without_an_exponent(digits in "[0-9]{1,12}[.]?[0-9]{0,3}") {
+        fn an_exponent_of_zero_changes_nothing(digits in "[0-9]{1,12}[.]?[0-9]{0,3}") {
             let long = format!("{digits}e0");
             prop_assert_eq!(Cents::from_json_number(&digits), Cents::from_json_number(&long));
         }
