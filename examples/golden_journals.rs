@@ -23,7 +23,7 @@ use std::time::Duration;
 use p99::clock::{Mono, UnixMillis};
 use p99::config::JournalSync;
 use p99::journal::{
-    self, Fate, JournalId, JournalSettings, Progress, Record, Sent, Started, Verdict,
+    self, Fate, Haste, JournalId, JournalSettings, Progress, Record, Sent, Started, Verdict,
 };
 use p99::payment::{
     Cents, Configured, CoreCount, CorrelationId, Payment, Processor, Shard, UpstreamId,
@@ -127,7 +127,7 @@ fn run(dir: &Path, cores: u16, sync: JournalSync, batches: &[Vec<Record>]) {
                 let owner = record.id().map(|id| id.owner(CoreCount(cores)).index());
                 for (index, writer) in writers.iter().enumerate() {
                     if owner.is_none_or(|owner| owner == index) {
-                        writer.append(record);
+                        writer.append(record, Haste::Now);
                     }
                 }
             }

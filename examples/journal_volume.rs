@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use p99::clock::{Clock, UnixMillis};
 use p99::config::JournalSync;
-use p99::journal::{self, JournalSettings, Progress, Record, Verdict, Writer};
+use p99::journal::{self, Haste, JournalSettings, Progress, Record, Verdict, Writer};
 use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, Totals, UpstreamId};
 
 /// Appended before anybody waits: what a busy core has in one batch.
@@ -162,7 +162,10 @@ fn fill(settings: &JournalSettings, load: &Load, clock: &Clock) -> Result<u64, F
         for number in 0..load.payments {
             for record in load.records(number)? {
                 let owner = record.id().map_or(0, |id| id.owner(settings.cores).index());
-                writers.get(owner).ok_or("no such core")?.append(&record);
+                writers
+                    .get(owner)
+                    .ok_or("no such core")?
+                    .append(&record, Haste::Now);
             }
             if number % BATCH == 0 {
                 wait(&writers, &has_failed).await?;

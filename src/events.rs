@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::breaker::Transition;
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
+use crate::journal::Haste;
 use crate::payment::{Cents, CoreId, Outcome, Payment, PaymentView, Processor, Status, UpstreamId};
 use crate::table::Key;
 
@@ -83,7 +84,8 @@ pub enum Lookup {
 /// What the driver shall do. Actions are performed in order.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Get a connection to `processor`, then call `connected` or `exchanged(NotSent)`.
+    /// Get a connection to `processor`, then call `connected` or `exchanged(NotSent)`; `connecting`
+    /// at once where none is at hand.
     Connect {
         /// For whom.
         attempt: AttemptRef,
@@ -132,7 +134,9 @@ pub enum Action {
     },
     /// Append the owner's `next_record` to the journal; `durable` follows when it and all before
     /// it are.
-    Append,
+    Append(Haste),
+    /// Bring to the disk what was appended with [`Haste::Later`].
+    Flush,
     /// Tell the waiting client.
     Answer {
         /// Where it waits.

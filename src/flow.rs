@@ -74,7 +74,10 @@ pub enum Trail {
 pub enum Promise {
     /// No one was told that p99 holds it: it may end in an error and free its id.
     Open,
-    /// A 202 went out, or its journal record says that one may have: never freed.
+    /// Its Intent was open when a process died, without a promise: its client was told 200 or
+    /// nothing. Never freed; while it is open that needs no record.
+    Inherited,
+    /// A record says so: a 202 went out, or follows when that is durable. Never freed.
     Given,
 }
 
@@ -297,6 +300,18 @@ impl Flow {
     #[must_use]
     pub fn requested_at(&self) -> Option<UnixMillis> {
         self.requested_at
+    }
+
+    /// When it was promised, if a record says so.
+    #[must_use]
+    pub fn promised_at(&self) -> Option<UnixMillis> {
+        (self.promise == Promise::Given).then_some(self.accepted_at)
+    }
+
+    /// The times that it was sent with, newest first.
+    pub fn sent_times(&self) -> impl Iterator<Item = UnixMillis> + '_ {
+        let earlier = self.earlier.iter().flatten();
+        self.requested_at.iter().chain(earlier).copied()
     }
 
     /// Whether a time that a processor stores is one that we sent.

@@ -156,7 +156,7 @@ pub(crate) fn resolve(
     )?;
     let verdict = match resolution {
         Resolution::Applied => "applied",
-        Resolution::Refused => "refused",
+        Resolution::Refused | Resolution::RefusedAlthoughAcknowledged => "refused",
     };
     writeln!(out, "resolved by hand as {verdict}; it was:")?;
     operator::write_pending(&[was], wall, out)?;

@@ -57,3 +57,4 @@ pub mod tls;
 pub mod upstream;
 pub mod wheel;
 pub mod wire;
+pub mod words;

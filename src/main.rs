@@ -93,6 +93,10 @@ enum Command {
         id: String,
         /// What is known to have happened.
         verdict: HandVerdict,
+        /// Refuses also what was open when the process ended, though its client may have been told
+        /// 200.
+        #[arg(long)]
+        although_acknowledged: bool,
     },
     /// Looks into JOURNAL_DIR, or tells it that the processors have other names now.
     Journal {
@@ -143,7 +147,11 @@ fn main() -> ExitCode {
         Some(Command::Pending) => {
             inspect(|dir| inspection::pending(dir, wall(), &mut io::stdout().lock()))
         }
-        Some(Command::Resolve { id, verdict }) => resolve(&id, verdict),
+        Some(Command::Resolve {
+            id,
+            verdict,
+            although_acknowledged,
+        }) => resolve(&id, verdict, although_acknowledged),
         Some(Command::Journal {
             task: JournalTask::Verify,
         }) => inspect(|dir| inspection::verify(dir, &mut io::stdout().lock())),
@@ -250,12 +258,13 @@ fn check() -> u8 {
 }
 
 /// `p99 resolve`
-fn resolve(id: &str, verdict: HandVerdict) -> u8 {
+fn resolve(id: &str, verdict: HandVerdict, although_acknowledged: bool) -> u8 {
     if let Err(fault) = logging::start("warn") {
         return fail(&format!("cannot log: {fault}"));
     }
     let resolution = match verdict {
         HandVerdict::Applied => Resolution::Applied,
+        HandVerdict::Refused if although_acknowledged => Resolution::RefusedAlthoughAcknowledged,
         HandVerdict::Refused => Resolution::Refused,
     };
     inspect(|dir| inspection::resolve(dir, id, resolution, wall(), &mut io::stdout().lock()))
@@ -364,6 +373,7 @@ mod tests {
             "p99 health --url http://127.0.0.1:9999",
             "p99 pending",
             "p99 resolve test-123 applied",
+            "p99 resolve test-123 refused --although-acknowledged",
             "p99 journal verify",
             "p99 journal dump",
             "p99 journal accept-upstreams",

@@ -264,6 +264,10 @@ fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
     assert_eq!(status, 1);
     assert!(stderr.contains("not pending"), "{stderr}");
 
+    // It was open when the process was killed: its client may have been told that it is charged.
+    let (status, _, stderr) = run(&["resolve", "Held-1", "refused"], &journal);
+    assert_eq!(status, 1);
+    assert!(stderr.contains("--although-acknowledged"), "{stderr}");
     let (status, text, stderr) = run(&["resolve", "Held-1", "applied"], &journal);
     assert_eq!(status, 0, "{stderr}");
     assert!(text.contains("resolved by hand as applied") && text.contains("Held-1"));

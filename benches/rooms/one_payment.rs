@@ -180,7 +180,10 @@ impl Path {
                 }
                 Action::Answer { answer, .. } => self.respond(answer),
                 Action::Note(note) => self.count(&note),
-                Action::Abandon { .. } | Action::Close { .. } | Action::Append => {
+                Action::Abandon { .. }
+                | Action::Close { .. }
+                | Action::Append(_)
+                | Action::Flush => {
                     unreachable!("nothing goes wrong here, and there is no journal")
                 }
             }

@@ -42,8 +42,8 @@ pub use shards::Shards;
 pub use spelling::{NearMiss, near_misses};
 pub use upstream::{Origin, UpstreamUrl};
 pub use values::{
-    Ack, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig, JournalSync,
-    OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
+    Ack, AnswerAfter, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig,
+    JournalSync, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
 };
 
 use reader::Reader;
@@ -127,6 +127,8 @@ pub struct Config {
     pub allow_purge: bool,
     /// `ON_DUPLICATE`.
     pub on_duplicate: OnDuplicate,
+    /// `ANSWER_AFTER`.
+    pub answer_after: AnswerAfter,
     /// `UPSTREAM_500`.
     pub upstream_500: Upstream500,
     /// `CORRELATION_ID`.

@@ -16,7 +16,9 @@ use super::reader::Reader;
 use super::shards::Shards;
 use super::upstream;
 use super::values::{self, BreakerConfig, JournalConfig};
-use super::values::{Ack, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate};
+use super::values::{
+    Ack, AnswerAfter, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate,
+};
 use super::values::{PerMille, RateLimitConfig, Routing, Upstream500};
 
 impl Config {
@@ -68,6 +70,7 @@ impl Config {
             shutdown_grace: reader.seconds("SHUTDOWN_GRACE_SECS"),
             allow_purge: reader.word("ALLOW_PURGE", &[("false", false), ("true", true)]),
             on_duplicate: reader.word("ON_DUPLICATE", &OnDuplicate::WORDS),
+            answer_after: reader.word("ANSWER_AFTER", &AnswerAfter::WORDS),
             upstream_500: reader.word("UPSTREAM_500", &Upstream500::WORDS),
             correlation_id: reader.word("CORRELATION_ID", &CorrelationIdRule::WORDS),
             health_interval: reader.read("HEALTH_INTERVAL_MS", health_interval),

@@ -279,6 +279,8 @@ pub const SETTINGS: &[Setting] = &[
     .help("where the journal lives; without it a restart forgets all"),
     Setting::words("JOURNAL_SYNC", &["always", "os"])
         .help("fdatasync per group commit; or survive a killed process only"),
+    Setting::words("ANSWER_AFTER", &["intent", "verdict"])
+        .help("a charge is answered once its Intent is durable; or once its Verdict is too"),
     Setting::text(
         "SHARD",
         DefaultValue::Text("1/1"),

@@ -101,6 +101,22 @@ impl Upstream500 {
     pub(super) const WORDS: [(&str, Self); 2] = [("ask", Self::Ask), ("unknown", Self::Unknown)];
 }
 
+/// `ANSWER_AFTER`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerAfter {
+    /// A charge is told once its Intent is durable: a crash before its Verdict is finds it again.
+    #[default]
+    Intent,
+    /// Once its Verdict is durable too.
+    Verdict,
+}
+
+impl AnswerAfter {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] =
+        [("intent", Self::Intent), ("verdict", Self::Verdict)];
+}
+
 /// `CORRELATION_ID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CorrelationIdRule {

@@ -82,44 +82,37 @@ fn parse_one(bytes: &[u8], for_head: bool) -> Result<Option<AnswerHead>, AnswerF
     let Some(line) = read_status_line(bytes)? else {
         return Ok(None);
     };
-    let section = fields::read_section(bytes, line.end, |headers| {
-        let mut framing = FramingFields::default();
-        let mut retry_after = None;
-        for header in headers {
-            framing
-                .note(header.name, header.value)
-                .map_err(|_| AnswerFault::Unreadable)?;
-            if header.name.eq_ignore_ascii_case("retry-after") {
-                retry_after = RetryAfter::read(header.value);
-            }
+    let mut framing = FramingFields::default();
+    let mut retry_after = None;
+    let mut judged = Ok(());
+    let section = fields::read_section(bytes, line.end, |name, value| {
+        if judged.is_ok() {
+            judged = framing.note(name, value).map(|_| ());
         }
-        let framed = framing
-            .framed(line.is_old)
-            .map_err(|_| AnswerFault::Unreadable)?;
-        let framing_read = match (line.status, framed) {
-            (204 | 304, _) => AnswerFraming::None,
-            (_, _) if for_head || line.status < 200 => AnswerFraming::None,
-            (_, Framed::Length(length)) => AnswerFraming::Length(length),
-            (_, Framed::Chunked) => AnswerFraming::Chunked,
-            (_, Framed::Nothing) => AnswerFraming::UntilClose,
-        };
-        Ok(AnswerHead {
-            status: line.status,
-            framing: framing_read,
-            keep_alive: framing.lasts(line.is_old) && framing_read != AnswerFraming::UntilClose,
-            retry_after,
-            head_bytes: 0,
-        })
+        if octets::is_word(name, b"retry-after") {
+            retry_after = RetryAfter::read(value);
+        }
     })?;
-    match section {
-        None => Ok(None),
-        Some((end, head)) => head.map(|head| {
-            Some(AnswerHead {
-                head_bytes: end,
-                ..head
-            })
-        }),
-    }
+    let Some(head_bytes) = section else {
+        return Ok(None);
+    };
+    let framed = judged
+        .and_then(|()| framing.framed(line.is_old))
+        .map_err(|_| AnswerFault::Unreadable)?;
+    let framing_read = match (line.status, framed) {
+        (204 | 304, _) => AnswerFraming::None,
+        (_, _) if for_head || line.status < 200 => AnswerFraming::None,
+        (_, Framed::Length(length)) => AnswerFraming::Length(length),
+        (_, Framed::Chunked) => AnswerFraming::Chunked,
+        (_, Framed::Nothing) => AnswerFraming::UntilClose,
+    };
+    Ok(Some(AnswerHead {
+        status: line.status,
+        framing: framing_read,
+        keep_alive: framing.lasts(line.is_old) && framing_read != AnswerFraming::UntilClose,
+        retry_after,
+        head_bytes,
+    }))
 }
 
 struct StatusLine {
@@ -131,32 +124,23 @@ struct StatusLine {
 /// `HTTP/1.1 200 OK` and CRLF. The space before an empty reason may be missing, as many servers
 /// leave it out.
 fn read_status_line(bytes: &[u8]) -> Result<Option<StatusLine>, AnswerFault> {
-    let fits = bytes
-        .iter()
-        .take(13)
-        .enumerate()
-        .all(|(at, octet)| match at {
-            7 | 10 | 11 => octet.is_ascii_digit(),
-            9 => matches!(octet, b'1'..=b'5'),
-            12 => matches!(octet, b' ' | b'\r'),
-            _ => b"HTTP/1.1 ".get(at) == Some(octet),
-        });
-    if !fits {
+    let fits = |(at, octet): (usize, &u8)| match at {
+        7 | 10 | 11 => octet.is_ascii_digit(),
+        9 => matches!(octet, b'1'..=b'5'),
+        12 => matches!(octet, b' ' | b'\r'),
+        _ => b"HTTP/1.1 ".get(at) == Some(octet),
+    };
+    let is_usual = bytes.starts_with(b"HTTP/1.1 200 ");
+    if !is_usual && !bytes.iter().take(13).enumerate().all(fits) {
         return Err(AnswerFault::Unreadable);
     }
     let window = bytes.get(..limits::HTTP_HEAD_BYTES_MAX).unwrap_or(bytes);
     let reason = window.get(12..).unwrap_or_default();
-    let Some(length) = reason.iter().position(|octet| !octets::is_field(*octet)) else {
-        let is_full = window.len() >= limits::HTTP_HEAD_BYTES_MAX;
-        return if is_full {
-            Err(AnswerFault::TooLarge)
-        } else {
-            Ok(None)
-        };
-    };
-    match reason.get(length..).unwrap_or_default() {
+    let (reason, behind) = octets::split_value(reason);
+    match behind {
         [b'\r', b'\n', ..] => {}
-        [b'\r'] => return Ok(None),
+        [] if window.len() >= limits::HTTP_HEAD_BYTES_MAX => return Err(AnswerFault::TooLarge),
+        [] | [b'\r'] => return Ok(None),
         [..] => return Err(AnswerFault::Unreadable),
     }
     let digits = bytes.get(9..12).unwrap_or_default();
@@ -169,7 +153,7 @@ fn read_status_line(bytes: &[u8]) -> Result<Option<StatusLine>, AnswerFault> {
         Some(status) => Ok(Some(StatusLine {
             status,
             is_old: bytes.get(7) == Some(&b'0'),
-            end: length.saturating_add(14),
+            end: reason.len().saturating_add(14),
         })),
     }
 }

@@ -20,15 +20,12 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
                 [] | [_, ..] => false,
             };
     }
-    let colon = text.iter().position(|octet| *octet == b':');
-    let (host, port) = match colon {
-        Some(at) => (
-            text.get(..at).unwrap_or_default(),
-            text.get(at.saturating_add(1)..),
-        ),
-        None => (text, None),
-    };
-    !host.is_empty() && octets::is_registered_name(host) && port.is_none_or(is_port)
+    match octets::after_registered_name(text) {
+        tail if tail.len() == text.len() => false,
+        [] => true,
+        [b':', port @ ..] => is_port(port),
+        [_, ..] => false,
+    }
 }
 
 /// *DIGIT, and a port that exists. RFC 3986 allows none after the colon and leading zeros.
@@ -47,7 +44,9 @@ fn is_literal(text: &[u8]) -> bool {
             && version.iter().all(u8::is_ascii_hexdigit)
             && !address.is_empty()
             && !address.contains(&b'%')
-            && without_colons.into_iter().all(octets::is_registered_name);
+            && without_colons
+                .into_iter()
+                .all(|text| octets::after_registered_name(text).is_empty());
     }
     std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }

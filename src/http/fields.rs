@@ -1,11 +1,9 @@
 //! The field lines of a head, requests and answers alike, and the rules by which they frame a
 //! message (RFC 9112 sections 5, 6 and 9).
 //!
-//! `httparse` cuts the lines into names and values. What it lets pass is refused around it: a bare
-//! LF as line end, and a section without a bound. Refusals depend on the bytes up to the fault
-//! alone, so they are the same however the input was cut into reads.
-
-use httparse::{EMPTY_HEADER, Header, Status};
+//! Lines are cut here, strictly: no bare LF as line end, no fold, no space before the colon, no
+//! section without a bound. Refusals depend on the bytes up to the fault alone, so they are the
+//! same however the input was cut into reads.
 
 use super::octets::{self, NotDecimal};
 use crate::limits;
@@ -23,81 +21,85 @@ pub(super) enum SectionFault {
     TooLong,
 }
 
-/// Reads the field section that begins at `start` of `head`. Once its empty line has arrived the
-/// lines go to `judge`, whose answer is returned with the position after the section; `None`
-/// means that more bytes are needed.
-pub(super) fn read_section<'b, T>(
+/// Reads the field section that begins at `start` of `head` and tells `note` each line, its value
+/// without the spaces around it. Gives the position after the section's empty line; `None` means
+/// that more bytes are needed. What was noted counts only once the section is whole.
+pub(super) fn read_section<'b>(
     head: &'b [u8],
     start: usize,
-    judge: impl FnOnce(&[Header<'b>]) -> T,
-) -> Result<Option<(usize, T)>, SectionFault> {
+    mut note: impl FnMut(&'b [u8], &'b [u8]),
+) -> Result<Option<usize>, SectionFault> {
     let window = head.get(..limits::HTTP_HEAD_BYTES_MAX).unwrap_or(head);
-    let extent = section_extent(window, start);
-    let end = match extent {
-        Extent::Complete(end) | Extent::BareLineFeed(end) => end,
-        Extent::Open => window.len(),
-    };
-    let section = window.get(start..end).unwrap_or_default();
-    let mut usual = [EMPTY_HEADER; limits::HTTP_HEADERS_USUAL];
-    let judged = match httparse::parse_headers(section, &mut usual) {
-        // The large array costs 3 KiB of stores, so only the rare long head pays for it.
-        Err(httparse::Error::TooManyHeaders) => {
-            let mut all = [EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
-            judge_parsed(httparse::parse_headers(section, &mut all), judge)?
+    let mut at = start;
+    for _ in 0..=limits::HTTP_HEADERS_MAX {
+        match read_line(window.get(at..).unwrap_or_default())? {
+            Line::Field { name, value, bytes } => {
+                note(name, value);
+                at = at.saturating_add(bytes);
+            }
+            Line::Empty => return Ok(Some(at.saturating_add(LINE_END.len()))),
+            Line::Open if window.len() >= limits::HTTP_HEAD_BYTES_MAX => {
+                return Err(SectionFault::TooLong);
+            }
+            Line::Open => return Ok(None),
         }
-        parsed => judge_parsed(parsed, judge)?,
-    };
-    match (judged, extent) {
-        (Some((length, judgement)), Extent::Complete(_)) if length == section.len() => {
-            Ok(Some((end, judgement)))
-        }
-        (Some(_), Extent::Complete(_) | Extent::Open) | (None, Extent::Complete(_)) => {
-            Err(SectionFault::Malformed)
-        }
-        (Some(_) | None, Extent::BareLineFeed(_)) => Err(SectionFault::BareLineFeed),
-        (None, Extent::Open) if window.len() >= limits::HTTP_HEAD_BYTES_MAX => {
-            Err(SectionFault::TooLong)
-        }
-        (None, Extent::Open) => Ok(None),
     }
+    Err(SectionFault::TooMany)
 }
 
-fn judge_parsed<'b, T>(
-    parsed: httparse::Result<(usize, &[Header<'b>])>,
-    judge: impl FnOnce(&[Header<'b>]) -> T,
-) -> Result<Option<(usize, T)>, SectionFault> {
-    match parsed {
-        Ok(Status::Complete((length, headers))) => Ok(Some((length, judge(headers)))),
-        Ok(Status::Partial) => Ok(None),
-        Err(httparse::Error::TooManyHeaders) => Err(SectionFault::TooMany),
-        Err(_) => Err(SectionFault::Malformed),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Extent {
-    /// The position after the empty line.
-    Complete(usize),
-    /// The position of the first LF that follows no CR, before any end.
-    BareLineFeed(usize),
-    /// Neither yet.
+enum Line<'b> {
+    Field {
+        name: &'b [u8],
+        value: &'b [u8],
+        /// Of the whole line, its end included.
+        bytes: usize,
+    },
+    /// The line that ends the section.
+    Empty,
+    /// Its end has not arrived, and nothing is wrong so far.
     Open,
 }
 
-fn section_extent(window: &[u8], start: usize) -> Extent {
-    // The start line's LF stands right before `start`.
-    let mut line_start = start;
-    for offset in memchr::memchr_iter(b'\n', window.get(start..).unwrap_or_default()) {
-        let at = start.saturating_add(offset);
-        if at == start || window.get(at.saturating_sub(1)) != Some(&b'\r') {
-            return Extent::BareLineFeed(at);
+const LINE_END: &[u8; 2] = b"\r\n";
+
+/// The line at the beginning of `rest` (RFC 9112 section 5).
+fn read_line(rest: &[u8]) -> Result<Line<'_>, SectionFault> {
+    let (name, after) = octets::split_name(rest);
+    let text = match after {
+        [b':', text @ ..] if !name.is_empty() => text,
+        [] => return Ok(Line::Open),
+        [b'\r', ..] if name.is_empty() => {
+            return Ok(if is_line_end(after)? {
+                Line::Empty
+            } else {
+                Line::Open
+            });
         }
-        if at.saturating_sub(1) == line_start {
-            return Extent::Complete(at.saturating_add(1));
-        }
-        line_start = at.saturating_add(1);
+        [b'\n', ..] => return Err(SectionFault::BareLineFeed),
+        [_, ..] => return Err(SectionFault::Malformed),
+    };
+    let (value, after) = octets::split_value(text);
+    if !is_line_end(after)? {
+        return Ok(Line::Open);
     }
-    Extent::Open
+    Ok(Line::Field {
+        name,
+        value: octets::trim(value),
+        bytes: rest
+            .len()
+            .saturating_sub(after.len())
+            .saturating_add(LINE_END.len()),
+    })
+}
+
+/// Whether a line ends here, where its text does; false while that may still come.
+fn is_line_end(after: &[u8]) -> Result<bool, SectionFault> {
+    match after {
+        [b'\r', b'\n', ..] => Ok(true),
+        [] | [b'\r'] => Ok(false),
+        [b'\n', ..] => Err(SectionFault::BareLineFeed),
+        [_, ..] => Err(SectionFault::Malformed),
+    }
 }
 
 /// What the framing fields of one head said so far.
@@ -150,11 +152,11 @@ pub(super) enum Framed {
 
 impl FramingFields {
     /// Takes a field line into account if it frames; says whether it did.
-    pub(super) fn note(&mut self, name: &str, value: &[u8]) -> Result<bool, FramingFault> {
+    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<bool, FramingFault> {
         match name.len() {
-            10 if name.eq_ignore_ascii_case("connection") => self.note_connection(value),
-            14 if name.eq_ignore_ascii_case("content-length") => self.note_length(value)?,
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.note_coding(value)?,
+            10 if octets::is_word(name, b"connection") => self.note_connection(value),
+            14 if octets::is_word(name, b"content-length") => self.note_length(value)?,
+            17 if octets::is_word(name, b"transfer-encoding") => self.note_coding(value)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -162,13 +164,13 @@ impl FramingFields {
 
     fn note_connection(&mut self, value: &[u8]) {
         for option in octets::elements(value) {
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.close |= octets::is_word(option, b"close");
+            self.keep_alive |= octets::is_word(option, b"keep-alive");
         }
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), FramingFault> {
-        let length = octets::decimal(octets::trim(value)).map_err(|fault| match fault {
+        let length = octets::decimal(value).map_err(|fault| match fault {
             NotDecimal::Grammar => FramingFault::LengthGrammar,
             NotDecimal::Overflow => FramingFault::LengthOverflow,
         })?;
@@ -183,7 +185,7 @@ impl FramingFields {
             if coding.is_empty() {
                 return Err(FramingFault::CodingGrammar);
             }
-            let is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            let is_chunked = octets::is_word(coding, b"chunked");
             self.codings = match self.codings {
                 Codings::None if is_chunked => Codings::Chunked,
                 Codings::Others if is_chunked => Codings::OthersThenChunked,
@@ -220,3 +222,6 @@ impl FramingFields {
         !self.close && (!is_old_version || self.keep_alive)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,22 +170,18 @@ pub fn parse_head(bytes: &[u8], rules: &HeadRules) -> Result<Option<RequestHead>
         .min(bytes.len());
     let window = bytes.get(start..window_end).unwrap_or_default();
     let fields_start = line.end.saturating_sub(start);
-    let section = fields::read_section(window, fields_start, |headers| {
-        let mut gathered = Gathered::new(&line);
-        for header in headers {
-            gathered.note(bytes, header, rules)?;
+    let mut gathered = Gathered::new(&line);
+    let mut judged = Ok(());
+    let section = fields::read_section(window, fields_start, |name, value| {
+        if judged.is_ok() {
+            judged = gathered.note(bytes, (name, value), rules);
         }
-        gathered.finish()
     });
-    match section {
-        Ok(None) => Ok(None),
-        Ok(Some((end, judged))) => {
-            let mut head = judged?;
-            head.head_bytes = start.saturating_add(end);
-            Ok(Some(head))
-        }
-        Err(fault) => Err(section_reject(fault)),
-    }
+    let Some(end) = section.map_err(section_reject)? else {
+        return Ok(None);
+    };
+    judged?;
+    gathered.finish(start.saturating_add(end)).map(Some)
 }
 
 fn section_reject(fault: SectionFault) -> Reject {

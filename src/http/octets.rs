@@ -1,6 +1,8 @@
 //! The byte classes of RFC 9110 and RFC 3986 and the few list helpers that every parser of this
 //! folder shares. Tables are built at compile time, so a class costs one load per byte.
 
+use crate::words::{self, Word};
+
 /// One bit for each class that an byte may belong to.
 const TOKEN: u8 = 1;
 const FIELD: u8 = 2;
@@ -85,40 +87,82 @@ pub(super) fn is_field(octet: u8) -> bool {
     has(octet, FIELD)
 }
 
-/// Whether `text` is a path: pchar, slashes and whole percent triples.
-pub(super) fn is_path(text: &[u8]) -> bool {
-    is_encoded(text, PATH)
+/// Cuts `text` before the first byte that is no token.
+pub(super) fn split_name(text: &[u8]) -> (&[u8], &[u8]) {
+    words::split(text, Word::no_letter_or_dash, is_token)
+}
+
+/// Cuts `text` before the first byte that no field value may hold.
+pub(super) fn split_value(text: &[u8]) -> (&[u8], &[u8]) {
+    let unusual = |word: Word| word.below(b' ').or(word.equal(0x7f));
+    words::split(text, unusual, is_field)
+}
+
+/// Cuts `text` before the first byte that is not visible ASCII.
+pub(super) fn split_visible(text: &[u8]) -> (&[u8], &[u8]) {
+    let unusual = |word: Word| {
+        word.below(b'!')
+            .or(word.equal(0x7f))
+            .or(word.beyond_ascii())
+    };
+    words::split(text, unusual, |octet| octet.is_ascii_graphic())
+}
+
+/// Whether `text`, all bytes of a field, is `lower`, which is letters, digits and marks below `@`.
+/// One bit makes capitals small and changes no other byte that `lower` may have.
+pub(super) fn is_word<const N: usize>(text: &[u8], lower: &[u8; N]) -> bool {
+    const SMALL: u64 = 0x2020_2020_2020_2020;
+    let Ok(text) = <&[u8; N]>::try_from(text) else {
+        return false;
+    };
+    let differs = |ours: &[u8; 8], theirs: &[u8; 8]| {
+        (u64::from_le_bytes(*ours) | SMALL) ^ u64::from_le_bytes(*theirs)
+    };
+    match (text.last_chunk(), lower.last_chunk()) {
+        (Some(last), Some(lower_last)) => {
+            let words = text.as_chunks().0.iter().zip(lower.as_chunks().0);
+            let difference = words.fold(differs(last, lower_last), |all, (ours, theirs)| {
+                all | differs(ours, theirs)
+            });
+            difference == 0
+        }
+        _ => text.eq_ignore_ascii_case(lower),
+    }
+}
+
+/// What follows the path that `text` begins with: pchar, slashes and whole percent triples.
+pub(super) fn after_path(text: &[u8]) -> &[u8] {
+    after_encoded(text, PATH)
 }
 
 /// Whether `text` is a query.
 pub(super) fn is_query(text: &[u8]) -> bool {
-    is_encoded(text, QUERY)
+    after_encoded(text, QUERY).is_empty()
 }
 
-/// Whether `text` is a registered name or an IPv4 address, without a comma.
-pub(super) fn is_registered_name(text: &[u8]) -> bool {
-    is_encoded(text, HOST)
+/// What follows the registered name or IPv4 address, without a comma, that `text` begins with.
+pub(super) fn after_registered_name(text: &[u8]) -> &[u8] {
+    after_encoded(text, HOST)
 }
 
 /// Whether `text` is non-empty and all token.
 pub(super) fn is_token_text(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().copied().all(is_token)
+    !text.is_empty() && split_name(text).1.is_empty()
 }
 
 /// Whether every byte may stand in a field value.
 pub(super) fn is_field_text(text: &[u8]) -> bool {
-    text.iter().copied().all(is_field)
+    split_value(text).1.is_empty()
 }
 
-fn is_encoded(mut text: &[u8], class: u8) -> bool {
+fn after_encoded(mut text: &[u8], class: u8) -> &[u8] {
     loop {
         text = match text {
-            [] => return true,
+            [octet, rest @ ..] if has(*octet, class) => rest,
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 rest
             }
-            [octet, rest @ ..] if has(*octet, class) => rest,
-            [_, ..] => return false,
+            [..] => return text,
         };
     }
 }
@@ -160,4 +204,28 @@ pub(super) enum NotDecimal {
     Grammar,
     /// Beyond 64 bits.
     Overflow,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case_and_only_whole() {
+        for name in [
+            "Transfer-Encoding",
+            "transfer-encoding",
+            "TRANSFER-ENCODING",
+        ] {
+            assert!(is_word(name.as_bytes(), b"transfer-encoding"));
+        }
+        assert!(is_word(b"hOST", b"host") && is_word(b"X-P99-Peer-Secret", b"x-p99-peer-secret"));
+        let name = b"content-length";
+        for at in 0..name.len() {
+            let mut other = *name;
+            other[at] ^= 1;
+            assert!(!is_word(&other, name), "{at}");
+        }
+        assert!(!is_word(b"content-lengths", name) && !is_word(b"content-lengt", name));
+    }
 }

@@ -87,7 +87,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, Re
         bytes,
         method_start,
         limits::HTTP_METHOD_BYTES_MAX,
-        octets::is_token,
+        octets::split_name,
     )
     .map_err(|fault| fault.reject(long_method))?
     else {
@@ -99,7 +99,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, Re
         bytes,
         target_start,
         limits::HTTP_TARGET_BYTES_MAX,
-        |octet| octet.is_ascii_graphic(),
+        octets::split_visible,
     )
     .map_err(|fault| fault.reject(long_target))?
     else {
@@ -150,20 +150,15 @@ fn word_end(
     bytes: &[u8],
     start: usize,
     length_max: usize,
-    allowed: impl Fn(u8) -> bool,
+    split: impl Fn(&[u8]) -> (&[u8], &[u8]),
 ) -> Result<Option<usize>, WordFault> {
     let rest = bytes.get(start..).unwrap_or_default();
-    let end = rest
-        .iter()
-        .take(length_max.saturating_add(1))
-        .position(|octet| !allowed(*octet));
-    match end {
-        Some(length) if length > 0 && rest.get(length) == Some(&b' ') => {
-            Ok(Some(start.saturating_add(length)))
-        }
-        Some(_) => Err(WordFault::Malformed),
-        None if rest.len() > length_max => Err(WordFault::TooLong),
-        None => Ok(None),
+    let window = rest.get(..=length_max).unwrap_or(rest);
+    match split(window) {
+        (word @ [_, ..], [b' ', ..]) => Ok(Some(start.saturating_add(word.len()))),
+        (_, [_, ..]) => Err(WordFault::Malformed),
+        (_, []) if rest.len() > length_max => Err(WordFault::TooLong),
+        (_, []) => Ok(None),
     }
 }
 
@@ -171,6 +166,9 @@ fn word_end(
 const VERSION_LINE_BYTES: usize = 10;
 
 fn read_version(tail: &[u8]) -> Result<Option<Version>, Reject> {
+    if tail.starts_with(b"HTTP/1.1\r\n") {
+        return Ok(Some(Version::Http11));
+    }
     let fits = tail
         .iter()
         .take(VERSION_LINE_BYTES)
@@ -211,16 +209,11 @@ fn path_of(method: Method, target: &[u8]) -> Result<(usize, usize), Reject> {
         [b'/', ..] => 0,
         _ => authority_end(target)?,
     };
-    let rest = target.get(path_start..).unwrap_or_default();
-    let path_length = rest
-        .iter()
-        .position(|octet| *octet == b'?')
-        .unwrap_or(rest.len());
-    let (path, query) = rest.split_at(path_length);
-    if octets::is_path(path) && octets::is_query(query) {
-        Ok((path_start, path_start.saturating_add(path_length)))
-    } else {
-        Err(BAD_TARGET)
+    let behind = octets::after_path(target.get(path_start..).unwrap_or_default());
+    match behind {
+        [b'?', query @ ..] if !octets::is_query(query) => Err(BAD_TARGET),
+        [] | [b'?', ..] => Ok((path_start, target.len().saturating_sub(behind.len()))),
+        [_, ..] => Err(BAD_TARGET),
     }
 }
 

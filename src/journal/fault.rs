@@ -62,6 +62,8 @@ pub enum JournalFault {
     Overrun,
     /// The payment is not pending, so it cannot be resolved by hand.
     NotPending,
+    /// The payment's Intent is open: a client may have been told that it is charged.
+    MayBeAcknowledged,
     /// The contents of this journal were taken over by another one.
     HandedOver {
         /// Which directory.
@@ -171,6 +173,10 @@ impl fmt::Display for JournalFault {
             Self::Missing { path } => write!(f, "journal file {} is missing", path.display()),
             Self::Overrun => f.write_str("the journal's buffer is full: the disk does not keep up"),
             Self::NotPending => f.write_str("the payment is not pending"),
+            Self::MayBeAcknowledged => f.write_str(
+                "the payment was open at its processor when the process ended, so its client may \
+                 have been told 200; if it is refused all the same, add --although-acknowledged",
+            ),
             Self::HandedOver { dir } => write!(
                 f,
                 "what the journal {} held was taken over by another one and counts there",
@@ -231,6 +237,7 @@ impl std::error::Error for JournalFault {
             | Self::Missing { .. }
             | Self::Overrun
             | Self::NotPending
+            | Self::MayBeAcknowledged
             | Self::HandedOver { .. }
             | Self::OtherShard { .. }
             | Self::ThreadDied => None,

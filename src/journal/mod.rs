@@ -42,7 +42,7 @@ pub use fault::{Damage, JournalFault, Move};
 pub use keeper::{Keeper, KeeperStats};
 pub use load::Tear;
 pub use processors::Authorities;
-pub use record::{Fate, Record, Verdict};
+pub use record::{Fate, Haste, Record, Verdict};
 pub use replay::{Oddity, Pending, Sent};
 pub use settings::JournalSettings;
 pub use start::{Restored, StartReport, Started, start};

@@ -50,8 +50,11 @@ pub struct VerifyReport {
 pub enum Resolution {
     /// The processor did charge it.
     Applied,
-    /// No one charged it, and no one will: `refused`, its id stays taken.
+    /// No one charged it, and no one will: `refused`, its id stays taken. Not for an open Intent:
+    /// its client may have been told 200.
     Refused,
+    /// The same, whatever its client may have been told.
+    RefusedAlthoughAcknowledged,
 }
 
 /// Whether `dir` holds a journal; a directory that is not there is a fault.
@@ -154,7 +157,7 @@ pub fn dump(dir: &Path, out: &mut impl Write) -> Result<(), JournalFault> {
 ///
 /// # Errors
 /// An instance holds the directory; the journal is damaged; `id` is not pending, or it is to be
-/// `Applied` and no processor has it.
+/// `Applied` and no processor has it, or `Refused` and its client may have been told 200.
 pub fn resolve(
     settings: &JournalSettings,
     id: UpstreamId,
@@ -175,6 +178,9 @@ pub fn resolve(
     let core = core.ok_or(JournalFault::NotPending)?;
     let found = core.pending.iter().find(|pending| pending.payment.id == id);
     let found = found.ok_or(JournalFault::NotPending)?.clone();
+    if resolution == Resolution::Refused && found.open.is_some() {
+        return Err(JournalFault::MayBeAcknowledged);
+    }
     let verdict = verdict(&found, resolution).ok_or(JournalFault::NotPending)?;
     let record = Record::Verdict { id, verdict };
     let seed = core.writer.identity.seed();
@@ -198,7 +204,7 @@ fn verdict(pending: &Pending, resolution: Resolution) -> Option<Verdict> {
             requested_at: sent.requested_at,
         }),
         (Resolution::Applied, None) => None,
-        (Resolution::Refused, open) => {
+        (Resolution::Refused | Resolution::RefusedAlthoughAcknowledged, open) => {
             let last = open.as_ref().or_else(|| pending.earlier.last());
             let processor = last.map_or(Processor::DEFAULT, |sent| sent.processor);
             Some(Verdict::Refused {

@@ -13,6 +13,15 @@ use super::codec::{self, Reader, Unreadable};
 use crate::clock::UnixMillis;
 use crate::payment::{Cents, Payment, Processor, UpstreamId};
 
+/// Whether a record begins a write of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// Something waits for it: it is written as soon as the write under way has ended.
+    Now,
+    /// It shares the next write that something waits for, or that is asked for.
+    Later,
+}
+
 /// One line of a payment's story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {

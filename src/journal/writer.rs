@@ -29,7 +29,7 @@ use super::disk::CoreDisk;
 use super::fault::JournalFault;
 use super::files;
 use super::frame::{self, Identity, Place};
-use super::record::Record;
+use super::record::{Haste, Record};
 use crate::clock::Mono;
 use crate::config::JournalSync;
 use crate::limits;
@@ -110,6 +110,8 @@ struct Shared {
     last: Cell<u64>,
     /// How many records the buffer holds.
     waiting: Cell<u32>,
+    /// Whether something waits for one of them.
+    is_wanted: Cell<bool>,
     has_overrun: Cell<bool>,
     syncing_since: Cell<Option<Mono>>,
     durable: Cell<u64>,
@@ -208,8 +210,9 @@ impl WriterSeed {
 
 impl Writer {
     /// Takes a record and returns its sequence, from 1 on. It is durable once the task has
-    /// reported that sequence or a later one.
-    pub fn append(&self, record: &Record) -> u64 {
+    /// reported that sequence or a later one. One that is taken [`Haste::Later`] is written with
+    /// the next one that is not, or by [`Writer::flush`].
+    pub fn append(&self, record: &Record, haste: Haste) -> u64 {
         let shared = &*self.0;
         let sequence = shared.last.get() + 1;
         shared.last.set(sequence);
@@ -223,11 +226,23 @@ impl Writer {
             shared.has_overrun.set(true);
         }
         drop(buffer);
+        if haste == Haste::Now {
+            self.flush();
+        }
+        sequence
+    }
+
+    /// Has all that was appended written.
+    pub fn flush(&self) {
+        let shared = &*self.0;
+        if shared.waiting.get() == 0 {
+            return;
+        }
+        shared.is_wanted.set(true);
         let task = shared.task.borrow_mut().take();
         if let Some(task) = task {
             task.wake();
         }
-        sequence
     }
 
     /// The sequence of the last record appended.
@@ -298,7 +313,7 @@ impl WriterTask {
     async fn next_batch(&self, batch: &mut Vec<u8>) -> u64 {
         let shared = &*self.shared;
         poll_fn(|context| {
-            if shared.waiting.get() > 0 {
+            if shared.is_wanted.take() {
                 return Poll::Ready(());
             }
             *shared.task.borrow_mut() = Some(context.waker().clone());

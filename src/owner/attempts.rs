@@ -13,8 +13,9 @@ use super::lane::Slot;
 use super::{JournalStanding, Owner, Way};
 use crate::breaker::{Kind, Permit, Ticket, Verdict};
 use crate::clock::{Mono, Now, UnixMillis};
+use crate::config::Ack;
 use crate::events::{Action, AttemptRef, Hedge, Lookup, Note, Reason};
-use crate::flow::{Coverage, HedgeState, Stage};
+use crate::flow::{Coverage, HedgeState, Promise, Stage};
 use crate::judge::Question;
 use crate::payment::{Cents, Outcome, Processor, UpstreamId};
 use crate::table::Key;
@@ -223,6 +224,17 @@ impl Owner {
             Purpose::First | Purpose::Resend => self.intend(key, attempt, now),
             // A lookup is never told of its connection.
             Purpose::Proof | Purpose::Identity { .. } => {}
+        }
+    }
+
+    /// The connection that `Connect` asked for is being made: no promise waits for that.
+    pub fn connecting(&mut self, attempt: AttemptRef) {
+        let key = self.attempts.get(attempt.0).map(|entry| entry.flow);
+        let Some((key, flow)) = key.and_then(|key| Some((key, self.flows.get(key)?))) else {
+            return;
+        };
+        if self.settings.ack == Ack::Accepted && flow.promise == Promise::Open {
+            self.promise(key);
         }
     }
 

@@ -7,6 +7,7 @@
 //! - `attempts.rs` starts, times and ends attempts, `answers.rs` says what was seen of them;
 //! - `planning.rs`, `progress.rs` and `settling.rs` move a payment from one stage to the next until
 //!   it is settled;
+//! - `sums.rs` says what was charged, and when that is not known;
 //! - `timers.rs` acts when a time has come;
 //! - `lane.rs` bounds what one processor gets from this core.
 //!
@@ -23,6 +24,7 @@ mod progress;
 mod routes;
 mod settings;
 mod settling;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -34,23 +36,24 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use self::settings::{Journalling, OwnerSettings, breaker_settings};
+pub use self::sums::SumFault;
 
 use self::addresses::Addresses;
 use self::attempts::Attempt;
 use self::lane::Lane;
 use self::routes::LookupRoutes;
+use self::sums::Inherited;
 use crate::breaker::{Breaker, BreakerSettings, Transition};
 use crate::claims::{Claim, Claims, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::config::OnDuplicate;
 use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed};
-use crate::flow::{Flow, Promise, Stage, Trail};
-use crate::journal::Record;
-use crate::ledger::{CutsOldSecond, Ledger};
+use crate::flow::{Flow, Promise, Trail};
+use crate::journal::{Haste, Record};
+use crate::ledger::Ledger;
 use crate::limits;
 use crate::payment::{
-    Configured, Payment, PaymentView, PerProcessor, Processor, ProcessorCount, Status, Totals,
-    UpstreamId,
+    Configured, Payment, PaymentView, PerProcessor, Processor, ProcessorCount, Status, UpstreamId,
 };
 use crate::table::{Key, Table};
 use crate::wheel::Wheel;
@@ -130,6 +133,7 @@ pub struct Owner {
     clients_waiting: usize,
     /// Payments that a journal brought back, under whatever bounds they were taken in.
     restored: usize,
+    inherited: Inherited,
 }
 
 /// What a payment in doubt may do.
@@ -150,6 +154,9 @@ struct JournalState {
     appended: u64,
     /// Payments that wait for a record, in order.
     waiting: VecDeque<(u64, Key)>,
+    /// When records that nothing waits for must be written at the latest; `None` while all that was
+    /// appended is being written anyhow.
+    flush_at: Option<Mono>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,12 +215,14 @@ impl Owner {
                 standing,
                 appended: 0,
                 waiting: VecDeque::new(),
+                flush_at: None,
             },
             intake: Intake::Open,
             actions: VecDeque::new(),
             records: VecDeque::new(),
             clients_waiting: 0,
             restored: 0,
+            inherited: Inherited::default(),
         }
     }
 
@@ -252,11 +261,15 @@ impl Owner {
         self.check_bounds();
     }
 
-    /// Takes up a payment that was open when the process ended. Someone may have been told 202,
-    /// so it is never freed. The processor that its open Intent names knows the id again.
+    /// Takes up a payment that was open when the process ended. A client may have been told that it
+    /// is held, or charged, so it is never freed. The processor that its open Intent names knows
+    /// the id again.
     pub fn restore(&mut self, restored: &Restored, now: Now) {
         let mut flow = Flow::new(restored.payment, None, now);
-        flow.promise = Promise::Given;
+        flow.promise = match restored.accepted_at {
+            Some(_) => Promise::Given,
+            None => Promise::Inherited,
+        };
         flow.trail = Trail::Written;
         flow.accepted_at = restored.accepted_at.unwrap_or(now.wall);
         let waited = now.wall.0.saturating_sub(flow.accepted_at.0).max(0);
@@ -273,8 +286,8 @@ impl Owner {
         let key = self.flows.insert(flow);
         self.restored = self.restored.saturating_add(1);
         self.claims.hold(id, key.slot);
-        if restored.accepted_at.is_none() {
-            self.write_promise(key);
+        if let Some(flow) = self.flows.get(key).filter(|_| restored.open.is_some()) {
+            self.inherited.insert(key, flow);
         }
         if restored.open.is_some() {
             self.await_resend(key, now.mono, now);
@@ -372,12 +385,13 @@ impl Owner {
         self.pump(now);
     }
 
-    /// A write or a sync failed. Nothing is taken in any more; whoever waits is told no more than
-    /// what is durable. Replay decides about the rest.
+    /// A write or a sync failed. Nothing is taken in any more, and those who wait are told nothing:
+    /// no promise and no verdict can be durable any more. Replay decides.
     pub fn journal_failed(&mut self) {
         self.journal.standing = JournalStanding::Failed;
         self.close_intake();
         self.journal.waiting.clear();
+        self.journal.flush_at = None;
         let waiting: Vec<_> = self
             .flows
             .iter()
@@ -388,25 +402,11 @@ impl Owner {
             let Some(flow) = self.flows.get_mut(key) else {
                 continue;
             };
-            let is_durable = match flow.stage {
-                Stage::Sending { .. } | Stage::Unknown { .. } => true,
-                // Its verdict may be on the disk or not: replay says which, and what was said.
-                Stage::WritingVerdict { .. } | Stage::Accepting => false,
-                // A pinned payment's Intent is durable although it is being sent again.
-                Stage::Waiting { .. } | Stage::Connecting { .. } | Stage::WritingIntent { .. } => {
-                    flow.pinned().is_some()
-                }
-            };
             let Some(waiter) = flow.waiter.take() else {
                 continue;
             };
             self.clients_waiting = self.clients_waiting.saturating_sub(1);
-            let answer = if is_durable {
-                Answer::Accepted
-            } else {
-                Answer::Silence
-            };
-            self.answer(waiter, answer);
+            self.answer(waiter, Answer::Silence);
         }
     }
 
@@ -442,18 +442,6 @@ impl Owner {
         }
     }
 
-    /// Sums of this core's charged payments, both ends included.
-    ///
-    /// # Errors
-    /// An edge cuts a second whose milliseconds are no longer kept.
-    pub fn totals(
-        &self,
-        from: Option<UnixMillis>,
-        to: Option<UnixMillis>,
-    ) -> Result<PerProcessor<Totals>, CutsOldSecond> {
-        self.ledger.totals(from, to)
-    }
-
     /// Forgets ledger and settled claims; pending payments stay and count when they settle.
     /// Returns how many records must be durable before the caller may be told.
     pub fn purge(&mut self, now: Now) -> u64 {
@@ -469,7 +457,10 @@ impl Owner {
     /// When `tick` must be called at the latest, as far as timers say.
     #[must_use]
     pub fn next_timer(&self) -> Option<Mono> {
-        self.wheel.next()
+        [self.wheel.next(), self.journal.flush_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Unsettled payments.
@@ -518,14 +509,35 @@ impl Owner {
         }
     }
 
+    /// Appends `record` and all that was to be written later before it.
     fn append(&mut self, record: Record) {
+        self.journal.flush_at = None;
+        self.append_with(record, Haste::Now);
+    }
+
+    /// Appends `record`, for which nothing waits: it shares a write that comes soon.
+    fn append_later(&mut self, record: Record, now: Now) {
+        let flush_at = now.mono.after(limits::JOURNAL_LATER_MAX);
+        self.journal.flush_at.get_or_insert(flush_at);
+        self.append_with(record, Haste::Later);
+    }
+
+    fn append_with(&mut self, record: Record, haste: Haste) {
         assert!(
             self.journal.standing == JournalStanding::On,
             "I5: no journal to append to"
         );
         self.journal.appended += 1;
         self.records.push_back(record);
-        self.actions.push_back(Action::Append);
+        self.actions.push_back(Action::Append(haste));
+    }
+
+    /// Has what was to be written later written, when its time has come.
+    fn flush(&mut self, now: Now) {
+        if self.journal.flush_at.is_some_and(|at| at <= now.mono) {
+            self.journal.flush_at = None;
+            self.actions.push_back(Action::Flush);
+        }
     }
 
     /// Appends `record`; `on_written` follows for `key` when it is durable.

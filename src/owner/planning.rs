@@ -12,7 +12,6 @@ use crate::clock::Now;
 use crate::config::Ack;
 use crate::events::{Note, Shed};
 use crate::flow::{Ending, Promise, Stage};
-use crate::journal::Record;
 use crate::limits;
 use crate::payment::Processor;
 use crate::route::{self, Plan, Situation};
@@ -26,14 +25,17 @@ impl Owner {
         let Some(plan) = self.plan_for(key, now) else {
             return;
         };
-        // Whoever waits longer goes first.
-        let is_next = |owner: &Self, processor| owner.waiting.get(processor).is_empty();
-        for processor in plan.choices() {
-            if is_next(self, processor) && self.try_start(key, processor, now) {
-                return;
-            }
+        if !self.try_choices(key, &plan, now) {
+            self.wait(key, plan, now);
         }
-        self.wait(key, plan, now);
+    }
+
+    /// Starts it at the first processor of its plan that can take it now.
+    fn try_choices(&mut self, key: Key, plan: &Plan, now: Now) -> bool {
+        // Those who wait longer go first.
+        let is_next = |owner: &Self, processor| owner.waiting.get(processor).is_empty();
+        plan.choices()
+            .any(|processor| is_next(self, processor) && self.try_start(key, processor, now))
     }
 
     fn plan_for(&mut self, key: Key, now: Now) -> Option<Plan> {
@@ -87,7 +89,7 @@ impl Owner {
         }
         match flow.promise {
             Promise::Open => self.give_up(key, now),
-            Promise::Given => {
+            Promise::Inherited | Promise::Given => {
                 let pause = if flow.was_tried() {
                     let (first, longest) = (limits::RETRY_PAUSE_FIRST, limits::RETRY_PAUSE_MAX);
                     let pause = flow.pause(flow.retries, first, longest);
@@ -178,7 +180,7 @@ impl Owner {
                 );
                 true
             }
-            (None, Promise::Given) | (Some(_), _) => false,
+            (None, Promise::Inherited | Promise::Given) | (Some(_), _) => false,
         }
     }
 
@@ -218,9 +220,6 @@ impl Owner {
 
     /// Takes a claimed payment in: it is accepted first, where ACK says so, and goes on.
     pub(super) fn admit(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
         match (self.settings.ack, self.settings.journal) {
             (Ack::Processed, _) => self.plan(key, now),
             (Ack::Accepted, Journalling::Off) => {
@@ -228,15 +227,12 @@ impl Owner {
                 self.plan(key, now);
             }
             (Ack::Accepted, Journalling::On) => {
-                let (payment, accepted_at) = (flow.payment, flow.accepted_at);
-                self.enter(key, Stage::Accepting, now);
-                self.append_and_wait(
-                    key,
-                    Record::Accept {
-                        payment,
-                        accepted_at,
-                    },
-                );
+                // With slot and connection at hand the Intent carries the promise: one record.
+                let plan = self.plan_for(key, now);
+                if !plan.is_some_and(|plan| self.try_choices(key, &plan, now)) {
+                    self.enter(key, Stage::Accepting, now);
+                    self.promise(key);
+                }
             }
         }
     }

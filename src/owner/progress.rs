@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::attempts::After;
 use super::{JournalStanding, Owner};
 use crate::clock::{Mono, Now};
+use crate::config::Ack;
 use crate::events::{Answer, AttemptRef, Hedge, Note};
 use crate::flow::{Ending, HedgeState, Promise, Stage};
 use crate::journal::{Fate, Record, Verdict};
@@ -35,7 +36,10 @@ impl Owner {
             self.send(attempt, now);
             return;
         }
-        let accepted_at = (flow.promise == Promise::Given).then_some(flow.accepted_at);
+        if self.settings.ack == Ack::Accepted && flow.promise == Promise::Open {
+            flow.promise = Promise::Given;
+        }
+        let accepted_at = flow.promised_at();
         let payment = flow.payment;
         self.enter(key, Stage::WritingIntent { attempt }, now);
         let record = Record::Intent {
@@ -53,11 +57,12 @@ impl Owner {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
-        match flow.stage {
-            Stage::Accepting => {
-                self.promise(key);
-                self.plan(key, now);
-            }
+        let stage = flow.stage;
+        if flow.promise == Promise::Given && !matches!(stage, Stage::WritingVerdict { .. }) {
+            self.tell(key, Answer::Accepted);
+        }
+        match stage {
+            Stage::Accepting => self.plan(key, now),
             Stage::WritingIntent { attempt } => {
                 if self.processor_of(attempt).is_some() {
                     self.send(attempt, now);
@@ -72,7 +77,7 @@ impl Owner {
         }
     }
 
-    /// Tells the client 202: from here on the payment is never freed.
+    /// From here on the payment is never freed, and its client is told 202 once that is durable.
     pub(super) fn promise(&mut self, key: Key) {
         let Some(flow) = self.flows.get_mut(key) else {
             return;
@@ -83,26 +88,16 @@ impl Owner {
             !matches!(flow.stage, Stage::WritingVerdict { .. }),
             "I5: nothing is promised behind a verdict"
         );
-        let is_written = flow.stage == Stage::Accepting;
         flow.promise = Promise::Given;
-        if !is_written {
-            self.write_promise(key);
-        }
-        self.tell(key, Answer::Accepted);
-    }
-
-    /// A promise that rests on an open Intent outlives that Intent's refusal. The line need not be
-    /// awaited: while it is not durable the Intent is the last word, and it keeps the payment.
-    pub(super) fn write_promise(&mut self, key: Key) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
         let record = Record::Accept {
             payment: flow.payment,
             accepted_at: flow.accepted_at,
         };
-        if self.journal.standing == JournalStanding::On {
-            self.append(record);
+        match self.journal.standing {
+            JournalStanding::Off => self.tell(key, Answer::Accepted),
+            JournalStanding::On => self.append_and_wait(key, record),
+            // Those who waited were told nothing.
+            JournalStanding::Failed => {}
         }
     }
 
@@ -175,6 +170,8 @@ impl Owner {
             self.on_unproven(key, attempt, (processor, Word::MayCome), now);
             return;
         }
+        // What a former process sent was not charged there.
+        self.inherited.remove(key, flow);
         // A first attempt that found no connection had no Intent yet.
         let had_intent = match flow.stage {
             Stage::Sending { .. } | Stage::Unknown { .. } | Stage::WritingIntent { .. } => true,
@@ -183,9 +180,15 @@ impl Owner {
         };
         let (id, fate) = (flow.payment.id, Fate::Held);
         if had_intent && self.journal.standing == JournalStanding::On {
+            // What rested on the open Intent alone needs a promise of its own now.
+            let (is_inherited, was_refused) =
+                (flow.promise == Promise::Inherited, flow.was_refused());
+            if is_inherited {
+                self.promise(key);
+            }
             // Replay must not find the Intent open. If this line is lost, the payment is sent to
             // the same processor again, which is safe.
-            let verdict = if flow.was_refused() {
+            let verdict = if was_refused {
                 Verdict::Refused { processor, fate }
             } else {
                 Verdict::NotSent { processor, fate }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
-use crate::config::{Ack, Config, OnDuplicate, Routing, Upstream500};
+use crate::config::{Ack, AnswerAfter, Config, OnDuplicate, Routing, Upstream500};
 use crate::payment::{CoreCount, PerProcessor, ProcessorCount};
 use crate::route::Rules;
 
@@ -46,6 +46,8 @@ pub struct OwnerSettings {
     pub ledger_exact: Duration,
     /// How each processor is known as the one that a payment went to (I10).
     pub identity: PerProcessor<Identity>,
+    /// ANSWER_AFTER.
+    pub answer_after: AnswerAfter,
     /// JOURNAL_DIR is set: nothing is sent, told or promised before its record is durable (I5).
     pub journal: Journalling,
 }
@@ -96,6 +98,7 @@ impl OwnerSettings {
                 Some(one) if one.url.is_https() => Identity::ByName,
                 Some(_) | None => Identity::ByAddress,
             }),
+            answer_after: config.answer_after,
             journal: match config.journal {
                 Some(_) => Journalling::On,
                 None => Journalling::Off,

@@ -7,6 +7,7 @@ use super::progress::flow_token;
 use super::{JournalStanding, Owner};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::Now;
+use crate::config::AnswerAfter;
 use crate::events::{Answer, Note};
 use crate::flow::{Ending, Flow, HedgeState, Promise, Stage, Trail};
 use crate::journal::{Fate, Record, Verdict};
@@ -39,6 +40,13 @@ impl Owner {
             JournalStanding::Off => self.settle(key, ending, now),
             // Replay decides: nothing may be told that cannot be written.
             JournalStanding::Failed => self.enter(key, Stage::WritingVerdict { ending }, now),
+            JournalStanding::On if self.is_told_early(key, ending) => {
+                let Some(record) = self.verdict(key, ending) else {
+                    return;
+                };
+                self.append_later(record, now);
+                self.settle(key, ending, now);
+            }
             JournalStanding::On => {
                 self.enter(key, Stage::WritingVerdict { ending }, now);
                 self.write_verdict(key, ending);
@@ -46,14 +54,29 @@ impl Owner {
         }
     }
 
+    /// Whether the ending needs no durable Verdict to be told: what was sent has a durable Intent,
+    /// by which a start finds the charge again (I5). Every other ending would be forgotten.
+    fn is_told_early(&self, key: Key, ending: Ending) -> bool {
+        // One whose promise is being written is told of that, once it is durable.
+        let is_being_promised =
+            |flow: &Flow| flow.promise == Promise::Given && flow.waiter.is_some();
+        matches!(ending, Ending::Applied { .. })
+            && self.settings.answer_after == AnswerAfter::Intent
+            && !self.flows.get(key).is_some_and(is_being_promised)
+    }
+
     fn write_verdict(&mut self, key: Key, ending: Ending) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        if let Some(record) = self.verdict(key, ending) {
+            self.append_and_wait(key, record);
+        }
+    }
+
+    fn verdict(&self, key: Key, ending: Ending) -> Option<Record> {
+        let flow = self.flows.get(key)?;
         let Payment { id, amount, .. } = flow.payment;
         let fate = match flow.promise {
             Promise::Open => Fate::Freed,
-            Promise::Given => Fate::Ended,
+            Promise::Inherited | Promise::Given => Fate::Ended,
         };
         let verdict = match ending {
             Ending::Applied {
@@ -76,7 +99,7 @@ impl Owner {
             Ending::RefusedForGood { processor } => Verdict::Refused { processor, fate },
             Ending::RefusedByAll | Ending::Withdrawn => Verdict::Withdrawn,
         };
-        self.append_and_wait(key, Record::Verdict { id, verdict });
+        Some(Record::Verdict { id, verdict })
     }
 
     /// A Purge was written behind verdicts that are not durable yet. Their payments are still
@@ -96,7 +119,7 @@ impl Owner {
             let Some(flow) = self.flows.get(key) else {
                 continue;
             };
-            let accepted_at = (flow.promise == Promise::Given).then_some(flow.accepted_at);
+            let accepted_at = flow.promised_at();
             let payment = flow.payment;
             let opening = match ending {
                 Ending::Applied { processor, .. } | Ending::Foreign { processor, .. } => {
@@ -156,8 +179,14 @@ impl Owner {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
+        self.inherited.remove(key, flow);
         let (payment, promise) = (flow.payment, flow.promise);
         let (answer, status) = self.remember(&payment, promise, ending, now);
+        // The records say that it was promised before it ended, so its first answer is that.
+        let answer = match promise {
+            Promise::Open | Promise::Inherited => answer,
+            Promise::Given => Answer::Accepted,
+        };
         let processor = match ending {
             Ending::Applied {
                 processor,
@@ -196,7 +225,7 @@ impl Owner {
             processor: Some(processor),
             requested_at,
             first_answer: match promise {
-                Promise::Open => FirstAnswer::Answered200,
+                Promise::Open | Promise::Inherited => FirstAnswer::Answered200,
                 Promise::Given => FirstAnswer::Accepted202,
             },
             counted: false,
@@ -231,7 +260,7 @@ impl Owner {
                 let claim = settled(Status::Processed, amount, processor, Some(requested_at));
                 (Some(claim), Answer::Duplicate(Status::Processed))
             }
-            (Ending::RefusedForGood { processor }, Promise::Given) => (
+            (Ending::RefusedForGood { processor }, Promise::Inherited | Promise::Given) => (
                 Some(settled(Status::Refused, payment.amount, processor, None)),
                 Answer::RefusedForGood,
             ),

@@ -2,23 +2,30 @@
 //! story that shows it; its whole behaviour is the world test's.
 
 mod addresses;
+mod early;
 mod play;
 mod rules;
 
 use std::time::Duration;
 
 use self::play::{PATIENCE, Play};
+use crate::breaker::BreakerSettings;
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
+use crate::config::AnswerAfter;
 use crate::events::{Answer, Lookup};
-use crate::owner::Restored;
+use crate::owner::{OwnerSettings, Restored};
 use crate::payment::{Cents, CorrelationId, Payment, Processor};
+
+fn verdict_first(settings: &mut OwnerSettings, _: &mut BreakerSettings) {
+    settings.answer_after = AnswerAfter::Verdict;
+}
 
 /// A 202 behind a Verdict that replay reads as a 200 would be another first answer after a
 /// restart, and an Accept behind the Verdict would begin the payment anew (I5).
 #[test]
 fn while_its_verdict_is_being_written_a_client_waits_for_the_disk() {
-    let mut play = Play::begin();
+    let mut play = Play::begin_with(verdict_first);
     play.post(1);
     play.sync();
     play.hear(200);
@@ -37,7 +44,7 @@ fn while_its_verdict_is_being_written_a_client_waits_for_the_disk() {
 
 #[test]
 fn a_charge_whose_verdict_was_not_durable_outlives_a_purge_at_replay_too() {
-    let mut play = Play::begin();
+    let mut play = Play::begin_with(verdict_first);
     play.post(1);
     play.sync();
     play.hear(200);
@@ -54,7 +61,7 @@ fn a_charge_whose_verdict_was_not_durable_outlives_a_purge_at_replay_too() {
     );
     play.sync();
     assert_eq!(play.answers, [Answer::Charged]);
-    let totals = play.owner.totals(None, None).unwrap();
+    let totals = play.owner.ledger_totals();
     assert_eq!(totals.get(Processor::DEFAULT).count, 1);
     let state = play.replay(play.records.len());
     assert_eq!(state.ledger.totals(None, None), Ok(totals), "I6");

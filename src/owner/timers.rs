@@ -10,7 +10,7 @@ use super::{JournalStanding, Owner};
 use crate::breaker::State;
 use crate::clock::{Mono, Now};
 use crate::events::{AttemptRef, Hedge, Note};
-use crate::flow::{HedgeState, Stage};
+use crate::flow::{Flow, HedgeState, Promise, Stage};
 use crate::limits;
 use crate::table::Key;
 
@@ -30,6 +30,7 @@ impl Owner {
             }
         }
         self.due = due;
+        self.flush(now);
         self.note_confirmed(now);
         self.pump(now);
         self.claims.expire(now.mono, limits::EXPIRED_PER_TICK_MAX);
@@ -46,7 +47,7 @@ impl Owner {
             .any(|queue| !queue.is_empty());
         // Breakers open and close without a word to this core.
         let pump = is_queueing.then(|| now.mono.after(limits::PUMP_INTERVAL));
-        [self.wheel.next(), pump].into_iter().flatten().min()
+        [self.next_timer(), pump].into_iter().flatten().min()
     }
 
     /// Arms the payment's timer for the earliest thing that its stage waits for.
@@ -62,7 +63,7 @@ impl Owner {
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
-            | Stage::Unknown { .. } => flow.waiter.map(|_| flow.deadline),
+            | Stage::Unknown { .. } => self.patience(flow),
         };
         let reroute = flow.arrived.after(self.settings.hedge_delay);
         let reroute = (reroute > now.mono).then_some(reroute);
@@ -85,6 +86,12 @@ impl Owner {
         }
     }
 
+    /// When its client's patience ends; none where no one waits, or only for its promise.
+    fn patience(&self, flow: &Flow) -> Option<Mono> {
+        let is_open = flow.promise == Promise::Open;
+        flow.waiter.filter(|_| is_open).map(|_| flow.deadline)
+    }
+
     fn on_flow_due(&mut self, key: Key, now: Now) {
         if self.journal.standing == JournalStanding::Failed {
             return;
@@ -92,7 +99,7 @@ impl Owner {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
-        if flow.waiter.is_some() && flow.deadline <= now.mono {
+        if self.patience(flow).is_some_and(|end| end <= now.mono) {
             self.on_deadline(key, now);
         }
         let Some(flow) = self.flows.get(key) else {

@@ -99,8 +99,11 @@ impl CoreRuntime {
                 at,
             } => {
                 let reached = self.upstream.connect(attempt, processor, fresh, at);
+                let mut owner = self.owner.borrow_mut();
                 if reached.is_some() {
-                    self.owner.borrow_mut().connected(attempt, reached, now);
+                    owner.connected(attempt, reached, now);
+                } else {
+                    owner.connecting(attempt);
                 }
             }
             Action::Abandon { attempt } => self.upstream.abandon(attempt),
@@ -131,11 +134,16 @@ impl CoreRuntime {
                 self.upstream.lookup(attempt, processor, id, at);
             }
             Action::Close { attempt } => self.upstream.close(attempt),
-            Action::Append => {
+            Action::Append(haste) => {
                 let record = self.owner.borrow_mut().next_record();
                 if let (Some(writer), Some(record)) = (&self.writer, &record) {
-                    writer.append(record);
+                    writer.append(record, haste);
                     self.metrics.journal_records.increment();
+                }
+            }
+            Action::Flush => {
+                if let Some(writer) = &self.writer {
+                    writer.flush();
                 }
             }
             Action::Answer { to, answer } => {
@@ -226,7 +234,7 @@ impl CoreRuntime {
         }
         metrics.late_reads.set_len(gauges.late);
         metrics.set_oldest_pending(gauges.oldest);
-        let totals = owner.totals(None, None).unwrap_or_default();
+        let totals = owner.ledger_totals();
         for processor in Processor::ALL {
             metrics.set_ledger(processor, *totals.get(processor));
         }
@@ -320,7 +328,7 @@ impl CoreRuntime {
                 self.give(to(key), Reply::Found(finding));
             }
             CoreRequest::Sum(key, start, end) => {
-                let sums = self.owner.borrow().totals(start, end);
+                let sums = self.owner.borrow().sums(start, end);
                 self.give(to(key), Reply::Sums(sums.map(Box::new)));
             }
             CoreRequest::Purge(key) => self.forget(to(key)),

@@ -8,10 +8,10 @@ use super::messages::{CoreRequest, Reply};
 use super::{AskFault, CoreRuntime, Scope};
 use crate::clock::{Mono, UnixMillis};
 use crate::events::ReplyTo;
-use crate::ledger::CutsOldSecond;
 use crate::limits;
 use crate::metrics::{BreakerReading, Reading};
-use crate::payment::{Configured, CoreId, PerProcessor, Processor, Totals};
+use crate::owner::SumFault;
+use crate::payment::{Configured, CoreId, WindowSums};
 use crate::table::Key;
 
 impl CoreRuntime {
@@ -24,30 +24,33 @@ impl CoreRuntime {
         from: Option<UnixMillis>,
         to: Option<UnixMillis>,
         scope: Scope,
-    ) -> Result<PerProcessor<Totals>, AskFault> {
+    ) -> Result<WindowSums, AskFault> {
         if scope == Scope::Ask {
-            return Ok(PerProcessor::default());
+            return Ok(WindowSums::default());
         }
         let asked = self.ask_others(|key| CoreRequest::Sum(key, from, to))?;
-        let own = self.owner.borrow().totals(from, to);
-        let mut totals = own.map_err(cuts);
+        let own = self.owner.borrow().sums(from, to);
+        let mut sums = own.map_err(AskFault::from);
         for key in asked {
             // Every place is emptied, whatever the others said.
-            let sums = match self.replies.take(key).await {
-                Some(Reply::Sums(sums)) => sums.map_err(cuts),
+            let part = match self.replies.take(key).await {
+                Some(Reply::Sums(part)) => part.map_err(AskFault::from),
                 Some(Reply::Answer(_) | Reply::Found(_) | Reply::Purged | Reply::Shown) | None => {
                     Err(AskFault::Overloaded)
                 }
             };
-            totals = totals.and_then(|totals| Ok(added(totals, *sums?)));
+            sums = sums.and_then(|mut sums| {
+                sums.add(&*part?);
+                Ok(sums)
+            });
         }
-        let mut totals = totals?;
+        let mut sums = sums?;
         if scope == Scope::All {
             for peer in self.peers_summaries(from, to).await? {
-                totals = added(totals, peer);
+                sums.add(&peer);
             }
         }
-        Ok(totals)
+        Ok(sums)
     }
 
     /// Forgets the ledger and the settled claims of all cores and, as `scope` says, peers: these
@@ -167,15 +170,13 @@ impl CoreRuntime {
     }
 }
 
-fn cuts(fault: CutsOldSecond) -> AskFault {
-    AskFault::CutsOldSecond {
-        boundary: fault.boundary,
+impl From<SumFault> for AskFault {
+    fn from(fault: SumFault) -> Self {
+        match fault {
+            SumFault::CutsOldSecond(cuts) => Self::CutsOldSecond {
+                boundary: cuts.boundary,
+            },
+            SumFault::Unresolved => Self::Unresolved,
+        }
     }
-}
-
-fn added(mut totals: PerProcessor<Totals>, more: PerProcessor<Totals>) -> PerProcessor<Totals> {
-    for processor in Processor::ALL {
-        totals.get_mut(processor).add(*more.get(processor));
-    }
-    totals
 }

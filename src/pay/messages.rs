@@ -4,8 +4,8 @@
 
 use crate::clock::UnixMillis;
 use crate::events::{Answer, Arrival, Finding};
-use crate::ledger::CutsOldSecond;
-use crate::payment::{PerProcessor, Totals, UpstreamId};
+use crate::owner::SumFault;
+use crate::payment::{UpstreamId, WindowSums};
 use crate::table::Key;
 
 /// From one core to another. Each carries the place of its reply.
@@ -23,8 +23,8 @@ pub(super) enum CoreRequest {
     Show(Key),
 }
 
-/// One core's sums, or why an edge of the window cannot be exact.
-pub(super) type Sums = Result<Box<PerProcessor<Totals>>, CutsOldSecond>;
+/// One core's sums, or why nothing exact can be said.
+pub(super) type Sums = Result<Box<WindowSums>, SumFault>;
 
 /// The reply to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -73,6 +73,9 @@ pub enum AskFault {
     Peers(Gap),
     /// An edge of the window cuts a second whose milliseconds another shard has forgotten.
     PeerCutsOldSecond,
+    /// The window touches an Intent that was open when a process died, here or at another shard,
+    /// and its processor has not said yet what became of it.
+    Unresolved,
     /// A bound was reached, or another core did not answer.
     Overloaded,
     /// The journal failed.
@@ -261,6 +264,7 @@ impl CoreRuntime {
     /// payments nothing remembers; each was logged.
     pub async fn close(&self) -> usize {
         if let Some(writer) = &self.writer {
+            writer.flush();
             while writer.durable() < writer.last() && !self.has_failed() {
                 monoio::time::sleep(Duration::from_millis(1)).await;
             }

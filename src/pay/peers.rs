@@ -15,7 +15,7 @@ use crate::http::{Target, write_get, write_post};
 use crate::journal::JournalId;
 use crate::limits;
 use crate::metrics::PeerResult;
-use crate::payment::{CoreId, PerProcessor, Totals};
+use crate::payment::{CoreId, WindowSums};
 use crate::peers::{Gap, Trouble};
 use crate::upstream::{Called, NameIndex};
 use crate::wire::{self, Introduction};
@@ -35,9 +35,11 @@ enum Errand {
 /// How one call ended.
 enum Told {
     Nothing,
-    Answer(Introduction, Box<PerProcessor<Totals>>),
+    Answer(Introduction, Box<WindowSums>),
     /// It keeps whole seconds where the window names milliseconds.
     CutsOldSecond,
+    /// It has not settled yet what was open in the window when its process died.
+    Unresolved,
 }
 
 impl CoreRuntime {
@@ -46,11 +48,12 @@ impl CoreRuntime {
         self: &Rc<Self>,
         from: Option<UnixMillis>,
         to: Option<UnixMillis>,
-    ) -> Result<Vec<PerProcessor<Totals>>, AskFault> {
+    ) -> Result<Vec<WindowSums>, AskFault> {
         let told = self.ask_peers(Errand::Sum(from, to)).await;
         let sums = told?.into_iter().filter_map(|told| match told {
-            Told::Answer(_, totals) => Some(Ok(*totals)),
+            Told::Answer(_, sums) => Some(Ok(*sums)),
             Told::CutsOldSecond => Some(Err(AskFault::PeerCutsOldSecond)),
+            Told::Unresolved => Some(Err(AskFault::Unresolved)),
             Told::Nothing => None,
         });
         sums.collect()
@@ -109,6 +112,9 @@ impl CoreRuntime {
         if told.iter().any(|told| matches!(told, Told::CutsOldSecond)) {
             return Err(AskFault::PeerCutsOldSecond);
         }
+        if told.iter().any(|told| matches!(told, Told::Unresolved)) {
+            return Err(AskFault::Unresolved);
+        }
         self.meet(&told).map_err(AskFault::Peers)?;
         Ok(told)
     }
@@ -118,7 +124,7 @@ impl CoreRuntime {
             .iter()
             .map(|told| match told {
                 Told::Answer(introduction, _) => Some(introduction.clone()),
-                Told::Nothing | Told::CutsOldSecond => None,
+                Told::Nothing | Told::CutsOldSecond | Told::Unresolved => None,
             })
             .collect();
         let mut peers = self.peers.borrow_mut();
@@ -173,12 +179,13 @@ impl CoreRuntime {
         let called = self.upstream.call_peer(name, &addresses, request).await;
         let told = match &called {
             Ok(Called { status: 200, body }) => {
-                let sums = wire::read_introduction(body).zip(wire::read_summary(body));
+                let sums = wire::read_introduction(body).zip(wire::read_shard_sums(body));
                 sums.map_or(Told::Nothing, |(peer, sums)| {
                     Told::Answer(peer, Box::new(sums))
                 })
             }
             Ok(Called { status: 422, .. }) => Told::CutsOldSecond,
+            Ok(Called { status: 503, body }) if wire::is_unresolved(body) => Told::Unresolved,
             Ok(_) | Err(_) => Told::Nothing,
         };
         let result = match (&told, called) {
@@ -191,7 +198,7 @@ impl CoreRuntime {
                 self.upstream.ask_for_addresses(name);
                 PeerResult::Failed
             }
-            (Told::Answer(..) | Told::CutsOldSecond, _) => PeerResult::Answered,
+            (Told::Answer(..) | Told::CutsOldSecond | Told::Unresolved, _) => PeerResult::Answered,
         };
         self.metrics.peer_calls.get(result).increment();
         told

@@ -81,6 +81,27 @@ impl Status {
     }
 }
 
+/// What was charged in a window of time, and what more may have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowSums {
+    /// By us, to the cent.
+    pub charged: PerProcessor<Totals>,
+    /// Payments sent with a time of the window whose outcome is not known yet.
+    pub pending: u64,
+}
+
+impl WindowSums {
+    /// Adds another part of the same window.
+    pub fn add(&mut self, part: &Self) {
+        for processor in Processor::ALL {
+            self.charged
+                .get_mut(processor)
+                .add(*part.charged.get(processor));
+        }
+        self.pending = self.pending.saturating_add(part.pending);
+    }
+}
+
 /// All that is known of one payment, for `GET /payments/{id}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PaymentView {

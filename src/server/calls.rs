@@ -16,7 +16,7 @@ use crate::events::Trace;
 use crate::http::{ConnectionField, Span};
 use crate::metrics::Answered;
 use crate::pay::{AskFault, Scope, Unresolved};
-use crate::payment::{CorrelationId, PerProcessor, Processor};
+use crate::payment::{CorrelationId, Processor, WindowSums};
 use crate::peers::Gap;
 use crate::wire;
 
@@ -143,16 +143,16 @@ impl<S: Stream> Connection<S> {
             .summary(window.from, window.to, scope)
             .await
         {
-            Ok(totals) => {
+            Ok(sums) => {
                 let mut body = Vec::new();
                 match scope {
-                    Scope::All => wire::write_summary(&totals, &mut body),
+                    Scope::All => wire::write_summary(&sums.charged, &mut body),
                     Scope::Local | Scope::Ask => {
                         let introduction = self.core.runtime.introduce();
-                        wire::write_shard_summary(&totals, &introduction, &mut body);
+                        wire::write_shard_summary(&sums, &introduction, &mut body);
                     }
                 }
-                self.show(request, &Page::json(body))
+                self.show(request, &Page::summary(body, sums.pending))
             }
             Err(AskFault::Peers(gap)) => self.show(request, &Page::gap(gap)),
             Err(AskFault::CutsOldSecond { boundary }) => {
@@ -183,7 +183,7 @@ impl<S: Stream> Connection<S> {
             Ok(()) => {
                 let mut body = Vec::new();
                 let introduction = self.core.runtime.introduce();
-                wire::write_shard_summary(&PerProcessor::default(), &introduction, &mut body);
+                wire::write_shard_summary(&WindowSums::default(), &introduction, &mut body);
                 self.show(request, &Page::json(body))
             }
             Err(AskFault::Peers(gap)) => self.show(request, &Page::gap(gap)),

@@ -299,6 +299,7 @@ impl Core {
             content_type: "text/plain; version=0.0.4; charset=utf-8",
             retry_after: None,
             body,
+            pending: Vec::new(),
         }
     }
 

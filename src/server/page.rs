@@ -15,6 +15,8 @@ pub(super) struct Page {
     /// Seconds.
     pub(super) retry_after: Option<u32>,
     pub(super) body: Vec<u8>,
+    /// `X-P99-Pending-In-Window`; empty for none.
+    pub(super) pending: Vec<u8>,
 }
 
 impl Page {
@@ -24,6 +26,15 @@ impl Page {
             content_type: JSON,
             retry_after: None,
             body,
+            pending: Vec::new(),
+        }
+    }
+
+    /// A summary, beside which `pending` more payments may have been charged.
+    pub(super) fn summary(body: Vec<u8>, pending: u64) -> Self {
+        Self {
+            pending: itoa::Buffer::new().format(pending).into(),
+            ..Self::json(body)
         }
     }
 
@@ -58,6 +69,7 @@ impl Page {
             content_type: PROBLEM,
             retry_after: None,
             body,
+            pending: Vec::new(),
         }
     }
 }
@@ -76,6 +88,7 @@ pub(super) fn write_page(
         extra: &[
             ("X-Request-Id", context.request_id),
             ("traceparent", context.trace_parent),
+            ("X-P99-Pending-In-Window", &page.pending),
         ],
         ..ResponseHead::new(page.status, parts.date)
     };

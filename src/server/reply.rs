@@ -168,6 +168,12 @@ impl Reply {
                 422,
                 "the window cuts a second whose milliseconds another shard has forgotten",
             ),
+            AskFault::Unresolved => Self::problem(
+                503,
+                "a payment of this window was open when a process died and is not resolved yet",
+            )
+            .of_kind(wire::UNRESOLVED)
+            .after(1),
             AskFault::Overloaded => Self::problem(503, "too many questions at once").after(1),
             AskFault::JournalDown => Self::problem(503, "the journal failed").after(1),
         }

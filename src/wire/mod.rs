@@ -29,6 +29,6 @@ pub use payment::{
     Field, PaymentFault, UpstreamPayment, read_payment, read_stored, read_upstream_payment,
     upstream_payment_bytes, write_upstream_payment,
 };
-pub use peers::{Introduction, read_introduction, write_shard_summary};
-pub use problem::{Charged, Problem, write_problem};
+pub use peers::{Introduction, read_introduction, read_shard_sums, write_shard_summary};
+pub use problem::{Charged, Problem, UNRESOLVED, is_unresolved, write_problem};
 pub use query::{QueryFault, query_has, read_query};

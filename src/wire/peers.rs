@@ -1,10 +1,10 @@
 //! What shards say to each other: who they are, beside a sum or alone. Both ends are p99's, and of
 //! two releases during an upgrade, so unknown members are passed over.
 
-use super::answers::write_totals;
+use super::answers::{read_summary, write_totals};
 use super::object::{read_object, read_string};
 use super::problem::write_quoted;
-use crate::payment::{PerProcessor, Shard, Totals};
+use crate::payment::{Shard, WindowSums};
 
 /// Who an instance is, and whom it has met.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +25,10 @@ impl Introduction {
 }
 
 /// Appends a sum of this shard alone, and who it is. The set's id is the journal of shard 1.
-pub fn write_shard_summary(
-    totals: &PerProcessor<Totals>,
-    introduction: &Introduction,
-    out: &mut Vec<u8>,
-) {
-    write_totals(totals, out);
+pub fn write_shard_summary(sums: &WindowSums, introduction: &Introduction, out: &mut Vec<u8>) {
+    write_totals(&sums.charged, out);
+    out.extend_from_slice(b",\"pending\":");
+    out.extend_from_slice(itoa::Buffer::new().format(sums.pending).as_bytes());
     let journals = &introduction.journals;
     let one = |journal: Option<u64>, out: &mut Vec<u8>| match journal {
         Some(id) => write_quoted(&format!("{id:016x}"), out),
@@ -52,6 +50,17 @@ pub fn write_shard_summary(
     out.extend_from_slice(b"]}");
 }
 
+/// Reads the sum of one shard. `None` for anything else: what is not whole is no sum.
+#[must_use]
+pub fn read_shard_sums(body: &[u8]) -> Option<WindowSums> {
+    let [pending] = read_object(body, ["pending"]).ok()?;
+    Some(WindowSums {
+        charged: read_summary(body)?,
+        // A release that did not say it knew of none.
+        pending: pending.map_or(Some(0), |count| count.parse().ok())?,
+    })
+}
+
 /// Reads who answered. `None` for anything else: what is not whole is no answer.
 #[must_use]
 pub fn read_introduction(body: &[u8]) -> Option<Introduction> {
@@ -69,8 +78,8 @@ pub fn read_introduction(body: &[u8]) -> Option<Introduction> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_summary;
     use super::*;
+    use crate::payment::Totals;
 
     #[test]
     fn a_shard_says_who_it_is_beside_its_sum() {
@@ -78,13 +87,16 @@ mod tests {
             shard: Shard::parse("2/3").unwrap(),
             journals: vec![Some(7), Some(u64::MAX), None],
         };
-        let mut totals = PerProcessor::<Totals>::default();
-        totals.0[1] = Totals {
+        let mut sums = WindowSums {
+            pending: 3,
+            ..WindowSums::default()
+        };
+        sums.charged.0[1] = Totals {
             count: 2,
             cents: 398,
         };
         let mut body = Vec::new();
-        write_shard_summary(&totals, &introduction, &mut body);
+        write_shard_summary(&sums, &introduction, &mut body);
         let text = String::from_utf8(body.clone()).unwrap();
         let (first, own) = (r#""0000000000000007""#, r#""ffffffffffffffff""#);
         let end = format!(
@@ -92,7 +104,12 @@ mod tests {
         );
         assert!(text.ends_with(&end), "{text}");
         assert_eq!(read_introduction(&body), Some(introduction));
-        assert_eq!(read_summary(&body), Some(totals));
+        assert_eq!(read_shard_sums(&body), Some(sums));
+        let of_an_older_release = text.replace(r#""pending":3,"#, "");
+        sums.pending = 0;
+        assert_eq!(read_shard_sums(of_an_older_release.as_bytes()), Some(sums));
+        let unreadable = text.replace(r#""pending":3,"#, r#""pending":-3,"#);
+        assert_eq!(read_shard_sums(unreadable.as_bytes()), None);
         for end in 0..body.len() {
             assert_eq!(read_introduction(&body[..end]), None);
         }

@@ -3,6 +3,8 @@
 //! A client must never read "not charged" where p99 does not know: a refusal of one request says
 //! nothing of an earlier one with the same id. `server::reply` chooses what is said.
 
+use super::object::{read_object, read_string};
+
 /// What a problem says about money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charged {
@@ -27,6 +29,18 @@ pub struct Problem<'a> {
     pub detail: &'a str,
     /// What it says about money.
     pub charged: Charged,
+}
+
+/// The kind of a problem: the window cannot be summed up until what was open in it is resolved.
+/// Clients may wait for that, and shards tell it from a peer that fails.
+pub const UNRESOLVED: &str = "urn:p99:problem:window-unresolved";
+
+/// Whether `body` is a problem of the kind [`UNRESOLVED`].
+#[must_use]
+pub fn is_unresolved(body: &[u8]) -> bool {
+    let kind = read_object(body, ["type"]).ok();
+    let kind = kind.and_then(|[kind]| read_string(kind?));
+    kind.is_some_and(|kind| kind == UNRESOLVED)
 }
 
 /// Appends `problem`.

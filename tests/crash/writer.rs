@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use p99::clock::{Mono, UnixMillis};
 use p99::config::JournalSync;
 use p99::journal::operator;
-use p99::journal::{self, JournalSettings, Progress, Record, Verdict};
+use p99::journal::{self, Haste, JournalSettings, Progress, Record, Verdict};
 use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
 
 use crate::kit::dice::{Dice, mix};
@@ -133,11 +133,11 @@ fn write_until_killed(dir: PathBuf, round: u64) {
         for number in 0_u64.. {
             let [intent, verdict] = records(round, number);
             let owner = &writers[intent.id().unwrap().owner(cores).index()];
-            owner.append(&intent);
+            owner.append(&intent, Haste::Now);
             if number % 8 == 7 {
                 said.1 += 1;
             } else {
-                owner.append(&verdict);
+                owner.append(&verdict, Haste::Now);
                 said.0 += 1;
             }
             if number % 5 != 0 {

@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use p99::clock::UnixMillis;
+use p99::clock::{Mono, UnixMillis};
 use p99::journal::replay::State;
-use p99::journal::{Record, Verdict};
+use p99::journal::{Haste, Record, Verdict};
 use p99::ledger::Ledger;
 use p99::owner::OwnerSettings;
 use p99::payment::{Cents, PerProcessor, Processor, Status, Totals, UpstreamId};
@@ -23,6 +23,10 @@ pub(crate) struct Disk {
     durable: u64,
     /// The last record of the batch under way.
     batch: Option<u64>,
+    /// Something waits for what was appended, or it was asked for.
+    is_wanted: bool,
+    /// When the oldest record was appended that no write has begun for.
+    oldest: Option<Mono>,
     /// The sums that the journal began with, and what was charged since by hand.
     base: PerProcessor<Totals>,
     applied: BTreeMap<UpstreamId, (Processor, Cents)>,
@@ -38,12 +42,14 @@ impl Disk {
             appended: 0,
             durable: 0,
             batch: None,
+            is_wanted: false,
+            oldest: None,
             base,
             applied: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn append(&mut self, record: &Record) {
+    pub(crate) fn append(&mut self, record: &Record, haste: Haste, now: Mono) {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
         assert_eq!(
@@ -53,13 +59,28 @@ impl Disk {
         );
         self.waiting.push_back(bytes);
         self.appended += 1;
+        self.is_wanted |= haste == Haste::Now;
+        self.oldest.get_or_insert(now);
     }
 
-    /// Takes all that waits for the next batch. False when one is under way or nothing waits.
+    /// What was appended shall be written.
+    pub(crate) fn flush(&mut self) {
+        self.is_wanted |= self.durable < self.appended;
+    }
+
+    /// For how long the oldest record has waited for a write that was never asked for.
+    pub(crate) fn idle_for(&self, now: Mono) -> Duration {
+        let oldest = self.oldest.filter(|_| !self.is_wanted);
+        oldest.map_or(Duration::ZERO, |oldest| now.since(oldest))
+    }
+
+    /// Takes all that waits for the next batch. False when one is under way or nothing is wanted.
     pub(crate) fn begin_batch(&mut self) -> bool {
-        if self.batch.is_some() || self.waiting.is_empty() {
+        if self.batch.is_some() || !self.is_wanted {
             return false;
         }
+        self.is_wanted = false;
+        self.oldest = None;
         self.batch = Some(self.appended);
         true
     }

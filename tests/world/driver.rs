@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use p99::clock::Now;
 use p99::events::{Action, AttemptRef, Exchange, Lookup, Note};
-use p99::journal::Record;
+use p99::journal::{Haste, Record};
 use p99::payment::{Processor, Totals, UpstreamId};
 
 use crate::disk::Disk;
@@ -63,9 +63,14 @@ impl World {
             Action::Close { attempt } => {
                 self.cores[core].links.remove(&attempt);
             }
-            Action::Append => {
+            Action::Append(haste) => {
                 let record = self.cores[core].owner.next_record();
-                self.append(core, &record.expect("one for each Append"), now);
+                self.append(core, (&record.expect("one for each Append"), haste), now);
+            }
+            Action::Flush => {
+                if let Some(disk) = &mut self.cores[core].disk {
+                    disk.flush();
+                }
             }
             Action::Answer { to, answer } => self.answer(core, to, answer),
             Action::Note(note) => self.note(core, note),
@@ -168,6 +173,7 @@ impl World {
                 self.may_die(core, attempt);
             }
             Dial::Made(delay) => {
+                self.cores[core].owner.connecting(attempt);
                 self.schedule(
                     delay,
                     Event::Dialled {
@@ -178,6 +184,7 @@ impl World {
                 );
             }
             Dial::Failed(delay) => {
+                self.cores[core].owner.connecting(attempt);
                 self.schedule(
                     delay,
                     Event::Dialled {
@@ -234,7 +241,7 @@ impl World {
         });
     }
 
-    fn append(&mut self, core: usize, record: &Record, now: Now) {
+    fn append(&mut self, core: usize, (record, haste): (&Record, Haste), now: Now) {
         let machine = &mut self.cores[core];
         assert!(
             !machine.has_failed,
@@ -244,7 +251,7 @@ impl World {
             .disk
             .as_mut()
             .expect("I5: there is a journal")
-            .append(record);
+            .append(record, haste, now.mono);
         match record {
             Record::Intent {
                 payment,

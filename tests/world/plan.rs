@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use p99::breaker::BreakerSettings;
-use p99::config::{Ack, OnDuplicate, Routing, Upstream500};
+use p99::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings};
 use p99::payment::{PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount};
 
@@ -182,6 +182,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         claims_ttl: Duration::from_secs(86_400),
         ledger_exact: Duration::from_secs(86_400),
         identity: PerProcessor::default(),
+        answer_after: luck.pick(&[AnswerAfter::Intent, AnswerAfter::Verdict]),
         journal,
     }
 }

@@ -100,6 +100,7 @@ impl World {
                 if let Some(open) = one.open {
                     let story = self.stories.get_mut(&one.payment.id).unwrap();
                     story.minted = Some(open.requested_at);
+                    story.reopen();
                 }
                 self.tell(|_| format!("    core {core}: {restored:?}"));
                 if !self.tell_owner(core, |owner, now| owner.restore(&restored, now)) {

@@ -20,6 +20,9 @@ pub(crate) struct Sent {
 pub(crate) struct Story {
     /// By the number of the request.
     pub(crate) unresolved: PerProcessor<BTreeMap<usize, Sent>>,
+    /// What was unresolved when p99 said that it is over: it is again, if the process dies before
+    /// that is durable.
+    settled_sends: PerProcessor<BTreeMap<usize, Sent>>,
     /// Those of them that their processor itself answered: nothing of them can come any more.
     answered: BTreeSet<usize>,
     /// What went there last, where names move.
@@ -134,7 +137,14 @@ impl Story {
         self.settled = Some(status);
         self.is_promised = false;
         // Whatever is still under way can only be a second word about the same charge.
-        self.unresolved = PerProcessor::default();
+        self.settled_sends = std::mem::take(&mut self.unresolved);
+    }
+
+    /// A start found its Intent open, whatever was said of it before.
+    pub(crate) fn reopen(&mut self) {
+        if self.settled.take().is_some() {
+            self.unresolved = std::mem::take(&mut self.settled_sends);
+        }
     }
 
     /// What a client was told.

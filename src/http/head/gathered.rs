@@ -3,8 +3,6 @@
 //! twice, framing in doubt, a host that is none (RFC 9112 sections 3.2 and 6, RFC 9110 sections
 //! 7.2, 8.3 and 10.1.1).
 
-use httparse::Header;
-
 use super::super::fields::{Framed, FramingFault, FramingFields};
 use super::super::{Span, authority, octets, request_line};
 use super::{
@@ -59,12 +57,11 @@ impl<'b> Gathered<'b> {
     pub(super) fn note(
         &mut self,
         all: &[u8],
-        header: &Header<'b>,
+        (name, value): (&'b [u8], &'b [u8]),
         rules: &HeadRules,
     ) -> Result<(), Reject> {
-        let (name, value) = (header.name, octets::trim(header.value));
         if let Some(auth) = &rules.auth_header
-            && name.eq_ignore_ascii_case(auth)
+            && name.eq_ignore_ascii_case(auth.as_bytes())
             && self.head.auth.replace(Span::within(all, value)).is_some()
         {
             return Err(Reject::new(400, "the credentials are given twice"));
@@ -73,22 +70,20 @@ impl<'b> Gathered<'b> {
             return Ok(());
         }
         match name.len() {
-            4 if name.eq_ignore_ascii_case("host") => self.note_host(value)?,
-            6 if name.eq_ignore_ascii_case("expect") => self.note_expectation(value),
-            11 if name.eq_ignore_ascii_case("traceparent") && is_trace_parent(value) => {
+            4 if octets::is_word(name, b"host") => self.note_host(value)?,
+            6 if octets::is_word(name, b"expect") => self.note_expectation(value),
+            11 if octets::is_word(name, b"traceparent") && is_trace_parent(value) => {
                 self.head.trace_parent = Some(Span::within(all, value));
             }
-            12 if name.eq_ignore_ascii_case("content-type") => self.note_content_type(value)?,
-            12 if name.eq_ignore_ascii_case("x-request-id") && is_request_id(value) => {
+            12 if octets::is_word(name, b"content-type") => self.note_content_type(value)?,
+            12 if octets::is_word(name, b"x-request-id") && is_request_id(value) => {
                 self.head.request_id = Some(Span::within(all, value));
             }
-            15 if name.eq_ignore_ascii_case("x-forwarded-for") => {
+            15 if octets::is_word(name, b"x-forwarded-for") => {
                 self.head.forwarded_for.push(Span::within(all, value));
             }
-            16 if name.eq_ignore_ascii_case("content-encoding") => self.note_content_coding(value),
-            17 if name.eq_ignore_ascii_case("x-p99-peer-secret") => {
-                self.note_peer_secret(value, all)
-            }
+            16 if octets::is_word(name, b"content-encoding") => self.note_content_coding(value),
+            17 if octets::is_word(name, b"x-p99-peer-secret") => self.note_peer_secret(value, all),
             _ => {}
         }
         Ok(())
@@ -131,7 +126,7 @@ impl<'b> Gathered<'b> {
 
     fn note_expectation(&mut self, value: &[u8]) {
         for expectation in octets::elements(value).filter(|element| !element.is_empty()) {
-            let is_continue = expectation.eq_ignore_ascii_case(b"100-continue");
+            let is_continue = octets::is_word(expectation, b"100-continue");
             self.expectation = match self.expectation {
                 Expectation::None | Expectation::Continue if is_continue => Expectation::Continue,
                 Expectation::None | Expectation::Continue | Expectation::Unknown => {
@@ -141,7 +136,7 @@ impl<'b> Gathered<'b> {
         }
     }
 
-    pub(super) fn finish(mut self) -> Result<RequestHead, Reject> {
+    pub(super) fn finish(mut self, head_bytes: usize) -> Result<RequestHead, Reject> {
         let is_old = self.head.version == Version::Http10;
         match self.host {
             None if is_old => {}
@@ -170,6 +165,7 @@ impl<'b> Gathered<'b> {
                 return Err(Reject::new(417, "the expectation is not known here"));
             }
         }
+        self.head.head_bytes = head_bytes;
         Ok(self.head)
     }
 }
@@ -196,9 +192,9 @@ fn framing_reject(fault: FramingFault) -> Reject {
 }
 
 fn content_type(value: &[u8]) -> ContentType {
-    let mut parts = value.splitn(2, |octet| *octet == b';');
-    let media_type = octets::trim(parts.next().unwrap_or_default());
-    if media_type.eq_ignore_ascii_case(b"application/json") {
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    let media_type = octets::trim(value.get(..end).unwrap_or_default());
+    if octets::is_word(media_type, b"application/json") {
         ContentType::Json
     } else {
         ContentType::Other

@@ -101,10 +101,10 @@ fn feed(started: Started, batches: &[Vec<Record>]) {
             for record in batch {
                 match record.id() {
                     Some(id) => {
-                        writers[id.owner(cores).index()].append(record);
+                        writers[id.owner(cores).index()].append(record, Haste::Now);
                     }
                     None => writers.iter().for_each(|writer| {
-                        writer.append(record);
+                        writer.append(record, Haste::Now);
                     }),
                 }
             }

@@ -77,7 +77,9 @@ fn resolving_by_hand_is_a_verdict_that_lasts() {
     let resolve = |number, how| operator::resolve(&settings, id_of(number), how, WALL);
     let was = resolve(2, Resolution::Applied).unwrap();
     assert_eq!(was.payment.id, id_of(2));
-    resolve(10, Resolution::Refused).unwrap();
+    let early = resolve(10, Resolution::Refused);
+    assert!(matches!(early, Err(JournalFault::MayBeAcknowledged)));
+    resolve(10, Resolution::RefusedAlthoughAcknowledged).unwrap();
     resolve(3, Resolution::Refused).unwrap();
     let Sent {
         processor,

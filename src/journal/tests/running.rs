@@ -28,7 +28,9 @@ fn records_appended_together_share_one_batch() {
             },
         ));
         let records = stories(0..8).concat();
-        let last = records.iter().fold(0, |_, record| writer.append(record));
+        let last = records
+            .iter()
+            .fold(0, |_, record| writer.append(record, Haste::Now));
         assert_eq!(last, records.len() as u64);
         assert_eq!(
             writer.durable(),
@@ -116,7 +118,7 @@ fn fail(path: &str, sync: JournalSync) -> (JournalFault, u64) {
     let failed: Rc<RefCell<Option<JournalFault>>> = Rc::default();
     let durable = block_on(async {
         let (writer, task) = seed.open().unwrap();
-        writer.append(&story(0)[0]);
+        writer.append(&story(0)[0], Haste::Now);
         let told = Rc::clone(&failed);
         task.run(
             || Mono(0),
@@ -126,7 +128,7 @@ fn fail(path: &str, sync: JournalSync) -> (JournalFault, u64) {
             },
         )
         .await;
-        writer.append(&story(1)[0]);
+        writer.append(&story(1)[0], Haste::Now);
         writer.durable()
     });
     (failed.take().unwrap(), durable)
@@ -178,7 +180,7 @@ fn a_disk_too_full_for_the_next_segment_ends_the_journal_when_it_is_needed() {
             },
         ));
         for record in stories(0..40).concat() {
-            let sequence = writer.append(&record);
+            let sequence = writer.append(&record, Haste::Now);
             while failed.borrow().is_none() && writer.durable() < sequence {
                 monoio::time::sleep(Duration::from_micros(50)).await;
             }
@@ -231,7 +233,7 @@ fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
             let mut numbers = numbers.iter();
             while !writer.is_short() {
                 for record in story(*numbers.next().unwrap()) {
-                    let sequence = writer.append(&record);
+                    let sequence = writer.append(&record, Haste::Now);
                     wait_for(&|| writer.durable() >= sequence).await;
                 }
             }
@@ -241,7 +243,7 @@ fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
             assert!(writer.disk_bytes() > 2 * 4096);
             for number in numbers {
                 for record in story(*number) {
-                    let sequence = writer.append(&record);
+                    let sequence = writer.append(&record, Haste::Now);
                     wait_for(&|| writer.durable() >= sequence).await;
                 }
             }
@@ -259,4 +261,37 @@ fn start_while(settings: &JournalSettings, meanwhile: impl FnOnce()) -> Started 
     drop(start(settings, WALL).unwrap());
     meanwhile();
     start(settings, WALL).unwrap()
+}
+
+#[test]
+fn a_record_for_which_nothing_waits_shares_the_next_write() {
+    let scratch = Scratch::new();
+    let mut started = start(&scratch.settings(1), WALL).unwrap();
+    let (writer, task) = started.cores.pop().unwrap().writer.open().unwrap();
+    let batches: Rc<RefCell<Vec<u64>>> = Rc::default();
+    let seen = Rc::clone(&batches);
+    let records = story(4);
+    block_on(async {
+        monoio::spawn(task.run(
+            || Mono(0),
+            move |progress| match progress {
+                Progress::Durable { up_to, .. } => seen.borrow_mut().push(up_to),
+                Progress::Failed(fault) => panic!("{fault}"),
+            },
+        ));
+        let pause = || monoio::time::sleep(Duration::from_millis(5));
+        writer.append(&records[0], Haste::Later);
+        writer.flush();
+        pause().await;
+        assert_eq!(*batches.borrow(), [1]);
+        writer.append(&records[1], Haste::Later);
+        pause().await;
+        assert_eq!((writer.durable(), writer.last()), (1, 2), "nothing asked");
+        writer.append(&records[2], Haste::Now);
+        pause().await;
+        assert_eq!(*batches.borrow(), [1, 3], "one write for both");
+        writer.flush();
+        pause().await;
+        assert_eq!(*batches.borrow(), [1, 3], "there is nothing to write");
+    });
 }

@@ -218,6 +218,7 @@ fn a_payment_that_follows_its_processor_is_never_withdrawn() {
     let (again, _) = *play.connected.last().unwrap();
     assert_ne!(again, attempt, "it is tried again");
     play.pass(LONG * 2);
+    play.sync();
     assert_eq!(play.answers, [Answer::Accepted]);
     assert_eq!(play.owner.pending(), 1, "{id}");
     play.sync();

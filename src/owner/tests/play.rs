@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::addresses::Listing;
 use crate::breaker::{BreakerSettings, State as BreakerState};
 use crate::clock::Now;
-use crate::config::{Ack, OnDuplicate, Routing, Upstream500};
+use crate::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
-use crate::journal::Record;
 use crate::journal::replay::State;
+use crate::journal::{Haste, Record};
 use crate::owner::{Journalling, Owner, OwnerSettings, Processors};
 use crate::payment::{
     Cents, CoreId, CorrelationId, Payment, PerProcessor, Processor, ProcessorCount, UpstreamId,
@@ -38,6 +38,9 @@ pub(super) struct Play {
     pub(super) asked_at: Vec<Option<SocketAddr>>,
     /// Nothing connects to this processor.
     pub(super) is_deaf: Option<Processor>,
+    /// How many records were appended for which nothing waits, and how often they were asked for.
+    pub(super) later: u32,
+    pub(super) flushes: u32,
 }
 
 impl Play {
@@ -67,6 +70,7 @@ impl Play {
             claims_ttl: DAY,
             ledger_exact: DAY,
             identity: PerProcessor::default(),
+            answer_after: AnswerAfter::Intent,
             journal: Journalling::On,
         };
         let mut breaker = BreakerSettings {
@@ -92,6 +96,8 @@ impl Play {
             wanted: Vec::new(),
             asked_at: Vec::new(),
             is_deaf: None,
+            later: 0,
+            flushes: 0,
         }
     }
 
@@ -118,9 +124,15 @@ impl Play {
                     if self.is_deaf != Some(processor) {
                         let address = at.or(self.address);
                         self.owner.connected(attempt, address, self.now);
+                    } else {
+                        self.owner.connecting(attempt);
                     }
                 }
-                Action::Append => self.records.extend(self.owner.next_record()),
+                Action::Append(haste) => {
+                    self.records.extend(self.owner.next_record());
+                    self.later += u32::from(haste == Haste::Later);
+                }
+                Action::Flush => self.flushes += 1,
                 Action::Answer { answer, .. } => self.answers.push(answer),
                 Action::Send { attempt, .. } => self.sent.push(attempt),
                 Action::Lookup { attempt, at, .. } => {

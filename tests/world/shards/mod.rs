@@ -302,7 +302,11 @@ impl Set {
             Action::Connect {
                 attempt, processor, ..
             } => {
-                self.instances[index].attempts.insert(attempt, processor);
+                let one = &mut self.instances[index];
+                one.attempts.insert(attempt, processor);
+                if let Some(owner) = &mut one.owner {
+                    owner.connecting(attempt);
+                }
                 self.after(MS, Event::Connected(index, life, attempt));
             }
             Action::Send {
@@ -335,7 +339,7 @@ impl Set {
                 };
                 self.after(5 * MS, Event::LookedUp(index, life, attempt, lookup));
             }
-            Action::Append => {
+            Action::Append(_) => {
                 let one = &mut self.instances[index];
                 let record = one.owner.as_mut().and_then(Owner::next_record);
                 one.appended.push(record.expect("one for each Append"));
@@ -343,7 +347,7 @@ impl Set {
                 self.after(5 * MS, Event::Synced(index, life, up_to));
             }
             Action::Answer { to, answer } => self.hear(to, answer),
-            Action::Abandon { .. } | Action::Close { .. } | Action::Note(_) => {}
+            Action::Abandon { .. } | Action::Close { .. } | Action::Flush | Action::Note(_) => {}
         }
     }
 }

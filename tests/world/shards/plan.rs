@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p99::breaker::BreakerSettings;
-use p99::config::{Ack, OnDuplicate, Routing, Upstream500};
+use p99::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings, Processors};
 use p99::payment::{PerProcessor, ProcessorCount};
 
@@ -33,6 +33,7 @@ pub(super) fn settings(luck: &mut Luck) -> OwnerSettings {
         claims_ttl: DAY,
         ledger_exact: DAY,
         identity: PerProcessor::default(),
+        answer_after: luck.pick(&[AnswerAfter::Intent, AnswerAfter::Verdict]),
         journal: Journalling::On,
     }
 }

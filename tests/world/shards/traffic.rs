@@ -137,7 +137,7 @@ impl Set {
         let time = self.time;
         let answer = |one: &Instance| -> Option<(Introduction, PerProcessor<Totals>)> {
             let owner = one.owner.as_ref().filter(|_| one.awake_at <= time)?;
-            Some((one.peers.introduce(), owner.totals(None, None).ok()?))
+            Some((one.peers.introduce(), owner.sums(None, None).ok()?.charged))
         };
         let Some((_, mut sum)) = answer(&self.instances[own]) else {
             return;
@@ -197,7 +197,7 @@ impl Set {
         let ledger: u64 = self
             .instances
             .iter()
-            .filter_map(|one| one.owner.as_ref()?.totals(None, None).ok())
+            .filter_map(|one| Some(one.owner.as_ref()?.ledger_totals()))
             .map(|totals| {
                 Processor::ALL
                     .iter()
