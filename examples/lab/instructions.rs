@@ -5,7 +5,7 @@
 //!
 //! - `rooms`: examples/one_payment.rs: every room but the kernel's, nearly the same each time;
 //! - `server`: the whole of p99 on epoll (valgrind knows no io_uring) with one client; under 1 %
-//!   apart.
+//!   apart on a quiet machine, so what is too much is counted again.
 //!
 //! Needs valgrind and a release build.
 
@@ -23,6 +23,7 @@ use crate::kit::report::{Report, say};
 
 const SHORT: u64 = 1_000;
 const LONG: u64 = 3_000;
+const TRIES: usize = 4;
 const TOO_MANY: &str = "instructions of one payment";
 
 #[derive(Args, Debug)]
@@ -38,6 +39,12 @@ pub(crate) struct Options {
 struct Limit {
     instructions: u64,
     tolerance: f64,
+}
+
+impl Limit {
+    fn is_beyond(&self, counted: u64) -> bool {
+        counted as f64 / self.instructions as f64 > 1.0 + self.tolerance
+    }
 }
 
 fn stored() -> PathBuf {
@@ -63,8 +70,18 @@ pub(crate) fn run(options: &Options, binary: &Path) -> Option<bool> {
             continue;
         }
         let count = if path == "rooms" { rooms } else { server };
-        let [short, long] = [SHORT, LONG].map(|payments| count(payments, binary, &scratch));
-        let counted = (long - short) / (LONG - SHORT);
+        let try_once = || {
+            let [short, long] = [SHORT, LONG].map(|payments| count(payments, binary, &scratch));
+            (long - short) / (LONG - SHORT)
+        };
+        // A busy machine makes the event loop turn more often: it only ever adds.
+        let mut counted = try_once();
+        for _ in 1..TRIES {
+            if !limit.is_beyond(counted) {
+                break;
+            }
+            counted = counted.min(try_once());
+        }
         let verdict = compare(counted, limit, options.update, &mut report);
         say(&format!(
             "{path}: {counted} instructions per payment, stored {} +- {:.0} %: {verdict}",
@@ -82,7 +99,7 @@ pub(crate) fn run(options: &Options, binary: &Path) -> Option<bool> {
 
 fn compare(counted: u64, limit: &Limit, is_update: bool, report: &mut Report) -> &'static str {
     let share = counted as f64 / limit.instructions as f64;
-    if share > 1.0 + limit.tolerance {
+    if limit.is_beyond(counted) {
         if !is_update {
             report.broke(TOO_MANY, || {
                 format!("{counted}, stored {}", limit.instructions)
