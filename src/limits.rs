@@ -202,6 +202,12 @@ pub const PROBE_ADDRESSES_MAX: usize = 4;
 /// usual health check gives it 3 s in all.
 pub const PROBE_STEP_TIME_MAX: Duration = Duration::from_secs(1);
 
+// ---- supervisor ----
+
+/// Longest that the main thread waits for a supervisor whose queue of datagrams is full (10 of them
+/// where the kernel's default holds). Ten looks at signals and cores are late then.
+pub const NOTIFY_TIME_MAX: Duration = Duration::from_secs(1);
+
 // ---- ledger ----
 
 /// Seconds that payments may arrive for at the same time without any list being written anew. A

@@ -21,11 +21,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use p99::clock::{Clock, UnixMillis};
 use p99::config::{self, Config, NearMiss};
-use p99::cores;
+use p99::cores::{self, Supervision};
 use p99::journal::operator::Resolution;
 use p99::logging;
 use p99::pay::Setup;
 use p99::sim::{Fee, Simulator, SimulatorOptions};
+use p99::supervisor::{Notifier, PassedSockets};
 
 use crate::inspection::{InspectionFault, JournalTask};
 
@@ -170,13 +171,31 @@ fn main() -> ExitCode {
 
 /// `p99`
 fn serve() -> u8 {
-    let Ok(config) = settings(environment) else {
+    // Before anything else opens a descriptor.
+    let sockets = PassedSockets::take(environment);
+    let notifier = Notifier::from_lookup(environment);
+    let (sockets, notifier) = match (sockets, notifier) {
+        (Ok(sockets), Ok(notifier)) => (sockets, notifier),
+        (Err(fault), _) | (_, Err(fault)) => {
+            complain(&format!("{fault}\n"));
+            return BAD_SETTINGS;
+        }
+    };
+    let lookup = |name: &str| sockets.overlay(name, environment(name));
+    let Ok(config) = settings(lookup) else {
         return BAD_SETTINGS;
     };
     if let Err(code) = start_logging(&config) {
         return code;
     }
-    run(config, |_| ())
+    let is_set = |name| environment(name).is_some();
+    if is_set("LISTEN") || is_set("PORT") {
+        let named = config::listen_from_lookup(environment).unwrap_or_default();
+        for address in sockets.unheard(&named) {
+            log::warn!("no socket was passed for {address}: p99 does not listen there");
+        }
+    }
+    run(config, Supervision { notifier, sockets }, |_| ())
 }
 
 /// `p99 demo`
@@ -195,13 +214,15 @@ fn run_demo(default_port: u16, fallback_port: u16) -> u8 {
     if let Err(code) = start_logging(&config) {
         return code;
     }
-    run(config, |config| say(&demo.welcome(config)))
+    run(config, Supervision::default(), |config| {
+        say(&demo.welcome(config));
+    })
 }
 
 /// Serves until a signal asks to stop. `on_ready` is called once clients are served.
-fn run(config: Config, on_ready: impl FnOnce(&Config)) -> u8 {
+fn run(config: Config, supervision: Supervision, on_ready: impl FnOnce(&Config)) -> u8 {
     let setup = Setup::new(config);
-    match cores::serve(&setup, || on_ready(&setup.config)) {
+    match cores::serve(&setup, supervision, || on_ready(&setup.config)) {
         Ok(exit) => exit.code(),
         Err(fault) => fail(&fault.to_string()),
     }

@@ -12,8 +12,10 @@
 //! A stop: `/readyz` turns 503 with the signal itself, listeners stay open for DRAIN_DELAY_MS,
 //! then close once their queues are empty, and payments finish within SHUTDOWN_GRACE_SECS.
 
+mod notices;
 mod signals;
 mod threads;
+mod watchdog;
 
 use std::fmt;
 use std::io;
@@ -34,11 +36,14 @@ use crate::server::listen::{self, ListenFault, ListenerRole};
 use crate::server::places::Places;
 use crate::server::socket_file::SocketFile;
 use crate::server::{Common, CoreEnd};
+use crate::supervisor::{Notifier, PassedSockets};
 
 pub use signals::unblock_signals;
 
+use notices::Notices;
 use signals::Signals;
 use threads::start_threads;
+use watchdog::Watchdog;
 
 /// Why there is no server.
 #[derive(Debug)]
@@ -89,22 +94,49 @@ impl Exit {
     }
 }
 
+/// What a supervisor passed to the process, if there is one.
+#[derive(Debug, Default)]
+pub struct Supervision {
+    /// Who wants to hear how the process is.
+    pub notifier: Option<Notifier>,
+    /// Sockets at addresses that the settings name.
+    pub sockets: PassedSockets,
+}
+
 /// Serves until a signal asks to stop: what `p99` does. `on_ready` is called once clients are
 /// served.
 ///
 /// # Errors
 /// Why it did not start.
-pub fn serve(setup: &Setup, on_ready: impl FnOnce()) -> Result<Exit, StartFault> {
+pub fn serve(
+    setup: &Setup,
+    supervision: Supervision,
+    on_ready: impl FnOnce(),
+) -> Result<Exit, StartFault> {
+    let notices = Notices::new(supervision.notifier, Clock::new(setup.start));
+    notices.status("starting: the journal is read");
+    let (running, signals) = start(setup, supervision.sockets).inspect_err(|fault| {
+        notices.status(&format!("cannot start: {fault}"));
+    })?;
+    on_ready();
+    notices.ready(&running.status());
+    let lifecycle = Arc::clone(&running.lifecycle);
+    Ok(running.watch(|| {
+        signals.heed(setup);
+        notices.look(&lifecycle);
+    }))
+}
+
+fn start(setup: &Setup, sockets: PassedSockets) -> Result<(Running, Signals), StartFault> {
     end_process_on_panic();
     signals::hide(setup.config.core_dumps);
     let signals = Signals::hear().map_err(StartFault::Signals)?;
     let builders = pay::prepare(setup).map_err(StartFault::Engine)?;
     signals.leave_start();
-    let running = Running::start_builders(setup, builders)?;
+    let running = Running::start_builders(setup, builders, sockets)?;
     let flag = running.lifecycle.stop_flag();
     signals.stop_through(flag).map_err(StartFault::Signals)?;
-    on_ready();
-    Ok(running.watch(|| signals.heed(setup)))
+    Ok((running, signals))
 }
 
 /// Makes a panic on any thread the end of the process: half a server would go on answering for
@@ -137,14 +169,15 @@ impl Running {
     /// What could not be had. Nothing is left running.
     pub fn start(setup: &Setup) -> Result<Self, StartFault> {
         let builders = pay::prepare(setup).map_err(StartFault::Engine)?;
-        Self::start_builders(setup, builders)
+        Self::start_builders(setup, builders, PassedSockets::default())
     }
 
     /// Starts every core on builders that were prepared elsewhere.
-    ///
-    /// # Errors
-    /// What could not be had. Nothing is left running.
-    pub fn start_builders(setup: &Setup, builders: Vec<CoreBuilder>) -> Result<Self, StartFault> {
+    fn start_builders(
+        setup: &Setup,
+        builders: Vec<CoreBuilder>,
+        sockets: PassedSockets,
+    ) -> Result<Self, StartFault> {
         let config = &setup.config;
         let public = config
             .listen
@@ -155,7 +188,8 @@ impl Running {
             .iter()
             .map(|address| (ListenerRole::Admin, address.clone()));
         let wanted: Vec<_> = public.chain(admin).collect();
-        let mut bound = listen::bind(&wanted, builders.len()).map_err(StartFault::Listen)?;
+        let mut bound =
+            listen::bind(&wanted, sockets, builders.len()).map_err(StartFault::Listen)?;
         let lifecycle = Arc::new(Lifecycle::new(builders.len()));
         let rate_limit = config.rate_limit.as_ref().map(|limit| {
             let limit = RateLimit::new(limit.per_second, limit.burst);
@@ -198,6 +232,13 @@ impl Running {
     #[must_use]
     pub fn admin_addresses(&self) -> Vec<ListenAddress> {
         self.addresses_of(ListenerRole::Admin)
+    }
+
+    /// What the process does, for an administrator's eyes.
+    fn status(&self) -> String {
+        let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
+        let (addresses, cores) = (addresses.join(", "), self.threads.len());
+        format!("serving on {addresses}; {cores} cores on {}", self.driver)
     }
 
     fn addresses_of(&self, wanted: ListenerRole) -> Vec<ListenAddress> {
@@ -307,69 +348,9 @@ impl Running {
     }
 }
 
-/// Counts how often each core was looked at without a sign of life since the last look. Looks and
-/// not seconds, so that a process which was stopped or throttled as a whole is not given up.
-struct Watchdog {
-    seen: Vec<(CoreId, Option<Mono>, u32)>,
-}
-
-impl Watchdog {
-    fn new(lifecycle: &Lifecycle) -> Self {
-        Self {
-            seen: lifecycle.core_ids().map(|core| (core, None, 0)).collect(),
-        }
-    }
-
-    /// A core that was silent for too many looks.
-    fn stuck(&mut self, lifecycle: &Lifecycle) -> Option<CoreId> {
-        for (core, seen, looks) in &mut self.seen {
-            let beat = lifecycle.last_beat(*core);
-            if beat != *seen || lifecycle.has_ended(*core) {
-                *seen = beat;
-                *looks = 0;
-                continue;
-            }
-            *looks = looks.saturating_add(1);
-            if *looks >= limits::CORE_LOOKS_MAX {
-                return Some(*core);
-            }
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_core_is_given_up_after_too_many_looks_without_a_beat() {
-        let lifecycle = Lifecycle::new(2);
-        let mut watch = Watchdog::new(&lifecycle);
-        let (well, stuck) = (CoreId(0), CoreId(1));
-        lifecycle.beat(stuck, Mono(1));
-        let mut looks = 0;
-        let found = loop {
-            looks += 1;
-            lifecycle.beat(well, Mono(looks));
-            if let Some(core) = watch.stuck(&lifecycle) {
-                break core;
-            }
-        };
-        assert_eq!(found, stuck);
-        // The first look saw a beat.
-        assert_eq!(looks, u64::from(limits::CORE_LOOKS_MAX) + 1);
-    }
-
-    #[test]
-    fn a_core_whose_thread_has_ended_is_no_stuck_core() {
-        let lifecycle = Lifecycle::new(1);
-        let mut watch = Watchdog::new(&lifecycle);
-        lifecycle.end(CoreId(0));
-        for _ in 0..=limits::CORE_LOOKS_MAX {
-            assert_eq!(watch.stuck(&lifecycle), None);
-        }
-    }
 
     #[test]
     fn each_end_has_a_status_of_its_own() {

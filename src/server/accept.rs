@@ -2,6 +2,8 @@
 //!
 //! An accept is never dropped (on io_uring that would leak the connection it was about to get); a
 //! listener is closed by shutting it down, upon which the pending accept fails and its task ends.
+//! One that a supervisor holds would be shut down for the next process too: there the accept itself
+//! is cancelled, and awaited to its end.
 //! Connections are taken also while every place is: `places` then has an idle one make room, or
 //! lets the new one only probe.
 //! At the descriptor limit `accept` fails at once, for ever, so a failure pauses, and a spare
@@ -13,6 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
+use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, UnixListener};
 
 use super::Core;
@@ -20,11 +23,18 @@ use super::connection::{self, Stream};
 use super::deadlines::shut_down;
 use super::farewell;
 use super::lifecycle::Phase;
-use super::listen::{ListenSocket, Listener, ListenerRole, Peer};
+use super::listen::{Holder, ListenSocket, Listener, ListenerRole, Peer};
 use super::places::{Counted, Place};
 use crate::descriptors;
 use crate::limits;
 use crate::metrics::Closed;
+
+/// A listening socket that accepts, and how to end that.
+pub(super) struct Listening {
+    fd: RawFd,
+    /// There when a supervisor holds the socket.
+    canceller: Option<Canceller>,
+}
 
 /// Begins to accept on `listener`.
 ///
@@ -32,36 +42,59 @@ use crate::metrics::Closed;
 /// When the reactor cannot take the socket.
 pub(super) fn open(core: &Rc<Core>, listener: Listener) -> io::Result<()> {
     let role = listener.role;
-    match listener.socket {
+    let canceller = (listener.holder == Holder::Supervisor).then(Canceller::new);
+    let cancel = canceller.as_ref().map(Canceller::handle);
+    let fd = match listener.socket {
         ListenSocket::Tcp(socket) => {
             socket.set_nonblocking(core.is_on_epoll)?;
             let listener = TcpListener::from_std(socket)?;
-            core.listening.borrow_mut().push(listener.as_raw_fd());
-            let _task = monoio::spawn(accept_tcp(Rc::clone(core), listener, role));
+            let fd = listener.as_raw_fd();
+            let _task = monoio::spawn(accept_tcp(Rc::clone(core), listener, role, cancel));
+            fd
         }
         ListenSocket::Unix(socket) => {
             socket.set_nonblocking(core.is_on_epoll)?;
             let listener = UnixListener::from_std(socket)?;
-            core.listening.borrow_mut().push(listener.as_raw_fd());
-            let _task = monoio::spawn(accept_unix(Rc::clone(core), listener, role));
+            let fd = listener.as_raw_fd();
+            let _task = monoio::spawn(accept_unix(Rc::clone(core), listener, role, cancel));
+            fd
         }
-    }
+    };
+    // The tasks begin with a later turn.
+    let listening = Listening { fd, canceller };
+    core.listening.borrow_mut().push(listening);
     Ok(())
 }
 
-/// Empties each listener's queue and closes it: what had connected before is still served.
+/// Empties each listener's queue and closes it: what had connected before is still served. The
+/// queue of a listener that a supervisor holds is left to the next process.
 pub(super) async fn close_all(core: &Core) {
     let over = core.now().mono.after(limits::ACCEPT_DRAIN_MAX);
-    let listening = core.listening.borrow().clone();
-    for listener in listening {
+    let mut own = Vec::new();
+    let mut passed = Vec::new();
+    for listening in &mut *core.listening.borrow_mut() {
+        match listening.canceller.take() {
+            Some(canceller) => passed.push(canceller),
+            None => own.push(listening.fd),
+        }
+    }
+    let are_passed = !passed.is_empty();
+    for canceller in passed {
+        canceller.cancel();
+    }
+    for listener in own {
         while has_waiting(listener) && core.turn() < over {
             // The accept task takes them meanwhile.
             monoio::time::sleep(limits::CLOSING_INTERVAL).await;
         }
         // The task may have ended by itself; its descriptor is then no longer ours.
-        if core.listening.borrow().contains(&listener) {
+        if core.listening.borrow().iter().any(|one| one.fd == listener) {
             shut_down(listener, libc::SHUT_RDWR);
         }
+    }
+    // A cancelled accept may have got a connection all the same, which its task must take.
+    while are_passed && !core.listening.borrow().is_empty() && core.turn() < over {
+        monoio::time::sleep(limits::CLOSING_INTERVAL).await;
     }
 }
 
@@ -77,10 +110,19 @@ fn has_waiting(fd: RawFd) -> bool {
     ready == 1 && poll.revents & libc::POLLIN != 0
 }
 
-async fn accept_tcp(core: Rc<Core>, listener: TcpListener, role: ListenerRole) {
+async fn accept_tcp(
+    core: Rc<Core>,
+    listener: TcpListener,
+    role: ListenerRole,
+    cancel: Option<CancelHandle>,
+) {
     let mut spare = Spare::new();
     loop {
-        match listener.accept().await {
+        let accepted = match &cancel {
+            None => listener.accept().await,
+            Some(cancel) => listener.cancelable_accept(cancel.clone()).await,
+        };
+        match accepted {
             Ok((stream, address)) => {
                 let address = Some(SocketAddr::ip(&address));
                 take(&core, &mut spare, stream, Peer { address, role });
@@ -92,10 +134,19 @@ async fn accept_tcp(core: Rc<Core>, listener: TcpListener, role: ListenerRole) {
     leave(&core, listener.as_raw_fd());
 }
 
-async fn accept_unix(core: Rc<Core>, listener: UnixListener, role: ListenerRole) {
+async fn accept_unix(
+    core: Rc<Core>,
+    listener: UnixListener,
+    role: ListenerRole,
+    cancel: Option<CancelHandle>,
+) {
     let mut spare = Spare::new();
     loop {
-        match listener.accept().await {
+        let accepted = match &cancel {
+            None => listener.accept().await,
+            Some(cancel) => listener.cancelable_accept(cancel.clone()).await,
+        };
+        match accepted {
             Ok((stream, _)) => take(
                 &core,
                 &mut spare,
@@ -255,7 +306,7 @@ async fn recover(core: &Core, spare: &mut Spare, fault: &io::Error) -> bool {
 fn leave(core: &Core, fd: RawFd) {
     core.listening
         .borrow_mut()
-        .retain(|listener| *listener != fd);
+        .retain(|listener| listener.fd != fd);
 }
 
 /// A descriptor held for bad times.

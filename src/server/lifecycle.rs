@@ -209,13 +209,28 @@ impl Lifecycle {
             Phase::Starting => return Readiness::Starting,
             Phase::Serving => {}
         }
-        for core in self.core_ids() {
-            let silence = self.last_beat(core).map(|beat| now.since(beat));
-            if self.has_ended(core) || silence.is_none_or(|span| span > limits::CORE_SILENCE_MAX) {
-                return Readiness::CoreStuck(core);
+        let mut stuck = self.core_ids();
+        stuck
+            .find(|core| self.has_ended(*core) || self.is_silent(*core, now))
+            .map_or(Readiness::Ready, Readiness::CoreStuck)
+    }
+
+    /// Whether every core has run a moment ago, or has ended in order; also while stopping.
+    #[must_use]
+    pub fn is_alive(&self, now: Mono) -> bool {
+        let mut cores = self.core_ids();
+        cores.all(|core| {
+            if self.has_ended(core) {
+                self.phase() >= Phase::Closing
+            } else {
+                !self.is_silent(core, now)
             }
-        }
-        Readiness::Ready
+        })
+    }
+
+    fn is_silent(&self, core: CoreId, now: Mono) -> bool {
+        let silence = self.last_beat(core).map(|beat| now.since(beat));
+        silence.is_none_or(|span| span > limits::CORE_SILENCE_MAX)
     }
 
     /// Counts a connection of `core`.
@@ -276,6 +291,22 @@ mod tests {
         assert_eq!(lifecycle.readiness(late), Readiness::Ready);
         lifecycle.end(CoreId(1));
         assert_eq!(lifecycle.readiness(late), Readiness::CoreStuck(CoreId(1)));
+    }
+
+    #[test]
+    fn it_is_alive_while_every_core_beats_or_has_ended_in_order() {
+        assert!(!Lifecycle::new(1).is_alive(Mono(0)), "no core has begun");
+        let lifecycle = serving(2);
+        let late = Mono(2).after(limits::CORE_SILENCE_MAX);
+        assert!(lifecycle.is_alive(Mono(2)));
+        lifecycle.beat(CoreId(0), late);
+        assert!(!lifecycle.is_alive(late), "the other one is stuck");
+        lifecycle.end(CoreId(1));
+        assert!(!lifecycle.is_alive(late), "a core may not end by itself");
+        lifecycle.advance(Phase::Closing);
+        assert!(lifecycle.is_alive(late));
+        lifecycle.beat(CoreId(0), Mono(1));
+        assert!(!lifecycle.is_alive(late), "stuck while it stops");
     }
 
     #[test]

@@ -16,6 +16,10 @@
 //! both want. Unix sockets know no SO_REUSEPORT: they are bound once (`socket_file`), and each
 //! core accepts on a dup.
 //!
+//! A socket that a supervisor passed (`supervisor`) is not bound here, and shared in the same way:
+//! one queue for all cores. It belongs to the supervisor, so it is never shut down: what waits in
+//! its queue when p99 stops is for the next one.
+//!
 //! Called by `cores`. Accepting is done in `accept`; here nothing is read or written.
 
 use std::fmt;
@@ -31,6 +35,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::socket_file::{self, SocketFile};
 use crate::config::ListenAddress;
 use crate::limits;
+use crate::supervisor::{PassedSocket, PassedSockets};
 
 /// Which calls a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +64,22 @@ pub enum ListenSocket {
     Unix(UnixListener),
 }
 
+/// Whose a listening socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// This process's alone.
+    Process,
+    /// Passed by a supervisor, which keeps it open.
+    Supervisor,
+}
+
 /// One core's end of a listening socket, and what it serves.
 #[derive(Debug)]
 pub struct Listener {
     /// Whom it serves.
     pub role: ListenerRole,
+    /// Whose it is.
+    pub(super) holder: Holder,
     /// The socket.
     pub socket: ListenSocket,
 }
@@ -106,18 +122,23 @@ impl std::error::Error for ListenFault {
     }
 }
 
-/// Binds every address once for each of `cores` cores.
+/// Binds every address once for each of `cores` cores, but for those at which a socket was passed.
 ///
 /// # Errors
 /// The first address that cannot be had. What was bound before it is released.
-pub fn bind(wanted: &[(ListenerRole, ListenAddress)], cores: usize) -> Result<Bound, ListenFault> {
-    bind_within(limits::LISTEN_TRIES_MAX, wanted, cores)
+pub fn bind(
+    wanted: &[(ListenerRole, ListenAddress)],
+    passed: PassedSockets,
+    cores: usize,
+) -> Result<Bound, ListenFault> {
+    bind_within(limits::LISTEN_TRIES_MAX, wanted, passed, cores)
 }
 
 /// [`bind`] that tries again so often.
 fn bind_within(
     tries: u32,
     wanted: &[(ListenerRole, ListenAddress)],
+    mut passed: PassedSockets,
     cores: usize,
 ) -> Result<Bound, ListenFault> {
     let mut patience = Patience(tries);
@@ -132,9 +153,12 @@ fn bind_within(
     let mut order: Vec<_> = wanted.iter().enumerate().collect();
     order.sort_by_key(|(_, (_, address))| place(address));
     for (index, (role, address)) in order {
-        let result = match address {
-            ListenAddress::Tcp(address) => bind_tcp(&mut patience, &mut bound, *role, *address),
-            ListenAddress::Unix(path) => bind_unix(&mut patience, &mut bound, *role, path),
+        let result = match (take(&mut passed, *role, address), address) {
+            (Some(socket), _) => share(socket, &mut bound, *role),
+            (None, ListenAddress::Tcp(address)) => {
+                bind_tcp(&mut patience, &mut bound, *role, *address)
+            }
+            (None, ListenAddress::Unix(path)) => bind_unix(&mut patience, &mut bound, *role, path),
         };
         match (result, bound.addresses.get_mut(index)) {
             (Ok(got), Some((_, address))) => *address = got,
@@ -200,13 +224,59 @@ fn bind_tcp(
         };
         listeners.push(Listener {
             role,
+            holder: Holder::Process,
             socket: ListenSocket::Tcp(socket.into()),
         });
     }
     Ok(ListenAddress::Tcp(address))
 }
 
-/// A listening socket. Accepted connections inherit TCP_NODELAY from it: an answer is one write.
+/// The socket that was passed for this role and address.
+fn take(
+    passed: &mut PassedSockets,
+    role: ListenerRole,
+    address: &ListenAddress,
+) -> Option<PassedSocket> {
+    let of_role = match role {
+        ListenerRole::Public => &mut passed.public,
+        ListenerRole::Admin => &mut passed.admin,
+    };
+    let place = of_role.iter().position(|one| one.address == *address)?;
+    Some(of_role.swap_remove(place))
+}
+
+/// Gives each core a dup of a socket that was passed.
+fn share(passed: PassedSocket, bound: &mut Bound, role: ListenerRole) -> io::Result<ListenAddress> {
+    let PassedSocket { address, socket } = passed;
+    let is_tcp = matches!(address, ListenAddress::Tcp(_));
+    if is_tcp {
+        set_inherited(&socket)?;
+    }
+    for listeners in &mut bound.per_core {
+        let socket = socket.try_clone()?;
+        let socket = if is_tcp {
+            ListenSocket::Tcp(socket.into())
+        } else {
+            ListenSocket::Unix(socket.into())
+        };
+        listeners.push(Listener {
+            role,
+            holder: Holder::Supervisor,
+            socket,
+        });
+    }
+    Ok(address)
+}
+
+/// What accepted connections inherit from their listening socket: TCP_NODELAY, as an answer is one
+/// write, and bounds for what a client that does not read can make the kernel hold.
+fn set_inherited(socket: &Socket) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
+    socket.set_tcp_user_timeout(Some(limits::UNREAD_TIME_MAX))
+}
+
+/// A listening socket.
 fn tcp_listener(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -219,10 +289,7 @@ fn tcp_listener(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
-    socket.set_nodelay(true)?;
-    // Inherited too: they bound what a client that does not read can make the kernel hold.
-    socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
-    socket.set_tcp_user_timeout(Some(limits::UNREAD_TIME_MAX))?;
+    set_inherited(&socket)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(limits::LISTEN_BACKLOG)?;
     Ok(socket)
@@ -238,7 +305,11 @@ fn bind_unix(
     bound.files.push(file);
     for listeners in &mut bound.per_core {
         let socket = ListenSocket::Unix(listener.try_clone()?);
-        listeners.push(Listener { role, socket });
+        listeners.push(Listener {
+            role,
+            holder: Holder::Process,
+            socket,
+        });
     }
     Ok(ListenAddress::Unix(path.to_owned()))
 }
@@ -251,9 +322,16 @@ mod tests {
         ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
+    fn bind_all(
+        wanted: &[(ListenerRole, ListenAddress)],
+        cores: usize,
+    ) -> Result<Bound, ListenFault> {
+        bind(wanted, PassedSockets::default(), cores)
+    }
+
     #[test]
     fn all_cores_share_the_port_that_the_kernel_chose() {
-        let bound = bind(&[(ListenerRole::Public, loopback(0))], 3).unwrap();
+        let bound = bind_all(&[(ListenerRole::Public, loopback(0))], 3).unwrap();
         let [(ListenerRole::Public, ListenAddress::Tcp(address))] = bound.addresses.as_slice()
         else {
             panic!("{:?}", bound.addresses)
@@ -270,9 +348,15 @@ mod tests {
 
     #[test]
     fn a_second_server_on_the_port_is_refused_although_both_would_reuse_it() {
-        let bound = bind(&[(ListenerRole::Public, loopback(0))], 2).unwrap();
+        let bound = bind_all(&[(ListenerRole::Public, loopback(0))], 2).unwrap();
         let (_, address) = bound.addresses.first().unwrap().clone();
-        let fault = bind_within(2, &[(ListenerRole::Public, address.clone())], 2).unwrap_err();
+        let fault = bind_within(
+            2,
+            &[(ListenerRole::Public, address.clone())],
+            PassedSockets::default(),
+            2,
+        )
+        .unwrap_err();
         assert_eq!(fault.fault.kind(), io::ErrorKind::AddrInUse);
         assert!(fault.to_string().contains(&address.to_string()), "{fault}");
     }
@@ -284,7 +368,7 @@ mod tests {
         ports.sort_unstable_by(|one, other| other.cmp(one));
         let wanted = ports.map(|port| (ListenerRole::Public, loopback(port)));
         assert!(place(&wanted[1].1) < place(&wanted[0].1));
-        let bound = bind(&wanted, 2).unwrap();
+        let bound = bind_all(&wanted, 2).unwrap();
         assert_eq!(bound.addresses, wanted);
     }
 
@@ -296,7 +380,7 @@ mod tests {
             thread::sleep(Duration::from_millis(60));
             drop(holder);
         });
-        assert!(bind(&[(ListenerRole::Public, address)], 3).is_ok());
+        assert!(bind_all(&[(ListenerRole::Public, address)], 3).is_ok());
         release.join().unwrap();
     }
 }

@@ -26,7 +26,6 @@ pub mod socket_file;
 pub mod testing;
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -39,6 +38,7 @@ use crate::pay::CoreRuntime;
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
 
+use accept::Listening;
 use deadlines::Deadlines;
 use lifecycle::{Lifecycle, Phase, Readiness};
 use listen::Listener;
@@ -72,7 +72,7 @@ pub struct Core {
     is_on_epoll: bool,
     scratch_buffers: RefCell<ScratchBuffers>,
     /// Listening sockets that still accept.
-    listening: RefCell<Vec<RawFd>>,
+    listening: RefCell<Vec<Listening>>,
     /// Requests until the next one is logged.
     until_logged: Cell<u32>,
     /// Accepts that failed.

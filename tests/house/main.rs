@@ -42,6 +42,7 @@ const FLOORS: &[&[&str]] = &[
         "peers",
         "probe",
         "rate_limit",
+        "supervisor",
         "wheel",
     ],
     &["journal", "route"],

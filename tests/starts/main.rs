@@ -5,6 +5,7 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "what goes wrong here shall fail the test, and a process is waited for by the clock"
 )]
@@ -12,7 +13,10 @@
 mod addresses;
 mod instance;
 mod lines;
+mod passing;
+mod restarts;
 mod signals;
+mod supervised;
 
 /// Makes two tests of each function, one for each driver.
 macro_rules! on_both_drivers {
