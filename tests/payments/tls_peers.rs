@@ -200,11 +200,11 @@ fn handshakes_leave_nothing_behind(driver: &str) {
         };
         let (_, _) = pay(0);
         let (descriptors, memory) = pay(payments);
-        let (descriptors_later, memory_later) = pay(2 * payments);
-        assert!(
-            descriptors_later <= descriptors + 2,
-            "{descriptors} -> {descriptors_later}"
-        );
+        let (_, memory_later) = pay(2 * payments);
+        // Clients that have left may still be on their way out.
+        wait_until("descriptors are given back", || {
+            p99.descriptors() <= descriptors + 2
+        });
         // The ids that are remembered take 60 bytes each; a session would take 10 KiB.
         let grown = memory_later.saturating_sub(memory);
         let most = 2_048 + u64::try_from(payments).unwrap();
