@@ -2,9 +2,9 @@
 //! slow and willing gets more, one that says 429 or fails gets less. Pure: the owners of all cores
 //! tell one [`Limit`] what they saw, by atomics; they bound themselves by their [`Limit::share`].
 //!
-//! A *round* is as many charges and 429s as the limit was when it began. The limit only grows at the
-//! end of a round in which some core needed more than it had, since else it says nothing about
-//! the processor:
+//! A *round* is as many charges and 429s as the limit was when it began. The limit only grows at
+//! the end of a round in which some core needed more than it had, since else it says nothing
+//! about the processor:
 //!
 //! | at | the limit |
 //! |---|---|
