@@ -15,8 +15,9 @@ use clap::Args;
 use socket2::{Domain, Socket, Type};
 
 use crate::gauge;
-use crate::kit::process::{P99, Plan, Scratch};
+use crate::kit::process::{P99, Plan};
 use crate::kit::report::{Report, say_table};
+use crate::kit::scratch::Scratch;
 
 /// Small: a thousand of them wait at once.
 const STACK_BYTES: usize = 128 * 1024;

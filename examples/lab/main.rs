@@ -8,6 +8,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::exit,
     clippy::wildcard_enum_match_arm,
     clippy::disallowed_methods,
@@ -22,7 +23,6 @@ mod hedging;
 mod instructions;
 mod journal_cost;
 mod kill;
-#[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../../tests/kit/mod.rs"]
 mod kit;
 mod metrics;
