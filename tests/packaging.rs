@@ -196,6 +196,42 @@ fn the_units_fit_the_settings() {
     }
 }
 
+/// An image is built without tests, benches and examples, so the manifest may not name any there.
+#[test]
+fn the_image_is_built_from_what_is_copied() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (dockerfile, context) = (read("Dockerfile"), read(".dockerignore"));
+    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "src"] {
+        assert!(context.contains(&format!("\n!{name}\n")), "{name}");
+        let mut copies = dockerfile.lines().filter(|line| line.starts_with("COPY "));
+        assert!(copies.any(|line| line.contains(name)), "{name}");
+    }
+    let (_, rest) = dockerfile.split_once("awk '").unwrap();
+    let (program, _) = rest.split_once("' Cargo.toml").unwrap();
+    let output = Command::new("awk")
+        .args([program, root.join("Cargo.toml").to_str().unwrap()])
+        .output()
+        .unwrap();
+    let stripped = String::from_utf8(output.stdout).unwrap();
+    let tables: Vec<&str> = stripped
+        .lines()
+        .filter(|line| line.starts_with('['))
+        .collect();
+    assert!(
+        tables.iter().all(|line| !line.starts_with("[[")),
+        "{tables:?}"
+    );
+    for table in [
+        "[package]",
+        "[features]",
+        "[dependencies]",
+        "[profile.release]",
+    ] {
+        assert!(tables.contains(&table), "{table}");
+    }
+}
+
 #[test]
 fn the_version_says_commit_and_build() {
     let text = said(&["--version"]);
