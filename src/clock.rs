@@ -50,6 +50,7 @@ pub struct Now {
 pub struct Clock {
     start: Instant,
     stalled_us: Cell<u64>,
+    latest: Cell<Now>,
 }
 
 impl Clock {
@@ -59,6 +60,7 @@ impl Clock {
         Self {
             start,
             stalled_us: Cell::new(0),
+            latest: Cell::default(),
         }
     }
 
@@ -83,11 +85,24 @@ impl Clock {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Now {
+        let millis = i64::try_from(wall.as_secs())
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000)
+            .saturating_add(i64::from(wall.subsec_millis()));
+        let now = Now {
             mono,
             run: Mono(mono.0.saturating_sub(self.stalled_us.get())),
-            wall: UnixMillis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
-        }
+            wall: UnixMillis(millis),
+        };
+        self.latest.set(now);
+        now
+    }
+
+    /// The last reading. A reading costs as much as a claim, so what follows from an event in the
+    /// same turn takes the one that the event was told with.
+    #[must_use]
+    pub fn latest(&self) -> Now {
+        self.latest.get()
     }
 
     /// Tells the clock that a wake-up planned for `due` came at `woken`. A delay beyond
@@ -105,7 +120,9 @@ impl Clock {
 }
 
 fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+    span.as_secs()
+        .saturating_mul(1_000_000)
+        .saturating_add(u64::from(span.subsec_micros()))
 }
 
 #[cfg(test)]
@@ -122,5 +139,6 @@ mod tests {
         );
         let now = clock.now();
         assert_eq!(now.run.0, now.mono.0.saturating_sub(50_000));
+        assert_eq!(clock.latest(), now);
     }
 }

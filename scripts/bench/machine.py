@@ -202,4 +202,12 @@ def describe():
     """One line about this machine, for the head of a report."""
     info = pathlib.Path("/proc/cpuinfo").read_text().split("\n")
     model = next((line.split(": ")[1] for line in info if line.startswith("model name")), "?")
-    return f"{os.cpu_count()} x {model}, Linux {os.uname().release}"
+    versions = [version(["haproxy", "-v"]), version(["nginx", "-v"])]
+    return f"{os.cpu_count()} x {model}, Linux {os.uname().release}; {', '.join(versions)}"
+
+
+def version(command):
+    """The first line that a program says about its version, less what packagers add to it."""
+    said = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True, text=True)
+    return " ".join(said.stdout.split("\n")[0].removeprefix("nginx version: ").split()[:3])

@@ -87,8 +87,10 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_>, body: &[u8], i
         );
     }
     let [base, rest] = head.location;
-    write_field(out, "Location", &[base.as_bytes(), rest.as_bytes()]);
-    for (name, value) in head.extra {
+    if !(base.is_empty() && rest.is_empty()) {
+        write_field(out, "Location", &[base.as_bytes(), rest.as_bytes()]);
+    }
+    for (name, value) in head.extra.iter().filter(|(_, value)| !value.is_empty()) {
         write_field(out, name, &[value]);
     }
     out.extend_from_slice(b"\r\n");

@@ -311,12 +311,18 @@ impl CoreRuntime {
     }
 
     fn take_mail(&self) {
+        let mut has_reply = false;
         self.mailbox.drain(|from, letter| match letter {
             Message::Request(request) => self.on_request(from, request),
             Message::Reply((key, reply)) => {
+                has_reply = true;
                 self.replies.put(key, reply);
             }
         });
+        if has_reply {
+            // For those who go on with a reply in this turn.
+            let _ = self.now();
+        }
     }
 
     fn on_request(&self, from: CoreId, question: CoreRequest) {
@@ -358,6 +364,10 @@ impl Sink for CoreRuntime {
 
     fn mono(&self) -> Mono {
         self.now().mono
+    }
+
+    fn latest(&self) -> Mono {
+        self.clock.latest().mono
     }
 
     fn wall(&self) -> UnixMillis {

@@ -142,9 +142,15 @@ impl CoreRuntime {
         self.clock.now()
     }
 
-    /// Has `payment` charged, and says what the client is told. Never drop it unanswered.
-    pub async fn pay(&self, payment: Payment, trace: Option<Arc<Trace>>) -> Answer {
-        let now = self.now();
+    /// The moment of the last event on this core.
+    #[must_use]
+    pub fn latest(&self) -> Now {
+        self.clock.latest()
+    }
+
+    /// Has `payment`, which came at `now`, charged, and says what the client is told. Never drop it
+    /// unanswered.
+    pub async fn pay(&self, payment: Payment, trace: Option<Arc<Trace>>, now: Now) -> Answer {
         let owner = payment.id.owner(self.config.cores);
         let key = self.reserve(now.mono);
         let reply_to = ReplyTo {

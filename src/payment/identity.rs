@@ -45,12 +45,13 @@ impl CorrelationId {
         let allowed = |octet: &u8| {
             octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b':' | b'~')
         };
-        if !octets.iter().all(allowed) {
+        // No early end, so that the compiler looks at many bytes in one go.
+        if !octets.iter().fold(true, |all, octet| all & allowed(octet)) {
             return Err(CorrelationIdFault::Octet);
         }
         let mut bytes = [0; limits::CORRELATION_ID_BYTES_MAX];
-        for (to, from) in bytes.iter_mut().zip(octets) {
-            *to = *from;
+        if let Some(room) = bytes.get_mut(..octets.len()) {
+            room.copy_from_slice(octets);
         }
         let length = u8::try_from(octets.len()).map_err(|_| CorrelationIdFault::Length)?;
         Ok(Self { length, bytes })
@@ -73,7 +74,7 @@ impl CorrelationId {
         if self.length != 36 {
             return None;
         }
-        Uuid::try_parse(self.as_str())
+        Uuid::try_parse_ascii(self.bytes.get(..36)?)
             .ok()
             .map(|uuid| UpstreamId(uuid.as_u128()))
     }

@@ -28,6 +28,9 @@ impl Cents {
     /// # Errors
     /// The rule that the number breaks.
     pub fn from_json_number(digits: &str) -> Result<Self, AmountFault> {
+        if let Some(cents) = Self::from_plain_number(digits.as_bytes()) {
+            return Ok(cents);
+        }
         let number = JsonNumber::split(digits).ok_or(AmountFault::NotANumber)?;
         // Digits without the point; their last one counts 10^scale cents.
         let significant = || number.whole.bytes().chain(number.fraction.bytes());
@@ -56,6 +59,27 @@ impl Cents {
                 .ok_or(AmountFault::TooLarge)?;
         }
         Ok(Self(cents))
+    }
+
+    /// `19`, `19.9` or `19.90` as nearly all clients write amounts; none for everything else.
+    fn from_plain_number(digits: &[u8]) -> Option<Self> {
+        let (whole, [tens, ones]) = match digits {
+            [whole @ .., b'.', tens, ones] => (whole, [*tens, *ones]),
+            [whole @ .., b'.', tens] => (whole, [*tens, b'0']),
+            whole => (whole, [b'0', b'0']),
+        };
+        // At least 1.00, and few enough digits for 64 bits.
+        if !matches!(whole.first(), Some(b'1'..=b'9')) || whole.len() > 10 {
+            return None;
+        }
+        let mut cents: u64 = 0;
+        for digit in whole.iter().chain(&[tens, ones]) {
+            if !digit.is_ascii_digit() {
+                return None;
+            }
+            cents = cents * 10 + u64::from(*digit - b'0');
+        }
+        (cents <= limits::AMOUNT_CENTS_MAX).then_some(Self(cents))
     }
 
     /// Appends the amount as a JSON number with exactly two decimals: `19.90`.
@@ -164,6 +188,15 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_exponent_of_zero_changes_nothing(digits in "[0-9]{1,12}[.]?[0-9]{0,3}") {
+            let long = format!("{digits}e0");
+            prop_assert_eq!(Cents::from_json_number(&digits), Cents::from_json_number(&long));
+        }
+    }
 
     #[test]
     fn amounts_are_read_digit_by_digit() {

@@ -23,7 +23,7 @@ use crate::wire;
 impl<S: Stream> Connection<S> {
     pub(super) async fn answer(&mut self, request: &Request) -> After {
         match request.call {
-            Call::Refuse(reply) => self.say(request, &reply, None),
+            Call::Refuse(reply) => self.say(request, &reply),
             Call::Pay => self.pay(request).await,
             // Rare and large: kept out of the frame that every connection holds.
             Call::Find => Box::pin(self.find(request)).await,
@@ -31,12 +31,12 @@ impl<S: Stream> Connection<S> {
             Call::Purge => Box::pin(self.purge(request)).await,
             Call::Confirm(processor) => self.confirm(request, processor),
             Call::Metrics => Box::pin(self.metrics(request)).await,
-            Call::Alive => self.say(request, &Reply::ALIVE, None),
+            Call::Alive => self.say(request, &Reply::ALIVE),
             Call::Ready => match self.core.runtime.peer_trouble() {
                 Some(trouble) => self.show(request, &Page::gap(Gap::Trouble(trouble))),
                 None => {
                     let reply = self.core.readiness();
-                    self.say(request, &reply, None)
+                    self.say(request, &reply)
                 }
             },
         }
@@ -52,7 +52,7 @@ impl<S: Stream> Connection<S> {
             Ok(payment) => payment,
             Err(fault) => {
                 let status = if fault.is_unreadable() { 400 } else { 422 };
-                return self.say(request, &Reply::problem(status, fault.detail()), None);
+                return self.say(request, &Reply::problem(status, fault.detail()));
             }
         };
         if !self
@@ -63,17 +63,22 @@ impl<S: Stream> Connection<S> {
             .own
             .owns(&payment.correlation_id)
         {
-            return self.say(request, &Reply::WRONG_SHARD, None);
+            return self.say(request, &Reply::WRONG_SHARD);
         }
         // An answer that is ready does not wait for one that takes time.
-        if self.flush().await.is_err() {
-            return After::Cut;
+        if !self.output.is_empty() {
+            if self.flush().await.is_err() {
+                return After::Cut;
+            }
+            self.now = self.core.now();
         }
         self.watch.rest();
         let trace = self.trace(request);
-        let answer = self.core.runtime.pay(payment, trace).await;
+        let answer = self.core.runtime.pay(payment, trace, self.now).await;
+        // The event that brought the answer has read the clock.
+        self.now = self.core.runtime.latest();
         match Reply::to_payment(answer) {
-            Some(reply) => self.say(request, &reply, Some(&payment.correlation_id)),
+            Some(reply) => self.put(request, &reply, Some(&payment.correlation_id)),
             None => After::Cut,
         }
     }
@@ -97,10 +102,10 @@ impl<S: Stream> Connection<S> {
         const UNKNOWN: Reply = Reply::problem(404, "no payment with this id is known");
         let octets = self.octets_of(request);
         let Some(id) = routes::id_in_path(request.head.path(octets)) else {
-            return self.say(request, &UNKNOWN, None);
+            return self.say(request, &UNKNOWN);
         };
         if !self.core.runtime.config.shards.own.owns(&id) {
-            return self.say(request, &Reply::WRONG_SHARD, None);
+            return self.say(request, &Reply::WRONG_SHARD);
         }
         if self.flush().await.is_err() {
             return After::Cut;
@@ -112,8 +117,8 @@ impl<S: Stream> Connection<S> {
                 wire::write_found(&id, &found, &mut body);
                 self.show(request, &Page::json(body))
             }
-            Ok(None) => self.say(request, &UNKNOWN, None),
-            Err(fault) => self.say(request, &Reply::to_question(fault), None),
+            Ok(None) => self.say(request, &UNKNOWN),
+            Err(fault) => self.say(request, &Reply::to_question(fault)),
         }
     }
 
@@ -159,14 +164,14 @@ impl<S: Stream> Connection<S> {
                 let page = Page::cut_second(boundary);
                 self.show(request, &page)
             }
-            Err(fault) => self.say(request, &Reply::to_question(fault), None),
+            Err(fault) => self.say(request, &Reply::to_question(fault)),
         }
     }
 
     async fn purge(&mut self, request: &Request) -> After {
         if !self.core.runtime.config.allow_purge {
             let reply = Reply::problem(403, "ALLOW_PURGE is not true here");
-            return self.say(request, &reply, None);
+            return self.say(request, &reply);
         }
         let octets = self.octets_of(request);
         let query = request.head.query(octets).unwrap_or_default();
@@ -179,7 +184,7 @@ impl<S: Stream> Connection<S> {
         }
         self.watch.rest();
         match self.core.runtime.purge(scope).await {
-            Ok(()) if scope == Scope::All => self.say(request, &Reply::PURGED, None),
+            Ok(()) if scope == Scope::All => self.say(request, &Reply::PURGED),
             Ok(()) => {
                 let mut body = Vec::new();
                 let introduction = self.core.runtime.introduce();
@@ -187,7 +192,7 @@ impl<S: Stream> Connection<S> {
                 self.show(request, &Page::json(body))
             }
             Err(AskFault::Peers(gap)) => self.show(request, &Page::gap(gap)),
-            Err(fault) => self.say(request, &Reply::to_question(fault), None),
+            Err(fault) => self.say(request, &Reply::to_question(fault)),
         }
     }
 
@@ -200,11 +205,11 @@ impl<S: Stream> Connection<S> {
         const UNRESOLVED: Reply = Reply::problem(409, "the name of this processor has no address");
         let body = self.input.get(request.body_start..request.body_end);
         let Some(note) = body.and_then(wire::read_operator_note) else {
-            return self.say(request, &NO_NOTE, None);
+            return self.say(request, &NO_NOTE);
         };
         match self.core.runtime.confirm(processor, &note) {
-            Ok(()) => self.say(request, &Reply::CONFIRMED, None),
-            Err(Unresolved) => self.say(request, &UNRESOLVED, None),
+            Ok(()) => self.say(request, &Reply::CONFIRMED),
+            Err(Unresolved) => self.say(request, &UNRESOLVED),
         }
     }
 
@@ -214,8 +219,13 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Puts `reply` behind what is to be written.
-    fn say(&mut self, request: &Request, reply: &Reply, location: Option<&CorrelationId>) -> After {
+    fn say(&mut self, request: &Request, reply: &Reply) -> After {
         self.now = self.core.now();
+        self.put(request, reply, None)
+    }
+
+    /// The same at the moment that is known.
+    fn put(&mut self, request: &Request, reply: &Reply, location: Option<&CorrelationId>) -> After {
         let octets = self.input.get(request.start..).unwrap_or_default();
         let context = ResponseContext::new(&request.head, octets, self.core.lifecycle.is_leaving());
         let context = ResponseContext {

@@ -64,6 +64,8 @@ pub trait Sink {
     fn looked_up(&self, attempt: AttemptRef, lookup: Lookup);
     /// The monotonic clock.
     fn mono(&self) -> Mono;
+    /// Its last reading: that of the event which is being told.
+    fn latest(&self) -> Mono;
     /// The wall clock.
     fn wall(&self) -> UnixMillis;
 }

@@ -35,7 +35,7 @@ impl Upstream {
             return;
         }
         if let Some(sink) = self.sink.upgrade() {
-            connection.idle_since.set(sink.mono());
+            connection.idle_since.set(sink.latest());
         }
         idle.push(Rc::clone(connection));
     }

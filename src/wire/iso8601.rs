@@ -37,14 +37,16 @@ pub fn write_instant(at: UnixMillis, out: &mut Vec<u8>) {
     let [first, last] = WRITABLE;
     let millis = at.0.clamp(first, last);
     let (year, month, day) = civil_from_days(millis.div_euclid(86_400_000));
-    let in_day = millis.rem_euclid(86_400_000);
-    let (hour, minute) = (in_day / 3_600_000, in_day / 60_000 % 60);
-    let (second, milli) = (in_day / 1_000 % 60, in_day % 1_000);
-    let [y, o, d] = [year, month, day].map(digits);
-    let [h, m, s, f] = [hour, minute, second, milli].map(digits);
+    let in_day = u32::try_from(millis.rem_euclid(86_400_000)).unwrap_or_default();
+    let (seconds, milli) = (in_day / 1_000, in_day % 1_000);
+    let (minutes, [s0, s1]) = (seconds / 60, two_digits(seconds % 60));
+    let ([h0, h1], [m0, m1]) = (two_digits(minutes / 60), two_digits(minutes % 60));
+    let ([_, f0], [f1, f2]) = (two_digits(milli / 100), two_digits(milli % 100));
+    let ([y0, y1], [y2, y3]) = (two_digits(year / 100), two_digits(year % 100));
+    let ([o0, o1], [d0, d1]) = (two_digits(month), two_digits(day));
     out.extend_from_slice(&[
-        y[0], y[1], y[2], y[3], b'-', o[2], o[3], b'-', d[2], d[3], b'T', h[2], h[3], b':', m[2],
-        m[3], b':', s[2], s[3], b'.', f[1], f[2], f[3], b'Z',
+        y0, y1, y2, y3, b'-', o0, o1, b'-', d0, d1, b'T', h0, h1, b':', m0, m1, b':', s0, s1, b'.',
+        f0, f1, f2, b'Z',
     ]);
 }
 
@@ -112,27 +114,29 @@ fn millis(nanos: i128) -> Option<UnixMillis> {
         .map(UnixMillis)
 }
 
-/// The last four decimal digits of a number that is not negative.
-fn digits(number: i64) -> [u8; 4] {
-    [1_000, 100, 10, 1].map(|place| b'0' + u8::try_from(number / place % 10).unwrap_or(0))
+/// The two decimal digits of a number below 100.
+fn two_digits(number: u32) -> [u8; 2] {
+    [number / 10, number % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or_default())
 }
 
 /// Year, month and day of a count of days since 1970-01-01. Counted from 0000-03-01, so that the
 /// leap day is the last of its year and months have a pattern of 153 days in five.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+fn civil_from_days(days: i64) -> (u32, u32, u32) {
+    // In a span of 400 years more, so that nothing is negative.
+    let days = u32::try_from(days + 719_468 + 146_097).unwrap_or_default();
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =
         (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let year = era * 400 + year_of_era;
-    if month_from_march < 10 {
-        (year, month_from_march + 3, day)
+    let (year, month) = if month_from_march < 10 {
+        (year, month_from_march + 3)
     } else {
-        (year + 1, month_from_march - 9, day)
-    }
+        (year + 1, month_from_march - 9)
+    };
+    (year.saturating_sub(400), month, day)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod object;
 mod operator;
 mod payment;
 mod peers;
+mod plain;
 mod problem;
 mod query;
 

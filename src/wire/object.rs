@@ -12,6 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+use super::plain::read_plain;
 use crate::limits;
 
 /// Why a text is no object that can be read.
@@ -36,6 +37,16 @@ pub(super) fn read_object<'a, const N: usize>(
     names: [&str; N],
 ) -> Result<[Option<&'a str>; N], ObjectFault> {
     let text = std::str::from_utf8(bytes).map_err(|_| ObjectFault::NotUtf8)?;
+    match read_plain(text, &names) {
+        Some(values) => Ok(values),
+        None => read_in_full(text, names),
+    }
+}
+
+fn read_in_full<'a, const N: usize>(
+    text: &'a str,
+    names: [&str; N],
+) -> Result<[Option<&'a str>; N], ObjectFault> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let read = reader.deserialize_map(Members { names }).and_then(|found| {
         reader.end()?;
@@ -57,7 +68,7 @@ pub(super) fn read_object<'a, const N: usize>(
 /// surrogate pair, for which Unicode has no text.
 pub(super) fn read_string(json: &str) -> Option<std::borrow::Cow<'_, str>> {
     let inside = json.strip_prefix('"')?.strip_suffix('"')?;
-    if inside.contains('\\') {
+    if memchr::memchr(b'\\', inside.as_bytes()).is_some() {
         return serde_json::from_str(json).ok().map(std::borrow::Cow::Owned);
     }
     Some(std::borrow::Cow::Borrowed(inside))
@@ -156,6 +167,80 @@ fn is_too_deep(json: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn piece() -> impl Strategy<Value = String> {
+        let usual = [
+            "\"a\"",
+            "\"b\"",
+            "\"c\"",
+            ":",
+            ":",
+            ":",
+            ",",
+            ",",
+            " ",
+            "\n",
+            "\"x y\"",
+            "\"\u{e9}\"",
+            "0",
+            "-1",
+            "7",
+            "19.90",
+            "0.5",
+            "1e2",
+            "01",
+            "1.",
+            ".5",
+            "null",
+            "[1]",
+            "{}",
+            "\"\\u0061\"",
+            "\"\\\"",
+            "\"\t\"",
+            "\"",
+            "}",
+            "{",
+        ];
+        let member =
+            r#""(a|b|correlationId)" ?: ?("[a-z0-9 -]{0,20}"|[0-9]{1,3}(\.[0-9]{1,2})?),?"#;
+        prop_oneof![
+            prop::sample::select(usual.to_vec()).prop_map(str::to_owned),
+            member
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_048))]
+
+        #[test]
+        fn what_is_plain_is_read_as_in_full(
+            pieces in prop::collection::vec(piece(), 0..6),
+            end in prop_oneof![4 => Just("}"), 1 => Just(""), 1 => Just("} "), 1 => Just("}x")],
+        ) {
+            let text = format!("{{{}{end}", pieces.concat());
+            let trimmed = text.replace(",}", "}");
+            for text in [text, trimmed] {
+                if let Some(values) = read_plain(&text, &["a", "b"]) {
+                    prop_assert_eq!(read_in_full(&text, ["a", "b"]), Ok(values), "{}", text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_clients_send_is_plain() {
+        let id = "\"4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3\"";
+        for text in [
+            format!("{{\"a\":{id},\"b\":19.90}}"),
+            format!("{{ \"b\": 19.90, \"a\": {id} }}\n"),
+        ] {
+            assert_eq!(
+                read_plain(&text, &["a", "b"]),
+                Some([Some(id), Some("19.90")])
+            );
+        }
+    }
 
     fn read(text: &str) -> Result<[Option<&str>; 2], ObjectFault> {
         read_object(text.as_bytes(), ["a", "b"])

@@ -7,8 +7,8 @@ use std::time::Duration;
 use p99::sim::{Act, Fault, Moment};
 
 use crate::book::Book;
-use crate::client::{payment, request};
-use crate::site::{NO_PLACE, NOWHERE, Site, ask, pause, wait_until};
+use crate::kit::client::{payment, request, wait_until};
+use crate::site::{NO_PLACE, NOWHERE, Site, ask, pause};
 
 const CONFIRM: &str = "POST /admin/processors/default/confirm";
 const NOTE: &str = r#"{"operator":"o","reason":"r"}"#;

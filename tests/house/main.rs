@@ -33,6 +33,7 @@ const FLOORS: &[&[&str]] = &[
         "addresses",
         "breaker",
         "claims",
+        "concurrency",
         "credentials",
         "descriptors",
         "latency",
