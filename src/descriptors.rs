@@ -228,13 +228,13 @@ mod tests {
         let shares = share_out(1 << 20, &config);
         clip(&mut config, shares.upstream, 1 << 20);
         assert_eq!(shares.places.clients, limits::CONNECTIONS_MAX);
-        assert_eq!(config.upstream_concurrency, 256);
+        assert_eq!(config.upstream_concurrency, 2_048);
         assert_eq!(config.late_reads_max, limits::LATE_READS_MAX);
     }
 
     #[test]
     fn late_answers_give_way_before_attempts_do() {
-        let mut config = config(&[]);
+        let mut config = config(&[("UPSTREAM_CONCURRENCY", "256")]);
         clip(&mut config, 2_000, 4_096);
         assert_eq!(config.upstream_concurrency, 256);
         assert_eq!(config.late_reads_max, 2_000 - 4 * 256);

@@ -7,8 +7,8 @@
 //! - [`pay`] hands the payment to the core that owns its id ([`mailbox`]) and, there, performs what
 //!   the owner asks for;
 //! - [`owner`] decides, as a pure state machine of [`events`]: [`claims`] knows the id, [`route`]
-//!   wishes for a processor, [`flow`] says whether it may get the payment, [`breaker`] and
-//!   [`latency`] know how it is, [`wheel`] keeps the times;
+//!   wishes for a processor, [`flow`] says whether it may get the payment, [`breaker`],
+//!   [`concurrency`] and [`latency`] know how it is, [`wheel`] keeps the times;
 //! - [`upstream`] sends it and reads the answer, over [`tls`] where it must, and [`judge`] says
 //!   what that proves;
 //! - [`journal`] keeps what must survive, [`ledger`] what was charged;
@@ -24,6 +24,7 @@ pub mod addresses;
 pub mod breaker;
 pub mod claims;
 pub mod clock;
+pub mod concurrency;
 pub mod config;
 pub mod cores;
 pub mod credentials;

@@ -68,6 +68,16 @@ pub const PEM_BYTES_MAX: usize = 4 << 20;
 /// payments towards a processor in doubt, so few. Each costs one word beside the breaker's, and a
 /// ticket names its place in one byte.
 pub const BREAKER_PROBES_MAX: u32 = 100;
+/// Attempts in flight at a processor of which nothing is known yet: 2 ms an answer and 16,000/s, or
+/// 2 s an answer and 16/s, from where six rounds of doubling lead to 1,024.
+pub const UPSTREAM_CONCURRENCY_FIRST: u32 = 32;
+/// Fewest, whatever the processor says: enough to notice that it is well again.
+pub const UPSTREAM_CONCURRENCY_MIN: u32 = 4;
+/// Most that UPSTREAM_CONCURRENCY may ask for: the client ports of one address.
+pub const UPSTREAM_CONCURRENCY_MAX: u32 = 65_536;
+/// Idle connections to a processor over all cores, unless POOL_MAX_IDLE says another number: a
+/// burst that needed more opens them again. 256 of them hold 1 MiB.
+pub const POOL_IDLE_MAX: usize = 256;
 /// Longest rest that a processor's Retry-After may ask for.
 pub const REST_MAX: Duration = Duration::from_secs(60);
 /// While HalfOpen, whoever got no permit asks again after this: any core's result may have moved

@@ -10,9 +10,13 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::disallowed_methods,
     missing_docs,
     reason = "what is not as expected fails the test"
 )]
+
+#[path = "kit/mod.rs"]
+mod kit;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
@@ -22,9 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use p99::config::{Config, ListenAddress};
+use kit::scratch::Scratch;
+use kit::stack::{self, BEST};
 use p99::cores::{Exit, Running};
-use p99::pay::Setup;
 
 /// Counts what is asked of the system's allocator.
 struct Counting;
@@ -82,28 +86,16 @@ fn processor() -> u16 {
 fn start(journal: Option<&Path>) -> (Running, u16) {
     let [a, b] = [processor(), processor()].map(|port| format!("http://127.0.0.1:{port}"));
     // No answer comes late here, and no connection is opened on the way.
-    let settings = [
-        ("LISTEN", "127.0.0.1:0"),
+    let mut settings = vec![
         ("CORES", "1"),
-        ("UPSTREAM_A_URL", &a),
-        ("UPSTREAM_B_URL", &b),
         ("REQUEST_TIMEOUT_MS", "30000"),
         ("HEDGE_DELAY_MS", "30000"),
-        ("DRAIN_DELAY_MS", "0"),
         ("JOURNAL_SYNC", "os"),
     ];
-    let lookup = |name: &str| match (name, journal) {
-        ("JOURNAL_DIR", Some(folder)) => Some(folder.display().to_string()),
-        _ => settings
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| (*value).to_owned()),
-    };
-    let running = Running::start(&Setup::new(Config::from_lookup(lookup).unwrap())).unwrap();
-    let port = match running.addresses().first() {
-        Some(ListenAddress::Tcp(address)) => address.port(),
-        other => panic!("listens on {other:?}"),
-    };
+    let folder = journal.map(|folder| folder.display().to_string());
+    settings.extend(folder.as_deref().map(|folder| ("JOURNAL_DIR", folder)));
+    let running = stack::start_p99([&a, &b], BEST, &settings);
+    let port = stack::tcp(&running.addresses()).port();
     (running, port)
 }
 
@@ -162,13 +154,12 @@ fn count_allocations(journal: Option<&Path>) -> u64 {
 // One test, since all threads of the process are counted together.
 #[test]
 fn a_payment_allocates_nothing_in_steady_state() {
-    let folder = std::env::temp_dir().join(format!("p99-allocations-{}", std::process::id()));
-    for journal in [None, Some(folder.as_path())] {
+    let scratch = Scratch::new("allocations").unwrap();
+    for journal in [None, Some(scratch.path())] {
         let counted = count_allocations(journal);
         assert!(
             counted <= ALLOWED,
             "{counted} allocations in {PAYMENTS} payments, journal {journal:?}; allowed: {ALLOWED}"
         );
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -4,43 +4,23 @@
 #![allow(
     missing_docs,
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
     reason = "what goes wrong here shall fail the test, and a process is waited for by the clock"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "kit/mod.rs"]
+mod kit;
+
 use std::net::TcpListener;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
-const GIVE_UP: Duration = Duration::from_secs(30);
-
-/// A folder that goes with its test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("p99-cli-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn join(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use kit::client::{Client, wait_until};
+use kit::process::P99;
+use kit::scratch::Scratch;
 
 /// p99 with these settings and no others, but for the driver that the whole run is about.
 fn p99(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
@@ -73,77 +53,30 @@ fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
 
 /// A serving instance on a unix socket; killed when it is dropped.
 struct Serving {
-    child: Child,
+    p99: P99,
     socket: String,
 }
 
 impl Serving {
     fn start(socket: &str, settings: &[(&str, &str)]) -> Self {
         let listen = format!("unix:{socket}");
-        let child = p99(&[], settings)
-            .env("LISTEN", &listen)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut serving = Self {
-            child,
+        let mut command = p99(&[], settings);
+        command.env("LISTEN", &listen).stdout(Stdio::null());
+        let mut p99 = P99::of(command);
+        wait_until("it gets ready", || {
+            assert_eq!(p99.try_wait(), None, "it did not start");
+            run(&["health", "--url", &listen], &[]).0 == 0
+        });
+        Self {
+            p99,
             socket: socket.to_owned(),
-        };
-        let began = Instant::now();
-        while run(&["health", "--url", &listen], &[]).0 != 0 {
-            assert_eq!(serving.child.try_wait().unwrap(), None, "it did not start");
-            assert!(began.elapsed() < GIVE_UP, "it does not get ready");
-            std::thread::sleep(Duration::from_millis(10));
         }
-        serving
     }
 
     /// The status and the body of one call.
     fn call(&self, request_line: &str, body: &str) -> (u16, String) {
-        let mut stream = UnixStream::connect(&self.socket).unwrap();
-        stream.set_read_timeout(Some(GIVE_UP)).unwrap();
-        write!(
-            stream,
-            "{request_line} HTTP/1.1\r\nHost: p99\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut rest = String::new();
-        reader.read_to_string(&mut rest).unwrap();
-        let (_, body) = rest.split_once("\r\n\r\n").unwrap();
-        (status, body.to_owned())
-    }
-
-    /// SIGTERM, then the exit status.
-    fn stop(mut self) -> i32 {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.child.wait().unwrap().code().unwrap()
-    }
-
-    /// `kill -9`, as a crash would.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let answer = Client::connect_unix(&self.socket).call(request_line, "", body);
+        (answer.status, answer.body)
     }
 }
 
@@ -175,8 +108,8 @@ fn a_bad_setting_stops_every_command_that_needs_it_with_all_faults_at_once() {
 
 #[test]
 fn health_of_nobody_is_a_failure() {
-    let scratch = Scratch::new();
-    let url = format!("unix:{}", scratch.join("nobody.sock"));
+    let scratch = Scratch::new("cli").unwrap();
+    let url = format!("unix:{}", scratch.text("nobody.sock"));
     assert_eq!(run(&["health", "--url", &url], &[]).0, 1);
     assert_eq!(run(&["health", "--url", "ftp://x"], &[]).0, 2);
 }
@@ -190,10 +123,10 @@ const JOURNAL_COMMANDS: [&[&str]; 4] = [
 
 #[test]
 fn the_journals_commands_need_a_journal() {
-    let scratch = Scratch::new();
-    let (nowhere, file) = (scratch.join("nowhere"), scratch.join("file"));
+    let scratch = Scratch::new("cli").unwrap();
+    let (nowhere, file) = (scratch.text("nowhere"), scratch.text("file"));
     std::fs::write(&file, "").unwrap();
-    let empty = scratch.0.to_str().unwrap();
+    let empty = scratch.path().to_str().unwrap();
     for command in JOURNAL_COMMANDS {
         for settings in [&[] as &[_], &[("JOURNAL_DIR", "off")]] {
             let (status, stdout, stderr) = run(command, settings);
@@ -207,7 +140,7 @@ fn the_journals_commands_need_a_journal() {
         }
     }
     assert!(!Path::new(&nowhere).exists(), "looking created a directory");
-    assert!(!scratch.0.join("LOCK").exists(), "looking left a lock");
+    assert!(!scratch.file("LOCK").exists(), "looking left a lock");
     let (status, _, stderr) = run(
         &["resolve", "not an id", "applied"],
         &[("JOURNAL_DIR", empty)],
@@ -220,13 +153,13 @@ fn the_journals_commands_need_a_journal() {
 /// knows better settles it by hand. I3 (it stays pending), I5 (it outlives the crash), I6.
 #[test]
 fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("cli").unwrap();
     // The kernel takes the connections and the bytes; no one reads them.
     let silent = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let urls = silent
         .each_ref()
         .map(|listener| format!("http://{}", listener.local_addr().unwrap()));
-    let (dir, socket) = (scratch.join("journal"), scratch.join("p99.sock"));
+    let (dir, socket) = (scratch.text("journal"), scratch.text("p99.sock"));
     let settings = [
         ("UPSTREAM_A_URL", urls[0].as_str()),
         ("UPSTREAM_B_URL", urls[1].as_str()),
@@ -255,7 +188,7 @@ fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
     let (status, _, stderr) = run(&["resolve", "Held-1", "applied"], &journal);
     assert_eq!(status, 1);
     assert!(stderr.contains("in use"), "{stderr}");
-    serving.kill();
+    serving.p99.kill().unwrap();
 
     let (status, text, _) = run(&["journal", "verify"], &journal);
     assert_eq!(status, 0);
@@ -290,5 +223,5 @@ fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
         "{summary}"
     );
     assert_eq!(serving.call("POST /payments", body).0, 409);
-    assert_eq!(serving.stop(), 0);
+    assert_eq!(serving.p99.stop(), Some(0));
 }

@@ -12,36 +12,28 @@
 #![allow(
     missing_docs,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a test fails by panicking"
 )]
 
+#[path = "kit/mod.rs"]
+mod kit;
 #[path = "golden/told.rs"]
 mod told;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use p99::clock::UnixMillis;
 use p99::journal::JournalFault;
 
+use kit::scratch::Scratch;
+
 /// Shortly after the last date in any of the journals but `v1-killed`: all of the ledger is exact.
 const WALL: UnixMillis = UnixMillis(1_752_150_896_000);
-
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("p99-golden-{}-{name}", std::process::id()));
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap_or_default();
-    }
-}
 
 fn read(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journals");
@@ -79,12 +71,12 @@ fn opens(name: &str) {
     let archive = read(&format!("{name}.txt"));
     let says = read(&format!("{name}.says.txt"));
     for (cores, padded) in [(1, true), (2, false), (3, true), (7, true)] {
-        let scratch = Scratch::new(&format!("{name}-{cores}"));
-        unpack(&archive, &scratch.0, padded);
-        let told = told::tell(&scratch.0, cores, WALL).unwrap();
+        let scratch = Scratch::new("golden").unwrap();
+        unpack(&archive, scratch.path(), padded);
+        let told = told::tell(scratch.path(), cores, WALL).unwrap();
         assert_eq!(told, says, "{name} on {cores} cores");
         // What that start wrote says the same, but for what was replayed and cut.
-        let again = told::tell(&scratch.0, cores, WALL).unwrap();
+        let again = told::tell(scratch.path(), cores, WALL).unwrap();
         let settled =
             |text: &str| -> Vec<String> { text.lines().skip(3).map(str::to_owned).collect() };
         assert_eq!(settled(&again), settled(&says), "{name}: started again");
@@ -138,9 +130,9 @@ fn a_real_instance_that_was_killed() {
 #[test]
 fn a_journal_that_was_taken_over_is_refused() {
     for name in ["v1-absorbed", "v2-absorbed"] {
-        let scratch = Scratch::new(name);
-        unpack(&read(&format!("{name}.txt")), &scratch.0, true);
-        let fault = told::tell(&scratch.0, 1, WALL).unwrap_err();
+        let scratch = Scratch::new("golden").unwrap();
+        unpack(&read(&format!("{name}.txt")), scratch.path(), true);
+        let fault = told::tell(scratch.path(), 1, WALL).unwrap_err();
         assert!(matches!(fault, JournalFault::HandedOver { .. }), "{fault}");
     }
 }

@@ -3,24 +3,19 @@
 
 #![allow(
     missing_docs,
-    dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    reason = "a test that fails shall fail loudly, and uses a part of what it shares"
+    reason = "a test that fails shall fail loudly"
 )]
 
-#[path = "payments/binary.rs"]
-mod binary;
-#[path = "payments/client.rs"]
-mod client;
-#[path = "hygiene/site.rs"]
-mod site;
+#[path = "kit/mod.rs"]
+mod kit;
 
-use client::wait_until;
-use site::{from, site};
+use kit::client::wait_until;
+use kit::places::{from, site};
 
 /// Other descriptors fill the process up to the last ones, which are not for clients.
 #[test]

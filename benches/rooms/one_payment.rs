@@ -13,7 +13,7 @@ use p99::http::{
     write_response,
 };
 use p99::metrics::{Answered, Metrics, MetricsSetup, Route};
-use p99::owner::{Owner, OwnerSettings, Processors, breaker_settings};
+use p99::owner::{Owner, OwnerSettings, Processors, breaker_settings, concurrency_bounds};
 use p99::payment::{CoreCount, CoreId, UpstreamId};
 use p99::table::Key;
 use p99::wire::{self, UpstreamPayment};
@@ -77,6 +77,7 @@ impl Path {
         let processors = Arc::new(Processors::new(
             config.upstream.count(),
             breaker_settings(&config),
+            concurrency_bounds(&config),
         ));
         Self {
             rules: HeadRules { auth_header: None },

@@ -12,8 +12,9 @@ use std::process::Command;
 
 use crate::gauge;
 use crate::kit::client::{Client, write_payment};
-use crate::kit::process::{P99, Scratch};
+use crate::kit::process::P99;
 use crate::kit::report::Report;
+use crate::kit::scratch::Scratch;
 use crate::kit::told::{Amount, Numbers};
 
 /// The three calls have the same numbers on every 64-bit architecture of Linux.
@@ -52,12 +53,12 @@ pub(crate) fn run(binary: &Path) -> bool {
         let Some(p99) = P99::start(&plan, &mut report) else {
             continue;
         };
-        let mut client = Client::connect(plan.address).expect("it listens");
+        let mut client = Client::connect(plan.address);
         let numbers = Numbers { seed: 1 };
         let mut request = Vec::new();
         let id = numbers.id(0).to_string();
         write_payment(&id, numbers.amount(0, Amount::Usual), &mut request);
-        let answer = client.send(&request).and_then(|()| client.read());
+        let answer = client.exchange(&request);
         let status = answer.map_or(0, |answer| answer.status);
         let charged: usize = processors.iter().map(|one| one.rows().len()).sum();
         let says =
@@ -77,7 +78,6 @@ pub(crate) fn run(binary: &Path) -> bool {
             report.broke(DRIVER, || format!("{name}: {}", p99.last_words()));
         }
         p99.end(&mut report);
-        scratch.remove();
     }
     report.print("drivers")
 }

@@ -10,7 +10,8 @@ use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
 use serde::Deserialize;
 
 use crate::kit::client;
-use crate::kit::process::{Plan, Scratch};
+use crate::kit::process::Plan;
+use crate::kit::scratch::Scratch;
 
 /// What `examples/load` prints.
 #[derive(Debug, Deserialize)]
@@ -71,7 +72,7 @@ pub(crate) fn plan(binary: &Path, scratch: &Scratch, processors: &[SimulatorHand
 /// The sum of all samples of the metrics page that begin so, labels included.
 pub(crate) fn metric(plan: &Plan, beginning: &str) -> f64 {
     let answer = client::get(plan.address, "/metrics").expect("it answers");
-    let page = String::from_utf8_lossy(&answer.body).into_owned();
+    let page = answer.body;
     page.lines()
         .filter(|line| line.starts_with(beginning))
         .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())

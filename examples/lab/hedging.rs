@@ -8,8 +8,9 @@ use clap::Args;
 use p99::sim::{Act, Fault, Moment};
 
 use crate::gauge;
-use crate::kit::process::{P99, Scratch};
+use crate::kit::process::P99;
 use crate::kit::report::{Report, say_table};
+use crate::kit::scratch::Scratch;
 
 const LATE_MS: u64 = 200;
 const LATE_PER_MILLION: u32 = 20_000;
@@ -90,7 +91,6 @@ fn play(
     for (id, count) in charges.iter().filter(|(_, count)| **count > 1) {
         report.broke("charged twice", || format!("{id}: {count} times"));
     }
-    scratch.remove();
     let ms = |us: f64| format!("{:.2}", us / 1e3);
     vec![
         if delay == WITH_MS { "on" } else { "off" }.to_owned(),

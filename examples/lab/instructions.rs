@@ -18,8 +18,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::gauge;
-use crate::kit::process::{P99, Plan, Scratch};
+use crate::kit::process::{P99, Plan};
 use crate::kit::report::{Report, say};
+use crate::kit::scratch::Scratch;
 
 const SHORT: u64 = 1_000;
 const LONG: u64 = 3_000;

@@ -26,8 +26,9 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::gauge::{self, median};
-use crate::kit::process::{P99, Plan, Scratch};
+use crate::kit::process::{P99, Plan};
 use crate::kit::report::{Report, say, say_table};
+use crate::kit::scratch::Scratch;
 
 const MODES: [&str; 3] = ["off", "os", "always"];
 /// Clients, and the fdatasync times that `always` may add to their p50.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::kit::process::Scratch;
 use crate::kit::report::Report;
 use crate::kit::rounds::{self, Rounds};
+use crate::kit::scratch::Scratch;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {

@@ -8,12 +8,14 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::exit,
     clippy::wildcard_enum_match_arm,
     clippy::disallowed_methods,
     reason = "a tool: it reads real time, and may stop at what it does not expect"
 )]
 
+mod adaptive;
 mod disk;
 mod drivers;
 mod gauge;
@@ -21,7 +23,6 @@ mod hedging;
 mod instructions;
 mod journal_cost;
 mod kill;
-#[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../../tests/kit/mod.rs"]
 mod kit;
 mod metrics;
@@ -66,6 +67,8 @@ enum Run {
     SyncFailure(sync::Options),
     /// io_uring where it is allowed, epoll where it is refused
     Drivers,
+    /// What a processor gets that is slow and willing, and one that sheds
+    Adaptive(adaptive::Options),
     /// What 2 % late answers cost with hedging and without
     Hedging(hedging::Options),
     /// What JOURNAL_SYNC=os and always cost beside no journal
@@ -129,6 +132,7 @@ fn main() {
         Run::PowerCut(options) => power::run(options, &binary),
         Run::SyncFailure(options) => sync::run(options, binary),
         Run::Drivers => Some(drivers::run(&binary)),
+        Run::Adaptive(options) => Some(adaptive::run(options, &binary)),
         Run::Hedging(options) => Some(hedging::run(options, &binary)),
         Run::JournalCost(options) => Some(journal_cost::run(options, &binary)),
         Run::Instructions(options) => instructions::run(options, &binary),

@@ -13,8 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::kit::client;
-use crate::kit::process::{P99, Plan, Scratch, free_address};
+use crate::kit::process::{P99, Plan, free_address};
 use crate::kit::report::Report;
+use crate::kit::scratch::Scratch;
 use crate::selectors::{of_dashboard, of_rules, selectors, series};
 
 const START_MAX: Duration = Duration::from_secs(20);
@@ -131,7 +132,7 @@ fn page(address: SocketAddr) -> String {
     loop {
         match client::get(address, "/metrics") {
             Ok(answer) if answer.status == 200 => {
-                return String::from_utf8_lossy(&answer.body).into_owned();
+                return answer.body;
             }
             other => assert!(began.elapsed() < START_MAX, "{address}: {other:?}"),
         }

@@ -11,8 +11,9 @@ use p99::payment::UpstreamId;
 
 use crate::kit::client::{Client, write_payment};
 use crate::kit::liar::{Mood, WELL};
-use crate::kit::process::{P99, Plan, Scratch};
+use crate::kit::process::{P99, Plan};
 use crate::kit::report::{Report, say};
+use crate::kit::scratch::Scratch;
 use crate::kit::told::{Amount, Numbers};
 use crate::kit::world::World;
 
@@ -56,7 +57,7 @@ fn play(options: &Options, binary: &Path, routing: &str) -> bool {
     let Some(p99) = P99::start(&plan, &mut report) else {
         return scratch.close(&report, &what);
     };
-    let mut client = Client::connect(plan.address).expect("it listens");
+    let mut client = Client::connect(plan.address);
     let numbers = NUMBERS;
     // A charge that can be looked up, so that lookups are known to work.
     pay(&mut client, &numbers.id(0).to_string(), numbers);
@@ -78,7 +79,7 @@ fn play(options: &Options, binary: &Path, routing: &str) -> bool {
     };
     let senders: Vec<Client> = (0..ids)
         .map(|number| {
-            let mut sender = Client::connect(plan.address).expect("it listens");
+            let mut sender = Client::connect(plan.address);
             send(&mut sender, &format!("{POISON}{number:02x}"), numbers);
             sender
         })
@@ -160,5 +161,5 @@ fn pay(client: &mut Client, id: &str, numbers: Numbers) {
 fn send(client: &mut Client, id: &str, numbers: Numbers) {
     let mut request = Vec::new();
     write_payment(id, numbers.amount(0, Amount::Usual), &mut request);
-    client.send(&request).expect("it listens");
+    client.send_bytes(&request).expect("it listens");
 }

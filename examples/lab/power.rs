@@ -21,8 +21,9 @@ use crate::end_after;
 use crate::kit::audit::Evidence;
 use crate::kit::crowd::{self, Crowd};
 use crate::kit::dice::Dice;
-use crate::kit::process::{self, P99, Plan, Scratch};
+use crate::kit::process::{self, P99, Plan};
 use crate::kit::report::{Report, say};
+use crate::kit::scratch::Scratch;
 use crate::kit::states::{self, State};
 use crate::kit::told::Numbers;
 use crate::kit::world::World;
@@ -110,7 +111,6 @@ pub(crate) fn run(options: &Options, binary: &Path) -> Option<bool> {
         Ok(xfs) => xfs,
         Err(reason) => {
             say(&format!("skipped: {reason}"));
-            scratch.remove();
             return None;
         }
     };

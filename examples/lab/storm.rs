@@ -13,8 +13,9 @@ use clap::Args;
 use crate::kit::audit::Evidence;
 use crate::kit::crowd::{self, Crowd};
 use crate::kit::liar::{Act, Mood, WELL};
-use crate::kit::process::{P99, Plan, Scratch};
+use crate::kit::process::{P99, Plan};
 use crate::kit::report::{Report, say};
+use crate::kit::scratch::Scratch;
 use crate::kit::told::{Numbers, Word};
 use crate::kit::world::{World, may_cover_hosts};
 

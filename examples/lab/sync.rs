@@ -18,8 +18,9 @@ use crate::disk::{self, Mount};
 use crate::end_after;
 use crate::kit::audit::Evidence;
 use crate::kit::crowd::{self, Crowd};
-use crate::kit::process::{P99, Plan, Scratch};
+use crate::kit::process::{P99, Plan};
 use crate::kit::report::{Report, say};
+use crate::kit::scratch::Scratch;
 use crate::kit::told::Numbers;
 use crate::kit::world::World;
 
@@ -50,7 +51,6 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
         Ok(memory) => memory,
         Err(fault) => {
             say(&format!("skipped: {fault}"));
-            scratch.remove();
             return None;
         }
     };

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::kit::process::{P99, Scratch};
+use crate::kit::process::P99;
 use crate::kit::report::Report;
+use crate::kit::scratch::Scratch;
 use crate::kit::world::World;
 
 /// How long one of the two may take to give up.

@@ -92,7 +92,8 @@ pub struct Config {
     pub ack: Ack,
     /// `QUEUE_CAPACITY`: unsettled payments that no one waits for, over all cores.
     pub queue_capacity: usize,
-    /// `UPSTREAM_CONCURRENCY`: attempts in flight per processor, over all cores; at least one each.
+    /// `UPSTREAM_CONCURRENCY`: most attempts in flight per processor, over all cores; at least one
+    /// each.
     pub upstream_concurrency: usize,
     /// `POOL_MAX_IDLE`: idle connections kept per core and processor.
     pub pool_idle_max: usize,

@@ -236,7 +236,8 @@ fn read_breaker(reader: &mut Reader<'_>) -> BreakerConfig {
 }
 
 fn read_pool_idle_max(reader: &mut Reader<'_>, concurrency: usize, cores: CoreCount) -> usize {
-    let share = concurrency.div_ceil(usize::from(cores.0.max(1)));
+    let all = concurrency.min(limits::POOL_IDLE_MAX);
+    let share = all.div_ceil(usize::from(cores.0.max(1)));
     let number = reader.whole_or("POOL_MAX_IDLE", Some(u64::try_from(share).unwrap_or(0)));
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -258,11 +258,11 @@ pub const SETTINGS: &[Setting] = &[
     Setting::whole("QUEUE_CAPACITY", "payments", "100000")
         .from(1, 10_000_000)
         .help("unsettled payments without a waiting client; full: 503 before claiming"),
-    Setting::whole("UPSTREAM_CONCURRENCY", "attempts", "256")
+    Setting::whole("UPSTREAM_CONCURRENCY", "attempts", "2048")
         .from(1, 65_536)
-        .help("attempts in flight per processor"),
+        .help("most attempts in flight per processor; how many there are adapts to its answers"),
     Setting::whole("POOL_MAX_IDLE", "connections", "")
-        .derived("UPSTREAM_CONCURRENCY / CORES, rounded up")
+        .derived("256 / CORES, rounded up")
         .from(0, 65_536)
         .help("idle connections kept per core and processor"),
     Setting::whole("POOL_IDLE_SECS", SECS, "30")

@@ -88,7 +88,7 @@ fn defaults_are_those_of_the_table() {
     );
     assert_eq!(
         (config.upstream_concurrency, config.pool_idle_max),
-        (256, 128)
+        (2_048, 128)
     );
     assert_eq!((config.journal.clone(), config.rate_limit), (None, None));
     assert_eq!(
@@ -314,7 +314,7 @@ fn settings_that_do_not_fit_together_are_refused() {
         (&[("CONCURRENCY_LIMIT", "1")], "CONCURRENCY_LIMIT"),
         (&[("QUEUE_CAPACITY", "1")], "QUEUE_CAPACITY"),
         (&[("CACHE_CAPACITY", "1")], "CACHE_CAPACITY"),
-        (&[("POOL_MAX_IDLE", "257")], "POOL_MAX_IDLE"),
+        (&[("POOL_MAX_IDLE", "2049")], "POOL_MAX_IDLE"),
         (&[("ADMIN_LISTEN", "0.0.0.0:9999")], "ADMIN_LISTEN"),
     ];
     for (settings, name) in rows {

@@ -360,6 +360,11 @@ fn render_breakers(breakers: &Configured<BreakerReading>, page: &mut Page<'_>) {
     for (processor, breaker) in breakers.iter() {
         page.sample(&[(PROCESSOR, processor.name())], breaker.state);
     }
+    let help = "Attempts that may be in flight now, by processor; adapts to its answers.";
+    page.begin(Kind::Gauge, "p99_attempts_in_flight_limit", help);
+    for (processor, breaker) in breakers.iter() {
+        page.sample(&[(PROCESSOR, processor.name())], breaker.limit);
+    }
     let help = "Transitions of the breakers.";
     page.begin(Kind::Counter, "p99_breaker_transitions_total", help);
     for (processor, breaker) in breakers.iter() {

@@ -235,11 +235,13 @@ pub struct MetricsSetup {
     pub upstream_concurrency: usize,
 }
 
-/// A breaker as numbers, so that this room need not know it.
+/// A processor's breaker and limit as numbers, so that this room need not know them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BreakerReading {
     /// 0 Closed, 1 Open, 2 HalfOpen.
     pub state: u64,
+    /// How many attempts may be in flight.
+    pub limit: u64,
     /// How often each transition happened, in the order of [`Transition`].
     pub transitions: [u64; Transition::COUNT],
 }

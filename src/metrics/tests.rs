@@ -195,6 +195,7 @@ fn cores_are_added_up() {
 fn breakers_are_shown_in_both_name_sets() {
     let reading = BreakerReading {
         state: 2,
+        limit: 32,
         transitions: [4, 3, 2, 1],
     };
     let mut out = Vec::new();

@@ -53,8 +53,8 @@ impl Owner {
                 },
                 _,
             ) => {
-                if let (429, Some(secs)) = (status, retry_after_secs) {
-                    self.rest(attempt, Duration::from_secs(u64::from(secs)), now);
+                if status == 429 {
+                    self.on_shed(attempt, retry_after_secs.unwrap_or(0), now);
                 }
                 self.on_status(attempt, status, now);
             }
@@ -318,9 +318,9 @@ impl Owner {
         self.after_attempt(key, attempt, after, now);
     }
 
-    /// The processor asked for a rest. A late word, or one of an older generation of its breaker,
-    /// is about another time and changes nothing.
-    fn rest(&mut self, attempt: AttemptRef, span: Duration, now: Now) {
+    /// The processor takes no more for now, and may ask for a rest. A late word, or one of an older
+    /// generation of its breaker, is about another time and changes nothing.
+    fn on_shed(&mut self, attempt: AttemptRef, rest_secs: u32, now: Now) {
         let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
@@ -329,6 +329,10 @@ impl Owner {
         };
         let processor = entry.processor;
         let breaker = self.processors.breaker(processor);
+        if ticket.generation() == breaker.generation() {
+            self.processors.limit(processor).on_shed();
+        }
+        let span = Duration::from_secs(u64::from(rest_secs));
         let transition = breaker.rest(ticket.generation(), span, now.mono);
         self.note_transition(processor, transition);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::lane::Slot;
 use super::{JournalStanding, Owner, Way};
-use crate::breaker::{Kind, Permit, Ticket, Verdict};
+use crate::breaker::{Kind, Permit, State, Ticket, Verdict};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::config::Ack;
 use crate::events::{Action, AttemptRef, Hedge, Lookup, Note, Reason};
@@ -150,7 +150,8 @@ impl Owner {
                 (Slot::Fresh, Kind::Fresh)
             }
         };
-        if !self.lanes.get_mut(processor).take_slot(slot) {
+        let limit = self.processors.limit(processor);
+        if !self.lanes.get_mut(processor).take_slot(slot, limit) {
             return None;
         }
         let (permit, transition) = self.processors.breaker(processor).permit(now.mono, kind);
@@ -415,6 +416,9 @@ impl Owner {
         if let Reason::Status(_) = end.reason {
             self.lanes.get_mut(processor).note_answer(took, now.mono);
         }
+        if end.outcome == Outcome::Applied {
+            self.processors.limit(processor).on_charge();
+        }
         match entry.lease {
             Lease::Held { .. } => {
                 let verdict = if was_sent {
@@ -456,6 +460,9 @@ impl Owner {
         self.lanes.get_mut(processor).free_slot(slot);
         let breaker = self.processors.breaker(processor);
         let transition = breaker.record(ticket, verdict, now.mono);
+        if transition.is_some_and(|moved| (moved.from, moved.to) == (State::Closed, State::Open)) {
+            self.processors.limit(processor).on_trip();
+        }
         self.note_transition(processor, transition);
     }
 

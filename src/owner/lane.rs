@@ -1,9 +1,11 @@
 //! One core's side of one processor: attempts in flight, recent latency, and the budget for
-//! hedges. Bounds the attempts (UPSTREAM_CONCURRENCY) and the extra load that p99 may cause.
+//! hedges. Keeps the attempts within this core's share of the processor's limit (`concurrency`),
+//! and bounds the extra load that p99 may cause.
 
 use std::time::Duration;
 
 use crate::clock::Mono;
+use crate::concurrency::Limit;
 use crate::config::Routing;
 use crate::latency::Latency;
 use crate::limits;
@@ -11,7 +13,6 @@ use crate::limits;
 /// See the header of this file.
 #[derive(Debug)]
 pub(super) struct Lane {
-    slots_max: usize,
     slots_used: usize,
     resends_used: usize,
     /// How long answers took.
@@ -22,9 +23,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(slots_max: usize, routing: Routing) -> Self {
+    pub(super) fn new(routing: Routing) -> Self {
         Self {
-            slots_max,
             slots_used: 0,
             resends_used: 0,
             answers: Latency::new(),
@@ -33,13 +33,20 @@ impl Lane {
         }
     }
 
-    /// Takes a slot. Re-sends take at most a quarter of them, so that payments whose fate is
-    /// unknown never crowd out fresh ones.
-    pub(super) fn take_slot(&mut self, slot: Slot) -> bool {
-        let resends_max = (self.slots_max / 4).max(1);
-        if self.slots_used >= self.slots_max
-            || (slot == Slot::Resend && self.resends_used >= resends_max)
-        {
+    /// Takes a slot of this core's share of `limit`. Re-sends take at most a quarter of them, and
+    /// none of those that are always there, so that payments whose fate is unknown never crowd out
+    /// fresh ones.
+    pub(super) fn take_slot(&mut self, slot: Slot, limit: &Limit) -> bool {
+        let share = limit.share();
+        let is_full = self.slots_used >= share;
+        let is_refused = match slot {
+            Slot::Fresh => is_full && self.slots_used - self.resends_used >= limit.least_share(),
+            Slot::Resend => is_full || self.resends_used >= (share / 4).max(1),
+        };
+        if is_full {
+            limit.on_need();
+        }
+        if is_refused {
             return false;
         }
         self.slots_used += 1;
@@ -175,6 +182,7 @@ fn number(now: Mono) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::concurrency::Bounds;
 
     #[test]
     fn hedges_are_one_in_twenty_over_ten_seconds() {
@@ -221,7 +229,7 @@ mod tests {
     fn failures_make_a_processor_slow_to_compare_and_no_answer_slow() {
         let now = Mono(0);
         let (fast, slow) = (Duration::from_millis(1), Duration::from_secs(5));
-        let mut lane = Lane::new(8, Routing::Fastest);
+        let mut lane = Lane::new(Routing::Fastest);
         for _ in 0..10 {
             lane.note_answer(fast, now);
             lane.note_standing(slow, now);
@@ -232,16 +240,33 @@ mod tests {
 
     #[test]
     fn resends_take_at_most_a_quarter() {
-        let mut lane = Lane::new(8, Routing::RoundRobin);
-        assert!(lane.take_slot(Slot::Resend));
-        assert!(lane.take_slot(Slot::Resend));
-        assert!(!lane.take_slot(Slot::Resend));
+        let limit = Limit::new(Bounds::new(8, 1));
+        let mut lane = Lane::new(Routing::RoundRobin);
+        assert!(lane.take_slot(Slot::Resend, &limit));
+        assert!(lane.take_slot(Slot::Resend, &limit));
+        assert!(!lane.take_slot(Slot::Resend, &limit));
         for _ in 0..6 {
-            assert!(lane.take_slot(Slot::Fresh));
+            assert!(lane.take_slot(Slot::Fresh, &limit));
         }
-        assert!(!lane.take_slot(Slot::Fresh));
+        assert!(!lane.take_slot(Slot::Fresh, &limit));
         lane.free_slot(Slot::Resend);
-        assert!(lane.take_slot(Slot::Fresh));
+        assert!(lane.take_slot(Slot::Fresh, &limit));
         assert_eq!(lane.slots_used(), 8);
+    }
+
+    #[test]
+    fn at_the_least_limit_resends_leave_fresh_ones_their_places() {
+        let limit = Limit::new(Bounds::new(2_048, 2));
+        for _ in 0..10 {
+            limit.on_trip();
+        }
+        assert_eq!(limit.share(), 2);
+        let mut lane = Lane::new(Routing::RoundRobin);
+        assert!(lane.take_slot(Slot::Resend, &limit));
+        for _ in 0..2 {
+            assert!(lane.take_slot(Slot::Fresh, &limit));
+        }
+        assert!(!lane.take_slot(Slot::Fresh, &limit));
+        assert!(!lane.take_slot(Slot::Resend, &limit));
     }
 }

@@ -35,7 +35,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-pub use self::settings::{Journalling, OwnerSettings, breaker_settings};
+pub use self::settings::{Journalling, OwnerSettings, breaker_settings, concurrency_bounds};
 pub use self::sums::SumFault;
 
 use self::addresses::Addresses;
@@ -46,6 +46,7 @@ use self::sums::Inherited;
 use crate::breaker::{Breaker, BreakerSettings, Transition};
 use crate::claims::{Claim, Claims, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
+use crate::concurrency::{Bounds, Limit};
 use crate::config::OnDuplicate;
 use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed};
 use crate::flow::{Flow, Promise, Trail};
@@ -62,6 +63,7 @@ use crate::wheel::Wheel;
 #[derive(Debug)]
 pub struct Processors {
     breakers: Configured<Breaker>,
+    limits: Configured<Limit>,
     lookups: Configured<LookupRoutes>,
     /// The addresses of this resolution, and those that were listed before it, are the processor
     /// that payments in doubt went to; zero when nothing says so.
@@ -71,10 +73,12 @@ pub struct Processors {
 }
 
 impl Processors {
-    /// Closed breakers of `count` processors, and nothing known about lookups.
+    /// Closed breakers of `count` processors, and nothing known about lookups and how much they
+    /// take.
     #[must_use]
-    pub fn new(count: ProcessorCount, settings: BreakerSettings) -> Self {
+    pub fn new(count: ProcessorCount, settings: BreakerSettings, bounds: Bounds) -> Self {
         Self {
+            limits: Configured::new(count, |_| Limit::new(bounds)),
             breakers: Configured::new(count, |_| Breaker::new(settings)),
             lookups: Configured::new(count, |_| LookupRoutes::default()),
             confirmed: PerProcessor::default(),
@@ -82,6 +86,12 @@ impl Processors {
                 [const { OnceLock::new() }; limits::ADDRESSES_MAX]
             }),
         }
+    }
+
+    /// How many attempts may be in flight at `processor`.
+    #[must_use]
+    pub fn limit(&self, processor: Processor) -> &Limit {
+        self.limits.get(processor)
     }
 
     /// The breaker of `processor`.
@@ -202,9 +212,7 @@ impl Owner {
             ledger,
             flows: Table::default(),
             attempts: Table::default(),
-            lanes: Configured::new(settings.processors, |_| {
-                Lane::new(settings.slots_max, settings.routing)
-            }),
+            lanes: Configured::new(settings.processors, |_| Lane::new(settings.routing)),
             addresses: Addresses::default(),
             waiting: PerProcessor::default(),
             pinned: PerProcessor::default(),

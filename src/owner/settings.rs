@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
+use crate::concurrency::Bounds;
 use crate::config::{Ack, AnswerAfter, Config, OnDuplicate, Routing, Upstream500};
 use crate::payment::{CoreCount, PerProcessor, ProcessorCount};
 use crate::route::Rules;
@@ -34,8 +35,6 @@ pub struct OwnerSettings {
     pub waiting_max: usize,
     /// This core's share of QUEUE_CAPACITY.
     pub queue_max: usize,
-    /// This core's share of UPSTREAM_CONCURRENCY, for each processor.
-    pub slots_max: usize,
     /// This core's share of the late reads.
     pub late_max: usize,
     /// This core's share of CACHE_CAPACITY.
@@ -89,7 +88,6 @@ impl OwnerSettings {
             fallback_after: config.fallback_after,
             waiting_max: share(config.concurrency_limit),
             queue_max: share(config.queue_capacity),
-            slots_max: share(config.upstream_concurrency),
             late_max: share(config.late_reads_max),
             claims_max: share(config.cache_capacity),
             claims_ttl: config.cache_ttl,
@@ -121,6 +119,12 @@ impl OwnerSettings {
 /// An equal share of `total` for each of `cores`, rounded up and never zero.
 fn share(total: usize, cores: CoreCount) -> usize {
     total.div_ceil(usize::from(cores.0.max(1))).max(1)
+}
+
+/// What bounds the attempts in flight at each processor, by `config`.
+#[must_use]
+pub fn concurrency_bounds(config: &Config) -> Bounds {
+    Bounds::new(config.upstream_concurrency, config.cores.0)
 }
 
 /// The breakers' settings in `config`.

@@ -24,7 +24,7 @@ use crate::journal::{self, JournalSettings, Keeper};
 use crate::ledger::Ledger;
 use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
-use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings};
+use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings, concurrency_bounds};
 use crate::payment::{Configured, CoreId, Processor};
 use crate::peers::Peers;
 use crate::upstream::{
@@ -174,6 +174,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
         processors: Arc::new(Processors::new(
             config.upstream.count(),
             breaker_settings(config),
+            concurrency_bounds(config),
         )),
         metrics: Arc::clone(&setup.metrics),
         has_journal_failed: AtomicBool::new(false),

@@ -102,6 +102,7 @@ impl CoreRuntime {
             let breaker = self.shared.processors.breaker(processor);
             BreakerReading {
                 state: u64::from(breaker.state(now).gauge()),
+                limit: u64::from(self.shared.processors.limit(processor).get()),
                 transitions: breaker.transitions().map(|(_, count)| count),
             }
         };

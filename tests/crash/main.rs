@@ -19,14 +19,13 @@
     reason = "a test fails by panicking, and a process is waited for by the clock"
 )]
 
-#[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../kit/mod.rs"]
 mod kit;
 mod writer;
 
-use kit::process::Scratch;
 use kit::report::Report;
 use kit::rounds::{self, Rounds};
+use kit::scratch::Scratch;
 
 #[test]
 fn killed_at_any_moment_every_acknowledged_payment_is_charged_exactly_once() {
@@ -49,9 +48,7 @@ fn killed_at_any_moment_every_acknowledged_payment_is_charged_exactly_once() {
         &mut report,
     );
     let what = format!("crash, seed {seed}");
-    if report.is_kept() {
-        scratch.remove();
-    } else {
+    if !report.is_kept() {
         scratch.close(&report, &what);
         panic!("{what}: a promise was broken, see above");
     }

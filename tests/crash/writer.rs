@@ -15,7 +15,7 @@ use p99::journal::{self, Haste, JournalSettings, Progress, Record, Verdict};
 use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
 
 use crate::kit::dice::{Dice, mix};
-use crate::kit::process::Scratch;
+use crate::kit::scratch::Scratch;
 
 const DIR: &str = "P99_CRASH_WRITER_DIR";
 const ROUND: &str = "P99_CRASH_WRITER_ROUND";
@@ -83,7 +83,6 @@ fn a_journal_killed_while_it_rotates_and_compacts_keeps_all_that_was_durable() {
         );
         (settled, open) = found;
     }
-    scratch.remove();
 }
 
 /// A number in the environment.

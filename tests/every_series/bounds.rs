@@ -6,8 +6,8 @@ use std::time::Duration;
 use p99::payment::{CorrelationId, Shard};
 
 use crate::book::Book;
-use crate::client::id;
-use crate::site::{Site, pause, wait_until};
+use crate::kit::client::{id, wait_until};
+use crate::site::{Site, pause};
 
 pub(crate) fn too_many_clients_and_a_full_queue(book: &Book) {
     let settings = [
@@ -24,7 +24,7 @@ pub(crate) fn too_many_clients_and_a_full_queue(book: &Book) {
     }
     let waiting = [site.begin("a"), site.begin("b")];
     wait_until("both wait", || {
-        crate::site::value(&site.look(), "p99_clients_waiting") == 2.0
+        crate::kit::stack::metric(&site.look(), "p99_clients_waiting") == 2.0
     });
     assert_eq!(site.pay("c"), 503);
     for mut client in waiting {
@@ -58,7 +58,7 @@ pub(crate) fn ids_are_forgotten(book: &Book) {
         ("p99_claims_settled", 10.0),
         ("idempotency_cache_size", 10.0),
     ] {
-        assert_eq!(crate::site::value(&page, name), count, "{name}");
+        assert_eq!(crate::kit::stack::metric(&page, name), count, "{name}");
     }
     assert_eq!(site.ask("POST /purge-payments", "", "{}"), 200);
     site.await_all(&[r#"p99_claims_dropped_total{reason="purged"}"#]);
@@ -68,7 +68,7 @@ pub(crate) fn ids_are_forgotten(book: &Book) {
         // A core that has nothing to do looks at its claims when it has.
         let _ = client.pay(id(101), "1.00");
         let expired = r#"p99_claims_dropped_total{reason="expired"}"#;
-        crate::site::value(&site.look(), expired) > 0.0
+        crate::kit::stack::metric(&site.look(), expired) > 0.0
     });
 }
 

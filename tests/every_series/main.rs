@@ -19,15 +19,8 @@
     reason = "a test that fails shall fail loudly, and deadlines need the real clock"
 )]
 
-#[allow(dead_code, reason = "a part of what another test has")]
-#[path = "../payments/binary.rs"]
-mod binary;
-#[allow(dead_code, reason = "a part of what another test has")]
-#[path = "../payments/client.rs"]
-mod client;
-#[allow(dead_code, reason = "a part of what another test has")]
-#[path = "../hygiene/site.rs"]
-mod few_places;
+#[path = "../kit/mod.rs"]
+mod kit;
 
 mod answers;
 mod book;

@@ -1,18 +1,16 @@
 //! Scenes of the real binary: what limits, disks and pipes do to a process.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
-use p99::sim::{Simulator, SimulatorOptions};
-
-use crate::binary::Binary;
 use crate::book::Book;
-use crate::client::{Client, payment};
-use crate::few_places;
-use crate::site::{NO_PLACE, NOWHERE, ask, scrape, value, wait_until};
+use crate::kit::client::{Client, payment, wait_until};
+use crate::kit::places;
+use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::{BEST, metric as value, processors};
+use crate::kit::start;
+use crate::site::{NO_PLACE, NOWHERE, ask, scrape};
 
 /// Reads its page, for the book too.
 fn look(book: &Book, address: SocketAddr) -> String {
@@ -22,7 +20,7 @@ fn look(book: &Book, address: SocketAddr) -> String {
 }
 
 /// Sets a limit of a running process.
-fn limit(process: &Binary, resource: libc::__rlimit_resource_t, soft: u64) {
+fn limit(process: &P99, resource: libc::__rlimit_resource_t, soft: u64) {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -37,25 +35,20 @@ fn limit(process: &Binary, resource: libc::__rlimit_resource_t, soft: u64) {
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("p99-series-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    folder
-}
-
 /// Syncs, then a file that may not grow: the disk says no.
 pub(crate) fn a_journal_and_its_end(book: &Book) {
-    let [a, b] = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
-    let dir = folder("journal");
+    let [a, b] = processors();
+    let scratch = Scratch::new("series").unwrap();
+    let dir = scratch.text("journal");
     // What p99 inherits; else the kernel would end it where the write would fail.
     // SAFETY: no handler is set.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let settings = [
-        ("JOURNAL_DIR", dir.to_str().unwrap()),
+        ("JOURNAL_DIR", dir.as_str()),
         ("JOURNAL_SYNC", "always"),
         ("DRAIN_DELAY_MS", "2000"),
     ];
-    let mut p99 = Binary::start([&a.url(), &b.url()], "0", &settings);
+    let mut p99 = start::start([&a.url(), &b.url()], BEST, &settings);
     look(book, p99.address);
     let pay = |number: usize| {
         let mut client = Client::connect(p99.address);
@@ -104,24 +97,19 @@ pub(crate) fn a_journal_and_its_end(book: &Book) {
     assert_eq!(ask(p99.address, "GET /readyz", "", ""), 503);
     look(book, p99.address);
     assert_eq!(p99.wait().code(), Some(1));
-    let _ = std::fs::remove_dir_all(dir);
 }
 
 pub(crate) fn a_journal_without_syncs(book: &Book) {
-    let dir = folder("os");
-    let settings = [
-        ("JOURNAL_DIR", dir.to_str().unwrap()),
-        ("JOURNAL_SYNC", "os"),
-    ];
-    let p99 = Binary::start([NOWHERE, NO_PLACE], "0", &settings);
+    let scratch = Scratch::new("series").unwrap();
+    let dir = scratch.text("journal");
+    let settings = [("JOURNAL_DIR", dir.as_str()), ("JOURNAL_SYNC", "os")];
+    let p99 = start::start([NOWHERE, NO_PLACE], BEST, &settings);
     look(book, p99.address);
-    drop(p99);
-    let _ = std::fs::remove_dir_all(dir);
 }
 
 /// Every descriptor is in use when a client comes.
 pub(crate) fn no_descriptor_is_left(book: &Book) {
-    let p99 = Binary::start_with_descriptors(Some(512), [NOWHERE, NO_PLACE], "0", &[]);
+    let p99 = start::start_with_descriptors(512, [NOWHERE, NO_PLACE], BEST, &[]);
     look(book, p99.address);
     // One connection is there already, the next one is not.
     let mut scraper = Client::connect(p99.address);
@@ -141,65 +129,28 @@ pub(crate) fn no_descriptor_is_left(book: &Book) {
 /// Files of this size at most: the first segments fit, the next ones do not.
 pub(crate) fn a_journal_without_room(book: &Book) {
     const BYTES: u64 = 2 << 20;
-    let dir = folder("room");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_p99"));
-    command.env("JOURNAL_DIR", &dir);
-    // SAFETY: both calls are async-signal-safe, and the limit outlives its call.
-    unsafe {
-        command.pre_exec(|| {
-            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-            let limit = libc::rlimit {
-                rlim_cur: BYTES,
-                rlim_max: BYTES,
-            };
-            match libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            }
-        });
-    }
-    let (mut child, address, _log) = start(&mut command);
+    let scratch = Scratch::new("series").unwrap();
+    let dir = scratch.text("journal");
+    let settings = [("JOURNAL_DIR", dir.as_str()), ("CORES", "1")];
+    let mut command = start::serving([NOWHERE, NO_PLACE], BEST, &settings);
+    start::limit(&mut command, libc::RLIMIT_FSIZE, BYTES);
+    let p99 = start::serve(command);
     let missing = "p99_journal_next_segment_missing";
-    wait_until(missing, || value(&look(book, address), missing) > 0.0);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let _ = std::fs::remove_dir_all(dir);
+    wait_until(missing, || value(&look(book, p99.address), missing) > 0.0);
 }
 
 /// Its log goes into a pipe that no one empties.
 pub(crate) fn a_log_that_is_not_read(book: &Book) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_p99"));
-    let (mut child, address, _log) = start(command.env("RUST_LOG", "debug"));
+    let settings = [("RUST_LOG", "debug"), ("CORES", "1")];
+    let p99 = P99::unheard(start::serving([NOWHERE, NO_PLACE], BEST, &settings));
     wait_until("p99_log_lines_dropped_total", || {
         for _ in 0..200 {
-            let mut client = Client::connect(address);
+            let mut client = Client::connect(p99.address);
             client.write("GET / HTTP/1.1\r\n\r\n");
             assert_eq!(client.read().unwrap().status, 400);
         }
-        value(&look(book, address), "p99_log_lines_dropped_total") > 0.0
+        value(&look(book, p99.address), "p99_log_lines_dropped_total") > 0.0
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-/// Starts p99 and reads its log up to the line that says where it listens.
-fn start(command: &mut Command) -> (Child, SocketAddr, impl Iterator) {
-    let mut child = command
-        .env("LISTEN", "127.0.0.1:0")
-        .env("CORES", "1")
-        .env("UPSTREAM_A_URL", NOWHERE)
-        .env("UPSTREAM_B_URL", NO_PLACE)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = loop {
-        let line = lines.next().expect("it listens").unwrap();
-        if let Some((_, rest)) = line.split_once("listening on ") {
-            break rest.split(' ').next().unwrap().parse().unwrap();
-        }
-    };
-    (child, address, lines)
 }
 
 /// The ways in which connections end; tests/hygiene looks at each more closely.
@@ -210,7 +161,7 @@ pub(crate) fn connections_that_end(book: &Book) {
         ("CONNECTIONS_PER_ADDRESS", "3"),
         ("TRUSTED_PROXIES", "127.0.0.9"),
     ];
-    let site = few_places::site(128, "0", &settings);
+    let site = places::site(128, BEST, &settings);
     let address = site.p99.address;
     let mut kept = Client::connect(address);
     assert_eq!(kept.get("/healthz").status, 200);
@@ -223,7 +174,7 @@ pub(crate) fn connections_that_end(book: &Book) {
     site.wait_for("address", 1);
     let crowd = |text: &[u8]| -> Vec<_> {
         let from_proxy = |_| {
-            let mut stream = few_places::from("127.0.0.9", address).ok()?;
+            let mut stream = places::from("127.0.0.9", address).ok()?;
             stream.write_all(text).ok()?;
             Some(stream)
         };

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use p99::sim::{Act, Fault, Moment, Route, Simulator, SimulatorHandle, SimulatorOptions};
+use p99::sim::{Act, Fault, Moment, Route, SimulatorHandle};
 
 use crate::book::Book;
-use crate::client::id;
-use crate::site::{NO_PLACE, NOWHERE, Site, ask, wait_until};
+use crate::kit::client::{id, wait_until};
+use crate::kit::stack::processors;
+use crate::site::{NO_PLACE, NOWHERE, Site, ask};
 
 /// A alone gets everything.
 pub(crate) fn default_alone(book: &Book) {
@@ -64,7 +65,7 @@ fn one_alone(site: &Site<'_>, sim: &SimulatorHandle, name: &str) {
     let until = |what: &str, pay: &mut dyn FnMut() -> u16| {
         wait_until(what, || {
             pay();
-            crate::site::value(&site.look(), what) > 0.0
+            crate::kit::stack::metric(&site.look(), what) > 0.0
         });
     };
     until(&attempts("applied"), &mut pay);
@@ -103,7 +104,7 @@ fn one_alone(site: &Site<'_>, sim: &SimulatorHandle, name: &str) {
     let in_flight = of("p99_attempts_in_flight", "");
     wait_until(&in_flight, || {
         begun.push(site.begin(&format!("{name}-begun-{}", begun.len())));
-        crate::site::value(&site.look(), &in_flight) > 0.0
+        crate::kit::stack::metric(&site.look(), &in_flight) > 0.0
     });
     sim.set_refusing(true).unwrap();
     sim.reset_connections();
@@ -184,7 +185,7 @@ pub(crate) fn handshakes_that_fail(book: &Book) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let path = std::env::temp_dir().join(format!("p99-series-ca-{}", std::process::id()));
     std::fs::write(&path, made.cert.pem()).unwrap();
-    let sims = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
+    let sims = processors();
     let urls = sims
         .each_ref()
         .map(|sim| format!("https://{}", sim.address()));
@@ -252,7 +253,7 @@ pub(crate) fn hedges(book: &Book) {
         }
     };
     let event = |name: &str| format!(r#"p99_hedges_total{{event="{name}"}}"#);
-    let value = |name: &str| crate::site::value(&site.look(), &event(name));
+    let value = |name: &str| crate::kit::stack::metric(&site.look(), &event(name));
     let slow = |millis: u64| {
         let fault = Fault::new(Moment::Body, Act::Pause(millis)).next(1);
         site.a.inject(fault).unwrap();

@@ -1,15 +1,16 @@
 //! p99 in this process between two processors, and its page.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use p99::config::{Config, ListenAddress};
+use p99::config::Config;
 use p99::cores::Running;
 use p99::pay::Setup;
-use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
+use p99::sim::SimulatorHandle;
 
 use crate::book::Book;
-use crate::client::{Client, DEADLINE, payment};
+use crate::kit::client::{Client, payment, wait_until};
+use crate::kit::stack::{self, metric as value, processors, tcp};
 
 /// An address where nothing listens.
 pub(crate) const NOWHERE: &str = "http://127.0.0.1:1";
@@ -28,20 +29,8 @@ pub(crate) struct Site<'a> {
 
 /// A configuration of these scenes. Later settings win.
 pub(crate) fn config(settings: &[(&str, &str)]) -> Config {
-    let lookup = |name: &str| {
-        let given = settings.iter().rev().find(|(key, _)| *key == name);
-        let usual = match name {
-            "LISTEN" => Some("127.0.0.1:0"),
-            "CORES" => Some("2"),
-            "UPSTREAM_A_URL" => Some(NOWHERE),
-            "UPSTREAM_B_URL" => Some(NO_PLACE),
-            "REQUEST_TIMEOUT_MS" | "CONNECT_TIMEOUT_MS" => Some("20000"),
-            "DRAIN_DELAY_MS" | "SHUTDOWN_GRACE_SECS" => Some("0"),
-            _ => None,
-        };
-        given.map(|(_, value)| *value).or(usual).map(str::to_owned)
-    };
-    Config::from_lookup(lookup).unwrap_or_else(|faults| panic!("{faults:?}"))
+    let usual = [("SHUTDOWN_GRACE_SECS", "0")];
+    stack::config([NOWHERE, NO_PLACE], &[&usual[..], settings].concat())
 }
 
 impl<'a> Site<'a> {
@@ -55,7 +44,7 @@ impl<'a> Site<'a> {
         settings: &[(&str, &str)],
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let [a, b] = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
+        let [a, b] = processors();
         let (a_url, b_url) = (a.url(), b.url());
         let urls = [("UPSTREAM_A_URL", &*a_url), ("UPSTREAM_B_URL", &*b_url)];
         let mut config = config(&[&urls[..], settings].concat());
@@ -155,39 +144,10 @@ pub(crate) fn scrape(address: SocketAddr, headers: &str) -> String {
     answer.body
 }
 
-/// One sample of a page; 0 when it is not there, as a core that it names may not be.
-pub(crate) fn value(page: &str, name: &str) -> f64 {
-    let sample = page
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    sample
-        .unwrap_or_else(|| panic!("no {name}"))
-        .parse()
-        .unwrap()
-}
-
 /// A page of a p99 that has done nothing.
 pub(crate) fn fresh_page() -> String {
     let running = Running::start(&Setup::new(config(&[]))).unwrap();
     scrape(tcp(&running.addresses()), "")
-}
-
-/// The first TCP address of these.
-pub(crate) fn tcp(addresses: &[ListenAddress]) -> SocketAddr {
-    let tcp = addresses.iter().find_map(|address| match address {
-        ListenAddress::Tcp(address) => Some(*address),
-        ListenAddress::Unix(_) => None,
-    });
-    tcp.unwrap()
-}
-
-/// Looks again and again until `is_so`, which may take its time.
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < DEADLINE, "never happened: {what}");
-        pause(2);
-    }
 }
 
 /// Milliseconds.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use p99::payment::{CoreCount, CoreId, CorrelationId};
 
 use crate::book::Book;
-use crate::client::{Client, DEADLINE, payment};
-use crate::site::{Site, pause, value, wait_until};
+use crate::kit::client::{Client, DEADLINE, payment, wait_until};
+use crate::kit::stack::metric as value;
+use crate::site::{Site, pause};
 
 /// More than the mailbox between two cores holds.
 const CLIENTS: usize = 4_600;

@@ -14,6 +14,7 @@
 
 #[path = "../kit/breaks.rs"]
 mod breaks;
+mod documents;
 mod readme;
 mod tree;
 
@@ -33,6 +34,7 @@ const FLOORS: &[&[&str]] = &[
         "addresses",
         "breaker",
         "claims",
+        "concurrency",
         "credentials",
         "descriptors",
         "latency",

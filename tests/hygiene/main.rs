@@ -3,21 +3,17 @@
 
 #![allow(
     missing_docs,
-    dead_code,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    reason = "a test that fails shall fail loudly, and uses a part of what it shares"
+    reason = "a test that fails shall fail loudly"
 )]
 
-#[path = "../payments/binary.rs"]
-mod binary;
-#[path = "../payments/client.rs"]
-mod client;
-mod site;
+#[path = "../kit/mod.rs"]
+mod kit;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -26,14 +22,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use client::{Client, payment, wait_until};
+use kit::client::{Client, payment, request, wait_until};
+use kit::places::{from, site};
+use kit::stack;
 use p99::clock::Mono;
-use p99::config::{Config, ListenAddress};
 use p99::cores::{Exit, Running};
 use p99::metrics::{BreakerReading, Reading};
 use p99::pay::Setup;
 use p99::payment::Configured;
-use site::{from, site};
 
 const DRIVERS: [&str; 2] = ["0", "1"];
 
@@ -58,14 +54,14 @@ fn idle_connections_of_one_address_keep_neither_probes_nor_administrators_out() 
             .output()
             .unwrap();
         assert!(health.status.success(), "{health:?}");
-        assert!(site.closed("address") >= 1);
+        assert!(site.closed("address") >= 1.0);
         // Beyond the cap a payment is told so; from another address it is served.
         let mut capped = Client::connect(site.p99.address);
         let answer = capped.pay("over-the-cap", "1");
         assert_eq!(answer.status, 503, "{answer:?}");
         assert!(answer.body.contains("this address"), "{answer:?}");
         let mut other = from("127.0.0.2", site.p99.address).unwrap();
-        let request = client::request("POST /payments", "", &payment("other", "1"));
+        let request = request("POST /payments", "", &payment("other", "1"));
         other.write_all(request.as_bytes()).unwrap();
         let mut answer = [0; 12];
         other.read_exact(&mut answer).unwrap();
@@ -112,7 +108,7 @@ fn a_flood_of_connections_that_never_send_or_drip_keeps_no_probe_out() {
             // A probe that meets the flood's very moment is asked again, as balancers do.
             assert!(answered >= 95, "{answered} of 100 probes are answered");
         });
-        assert!(site.closed("made_room") + site.closed("full") > 0);
+        assert!(site.closed("made_room") + site.closed("full") > 0.0);
         assert_eq!(site.p99.stop(), Some(0));
     }
 }
@@ -150,7 +146,7 @@ fn requests_that_never_end_keep_neither_probes_nor_administrators_out() {
             assert!(is_served, "{driver} {round}");
             drop(held);
         }
-        assert!(site.closed("full") > 0);
+        assert!(site.closed("full") > 0.0);
         assert_eq!(site.p99.stop(), Some(0));
     }
 }
@@ -179,7 +175,7 @@ fn clients_that_read_nothing_hold_little_and_are_cut() {
         clients[0].set_nonblocking(true).unwrap();
         let cut = || {
             let _ = clients[0].read(&mut [0]);
-            site.closed("unread") >= 12
+            site.closed("unread") >= 12.0
         };
         wait_until("all are cut", cut);
         let held = site.p99.resident_kib().saturating_sub(before);
@@ -336,22 +332,10 @@ fn every_end_of_a_connection_is_counted_by_its_reason() {
 
 #[test]
 fn connections_that_a_stop_ends_are_counted_so() {
-    let lookup = |name: &str| {
-        let value = match name {
-            "LISTEN" => "127.0.0.1:0",
-            "UPSTREAM_A_URL" => "http://127.0.0.1:1",
-            "UPSTREAM_B_URL" => "http://127.0.0.1:2",
-            "DRAIN_DELAY_MS" => "0",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
-    let setup = Setup::new(Config::from_lookup(lookup).unwrap());
+    let nowhere = ["http://127.0.0.1:1", "http://127.0.0.1:2"];
+    let setup = Setup::new(stack::config(nowhere, &[]));
     let running = Running::start(&setup).unwrap();
-    let address = match running.addresses().first() {
-        Some(ListenAddress::Tcp(address)) => *address,
-        other => panic!("{other:?}"),
-    };
+    let address = stack::tcp(&running.addresses());
     let mut client = Client::connect(address);
     assert_eq!(client.get("/healthz").status, 200);
     assert_eq!(running.stop(), Exit::Clean);

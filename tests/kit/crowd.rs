@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::client::{Client, write_get, write_payment};
+use super::client::{Answer, Client, write_get, write_payment};
 use super::dice::Dice;
 use super::liar::strikes;
 use super::report::Report;
@@ -238,7 +238,7 @@ impl Member {
 
     fn connect(&mut self, slot: usize) -> bool {
         if self.slots[slot].is_none() {
-            self.slots[slot] = Client::connect(self.shared.plan.address).ok();
+            self.slots[slot] = Client::try_connect(self.shared.plan.address).ok();
         }
         self.slots[slot].is_some()
     }
@@ -286,7 +286,7 @@ impl Member {
         let sent_ms = self.shared.now_ms();
         let is_sent = self.slots[slot]
             .as_mut()
-            .is_some_and(|client| client.send(&request).is_ok());
+            .is_some_and(|client| client.send_bytes(&request).is_ok());
         if !is_sent {
             self.slots[slot] = None;
         }
@@ -307,7 +307,7 @@ impl Member {
             return told;
         };
         self.shared.answers.fetch_add(1, Ordering::Relaxed);
-        if answer.is_last {
+        if answer.is_last() {
             self.slots[slot] = None;
         }
         let word = Word::of(&answer, told.amount);
@@ -329,8 +329,8 @@ impl Member {
         let Some(client) = self.slots[slot].as_mut() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let answer = client.send(&request).and_then(|()| client.read());
-        if answer.as_ref().map_or(true, |answer| answer.is_last) {
+        let answer = client.exchange(&request);
+        if answer.as_ref().map_or(true, Answer::is_last) {
             self.slots[slot] = None;
         }
         answer.map(|answer| answer.status)

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use super::client::measure;
+use super::answer::measure;
 use super::dice::Dice;
 use super::liar::{Act, Liar, Next, name};
 

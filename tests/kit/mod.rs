@@ -1,10 +1,23 @@
-//! What runs against the real binary stand on: luck from a seed, a blocking HTTP client, a handle
-//! of the p99 process, what clients were told, and the auditor that joins it with both processors'
-//! books. `examples/lab` uses all of it.
+//! What tests and runs against p99 stand on, once for all of them: a blocking HTTP client, p99 with
+//! its processors in this process (`stack`) and as a process of its own (`process`), clients, what
+//! they were told, and the auditor that joins it with both processors' books. For long runs there
+//! are luck from a seed and gateways that lie. Every integration test and `examples/lab` use it.
 //!
 //! Nothing here knows what p99 should have done with a payment, but for the auditor; and that one
 //! believes the processors' books and no counter of p99's.
 
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "each crate uses a part of it; what may not happen in a test fails it by a panic"
+)]
+
+pub(crate) mod answer;
 pub(crate) mod audit;
 pub(crate) mod breaks;
 pub(crate) mod client;
@@ -13,9 +26,15 @@ pub(crate) mod dice;
 mod exchange;
 pub(crate) mod liar;
 mod listener;
+pub(crate) mod payers;
+pub(crate) mod places;
+mod proc;
 pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod rounds;
+pub(crate) mod scratch;
+pub(crate) mod stack;
+pub(crate) mod start;
 pub(crate) mod states;
 pub(crate) mod told;
 pub(crate) mod world;

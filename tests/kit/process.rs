@@ -4,16 +4,18 @@
 //! without a change to the machine.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead as _, BufReader, PipeReader, PipeWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::client::{self, Answer};
-use super::report::{Report, say};
+use super::client::{self, Answer, DEADLINE, wait_until};
+use super::report::Report;
+use super::scratch::Scratch;
 
 /// Longest start: a journal of a million payments is read in it.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -100,18 +102,27 @@ impl Plan {
     }
 }
 
+/// p99 as a child, ended with this handle.
 #[derive(Debug)]
 pub(crate) struct P99 {
     child: Child,
-    address: SocketAddr,
-    log: PathBuf,
+    /// Where it serves; nowhere before that is known.
+    pub(crate) address: SocketAddr,
+    log: File,
+    /// What reads its log no more, and must not be closed.
+    _unread: Option<PipeReader>,
 }
 
 impl P99 {
+    /// Starts it as `plan` says. What it logs goes behind what is in its file.
     pub(crate) fn spawn(plan: &Plan) -> io::Result<Self> {
-        let log = File::options().append(true).create(true).open(&plan.log)?;
+        let log = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&plan.log)?;
         let mut command = plan.command();
-        command.stdout(Stdio::null()).stderr(log);
+        command.stdout(Stdio::null()).stderr(log.try_clone()?);
         // SAFETY: prctl is async-signal-safe and gets no pointer.
         unsafe {
             command.pre_exec(|| {
@@ -122,8 +133,105 @@ impl P99 {
         Ok(Self {
             child: command.spawn()?,
             address: plan.address,
-            log: plan.log.clone(),
+            log,
+            _unread: None,
         })
+    }
+
+    /// Starts it by this command; its log is in a file that has no name.
+    pub(crate) fn of(command: Command) -> Self {
+        Self::heard_by(command, None)
+    }
+
+    /// The same with a log that goes into a pipe of the caller's, where there is one.
+    pub(crate) fn heard_by(mut command: Command, pipe: Option<PipeWriter>) -> Self {
+        let log = nameless_file().expect("a file");
+        match pipe {
+            Some(pipe) => command.stderr(pipe),
+            None => command.stderr(log.try_clone().expect("a descriptor")),
+        };
+        Self::logging_to(command, log)
+    }
+
+    fn logging_to(mut command: Command, log: File) -> Self {
+        Self {
+            child: command.spawn().expect("p99 can be started"),
+            address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            log,
+            _unread: None,
+        }
+    }
+
+    /// Starts it with a log that is read as far as the line that says where it serves, and no
+    /// further: the pipe fills up.
+    pub(crate) fn unheard(command: Command) -> Self {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let mut p99 = Self::heard_by(command, Some(writer));
+        let mut log = p99.log.try_clone().expect("a descriptor");
+        let mut lines = BufReader::with_capacity(1, reader);
+        let mut line = Vec::new();
+        while memchr::memmem::find(&line, b"listening on ").is_none() {
+            line.clear();
+            let count = lines.read_until(b'\n', &mut line).expect("a log");
+            assert!(count > 0, "it ended: {}", p99.log());
+            log.write_all(&line).expect("a file takes it");
+        }
+        p99._unread = Some(lines.into_inner());
+        p99.wait_ready();
+        p99
+    }
+
+    /// Waits until it says where it serves.
+    pub(crate) fn wait_ready(&mut self) {
+        self.wait_for_line("listening on ");
+        let log = self.log();
+        let (_, rest) = log.split_once("listening on ").expect("it was just there");
+        let word = rest.split([' ', '\n']).next();
+        // A unix socket has no such address.
+        if let Some(address) = word.and_then(|word| word.parse().ok()) {
+            self.address = address;
+        }
+    }
+
+    pub(crate) fn wait_for_line(&mut self, text: &str) {
+        let began = Instant::now();
+        while !self.log().contains(text) {
+            let status = self.try_wait();
+            let log = self.log();
+            assert!(began.elapsed() < DEADLINE, "no {text:?} in {log}");
+            // It may have said so before it ended.
+            let is_in_vain = status.is_some() && !log.contains(text);
+            assert!(!is_in_vain, "it ended, {status:?}: {log}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub(crate) fn pid(&self) -> libc::pid_t {
+        libc::pid_t::try_from(self.child.id()).expect("a pid")
+    }
+
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        // SAFETY: kill takes no pointer, and the child was not waited for yet.
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the process ends", || {
+            status = self.try_wait();
+            status.is_some()
+        });
+        status.expect("it was waited for")
+    }
+
+    /// How it ended, if it has, as [`end_of`] has it.
+    pub(crate) fn end_code(&mut self) -> Option<i32> {
+        self.try_wait().map(end_of)
+    }
+
+    pub(crate) fn wait_code(&mut self) -> i32 {
+        end_of(self.wait())
     }
 
     /// Starts it and waits until it takes payments; a start that fails is a broken promise.
@@ -163,8 +271,10 @@ impl P99 {
     }
 
     pub(crate) fn log(&self) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&text).into_owned()
+        let length = self.log.metadata().map_or(0, |metadata| metadata.len());
+        let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
+        let read = self.log.read_at(&mut text, 0).unwrap_or(0);
+        String::from_utf8_lossy(&text[..read]).into_owned()
     }
 
     /// Waits until it takes payments; why not, when it ends first.
@@ -207,9 +317,7 @@ impl P99 {
 
     /// SIGTERM.
     pub(crate) fn ask_to_stop(&self) {
-        let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
-        // SAFETY: kill takes no pointer, and the child was not waited for yet.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
+        self.signal(libc::SIGTERM);
     }
 
     /// SIGTERM; its exit status, or none when it does not end.
@@ -225,6 +333,21 @@ impl P99 {
         lines.reverse();
         lines.join(" | ")
     }
+}
+
+/// A status as one number: 1000 and the signal where one ended the process.
+pub(crate) fn end_of(status: ExitStatus) -> i32 {
+    let signal = || 1_000 + status.signal().unwrap_or(0);
+    status.code().unwrap_or_else(signal)
+}
+
+fn nameless_file() -> io::Result<File> {
+    let scratch = Scratch::new("log")?;
+    File::options()
+        .read(true)
+        .append(true)
+        .create_new(true)
+        .open(scratch.file("p99.log"))
 }
 
 impl Drop for P99 {
@@ -244,40 +367,4 @@ pub(crate) fn driver_of_the_run() -> &'static str {
 /// A port that was free a moment ago.
 pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-/// A folder for one run. It goes with the run, unless that ended badly.
-#[derive(Debug)]
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str) -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("p99-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Prints the report; keeps the folder of a run that went wrong.
-    pub(crate) fn close(self, report: &Report, what: &str) -> bool {
-        let is_kept = report.print(what);
-        if is_kept {
-            self.remove();
-        } else {
-            say(&format!("kept for a look: {}", self.0.display()));
-        }
-        is_kept
-    }
-
-    pub(crate) fn remove(self) {
-        // What cannot be removed stays.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
 }

@@ -10,8 +10,9 @@ use super::audit::Evidence;
 use super::crowd::{self, Crowd};
 use super::dice::Dice;
 use super::liar::{Act, Mood, WELL};
-use super::process::{P99, Plan, Scratch};
+use super::process::{P99, Plan};
 use super::report::{Report, say};
+use super::scratch::Scratch;
 use super::told::Numbers;
 use super::world::World;
 

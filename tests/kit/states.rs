@@ -64,7 +64,7 @@ pub(crate) fn ask_some(
 }
 
 fn ask(address: SocketAddr, numbers: Numbers, list: &[u32]) -> io::Result<Vec<State>> {
-    let mut client = Client::connect(address)?;
+    let mut client = Client::try_connect(address)?;
     let mut states = Vec::new();
     let mut requests = Vec::new();
     for batch in list.chunks(BATCH) {
@@ -72,7 +72,7 @@ fn ask(address: SocketAddr, numbers: Numbers, list: &[u32]) -> io::Result<Vec<St
         for number in batch {
             write_get(&format!("/payments/{}", numbers.id(*number)), &mut requests);
         }
-        client.send(&requests)?;
+        client.send_bytes(&requests)?;
         for number in batch {
             let mut answer = client.read()?;
             if answer.status == 503 {
@@ -85,10 +85,12 @@ fn ask(address: SocketAddr, numbers: Numbers, list: &[u32]) -> io::Result<Vec<St
 }
 
 fn ask_again(address: SocketAddr, path: &str) -> io::Result<Answer> {
-    let mut client = Client::connect(address)?;
+    let mut client = Client::try_connect(address)?;
+    let mut request = Vec::new();
+    write_get(path, &mut request);
     let began = Instant::now();
     loop {
-        let answer = client.get(path)?;
+        let answer = client.exchange(&request)?;
         if answer.status != 503 || began.elapsed() > BUSY_MAX {
             return Ok(answer);
         }
@@ -100,10 +102,7 @@ fn read(answer: &Answer) -> State {
     if answer.status == 404 {
         return State::Missing;
     }
-    read_found(answer).unwrap_or_else(|| {
-        let body = String::from_utf8_lossy(&answer.body);
-        State::Odd(format!("{} {body}", answer.status))
-    })
+    read_found(answer).unwrap_or_else(|| State::Odd(format!("{} {}", answer.status, answer.body)))
 }
 
 fn read_found(answer: &Answer) -> Option<State> {
@@ -119,7 +118,7 @@ fn read_found(answer: &Answer) -> Option<State> {
     if answer.status != 200 {
         return None;
     }
-    let found: Found<'_> = serde_json::from_slice(&answer.body).ok()?;
+    let found: Found<'_> = serde_json::from_str(&answer.body).ok()?;
     match found.status {
         "pending" => Some(State::Pending),
         "refused" => Some(State::Refused),
@@ -167,11 +166,8 @@ pub(crate) fn ask_summary(address: SocketAddr, query: &str) -> Result<[(u64, u12
     }
     let answer = ask_again(address, &format!("/payments-summary{query}"))
         .map_err(|fault| fault.to_string())?;
-    let odd = || {
-        let body = String::from_utf8_lossy(&answer.body);
-        format!("the summary is {} {body}", answer.status)
-    };
-    let summary: Summary<'_> = serde_json::from_slice(&answer.body).map_err(|_| odd())?;
+    let odd = || format!("the summary is {} {}", answer.status, answer.body);
+    let summary: Summary<'_> = serde_json::from_str(&answer.body).map_err(|_| odd())?;
     let part = |part: &Part<'_>| {
         let cents = read_cents(part.total_amount.get()).ok_or_else(odd)?;
         Ok::<_, String>((part.total_requests, cents))

@@ -57,13 +57,13 @@ pub(crate) enum Word {
 
 impl Word {
     pub(crate) fn of(answer: &Answer, amount: Amount) -> Self {
-        let has = |text: &[u8]| memchr::memmem::find(&answer.body, text).is_some();
+        let has = |text: &[u8]| memchr::memmem::find(answer.body.as_bytes(), text).is_some();
         match answer.status {
             200 => Self::Charged,
             202 => Self::Held,
             409 if has(br#""status":"processed""#) => Self::KnownCharged,
             409 => Self::Known,
-            status => match claim(&answer.body) {
+            status => match claim(answer.body.as_bytes()) {
                 Some(b"false") => Self::NotCharged(status),
                 Some(_) => Self::ThisRequest(status),
                 // A version whose problems have no such member says it by the status. An amount

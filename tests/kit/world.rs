@@ -20,8 +20,9 @@ use super::audit::Evidence;
 use super::client::{Client, get, write_payment};
 use super::liar::{Liar, Mood, WELL};
 use super::listener::Listener;
-use super::process::{Plan, Scratch};
+use super::process::Plan;
 use super::report::Report;
+use super::scratch::Scratch;
 use super::states;
 use super::told::{Amount, Told, Word};
 
@@ -218,7 +219,7 @@ impl World {
         let page = get(at, "/metrics").map(|answer| answer.body);
         let page = page.unwrap_or_default();
         let is_none = |line: &str| line == "p99_payments_pending 0";
-        String::from_utf8_lossy(&page).lines().any(is_none)
+        page.lines().any(is_none)
     }
 
     fn is_equal(&self, at: SocketAddr) -> bool {
@@ -247,7 +248,7 @@ impl World {
 
 /// All is well: new payments must be taken, every one.
 fn probe(evidence: &mut Evidence, report: &mut Report) {
-    let Ok(mut client) = Client::connect(evidence.address) else {
+    let Ok(mut client) = Client::try_connect(evidence.address) else {
         return;
     };
     let mut taken = 0;
@@ -261,7 +262,7 @@ fn probe(evidence: &mut Evidence, report: &mut Report) {
         let id = evidence.numbers.id(number).to_string();
         write_payment(&id, evidence.numbers.amount(number, amount), &mut request);
         let sent_ms = now_ms();
-        let answer = client.send(&request).and_then(|()| client.read());
+        let answer = client.exchange(&request);
         let word = answer.map_or(Word::Silence, |answer| Word::of(&answer, amount));
         taken += u32::from(word.is_acknowledged());
         evidence.told.push(Told {

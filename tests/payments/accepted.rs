@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use p99::payment::UpstreamId;
 use p99::sim::{Act, Fault, Moment};
 
-use crate::client::wait_until;
-use crate::crowd::{pay_all, with_status};
+use crate::kit::client::wait_until;
+use crate::kit::payers::{pay_all, with_status};
+use crate::kit::stack::{Stack, Told, count};
 use crate::on_both_drivers_together;
-use crate::stack::{Stack, Told, count};
 
 const SETTINGS: [(&str, &str); 4] = [
     ("ACK", "accepted"),
@@ -212,7 +212,7 @@ fn a_refusal_for_good_ends_a_held_payment(driver: &str) {
         .inject(Fault::new(Moment::Body, Act::Status(400)).next(1))
         .unwrap();
     let mut client = stack.client();
-    let id = crate::client::id(0);
+    let id = crate::kit::client::id(0);
     let answer = client.pay(id, "5");
     assert_eq!(answer.status, 202);
     assert_eq!(

@@ -8,10 +8,10 @@ use std::process::{Child, Command};
 
 use p99::cores::Exit;
 
-use crate::client::{Client, id, wait_until};
-use crate::crowd::{pay_all, with_status};
+use crate::kit::client::{Client, id, wait_until};
+use crate::kit::payers::{pay_all, with_status};
+use crate::kit::stack::{start_p99, tcp};
 use crate::on_both_drivers_together;
-use crate::stack::{start_p99, tcp};
 
 on_both_drivers_together! {
     the_adapter_of_the_docs_charges_each_id_once,

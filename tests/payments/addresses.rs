@@ -6,11 +6,11 @@ use std::time::Duration;
 use p99::sim::{Act, Fault, Moment, Simulator, SimulatorOptions, Window};
 use socket2::{Domain, Socket, Type};
 
-use crate::client::{Client, id, wait_until};
-use crate::crowd::{pay_all, with_status};
+use crate::kit::client::{Client, id, wait_until};
+use crate::kit::payers::{pay_all, with_status};
+use crate::kit::stack::{Stack, Told, metric, processors, tcp};
 use crate::on_both_drivers_together;
 use crate::places::{Names, Place};
-use crate::stack::{Stack, Told, metric, tcp};
 
 const SETTINGS: [(&str, &str); 7] = [
     ("UPSTREAM_RESOLVE_SECS", "1"),
@@ -40,13 +40,11 @@ struct Scene {
 
 impl Scene {
     fn begin(driver: &str, more: &[(&str, &str)]) -> Self {
-        let options = SimulatorOptions::default();
-        let a = Simulator::start(options.clone()).unwrap();
-        let b = Simulator::start(options).unwrap();
+        let [a, b] = processors();
         let places = [Place::new(a.address()), Place::new(b.address())];
         let names = Names::of(&[places[0].address()], &[places[1].address()]);
         let running = names.start_p99(driver, &[&SETTINGS[..], more].concat());
-        let stack = Stack { running, a, b };
+        let stack = Stack::of(running, [a, b]);
         Self {
             stack,
             names,
@@ -212,14 +210,15 @@ fn an_address_that_swallows_what_is_sent_is_passed_over(driver: &str) {
     let names = Names::of(&[hole.address, a.address()], &[b.address()]);
     let settings = [
         ("ROUTING", "cheapest"),
-        ("HEDGE_DELAY_MS", "5"),
+        // Shorter than a connect into the hole, longer than an answer of a busy machine.
+        ("HEDGE_DELAY_MS", "300"),
         ("CONNECT_TIMEOUT_MS", "600"),
         ("REQUEST_TIMEOUT_MS", "5000"),
         ("CORES", "1"),
         ("POOL_MAX_IDLE", "0"),
     ];
     let running = names.start_p99(driver, &settings);
-    let stack = Stack { running, a, b };
+    let stack = Stack::of(running, [a, b]);
     let connects = |result| {
         let labels = format!(r#"{{processor="default",result="{result}"}}"#);
         stack.metric(&format!("p99_upstream_connects_total{labels}"))
@@ -252,7 +251,7 @@ fn a_connect_that_was_left_behind_opens_the_breaker(driver: &str) {
         ("CORES", "1"),
     ];
     let running = names.start_p99(driver, &settings);
-    let stack = Stack { running, a, b };
+    let stack = Stack::of(running, [a, b]);
     let told = pay_all(stack.address(), 1, 0..10);
     assert_eq!(with_status(&told, 200), 10);
     assert_eq!(stack.b.rows().len(), 10, "each left after HEDGE_DELAY_MS");

@@ -5,9 +5,9 @@ use p99::payment::{CorrelationId, Processor, Totals, UpstreamId};
 use p99::sim::{Act, Fault, Moment, Window};
 use p99::wire;
 
-use crate::client::{Answer, id, payment, request};
+use crate::kit::client::{Answer, id, payment, request};
+use crate::kit::stack::Stack;
 use crate::on_both_drivers;
-use crate::stack::Stack;
 
 const UUID: &str = "4a7901b8-7d26-4d9d-aa19-4dc1c7cf60b3";
 

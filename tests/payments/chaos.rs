@@ -9,10 +9,10 @@ use std::time::Duration;
 use p99::payment::UpstreamId;
 use p99::sim::{Act, Fault, Moment, Route};
 
-use crate::client::{Broken, Client, id, payment};
-use crate::crowd::{amount, with_status};
+use crate::kit::client::{Broken, Client, id, payment};
+use crate::kit::payers::{amount, with_status};
+use crate::kit::stack::{Stack, Told, count};
 use crate::on_both_drivers_together;
-use crate::stack::{Stack, Told, count};
 
 /// SplitMix64: the same seed gives the same luck.
 pub(crate) struct Luck(pub(crate) u64);

@@ -9,11 +9,12 @@ use std::time::Duration;
 use p99::payment::UpstreamId;
 use p99::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions};
 
-use crate::binary::Binary;
-use crate::client::{Broken, Client, id, payment, wait_until};
-use crate::crowd::{amount, pay_again, pay_all, with_status};
+use crate::kit::client::{Broken, Client, id, payment, wait_until};
+use crate::kit::payers::{amount, pay_again, pay_all, with_status};
+use crate::kit::process::P99;
+use crate::kit::stack::{Stack, Told, count};
+use crate::kit::start;
 use crate::on_both_drivers_together;
-use crate::stack::{Stack, Told, count};
 
 struct Processors {
     a: SimulatorHandle,
@@ -29,8 +30,8 @@ impl Processors {
         }
     }
 
-    fn p99(&self, driver: &str, settings: &[(&str, &str)]) -> Binary {
-        Binary::start([&self.a.url(), &self.b.url()], driver, settings)
+    fn p99(&self, driver: &str, settings: &[(&str, &str)]) -> P99 {
+        start::start([&self.a.url(), &self.b.url()], driver, settings)
     }
 
     fn attempts(&self, id: UpstreamId) -> u32 {
@@ -95,12 +96,7 @@ impl Load {
         }
     }
 
-    fn run(
-        &self,
-        p99: &Binary,
-        clients: usize,
-        meanwhile: impl FnOnce(),
-    ) -> Vec<(UpstreamId, Told)> {
+    fn run(&self, p99: &P99, clients: usize, meanwhile: impl FnOnce()) -> Vec<(UpstreamId, Told)> {
         thread::scope(|scope| {
             let address = p99.address;
             let clients: Vec<_> = (0..clients)
@@ -179,7 +175,7 @@ fn a_stop_under_load_loses_nobody(driver: &str) {
             if let Told::Nothing(broken) = word {
                 unanswered += 1;
                 assert!(
-                    matches!(broken, Broken::Reset | Broken::Closed { octets: 0 }),
+                    matches!(broken, Broken::Reset | Broken::Closed { bytes: 0 }),
                     "{id}: an answer was cut: {broken:?}"
                 );
                 assert_eq!(
@@ -217,7 +213,7 @@ fn readiness_ends_with_the_signal_and_service_goes_on(driver: &str) {
         "the listener is open, the balancer not told yet"
     );
     assert_eq!(answer.field("Connection"), Some("close"));
-    assert_eq!(client.read(), Err(Broken::Closed { octets: 0 }));
+    assert_eq!(client.read(), Err(Broken::Closed { bytes: 0 }));
     let answer = Client::connect(p99.address).get("/healthz");
     assert_eq!(
         (answer.status, answer.field("Connection")),

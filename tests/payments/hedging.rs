@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use p99::sim::{Act, Fault, Moment};
 
-use crate::crowd::{pay_all, with_status};
+use crate::kit::payers::{pay_all, with_status};
+use crate::kit::stack::{Stack, count};
 use crate::on_both_drivers_together;
-use crate::stack::{Stack, count};
 
 fn extra_attempts(stack: &Stack, payments: usize) -> usize {
     let all = [&stack.a, &stack.b].map(|sim| sim.all_attempts());

@@ -1,7 +1,7 @@
 //! Real cores, real sockets, simulated processors: what README promises, seen from outside. What
 //! was charged is always read from the processors' own rows, never from p99's counters.
 //!
-//! - `client`, `stack`, `binary`, `crowd`, `certificates`: what the tests stand on;
+//! - `kit`, `places`, `certificates`: what the tests stand on;
 //! - `api`, `upstream`, `reach`, `adapter`: single requests, on both sides;
 //! - `same_id`, `faults`, `tls`, `tls_peers`, `chaos`, `unknown`, `hedging`, `accepted`: exactly
 //!   once, under trouble;
@@ -20,12 +20,10 @@
     reason = "a test that fails shall fail loudly, and deadlines need the real clock"
 )]
 
-mod binary;
 mod certificates;
-mod client;
-mod crowd;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod places;
-mod stack;
 
 mod accepted;
 mod adapter;

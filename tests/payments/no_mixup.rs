@@ -12,11 +12,12 @@ use std::time::Duration;
 use p99::payment::UpstreamId;
 use p99::sim::{Act, Deciding, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions};
 
-use crate::binary::Binary;
 use crate::chaos::Luck;
-use crate::client::{Client, id, payment, request, wait_until};
+use crate::kit::client::{Client, id, payment, request, wait_until};
+use crate::kit::process::P99;
+use crate::kit::stack::{Stack, count};
+use crate::kit::start;
 use crate::on_both_drivers;
-use crate::stack::{Stack, count};
 
 const CLIENTS: usize = 48;
 
@@ -110,7 +111,7 @@ fn crowd(address: SocketAddr, numbers: Range<usize>) -> Seen {
 }
 
 /// Waits until p99 holds no connection that it does not need.
-fn quiet_descriptors(p99: &Binary) -> usize {
+fn quiet_descriptors(p99: &P99) -> usize {
     let mut last = usize::MAX;
     wait_until("descriptors are given back", || {
         // The idle pool empties within POOL_IDLE_SECS and a look every quarter of a second.
@@ -151,7 +152,7 @@ fn processor(seed: u64) -> SimulatorHandle {
 }
 
 /// Payments, and what is open once nothing is left to do: descriptors and KiB of memory.
-fn run(p99: &Binary, numbers: Range<usize>) -> (Seen, usize, u64) {
+fn run(p99: &P99, numbers: Range<usize>) -> (Seen, usize, u64) {
     let seen = crowd(p99.address, numbers);
     settle(p99, &seen.accepted);
     (seen, quiet_descriptors(p99), p99.resident_kib())
@@ -171,7 +172,7 @@ fn every_answer_belongs_to_its_payment(driver: &str) {
         // The address is read from the log.
         ("RUST_LOG", "p99::cores=info,error"),
     ];
-    let p99 = Binary::start([&urls[0], &urls[1]], driver, &settings);
+    let p99 = start::start([&urls[0], &urls[1]], driver, &settings);
     // What a process takes once and keeps: arenas, buffers, tables.
     let warm = CLIENTS * count(50, 600);
     let (_, descriptors_before, kib_before) = run(&p99, 0..warm);
@@ -209,7 +210,7 @@ fn every_answer_belongs_to_its_payment(driver: &str) {
 
 /// Those that were told 202 end as their parity says. Settled claims are few here, so an id that
 /// is not known any more has settled.
-fn settle(p99: &Binary, accepted: &[UpstreamId]) {
+fn settle(p99: &P99, accepted: &[UpstreamId]) {
     let mut client = Client::connect(p99.address);
     for id in accepted {
         let mut state = String::new();

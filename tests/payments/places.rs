@@ -11,7 +11,7 @@ use p99::cores::Running;
 use p99::pay::Setup;
 use p99::upstream::NameLookup;
 
-use crate::stack::config;
+use crate::kit::stack::config;
 
 /// What `proc-a` and `proc-b` resolve to; none is a failure.
 #[derive(Clone, Default)]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use p99::cores::Exit;
 use p99::sim::{Simulator, SimulatorOptions};
 
-use crate::binary::Binary;
-use crate::client::{Client, id, wait_until};
-use crate::crowd::{pay_all, with_status};
+use crate::kit::client::{Client, id, wait_until};
+use crate::kit::payers::{pay_all, with_status};
+use crate::kit::process::P99;
+use crate::kit::stack::{Stack, count, processors, start_p99, tcp};
+use crate::kit::start;
 use crate::on_both_drivers_together;
-use crate::stack::{Stack, count, start_p99, tcp};
 
 on_both_drivers_together! {
     a_name_that_does_not_resolve_costs_one_processor_only,
@@ -72,10 +73,10 @@ fn a_processor_that_is_down_at_the_start_is_found_later(driver: &str) {
 
 /// Few descriptors: some clients are served, the others are turned away, and no core spins.
 fn at_the_descriptor_limit_no_core_spins(driver: &str) {
-    let sims = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
+    let sims = processors();
     let urls = sims.each_ref().map(p99::sim::SimulatorHandle::url);
-    let p99 = Binary::start_with_descriptors(
-        Some(64),
+    let p99 = start::start_with_descriptors(
+        64,
         [&urls[0], &urls[1]],
         driver,
         &[("HEADER_TIMEOUT_MS", "60000"), ("DRAIN_DELAY_MS", "0")],
@@ -111,9 +112,9 @@ fn at_the_descriptor_limit_no_core_spins(driver: &str) {
 /// One core's thread is stopped by a debugger's means: the others say so on /readyz, and in the
 /// long run the process ends, so that a supervisor can start it anew.
 fn a_core_that_stands_still_is_noticed(driver: &str) {
-    let sims = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
+    let sims = processors();
     let urls = sims.each_ref().map(p99::sim::SimulatorHandle::url);
-    let mut p99 = Binary::start([&urls[0], &urls[1]], driver, &[]);
+    let mut p99 = start::start([&urls[0], &urls[1]], driver, &[]);
     let mut clients: Vec<_> = (0..16).map(|_| Client::connect(p99.address)).collect();
     for client in &mut clients {
         assert_eq!(client.get("/readyz").status, 200);
@@ -137,7 +138,7 @@ fn a_core_that_stands_still_is_noticed(driver: &str) {
         clients.len()
     );
     for client in &clients {
-        client.set_patience(crate::client::DEADLINE);
+        client.set_patience(crate::kit::client::DEADLINE);
     }
     wait_until("the other core says so", || {
         clients[0].get("/readyz").status == 503
@@ -159,7 +160,7 @@ struct StoppedThread(libc::pid_t);
 
 impl StoppedThread {
     /// Stops the thread of this name and no other.
-    fn of(p99: &Binary, name: &str) -> std::io::Result<Self> {
+    fn of(p99: &P99, name: &str) -> std::io::Result<Self> {
         let task = std::fs::read_dir(p99.proc("task"))?
             .filter_map(Result::ok)
             .find(|task| {

@@ -11,10 +11,10 @@ use std::time::Duration;
 use p99::cores::Exit;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::client::{Client, DEADLINE};
-use crate::crowd::{pay_all, with_status};
+use crate::kit::client::{Client, DEADLINE};
+use crate::kit::payers::{pay_all, with_status};
+use crate::kit::stack::{metric, start_p99, tcp};
 use crate::on_both_drivers_together;
-use crate::stack::{metric, start_p99, tcp};
 use crate::upstream::{CHARGED, next_post, serve};
 
 const PATIENT: (&str, &str) = ("HEDGE_DELAY_MS", "60000");

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::thread;
 
-use crate::client::{Client, id, payment};
+use crate::kit::client::{Client, id, payment};
+use crate::kit::stack::{Stack, Told, count};
 use crate::on_both_drivers_together;
-use crate::stack::{Stack, Told, count};
 
 const THREADS: usize = 8;
 const CLIENTS_PER_THREAD: usize = 8;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use p99::sim::{Act, Moment, Simulator};
 use rustls::ServerConfig;
 
-use crate::binary::Binary;
 use crate::certificates::{Authority, VERSIONS, over_tls};
-use crate::client::{Client, wait_until};
-use crate::crowd::{pay_all, with_status};
 use crate::faults::{Leads, SETTINGS, run_rows};
+use crate::kit::client::{Client, wait_until};
+use crate::kit::payers::{pay_all, with_status};
+use crate::kit::stack::{Stack, count, metric};
+use crate::kit::start;
 use crate::on_both_drivers_together;
-use crate::stack::{Stack, count, metric, start_p99};
 
 on_both_drivers_together! {
     a_fault_before_the_first_byte_goes_to_the_other,
@@ -80,8 +80,7 @@ fn stack(
         ("UPSTREAM_B_TLS_CA", &file),
     ];
     let settings = [&trusted[..], settings].concat();
-    let running = start_p99([&a.url(), &b.url()], driver, &settings);
-    Stack { running, a, b }
+    Stack::before([a, b], driver, &settings)
 }
 
 /// Runs `rows` in both versions. A row waits for most of its time, so the usual run gives each
@@ -169,7 +168,7 @@ fn what_is_not_believed_is_not_sent_to(driver: &str) {
             ("CB_MIN_SAMPLES", "20"),
             ("CB_OPEN_SECS", "300"),
         ];
-        let p99 = Binary::start([&a.url(), &b.url()], driver, &settings);
+        let p99 = start::start([&a.url(), &b.url()], driver, &settings);
         let told = pay_all(p99.address, 4, 0..60);
         assert_eq!(with_status(&told, 200), 60, "{reason}: {}", p99.log());
         assert_eq!((a.rows().len(), b.rows().len()), (0, 60), "{reason}");
@@ -233,12 +232,12 @@ fn certificates_that_are_renewed_are_in_use(driver: &str) {
         ("CB_FAIL_RATE", "1"),
         ("CB_MIN_SAMPLES", "100000"),
     ];
-    let p99 = Binary::start([&a.url(), "http://127.0.0.1:1"], driver, &settings);
+    let p99 = start::start([&a.url(), "http://127.0.0.1:1"], driver, &settings);
     let mut client = Client::connect(p99.address);
     let mut next = 0;
     let mut pay = || {
         next += 1;
-        client.pay(crate::client::id(next), "1").status
+        client.pay(crate::kit::client::id(next), "1").status
     };
     assert_eq!(pay(), 503, "A is not believed, and B is not there");
     old.write("ca.pem", &new.pem());

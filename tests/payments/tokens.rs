@@ -11,10 +11,10 @@ use std::thread;
 
 use p99::sim::{Simulator, SimulatorOptions};
 
-use crate::binary::Binary;
-use crate::client::{Client, DEADLINE, id, wait_until};
+use crate::kit::client::{Client, DEADLINE, id, wait_until};
+use crate::kit::stack::metric;
+use crate::kit::start;
 use crate::on_both_drivers_together;
-use crate::stack::metric;
 use crate::upstream::{CHARGED, answer_with};
 
 on_both_drivers_together! {
@@ -72,13 +72,13 @@ fn credentials_go_with_every_request_and_nowhere_else(driver: &str) {
     let settings = [
         ("UPSTREAM_A_HEADERS_FILE", named.as_str()),
         ("ROUTING", "cheapest"),
+        ("HEDGE_DELAY_MS", "60000"),
         ("CONNECT_TIMEOUT_MS", "20000"),
         ("HEALTH_INTERVAL_MS", "5000"),
         ("RUST_LOG", "trace"),
     ];
-    let p99 = Binary::start([&url, &b.url()], driver, &settings);
-    let mut client = Client::connect(p99.address);
-    assert_eq!(client.pay(id(1), "1").status, 200);
+    let p99 = start::start([&url, &b.url()], driver, &settings);
+    assert_eq!(Client::connect(p99.address).pay(id(1), "1").status, 200);
     assert!(b.rows().is_empty());
     let lookup = format!("GET /payments/{} ", id(1));
     let mut wanted = vec!["POST /payments ", &lookup, "GET /payments/service-health "];
@@ -99,11 +99,10 @@ fn credentials_go_with_every_request_and_nowhere_else(driver: &str) {
     let environment = fs::read(p99.proc("environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment).into_owned();
     assert!(environment.contains(&named) && !environment.contains("hunter2"));
-    let page = client.get("/metrics").body;
+    let page = Client::connect(p99.address).get("/metrics").body;
     let log = p99.log();
     assert!(log.contains("DEBUG"), "{log}");
     assert!(!log.contains("hunter2") && !page.contains("hunter2"));
-    drop(client);
     assert_eq!(p99.stop(), Some(0));
     let check = |text: &str| {
         fs::write(&path, text).unwrap();
@@ -148,7 +147,7 @@ fn renewed_credentials_are_in_use_without_a_restart(driver: &str) {
         ("CB_FAIL_RATE", "1"),
         ("CB_MIN_SAMPLES", "100000"),
     ];
-    let p99 = Binary::start([&url, "http://127.0.0.1:1"], driver, &settings);
+    let p99 = start::start([&url, "http://127.0.0.1:1"], driver, &settings);
     let mut client = Client::connect(p99.address);
     let mut next = 0;
     let mut pay = || {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use p99::payment::UpstreamId;
 use p99::sim::{Act, Fault, Moment, Window};
 
-use crate::client::{id, wait_until};
-use crate::crowd::{amount, pay_again, pay_all, with_status};
+use crate::kit::client::{id, wait_until};
+use crate::kit::payers::{amount, pay_again, pay_all, with_status};
+use crate::kit::stack::{Stack, Told, count};
 use crate::on_both_drivers_together;
-use crate::stack::{Stack, Told, count};
 
 const SETTINGS: [(&str, &str); 5] = [
     ("ROUTING", "cheapest"),
@@ -178,7 +178,7 @@ fn an_id_that_somebody_else_charged_is_a_duplicate(driver: &str) {
     let settings = [("ROUTING", "cheapest"), ("HEDGE_DELAY_MS", "60000")];
     let stack = Stack::start(driver, &settings);
     let mut client = stack.client();
-    let mut other = crate::client::Client::connect(stack.a.address());
+    let mut other = crate::kit::client::Client::connect(stack.a.address());
     let body = format!(
         r#"{{"correlationId":"{}","amount":7.00,"requestedAt":"2025-07-10T12:34:56.789Z"}}"#,
         id(0)

@@ -10,9 +10,9 @@ use std::time::Duration;
 use p99::cores::Exit;
 use p99::payment::CorrelationId;
 
-use crate::client::{Client, DEADLINE, payment};
+use crate::kit::client::{Client, DEADLINE, payment};
+use crate::kit::stack::{start_p99, tcp};
 use crate::on_both_drivers_together;
-use crate::stack::{start_p99, tcp};
 
 /// Two processors that answer every request with `answer` and hand on what they read.
 fn processors(answer: &'static str) -> ([String; 2], Receiver<String>) {

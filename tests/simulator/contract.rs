@@ -6,7 +6,8 @@ use p99::clock::UnixMillis;
 use p99::payment::Cents;
 use p99::sim::{Deciding, Simulator, SimulatorOptions};
 
-use crate::client::{Client, id, payment, start, wait_until};
+use crate::caller::{Client, id, payment, start};
+use crate::kit::client::wait_until;
 
 const TOKEN: &str = "X-Rinha-Token: 123\r\n";
 

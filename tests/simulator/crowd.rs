@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::client::{Client, start, wait_until};
+use crate::caller::{Client, start};
+use crate::kit::client::wait_until;
 
 /// Both ends of each connection are ours.
 fn raise_descriptor_limit() {

@@ -2,7 +2,8 @@
 
 use p99::sim::{Act, Fault, Moment, Route};
 
-use crate::client::{Broken, Client, id, start, wait_until};
+use crate::caller::{Client, id, start};
+use crate::kit::client::{Broken, wait_until};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sees {
@@ -18,7 +19,8 @@ fn look(client: &mut Client) -> Sees {
     match client.read() {
         Ok(answer) => Sees::Status(answer.status),
         Err(Broken::Reset) => Sees::Reset,
-        Err(Broken::Closed { octets }) => Sees::End(octets),
+        Err(Broken::Closed { bytes }) => Sees::End(bytes),
+        Err(Broken::Silence) => panic!("no answer by the deadline"),
         Err(Broken::NoHttp) => Sees::NoHttp,
     }
 }
@@ -85,7 +87,7 @@ fn each_fault_at_each_moment() {
             assert!(client.is_silent(), "{what}");
         } else {
             match (look(&mut client), expected) {
-                (Sees::End(octets), Sees::End(least)) => assert!(octets >= least, "{what}"),
+                (Sees::End(bytes), Sees::End(least)) => assert!(bytes >= least, "{what}"),
                 (seen, expected) => assert_eq!(seen, expected, "{what}"),
             }
         }
@@ -117,8 +119,8 @@ fn legal_oddities_are_followed_by_what_they_promise() {
     let rows = [
         (Act::Chunked, Ok(200)),
         (Act::Interim, Ok(200)),
-        (Act::LastAnswer, Err(Broken::Closed { octets: 0 })),
-        (Act::CloseAfter, Err(Broken::Closed { octets: 0 })),
+        (Act::LastAnswer, Err(Broken::Closed { bytes: 0 })),
+        (Act::CloseAfter, Err(Broken::Closed { bytes: 0 })),
         (Act::ResetAfter, Err(Broken::Reset)),
     ];
     for (number, (act, then)) in (0..).step_by(2).zip(rows) {

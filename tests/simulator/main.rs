@@ -5,10 +5,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "these are tests"
 )]
 
-mod client;
+mod caller;
 mod contract;
 mod crowd;
 mod faults;
+#[path = "../kit/mod.rs"]
+mod kit;

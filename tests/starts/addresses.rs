@@ -8,8 +8,11 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::instance::wait_until;
-use crate::instance::{Instance, PATIENCE, Scratch, command, count, free_port, get, get_unix};
+use crate::kit::client::{DEADLINE, probe, probe_unix, wait_until};
+use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::count;
+use crate::kit::start::{command, free_port};
 use crate::on_both_drivers;
 
 on_both_drivers! {
@@ -24,28 +27,28 @@ on_both_drivers! {
 }
 
 /// Both processes of a pair, started as nearly at one moment as can be.
-fn pair(driver: &str, settings: [&[(&str, &str)]; 2]) -> [Instance; 2] {
+fn pair(driver: &str, settings: [&[(&str, &str)]; 2]) -> [P99; 2] {
     let barrier = Arc::new(Barrier::new(2));
     let threads = settings.map(|settings| {
         let (mut command, barrier) = (command(driver, settings), Arc::clone(&barrier));
         command.env("RUST_LOG", "warn,p99::cores=info");
         thread::spawn(move || {
             barrier.wait();
-            Instance::spawn(command)
+            P99::of(command)
         })
     });
     threads.map(|thread| thread.join().unwrap())
 }
 
 /// Waits until one of both has given up with a message that names `address`; the other serves.
-fn one_lives(mut pair: [Instance; 2], address: &str, answers: impl Fn() -> Option<u16>) {
+fn one_lives(mut pair: [P99; 2], address: &str, answers: impl Fn() -> Option<u16>) {
     let began = Instant::now();
     loop {
-        let ends = pair.each_mut().map(Instance::end);
-        let logs = pair.each_ref().map(Instance::log);
+        let ends = pair.each_mut().map(P99::end_code);
+        let logs = pair.each_ref().map(P99::log);
         let lost = match ends {
             [None, None] => {
-                assert!(began.elapsed() < PATIENCE, "both live: {logs:?}");
+                assert!(began.elapsed() < DEADLINE, "both live: {logs:?}");
                 thread::sleep(Duration::from_millis(5));
                 continue;
             }
@@ -59,7 +62,7 @@ fn one_lives(mut pair: [Instance; 2], address: &str, answers: impl Fn() -> Optio
         let won = 1 - lost;
         pair[won].wait_ready();
         assert_eq!(answers(), Some(200), "{logs:?}");
-        assert_eq!(pair[won].end(), None, "the winner stays: {logs:?}");
+        assert_eq!(pair[won].end_code(), None, "the winner stays: {logs:?}");
         return;
     }
 }
@@ -81,7 +84,7 @@ fn of_two_on_one_port_one_lives(driver: &str) {
         let settings: &[(&str, &str)] = &[("PORT", &text)];
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         one_lives(pair(driver, [settings, settings]), &text, || {
-            get(address, "/readyz")
+            probe(address, "/readyz")
         });
     });
 }
@@ -96,15 +99,15 @@ fn of_two_on_crossed_addresses_one_lives(driver: &str) {
         ];
         let pair = pair(driver, [&[("LISTEN", &lists[0])], &[("LISTEN", &lists[1])]]);
         let address = SocketAddr::from(([127, 0, 0, 1], one));
-        one_lives(pair, "cannot listen on", || get(address, "/readyz"));
+        one_lives(pair, "cannot listen on", || probe(address, "/readyz"));
     });
 }
 
 fn of_two_on_one_socket_file_one_lives(driver: &str) {
     let rounds = AtomicUsize::new(0);
     many(8, 100, || {
-        let scratch = Scratch::new();
-        let socket = scratch.join("p99.sock");
+        let scratch = Scratch::new("starts").unwrap();
+        let socket = scratch.text("p99.sock");
         let listen = format!("unix:{socket}");
         // Every second time a dead process has left its file.
         if rounds.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
@@ -112,28 +115,28 @@ fn of_two_on_one_socket_file_one_lives(driver: &str) {
         }
         let settings: &[(&str, &str)] = &[("LISTEN", &listen)];
         one_lives(pair(driver, [settings, settings]), &listen, || {
-            get_unix(&socket, "/readyz")
+            probe_unix(&socket, "/readyz")
         });
     });
 }
 
 fn a_killed_instance_is_replaced_at_once(driver: &str) {
-    let (port, scratch) = (free_port(), Scratch::new());
-    let listen = format!("127.0.0.1:{port},unix:{}", scratch.join("p99.sock"));
+    let (port, scratch) = (free_port(), Scratch::new("starts").unwrap());
+    let listen = format!("127.0.0.1:{port},unix:{}", scratch.text("p99.sock"));
     let settings: &[(&str, &str)] = &[("LISTEN", &listen), ("CORES", "4")];
-    let mut instance = Instance::start(driver, settings);
+    let mut instance = P99::of(command(driver, settings));
     instance.wait_ready();
     for _ in 0..count(20, 200) {
-        instance.kill();
-        instance = Instance::start(driver, settings);
+        instance.kill().unwrap();
+        instance = P99::of(command(driver, settings));
         instance.wait_ready();
     }
-    assert_eq!(instance.stop(), 0);
+    assert_eq!(instance.stop(), Some(0));
 }
 
 fn an_old_instance_leaves_the_new_ones_socket_file(driver: &str) {
-    let scratch = Scratch::new();
-    let socket = scratch.join("p99.sock");
+    let scratch = Scratch::new("starts").unwrap();
+    let socket = scratch.text("p99.sock");
     let listen = format!("unix:{socket}");
     let settings: &[(&str, &str)] = &[
         ("LISTEN", &listen),
@@ -141,27 +144,27 @@ fn an_old_instance_leaves_the_new_ones_socket_file(driver: &str) {
         ("HEADER_TIMEOUT_MS", "60000"),
         ("DRAIN_DELAY_MS", "200"),
     ];
-    let mut old = Instance::start(driver, settings);
+    let mut old = P99::of(command(driver, settings));
     old.wait_ready();
     let first = std::fs::metadata(&socket).unwrap();
     // Half a request holds the old one back.
     let mut held = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     std::io::Write::write_all(&mut held, b"GET /healthz HTTP/1.1\r\n").unwrap();
-    assert_eq!(get_unix(&socket, "/readyz"), Some(200));
+    assert_eq!(probe_unix(&socket, "/readyz"), Some(200));
     old.signal(libc::SIGTERM);
-    let mut new = Instance::start(driver, settings);
+    let mut new = P99::of(command(driver, settings));
     new.wait_ready();
-    assert_eq!(old.end(), None, "the old one is still there");
+    assert_eq!(old.end_code(), None, "the old one is still there");
     let second = std::fs::metadata(&socket).unwrap();
     assert_ne!(first.ino(), second.ino());
     drop(held);
-    assert_eq!(old.wait(), 0);
+    assert_eq!(old.wait_code(), 0);
     assert_eq!(
-        get_unix(&socket, "/readyz"),
+        probe_unix(&socket, "/readyz"),
         Some(200),
         "the new one is reachable"
     );
-    assert_eq!(new.stop(), 0);
+    assert_eq!(new.stop(), Some(0));
     assert!(
         !std::path::Path::new(&socket).exists(),
         "the last one tidies up"
@@ -176,35 +179,35 @@ fn a_wildcard_and_a_specific_address_exclude_each_other(driver: &str) {
         (format!("[::1]:{port}"), format!("[::]:{port}")),
     ];
     for (holds, wants) in rows {
-        let mut first = Instance::start(driver, &[("LISTEN", &holds)]);
+        let mut first = P99::of(command(driver, &[("LISTEN", &holds)]));
         first.wait_ready();
         // They wait in vain for a moment, so they wait together.
         let seconds = [
             &[("LISTEN", wants.as_str())][..],
             &[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", &wants)],
         ]
-        .map(|settings| Instance::start(driver, settings));
+        .map(|settings| P99::of(command(driver, settings)));
         for mut second in seconds {
-            assert_eq!(second.wait(), 1);
+            assert_eq!(second.wait_code(), 1);
             wait_until("it says why", || second.log().contains(&wants));
         }
-        assert_eq!(first.stop(), 0);
+        assert_eq!(first.stop(), Some(0));
     }
 }
 
 fn what_is_no_stale_socket_is_never_removed(driver: &str) {
-    let scratch = Scratch::new();
-    let target = scratch.join("stale.sock");
+    let scratch = Scratch::new("starts").unwrap();
+    let target = scratch.text("stale.sock");
     drop(UnixListener::bind(&target).unwrap());
     let [file, folder, link, dangling] =
-        ["file", "folder", "link", "dangling"].map(|name| scratch.join(name));
+        ["file", "folder", "link", "dangling"].map(|name| scratch.text(name));
     std::fs::write(&file, "mine").unwrap();
     std::fs::create_dir(&folder).unwrap();
     symlink(&target, &link).unwrap();
     symlink("/nowhere/at/all", &dangling).unwrap();
     for path in [&file, &folder, &link, &dangling] {
-        let mut instance = Instance::start(driver, &[("LISTEN", &format!("unix:{path}"))]);
-        assert_eq!(instance.wait(), 1);
+        let mut instance = P99::of(command(driver, &[("LISTEN", &format!("unix:{path}"))]));
+        assert_eq!(instance.wait_code(), 1);
         wait_until("it says why", || {
             instance.log().contains(path) && instance.log().contains("is no socket")
         });
@@ -228,7 +231,7 @@ fn two_names_of_one_processor_are_warned_about(driver: &str) {
         ("http://localhost:2", false),
     ] {
         let settings = [("LISTEN", "127.0.0.1:0"), ("UPSTREAM_B_URL", url)];
-        let mut instance = Instance::start(driver, &settings);
+        let mut instance = P99::of(command(driver, &settings));
         instance.wait_ready();
         assert_eq!(
             instance.log().contains(WARNING),
@@ -236,6 +239,6 @@ fn two_names_of_one_processor_are_warned_about(driver: &str) {
             "{}",
             instance.log()
         );
-        assert_eq!(instance.stop(), 0);
+        assert_eq!(instance.stop(), Some(0));
     }
 }

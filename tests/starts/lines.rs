@@ -1,13 +1,14 @@
 //! What is logged when there is much to log.
 
-use std::fmt::Write as _;
-use std::io::{Read, Write};
+use std::io::PipeWriter;
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
 
-use p99::sim::{Simulator, SimulatorOptions};
+use p99::sim::SimulatorHandle;
 
-use crate::instance::{Instance, command, free_port, wait_until};
+use crate::kit::client::{Client, wait_until};
+use crate::kit::process::P99;
+use crate::kit::stack::processors;
+use crate::kit::start::{command, free_port};
 use crate::on_both_drivers;
 
 on_both_drivers! {
@@ -17,52 +18,17 @@ on_both_drivers! {
 }
 
 /// Sends so many payments over one connection; returns the statuses.
-fn pay(port: u16, ids: std::ops::Range<u32>) -> Vec<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let mut statuses = Vec::new();
-    for id in ids {
-        let body = format!(r#"{{"correlationId":"held-{id}","amount":1}}"#);
-        let mut head = String::from("POST /payments HTTP/1.1\r\nHost: p99\r\nContent-Type: ");
-        write!(
-            head,
-            "application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        statuses.push(status(&mut stream));
-    }
-    statuses
-}
-
-/// Reads one answer with a Content-Length.
-fn status(stream: &mut TcpStream) -> String {
-    let mut read = Vec::new();
-    let mut buffer = [0; 4_096];
-    loop {
-        let count = stream.read(&mut buffer).unwrap();
-        assert!(count > 0, "cut off");
-        read.extend_from_slice(&buffer[..count]);
-        let text = String::from_utf8_lossy(&read);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let lower = head.to_ascii_lowercase();
-        let length = lower
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .map_or(0, |length| length.parse().unwrap());
-        if body.len() >= length {
-            return head[9..12].to_owned();
-        }
-    }
+fn pay(port: u16, ids: std::ops::Range<u32>) -> Vec<u16> {
+    let mut client = Client::connect(([127, 0, 0, 1], port).into());
+    let pay = |id| client.pay(format!("held-{id}"), "1").status;
+    ids.map(pay).collect()
 }
 
 fn a_misconfiguration_does_not_fill_the_disk(driver: &str) {
-    let sims = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
-    let urls = sims.each_ref().map(p99::sim::SimulatorHandle::url);
+    let sims = processors();
+    let urls = sims.each_ref().map(SimulatorHandle::url);
     let port = free_port();
-    let mut instance = Instance::start(
+    let mut instance = P99::of(command(
         driver,
         &[
             ("PORT", &port.to_string()),
@@ -73,15 +39,12 @@ fn a_misconfiguration_does_not_fill_the_disk(driver: &str) {
             // The breakers would hide what is to be seen.
             ("CB_MIN_SAMPLES", "100000"),
         ],
-    );
+    ));
     instance.wait_ready();
     let statuses = pay(port, 0..200);
-    assert!(
-        statuses.iter().all(|status| status == "502"),
-        "{statuses:?}"
-    );
+    assert!(statuses.iter().all(|status| *status == 502), "{statuses:?}");
     instance.signal(libc::SIGTERM);
-    assert_eq!(instance.wait(), 0);
+    assert_eq!(instance.wait_code(), 0);
     wait_until("what was left out is told", || {
         instance.log().contains("lines left out count=")
     });
@@ -98,13 +61,13 @@ fn a_misconfiguration_does_not_fill_the_disk(driver: &str) {
 }
 
 /// An instance with more pending payments than lines wait for the log, and no one to settle them.
-fn with_pending(driver: &str, stderr: Stdio, count: u32) -> (Instance, [TcpListener; 2]) {
+fn with_pending(driver: &str, stderr: Option<PipeWriter>, count: u32) -> (P99, [TcpListener; 2]) {
     let silent = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let urls = silent
         .each_ref()
         .map(|socket| format!("http://{}", socket.local_addr().unwrap()));
     let port = free_port();
-    let mut command = command(
+    let command = command(
         driver,
         &[
             ("PORT", &port.to_string()),
@@ -114,23 +77,19 @@ fn with_pending(driver: &str, stderr: Stdio, count: u32) -> (Instance, [TcpListe
             ("SHUTDOWN_GRACE_SECS", "0"),
         ],
     );
-    command.stderr(stderr);
-    let instance = Instance::spawn(command);
+    let instance = P99::heard_by(command, stderr);
     wait_until("it listens", || {
         TcpStream::connect(("127.0.0.1", port)).is_ok()
     });
     let statuses = pay(port, 0..count);
-    assert!(
-        statuses.iter().all(|status| status == "202"),
-        "{statuses:?}"
-    );
+    assert!(statuses.iter().all(|status| *status == 202), "{statuses:?}");
     (instance, silent)
 }
 
 fn every_payment_that_is_given_up_is_told(driver: &str) {
-    let (mut instance, _silent) = with_pending(driver, Stdio::piped(), 3_000);
+    let (mut instance, _silent) = with_pending(driver, None, 3_000);
     instance.signal(libc::SIGTERM);
-    assert_eq!(instance.wait(), 3);
+    assert_eq!(instance.wait_code(), 3);
     let told = |log: &str| log.matches(" is pending at exit ").count();
     wait_until("all are told", || told(&instance.log()) == 3_000);
     assert!(!instance.log().contains("dropped"), "{}", instance.log());
@@ -139,7 +98,7 @@ fn every_payment_that_is_given_up_is_told(driver: &str) {
 fn a_stop_ends_although_nobody_reads_the_log(driver: &str) {
     // No one reads this pipe, and it stays open.
     let (_unread, stderr) = std::io::pipe().unwrap();
-    let (mut instance, _silent) = with_pending(driver, stderr.into(), 3_000);
+    let (mut instance, _silent) = with_pending(driver, Some(stderr), 3_000);
     instance.signal(libc::SIGTERM);
-    assert_eq!(instance.wait(), 3);
+    assert_eq!(instance.wait_code(), 3);
 }

@@ -11,7 +11,8 @@
 )]
 
 mod addresses;
-mod instance;
+#[path = "../kit/mod.rs"]
+mod kit;
 mod lines;
 mod passing;
 mod restarts;

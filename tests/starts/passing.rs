@@ -20,8 +20,7 @@ pub(crate) fn pass(command: &Command, sockets: &[OwnedFd], names: &str) -> Comma
         .env("LISTEN_FDS", sockets.len().to_string())
         .env("LISTEN_FDNAMES", names)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+        .stdout(Stdio::null());
     // Far from where they go, so that none of them is overwritten before it was put in its place.
     let far: Vec<OwnedFd> = sockets.iter().map(far_copy).collect();
     // SAFETY: dup2 may be called between fork and exec, and allocates nothing.

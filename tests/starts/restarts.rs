@@ -1,15 +1,18 @@
 //! One p99 after the other on sockets that a supervisor holds, under load.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
+use p99::sim::SimulatorHandle;
 
-use crate::instance::{Instance, PATIENCE, Scratch, command, count, wait_until};
+use crate::kit::client::{Client, Stream, payment, request, wait_until};
+use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::{count, processors};
+use crate::kit::start::command;
 use crate::on_both_drivers;
 use crate::passing::{copy, pass};
 
@@ -33,25 +36,14 @@ enum Place {
 /// Pays `id` over a connection of its own until it is answered. To be refused a connection, or to
 /// get a part of an answer, fails the test.
 fn pay(place: &Place, id: u32, seen: &mut Seen) {
-    let body = format!(r#"{{"correlationId":"restart-{id}","amount":1}}"#);
-    let request = format!(
-        "POST /payments HTTP/1.1\r\nHost: p99\r\nConnection: close\r\nContent-Type: \
-         application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let body = payment(format!("restart-{id}"), "1");
+    let request = request("POST /payments", "Connection: close\r\n", &body);
     loop {
-        let answer = match place {
-            Place::Tcp(address) => {
-                let stream = TcpStream::connect_timeout(address, PATIENCE).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                exchange(stream, &request)
-            }
-            Place::Unix(path) => {
-                let stream = UnixStream::connect(path).unwrap();
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                exchange(stream, &request)
-            }
+        let client = match place {
+            Place::Tcp(address) => Client::connect(*address).another(),
+            Place::Unix(path) => Client::connect_unix(path).another(),
         };
+        let answer = exchange(client, &request);
         if answer.is_empty() {
             seen.closed += 1;
             continue;
@@ -70,10 +62,10 @@ fn pay(place: &Place, id: u32, seen: &mut Seen) {
 }
 
 /// What was answered; nothing where the connection ended before.
-fn exchange(mut stream: impl Read + Write, request: &str) -> String {
+fn exchange(mut client: Client<Box<dyn Stream>>, request: &str) -> String {
     let mut answer = Vec::new();
-    let sent = stream.write_all(request.as_bytes());
-    let read = sent.and_then(|()| stream.read_to_end(&mut answer));
+    let sent = client.send_bytes(request.as_bytes());
+    let read = sent.and_then(|()| client.read_to_end(&mut answer));
     match read {
         Ok(_) => {}
         Err(fault) => {
@@ -88,20 +80,16 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-fn processors() -> [SimulatorHandle; 2] {
-    [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap())
-}
-
 fn a_restart_on_passed_sockets_refuses_no_connection(driver: &str) {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("starts").unwrap();
     let sims = processors();
     let urls = sims.each_ref().map(SimulatorHandle::url);
-    let path = scratch.join("p99.sock");
+    let path = scratch.text("p99.sock");
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let unix = UnixListener::bind(&path).unwrap();
     let address = tcp.local_addr().unwrap();
     let sockets = [copy(&tcp), copy(&unix)];
-    let journal = scratch.join("journal");
+    let journal = scratch.text("journal");
     let settings = [
         ("UPSTREAM_A_URL", urls[0].as_str()),
         ("UPSTREAM_B_URL", urls[1].as_str()),
@@ -111,7 +99,7 @@ fn a_restart_on_passed_sockets_refuses_no_connection(driver: &str) {
     ];
     let start = || {
         let command = pass(&command(driver, &settings), &sockets, "public:public");
-        let mut instance = Instance::spawn(command);
+        let mut instance = P99::of(command);
         instance.wait_ready();
         instance
     };
@@ -140,12 +128,12 @@ fn a_restart_on_passed_sockets_refuses_no_connection(driver: &str) {
             wait_until("clients are served", || {
                 next.load(Ordering::Relaxed) > before + 50
             });
-            assert_eq!(instance.stop(), 0, "round {round}");
+            assert_eq!(instance.stop(), Some(0), "round {round}");
         }
         let last = start();
         is_over.store(true, Ordering::Release);
         let seen: Vec<Seen> = clients.into_iter().map(|one| one.join().unwrap()).collect();
-        assert_eq!(last.stop(), 0);
+        assert_eq!(last.stop(), Some(0));
         seen
     });
     let mut answers = BTreeMap::<String, u32>::new();

@@ -1,14 +1,17 @@
 //! What signals do, and what the process lets others see.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::instance::{Instance, Scratch, command, count, free_port, get};
+use crate::kit::client::{Client, probe};
+use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::count;
+use crate::kit::start::{command, free_port};
 use crate::on_both_drivers;
 
 on_both_drivers! {
@@ -65,21 +68,11 @@ fn only_signals_to_stop_end_it_although_all_were_blocked(driver: &str) {
             ],
         );
         before(&mut command, block_all);
-        let mut instance = Instance::spawn(command);
+        let mut instance = P99::of(command);
         instance.wait_ready();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut client = TcpStream::connect(address).unwrap();
-        let body = r#"{"correlationId":"held","amount":1}"#;
-        write!(
-            client,
-            "POST /payments HTTP/1.1\r\nHost: p99\r\nConnection: close\r\nContent-Type: \
-             application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+        let answer = Client::connect(address).pay("held", "1");
+        assert_eq!(answer.status, 202, "{answer:?}");
         for (signal, line) in [
             (libc::SIGHUP, "SIGHUP: "),
             (libc::SIGUSR1, "SIGUSR1 "),
@@ -98,10 +91,10 @@ fn only_signals_to_stop_end_it_although_all_were_blocked(driver: &str) {
             instance.signal(signal);
             instance.wait_for_line(line);
         }
-        assert_eq!(get(address, "/payments/held"), Some(200), "it lives");
+        assert_eq!(probe(address, "/payments/held"), Some(200), "it lives");
         instance.signal(stop);
         // The pending payment is lost with it, and that is said.
-        assert_eq!(instance.wait(), 3, "{}", instance.log());
+        assert_eq!(instance.wait_code(), 3, "{}", instance.log());
     }
 }
 
@@ -109,17 +102,17 @@ fn what_nohup_ignores_does_no_harm(driver: &str) {
     let port = free_port();
     let mut command = command(driver, &[("PORT", &port.to_string())]);
     before(&mut command, ignore_hangup);
-    let mut instance = Instance::spawn(command);
+    let mut instance = P99::of(command);
     instance.wait_ready();
     instance.signal(libc::SIGHUP);
     instance.wait_for_line("SIGHUP: ");
-    assert_eq!(get(([127, 0, 0, 1], port).into(), "/readyz"), Some(200));
-    assert_eq!(instance.stop(), 0);
+    assert_eq!(probe(([127, 0, 0, 1], port).into(), "/readyz"), Some(200));
+    assert_eq!(instance.stop(), Some(0));
 }
 
 fn a_hangup_reads_the_credentials_again(driver: &str) {
-    let (scratch, port) = (Scratch::new(), free_port());
-    let file = scratch.join("values");
+    let (scratch, port) = (Scratch::new("starts").unwrap(), free_port());
+    let file = scratch.text("values");
     std::fs::write(&file, "one\n").unwrap();
     let settings = [
         ("PORT", port.to_string()),
@@ -129,30 +122,23 @@ fn a_hangup_reads_the_credentials_again(driver: &str) {
     let settings = settings
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
-    let mut instance = Instance::start(driver, &settings);
+    let mut instance = P99::of(command(driver, &settings));
     instance.wait_ready();
     let status = |value: &str| {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        write!(
-            stream,
-            "GET /payments-summary HTTP/1.1\r\nHost: p99\r\nX-Key: {value}\r\nConnection: \
-             close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer[9..12].to_owned()
+        let key = format!("X-Key: {value}\r\n");
+        let mut client = Client::connect(([127, 0, 0, 1], port).into());
+        client.call("GET /payments-summary", &key, "").status
     };
-    assert_eq!([status("one"), status("two")], ["200", "401"]);
+    assert_eq!([status("one"), status("two")], [200, 401]);
     std::fs::write(&file, "two\n").unwrap();
     instance.signal(libc::SIGHUP);
     instance.wait_for_line("1 added, 1 removed");
-    assert_eq!([status("one"), status("two")], ["401", "200"]);
+    assert_eq!([status("one"), status("two")], [401, 200]);
     std::fs::write(&file, "").unwrap();
     instance.signal(libc::SIGHUP);
     instance.wait_for_line("the values stay as they are");
-    assert_eq!([status("one"), status("two")], ["401", "200"]);
-    assert_eq!(instance.stop(), 0);
+    assert_eq!([status("one"), status("two")], [401, 200]);
+    assert_eq!(instance.stop(), Some(0));
 }
 
 /// Before p99 has begun to hear signals SIGTERM ends it as it ends any process, afterwards in
@@ -160,15 +146,16 @@ fn a_hangup_reads_the_credentials_again(driver: &str) {
 fn a_stop_at_any_moment_of_the_start_is_clean(driver: &str) {
     let rounds = count(24, 400);
     for round in 0..rounds {
-        let scratch = Scratch::new();
-        let listen = format!("unix:{}", scratch.join("p99.sock"));
-        let journal = scratch.join("journal");
+        let scratch = Scratch::new("starts").unwrap();
+        let listen = format!("unix:{}", scratch.text("p99.sock"));
+        let journal = scratch.text("journal");
         let settings = [("LISTEN", listen.as_str()), ("JOURNAL_DIR", &journal)];
-        let instance = Instance::start(driver, &settings);
+        let mut instance = P99::of(command(driver, &settings));
         thread::sleep(Duration::from_micros(
             u64::try_from(round * 1_500 % 40_000).unwrap(),
         ));
-        let end = instance.stop();
+        instance.signal(libc::SIGTERM);
+        let end = instance.wait_code();
         assert!([0, 1_000 + libc::SIGTERM].contains(&end), "{end}");
     }
 }
@@ -183,7 +170,7 @@ fn the_environment_is_hidden_unless_it_may_be_seen(driver: &str) {
         if is_root {
             command.uid(SOMEBODY).gid(SOMEBODY);
         }
-        let mut instance = Instance::spawn(command);
+        let mut instance = P99::of(command);
         instance.wait_ready();
         let proc = format!("/proc/{}", instance.pid());
         let owner = std::fs::metadata(format!("{proc}/environ")).unwrap().uid();
@@ -194,6 +181,6 @@ fn the_environment_is_hidden_unless_it_may_be_seen(driver: &str) {
             .find(|line| line.starts_with("Max core file size"));
         let hard = line.unwrap().split_whitespace().nth(5).unwrap().to_owned();
         assert!(!is_hidden || hard == "0", "{hard}");
-        assert_eq!(instance.stop(), 0);
+        assert_eq!(instance.stop(), Some(0));
     }
 }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
-use crate::instance::{Instance, PATIENCE, Scratch, command, get, get_unix, wait_until};
+use crate::kit::client::{DEADLINE, probe, probe_unix, wait_until};
+use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
+use crate::kit::start::command;
 use crate::on_both_drivers;
 use crate::passing::{copy, pass};
 
@@ -21,8 +24,8 @@ on_both_drivers! {
 }
 
 fn names_say_whom_a_passed_socket_is_for(driver: &str) {
-    let scratch = Scratch::new();
-    let path = scratch.join("admin.sock");
+    let scratch = Scratch::new("starts").unwrap();
+    let path = scratch.text("admin.sock");
     let (tcp, unix) = (
         TcpListener::bind("127.0.0.1:0").unwrap(),
         UnixListener::bind(&path).unwrap(),
@@ -34,14 +37,14 @@ fn names_say_whom_a_passed_socket_is_for(driver: &str) {
         &[copy(&unix), copy(&tcp)],
         "admin:public",
     );
-    let mut instance = Instance::spawn(command);
+    let mut instance = P99::of(command);
     instance.wait_ready();
-    assert_eq!(get(address, "/metrics"), Some(404));
-    assert_eq!(get_unix(&path, "/metrics"), Some(200));
+    assert_eq!(probe(address, "/metrics"), Some(404));
+    assert_eq!(probe_unix(&path, "/metrics"), Some(200));
     for _ in 0..20 {
-        assert_eq!(get(address, "/readyz"), Some(200));
+        assert_eq!(probe(address, "/readyz"), Some(200));
     }
-    assert_eq!(instance.stop(), 0);
+    assert_eq!(instance.stop(), Some(0));
 }
 
 fn what_is_no_listening_socket_is_refused_by_name(driver: &str) {
@@ -82,15 +85,15 @@ fn what_is_no_listening_socket_is_refused_by_name(driver: &str) {
             "LISTEN_FDNAMES=\"public:admin\"",
         ),
     ] {
-        let mut instance = Instance::spawn(pass(&command(driver, &[]), &[socket], names));
-        assert_eq!(instance.wait(), 2, "{told}");
+        let mut instance = P99::of(pass(&command(driver, &[]), &[socket], names));
+        assert_eq!(instance.wait_code(), 2, "{told}");
         wait_until("it says why", || instance.log().contains(told));
     }
     // More are promised than there are.
     let mut command = pass(&command(driver, &[]), &[copy(&tcp)], "");
     command.env("LISTEN_FDS", "2");
-    let mut instance = Instance::spawn(command);
-    assert_eq!(instance.wait(), 2);
+    let mut instance = P99::of(command);
+    assert_eq!(instance.wait_code(), 2);
     wait_until("it says why", || {
         instance
             .log()
@@ -103,15 +106,15 @@ fn a_passed_socket_takes_the_place_of_the_setting(driver: &str) {
     let address = tcp.local_addr().unwrap();
     let listen = ("LISTEN", "127.0.0.1:1");
     let command = pass(&command(driver, &[listen]), &[copy(&tcp)], "");
-    let mut instance = Instance::spawn(command);
+    let mut instance = P99::of(command);
     instance.wait_ready();
-    assert_eq!(get(address, "/readyz"), Some(200));
+    assert_eq!(probe(address, "/readyz"), Some(200));
     let log = instance.log();
     assert!(
         log.contains("no socket was passed for 127.0.0.1:1"),
         "{log}"
     );
-    assert_eq!(instance.stop(), 0);
+    assert_eq!(instance.stop(), Some(0));
 }
 
 /// What p99 says at NOTIFY_SOCKET.
@@ -123,7 +126,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn listen(scratch: &Scratch) -> Self {
-        let path = scratch.0.join("notify");
+        let path = scratch.file("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let (say, heard) = channel();
         // Its queue is short, so it is always emptied.
@@ -149,7 +152,7 @@ impl Supervisor {
     }
 
     fn hear(&self) -> String {
-        self.heard.recv_timeout(PATIENCE).unwrap()
+        self.heard.recv_timeout(DEADLINE).unwrap()
     }
 
     /// The next that is no sign of life.
@@ -171,16 +174,16 @@ impl Supervisor {
 }
 
 fn the_supervisor_hears_of_start_life_and_end(driver: &str) {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("starts").unwrap();
     let supervisor = Supervisor::listen(&scratch);
-    let listen = format!("unix:{}", scratch.join("p99.sock"));
+    let listen = format!("unix:{}", scratch.text("p99.sock"));
     let settings = [
         ("LISTEN", listen.as_str()),
         supervisor.setting(),
         ("WATCHDOG_USEC", "300000"),
         ("DRAIN_DELAY_MS", "500"),
     ];
-    let instance = Instance::start(driver, &settings);
+    let instance = P99::of(command(driver, &settings));
     assert_eq!(supervisor.hear(), "STATUS=starting: the journal is read\n");
     let ready = supervisor.hear();
     let start = "READY=1\nSTATUS=serving on unix:";
@@ -193,16 +196,16 @@ fn the_supervisor_hears_of_start_life_and_end(driver: &str) {
     let start = "STOPPING=1\nSTATUS=stopping: ";
     assert!(stopping.starts_with(start), "{stopping}");
     assert_eq!(supervisor.hear(), "WATCHDOG=1\n", "alive while it stops");
-    assert_eq!(instance.stop(), 0);
+    assert_eq!(instance.stop(), Some(0));
     supervisor.leave();
 }
 
 fn the_supervisor_hears_why_a_start_fails(driver: &str) {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("starts").unwrap();
     let supervisor = Supervisor::listen(&scratch);
     let settings = [("LISTEN", "unix:/nowhere/p99.sock"), supervisor.setting()];
-    let mut instance = Instance::start(driver, &settings);
-    assert_eq!(instance.wait(), 1);
+    let mut instance = P99::of(command(driver, &settings));
+    assert_eq!(instance.wait_code(), 1);
     assert_eq!(supervisor.hear(), "STATUS=starting: the journal is read\n");
     let told = supervisor.hear();
     let start = "STATUS=cannot start: cannot listen on unix:/nowhere/p99.sock";
@@ -211,22 +214,22 @@ fn the_supervisor_hears_why_a_start_fails(driver: &str) {
 }
 
 fn a_supervisor_that_is_gone_changes_nothing(driver: &str) {
-    let scratch = Scratch::new();
+    let scratch = Scratch::new("starts").unwrap();
     let supervisor = Supervisor::listen(&scratch);
-    let path = scratch.join("notify");
+    let path = scratch.text("notify");
     supervisor.leave();
     let settings = [
         ("LISTEN", "127.0.0.1:0"),
         ("NOTIFY_SOCKET", path.as_str()),
         ("WATCHDOG_USEC", "30000"),
     ];
-    let mut instance = Instance::start(driver, &settings);
+    let mut instance = P99::of(command(driver, &settings));
     instance.wait_ready();
     instance.wait_for_line("the supervisor cannot be told at ");
-    assert_eq!(instance.stop(), 0);
+    assert_eq!(instance.stop(), Some(0));
 
-    let mut instance = Instance::start(driver, &[("NOTIFY_SOCKET", "relative")]);
-    assert_eq!(instance.wait(), 2);
+    let mut instance = P99::of(command(driver, &[("NOTIFY_SOCKET", "relative")]));
+    assert_eq!(instance.wait_code(), 2);
     wait_until("it says why", || {
         instance.log().contains("NOTIFY_SOCKET=\"relative\"")
     });

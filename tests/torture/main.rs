@@ -20,7 +20,6 @@
 
 mod cases;
 mod judge;
-#[allow(dead_code, reason = "other runs use other parts of it")]
 #[path = "../kit/mod.rs"]
 mod kit;
 mod scene;

@@ -14,8 +14,9 @@ use p99::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions,
 use crate::cases::{Case, Row, Stage};
 use crate::judge::{End, judge};
 use crate::kit::audit::Evidence;
-use crate::kit::process::{P99, Plan, Scratch};
+use crate::kit::process::{P99, Plan};
 use crate::kit::report::Report;
+use crate::kit::scratch::Scratch;
 use crate::kit::states;
 use crate::kit::told::Numbers;
 use crate::traffic::Traffic;
@@ -58,10 +59,9 @@ pub(crate) fn play(stage: Stage, case: Option<&Case>, report: &mut Report) -> Ou
     };
     let mut own = Report::default();
     let outcome = scene.play(&mut own);
-    if own.is_kept() {
-        scene.scratch.remove();
-    } else {
-        let folder = scene.scratch.path().display();
+    if !own.is_kept() {
+        let folder = scene.scratch.keep();
+        let folder = folder.display();
         own.broke("this scene, to look at", || format!("{case:?}: {folder}"));
     }
     report.take_over(own);
@@ -249,7 +249,7 @@ impl Scene<'_> {
 
     fn is_calm(&self, p99: &P99, address: SocketAddr) -> bool {
         let page = p99.get("/metrics").map(|answer| answer.body);
-        let page = String::from_utf8_lossy(&page.unwrap_or_default()).into_owned();
+        let page = page.unwrap_or_default();
         let books = self.processors.each_ref().map(|processor| {
             let totals = processor.totals(Window::default());
             (totals.count, totals.cents)

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use crate::kit::client::{Client, write_payment};
+use crate::kit::client::{Client, write_get, write_payment};
 use crate::kit::dice::Dice;
 use crate::kit::report::Report;
 use crate::kit::told::{Amount, Numbers, Told, Word};
@@ -99,7 +99,7 @@ impl Traffic {
     fn open<'a>(&self, client: &'a mut Option<Client>) -> Option<&'a mut Client> {
         for _ in 0..TRIES {
             if client.is_none() {
-                *client = Client::connect(self.address).ok();
+                *client = Client::try_connect(self.address).ok();
             }
             if client.is_some() {
                 break;
@@ -116,7 +116,7 @@ impl Traffic {
         let id = self.numbers.id(number).to_string();
         write_payment(&id, self.numbers.amount(number, amount), &mut request);
         let sent_ms = self.now_ms();
-        let answer = client.send(&request).and_then(|()| client.read());
+        let answer = client.exchange(&request);
         let word = answer
             .as_ref()
             .map_or(Word::Silence, |answer| Word::of(answer, amount));
@@ -126,10 +126,12 @@ impl Traffic {
             amount,
             sent_ms,
         });
-        answer.map(|answer| answer.is_last)
+        answer.map(|answer| answer.is_last())
     }
 }
 
 fn ask(client: &mut Client, path: &str) -> std::io::Result<bool> {
-    client.get(path).map(|answer| answer.is_last)
+    let mut request = Vec::new();
+    write_get(path, &mut request);
+    client.exchange(&request).map(|answer| answer.is_last())
 }

@@ -21,7 +21,7 @@ impl World {
         let gauges = machine.owner.gauges();
         for processor in Processor::ALL {
             assert!(
-                *gauges.in_flight.get(processor) <= settings.slots_max,
+                *gauges.in_flight.get(processor) <= self.plan.slots + self.plan.slots / 4 + 1,
                 "I8: {gauges:?}"
             );
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use p99::breaker::State;
 use p99::clock::Now;
 use p99::events::{Action, AttemptRef, Exchange, Lookup, Note};
 use p99::journal::{Haste, Record};
@@ -320,6 +321,11 @@ impl World {
             Note::Breaker(_, transition) => format!("{transition:?}"),
         };
         self.seen.insert(seen);
+        if let Note::Breaker(processor, moved) = note
+            && (moved.from, moved.to) == (State::Closed, State::Open)
+        {
+            *self.troubled.get_mut(processor) = true;
+        }
         if let Note::Settled {
             id,
             status,

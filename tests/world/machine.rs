@@ -151,6 +151,7 @@ impl World {
             .min()
             .map(|at| at.0.max(now.mono.0 + MS));
         self.check_core(core);
+        self.check_limits();
     }
 
     /// Tells the owner something and performs what comes of it. False when the process died.
@@ -167,6 +168,7 @@ impl World {
                 machine.tick_at = Some(now.mono.after(limits::HOUSEKEEPING_INTERVAL).0);
             }
             self.check_core(core);
+            self.check_limits();
         }
         lives
     }

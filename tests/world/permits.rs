@@ -16,6 +16,23 @@ impl World {
         }
     }
 
+    /// What a processor is given falls by trouble alone, and a late charge is none.
+    pub(crate) fn check_limits(&mut self) {
+        for processor in self.plan.settings.processors.all() {
+            let limit = self.processors.limit(processor).get();
+            let before = self.limits.get_mut(processor).replace(limit);
+            let is_troubled = std::mem::take(self.troubled.get_mut(processor));
+            assert!(
+                is_troubled || before.is_none_or(|before| before <= limit),
+                "{} gets {limit} after {before:?}, and nothing was wrong",
+                processor.name()
+            );
+            if before.is_some_and(|before| before > limit) {
+                self.seen.insert("less in flight".to_owned());
+            }
+        }
+    }
+
     /// An attempt starts: the breaker allows it, and probes are few.
     pub(crate) fn check_permit(&mut self, core: usize, attempt: AttemptRef, processor: Processor) {
         let now = self.now(core);

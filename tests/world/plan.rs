@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use p99::breaker::BreakerSettings;
+use p99::concurrency::Bounds;
 use p99::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings};
 use p99::payment::{PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount};
@@ -19,6 +20,8 @@ pub(crate) const SECOND: u64 = 1_000 * MS;
 pub(crate) struct Plan {
     pub(crate) settings: OwnerSettings,
     pub(crate) breaker: BreakerSettings,
+    /// Most attempts in flight at one processor, for each core.
+    pub(crate) slots: usize,
     is_crowd: bool,
     pub(crate) cores: u8,
     pub(crate) cores_after_restart: u8,
@@ -79,6 +82,7 @@ impl Plan {
         let processors: Vec<_> = settings.processors.all().collect();
         Self {
             breaker: breaker(luck, &settings),
+            slots: slots(luck, is_crowd),
             settings,
             is_crowd,
             cores,
@@ -125,6 +129,12 @@ impl Plan {
             ..settings(luck, ack, self.settings.journal, self.is_crowd)
         };
         self.breaker = breaker(luck, &self.settings);
+        self.slots = slots(luck, self.is_crowd);
+    }
+
+    /// What bounds the attempts of so many cores.
+    pub(crate) fn bounds(&self, cores: u8) -> Bounds {
+        Bounds::new(self.slots * usize::from(cores), u16::from(cores))
     }
 }
 
@@ -136,6 +146,14 @@ fn breaker(luck: &mut Luck, settings: &OwnerSettings) -> BreakerSettings {
         window: Duration::from_secs(luck.within(1..=10)),
         probes: luck.pick(&[1, 2, 3]),
         probe_ttl: settings.attempt_timeout,
+    }
+}
+
+fn slots(luck: &mut Luck, is_crowd: bool) -> usize {
+    if is_crowd {
+        luck.pick(&[4, 16, 64])
+    } else {
+        luck.pick(&[1, 2, 3, 4])
     }
 }
 
@@ -171,11 +189,6 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
             200
         } else {
             luck.pick(&[1, 2, 8, 64])
-        },
-        slots_max: if is_crowd {
-            luck.pick(&[4, 16])
-        } else {
-            luck.pick(&[1, 2, 3, 4])
         },
         late_max: luck.pick(&[1, 2, 16]),
         claims_max: 1_000,

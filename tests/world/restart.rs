@@ -67,7 +67,9 @@ impl World {
         self.processors = Arc::new(Processors::new(
             self.plan.settings.processors,
             self.plan.breaker,
+            self.plan.bounds(u8::try_from(count.0).unwrap()),
         ));
+        self.limits = PerProcessor::default();
         self.crash_at = self.plan.crashes.pop().map(|after| self.steps + after);
         let process = self.process;
         self.seen.insert("a restart".to_owned());

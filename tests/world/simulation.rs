@@ -138,6 +138,10 @@ pub(crate) struct World {
     /// Actions performed and events told, in all.
     pub(crate) steps: u64,
     pub(crate) crash_at: Option<u64>,
+    /// How many attempts might be in flight, when that was looked at last.
+    pub(crate) limits: PerProcessor<Option<u32>>,
+    /// A processor said 429 or tripped its breaker since.
+    pub(crate) troubled: PerProcessor<bool>,
     pub(crate) is_healed: bool,
     /// When the last thing heals.
     pub(crate) healed_at: u64,
@@ -175,7 +179,9 @@ impl World {
     pub(crate) fn new(seed: u64, is_traced: bool) -> Self {
         let mut luck = Luck::new(seed);
         let plan = Plan::draw(&mut luck);
-        let processors = Arc::new(Processors::new(plan.settings.processors, plan.breaker));
+        let bounds = plan.bounds(plan.cores);
+        let processors = Processors::new(plan.settings.processors, plan.breaker, bounds);
+        let processors = Arc::new(processors);
         let sites = PerProcessor::from_fn(|one| Site::new(*plan.has_lookup.get(one), &mut luck));
         let strangers = PerProcessor::from_fn(|_| Site::new(true, &mut luck));
         let mut world = Self {
@@ -197,6 +203,8 @@ impl World {
             processors,
             open: PerProcessor::default(),
             probes: PerProcessor::default(),
+            limits: PerProcessor::default(),
+            troubled: PerProcessor::default(),
             cores: Vec::new(),
             proven: PerProcessor::default(),
             requests: Vec::new(),

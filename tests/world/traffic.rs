@@ -147,6 +147,7 @@ impl World {
         self.cores[core].links.remove(&attempt);
         let id = self.requests[request].id;
         if let Exchange::Answered { status, .. } = exchange {
+            *self.troubled.get_mut(processor) |= status == 429;
             let story = self.stories.get_mut(&id).unwrap();
             let on_500 = self.plan.settings.upstream_500;
             if let Some(covered) = story.answered(request, processor, (status, on_500)) {

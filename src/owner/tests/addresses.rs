@@ -263,7 +263,6 @@ fn an_open_intent_of_a_journal_is_judged_in_the_same_way() {
 #[test]
 fn a_connect_that_was_left_behind_counts_against_its_processor() {
     let mut play = Play::begin_with(|settings, breaker| {
-        settings.slots_max = 64;
         settings.waiting_max = 64;
         breaker.min_samples = 4;
     });

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::addresses::Listing;
 use crate::breaker::{BreakerSettings, State as BreakerState};
 use crate::clock::Now;
+use crate::concurrency::Bounds;
 use crate::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
 use crate::journal::replay::State;
@@ -18,6 +19,8 @@ use crate::payment::{
 use crate::table::Key;
 
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+/// Attempts in flight at one processor.
+const SLOTS: usize = 64;
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) struct Play {
@@ -64,7 +67,6 @@ impl Play {
             fallback_after: Duration::ZERO,
             waiting_max: 4,
             queue_max: 4,
-            slots_max: 4,
             late_max: 1,
             claims_max: 100,
             claims_ttl: DAY,
@@ -82,7 +84,8 @@ impl Play {
             probe_ttl: PATIENCE,
         };
         change(&mut settings, &mut breaker);
-        let processors = Arc::new(Processors::new(settings.processors, breaker));
+        let bounds = Bounds::new(SLOTS, 1);
+        let processors = Arc::new(Processors::new(settings.processors, breaker, bounds));
         Self {
             owner: Owner::new(settings, Arc::clone(&processors)),
             processors,

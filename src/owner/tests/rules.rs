@@ -279,7 +279,7 @@ fn a_resend_that_fails_again_says_nothing_about_the_processor() {
 #[test]
 fn a_few_ids_that_are_never_answered_do_not_starve_the_others() {
     let mut play = Play::begin_with(|settings, breaker| {
-        (settings.waiting_max, settings.queue_max, settings.slots_max) = (100, 100, 64);
+        (settings.waiting_max, settings.queue_max) = (100, 100);
         breaker.open = Duration::from_secs(5);
         breaker.window = Duration::from_secs(10);
         breaker.probes = 3;

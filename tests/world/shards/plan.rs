@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p99::breaker::BreakerSettings;
+use p99::concurrency::Bounds;
 use p99::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings, Processors};
 use p99::payment::{PerProcessor, ProcessorCount};
@@ -27,7 +28,6 @@ pub(super) fn settings(luck: &mut Luck) -> OwnerSettings {
         fallback_after: Duration::ZERO,
         waiting_max: 100,
         queue_max: 100,
-        slots_max: 8,
         late_max: 8,
         claims_max: 1_000,
         claims_ttl: DAY,
@@ -50,5 +50,6 @@ pub(super) fn processors() -> Arc<Processors> {
     Arc::new(Processors::new(
         ProcessorCount::try_new(2).unwrap(),
         breaker,
+        Bounds::new(8, 1),
     ))
 }

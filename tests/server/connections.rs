@@ -1,35 +1,32 @@
 //! The server as its clients and operators meet it: credentials, doors, slow clients, sockets of
 //! both kinds, stopping. Live, on loopback, on both drivers where they could differ.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "stack/mod.rs"]
-mod stack;
-
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::kit::answer::statuses;
+use crate::kit::client::{Broken, Client};
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::{self, BEST, Stack};
+use crate::{DRIVERS, ask, get, post};
 use p99::cores::{Exit, end_process_on_panic};
 use p99::reactor::Reactor;
 use p99::server::lifecycle::Phase;
-use stack::{Stack, ask, connect, get, post, statuses};
 
-const DRIVERS: [&str; 2] = ["0", "1"];
 const BODY: &str = r#"{"correlationId":"test-1","amount":20}"#;
 
 #[test]
 fn the_administrators_door_takes_his_calls_off_the_public_one() {
-    let stack = Stack::start(&[("ADMIN_LISTEN", "127.0.0.2:0"), ("ALLOW_PURGE", "true")]);
-    let (mut public, mut admin) = (connect(stack.address()), connect(stack.admin_address()));
+    let stack = Stack::start(
+        BEST,
+        &[("ADMIN_LISTEN", "127.0.0.2:0"), ("ALLOW_PURGE", "true")],
+    );
+    let (mut public, mut admin) = (
+        Client::connect(stack.address()),
+        Client::connect(stack.admin_address()),
+    );
     let rows = [
         (get("/metrics"), 404, 200),
         (post("/purge-payments", "", ""), 404, 200),
@@ -43,21 +40,21 @@ fn the_administrators_door_takes_his_calls_off_the_public_one() {
         assert_eq!(ask(&mut public, &request).0, at_public, "{request}");
         assert_eq!(ask(&mut admin, &request).0, at_admin, "{request}");
     }
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 #[test]
 fn purging_is_forbidden_unless_it_is_allowed() {
-    let stack = Stack::start(&[]);
+    let stack = Stack::start(BEST, &[]);
     assert_eq!(
         ask(
-            &mut connect(stack.address()),
+            &mut Client::connect(stack.address()),
             &post("/purge-payments", "", "")
         )
         .0,
         403
     );
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 #[test]
@@ -67,7 +64,7 @@ fn a_client_that_stalls_is_told_so_and_let_go() {
             ("HEADER_TIMEOUT_MS", "300"),
             ("MONOIO_FORCE_LEGACY_DRIVER", driver),
         ];
-        let stack = Stack::start(&settings);
+        let stack = Stack::start(BEST, &settings);
         let begun = "POST /payments HTTP/1.1\r\nHost: x\r\n";
         let rows = [
             (String::new(), vec![]),
@@ -80,55 +77,56 @@ fn a_client_that_stalls_is_told_so_and_let_go() {
             ),
             (format!("{}GET /", get("/healthz")), vec![200, 408]),
         ];
-        for (octets, expected) in rows {
-            let mut client = connect(stack.address());
-            client.write_all(octets.as_bytes()).unwrap();
-            let mut text = String::new();
-            client.read_to_string(&mut text).unwrap();
-            assert_eq!(statuses(&text), expected, "{octets:?} on driver {driver}");
+        for (bytes, expected) in rows {
+            let mut client = Client::connect(stack.address());
+            client.send_bytes(bytes.as_bytes()).unwrap();
+            let mut text = Vec::new();
+            client.read_to_end(&mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(statuses(&text), expected, "{bytes:?} on driver {driver}");
         }
-        assert_eq!(stack.stop(), Exit::Clean);
+        stack.stop();
     }
 }
 
 #[test]
 fn a_body_is_asked_for_only_when_its_head_was_judged() {
-    let stack = Stack::start(&[]);
+    let stack = Stack::start(BEST, &[]);
     let expect = "Expect: 100-continue\r\n";
     let head = format!(
         "POST /payments HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n{expect}\r\n",
         BODY.len()
     );
-    let mut client = connect(stack.address());
+    let mut client = Client::connect(stack.address());
     assert_eq!(ask(&mut client, &head).0, 100);
     assert_eq!(ask(&mut client, BODY).0, 200);
     assert_eq!(ask(&mut client, &get("/healthz")).0, 200);
     for (path, status) in [("/nothing", 404), ("/healthz", 405)] {
-        let mut client = connect(stack.address());
+        let mut client = Client::connect(stack.address());
         let (given, answer, _) = ask(&mut client, &head.replace("/payments", path));
         assert_eq!(given, status);
         assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
-        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(client.read(), Err(Broken::Closed { bytes: 0 }));
     }
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 #[test]
 fn unix_sockets_serve_on_every_core_and_leave_no_file() {
     for driver in DRIVERS {
-        let name = format!("p99-server-{}-{driver}.sock", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let scratch = Scratch::new("server").unwrap();
+        let path = scratch.file("p99.sock");
         let listen = format!("unix:{}", path.display());
         let settings = [
             ("LISTEN", listen.as_str()),
             ("MONOIO_FORCE_LEGACY_DRIVER", driver),
         ];
-        let stack = Stack::start(&settings);
+        let stack = Stack::start(BEST, &settings);
         for _ in 0..8 {
-            let mut client = UnixStream::connect(&path).unwrap();
+            let mut client = Client::connect_unix(&path);
             assert_eq!(ask(&mut client, &get("/healthz")).0, 200);
         }
-        assert_eq!(stack.stop(), Exit::Clean);
+        stack.stop();
         assert!(!path.exists());
     }
 }
@@ -140,9 +138,9 @@ fn a_stop_turns_readiness_off_and_keeps_serving_until_the_delay_is_over() {
             ("DRAIN_DELAY_MS", "1500"),
             ("MONOIO_FORCE_LEGACY_DRIVER", driver),
         ];
-        let stack = Stack::start(&settings);
+        let stack = Stack::start(BEST, &settings);
         let address = stack.address();
-        let (mut early, mut idle) = (connect(address), connect(address));
+        let (mut early, mut idle) = (Client::connect(address), Client::connect(address));
         assert_eq!(ask(&mut early, &get("/readyz")).0, 200);
         assert_eq!(ask(&mut idle, &get("/healthz")).0, 200);
         stack.running.lifecycle().ask_to_stop();
@@ -150,14 +148,14 @@ fn a_stop_turns_readiness_off_and_keeps_serving_until_the_delay_is_over() {
         let (status, head, _) = ask(&mut early, &get("/readyz"));
         assert_eq!(status, 503);
         assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
-        assert_eq!(early.read(&mut [0]).unwrap(), 0);
-        let stopping = thread::spawn(|| stack.stop());
-        let mut late = connect(address);
+        assert_eq!(early.read(), Err(Broken::Closed { bytes: 0 }));
+        let stopping = thread::spawn(|| stack.end());
+        let mut late = Client::connect(address);
         let (status, head, _) = ask(&mut late, &post("/payments", "", BODY));
         assert_eq!(status, 200);
         assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
         // An idle connection is closed at the end, not before it could be used.
-        assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+        assert_eq!(idle.read(), Err(Broken::Closed { bytes: 0 }));
         assert_eq!(stopping.join().unwrap(), Exit::Clean);
         assert!(std::net::TcpStream::connect(address).is_err());
     }
@@ -166,16 +164,16 @@ fn a_stop_turns_readiness_off_and_keeps_serving_until_the_delay_is_over() {
 #[test]
 fn a_request_that_was_begun_before_the_stop_is_answered() {
     for driver in DRIVERS {
-        let stack = Stack::start(&[("MONOIO_FORCE_LEGACY_DRIVER", driver)]);
+        let stack = Stack::start(BEST, &[("MONOIO_FORCE_LEGACY_DRIVER", driver)]);
         let head = format!(
             "POST /payments HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\
              Expect: 100-continue\r\n\r\n",
             BODY.len()
         );
-        let mut client = connect(stack.address());
+        let mut client = Client::connect(stack.address());
         assert_eq!(ask(&mut client, &head).0, 100);
         let lifecycle = std::sync::Arc::clone(stack.running.lifecycle());
-        let stopping = thread::spawn(|| stack.stop());
+        let stopping = thread::spawn(|| stack.end());
         while lifecycle.phase() < Phase::Closing {
             thread::sleep(Duration::from_millis(1));
         }
@@ -203,7 +201,7 @@ fn a_panic_in_a_task_ends_the_process() {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "a_panic_in_a_task_ends_the_process",
+            "connections::a_panic_in_a_task_ends_the_process",
             "--nocapture",
         ])
         .env(PLANTED, "1")
@@ -218,19 +216,11 @@ fn a_panic_in_a_task_ends_the_process() {
 
 #[test]
 fn an_address_in_use_is_a_clean_refusal_to_start() {
-    let stack = Stack::start(&[]);
+    let stack = Stack::start(BEST, &[]);
     let listen = stack.address().to_string();
-    let lookup = |name: &str| {
-        let value = match name {
-            "LISTEN" => listen.as_str(),
-            "UPSTREAM_A_URL" => "http://127.0.0.1:9",
-            "UPSTREAM_B_URL" => "http://127.0.0.1:10",
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
-    let config = p99::config::Config::from_lookup(lookup).unwrap();
+    let nowhere = ["http://127.0.0.1:9", "http://127.0.0.1:10"];
+    let config = stack::config(nowhere, &[("LISTEN", &listen)]);
     let fault = p99::cores::Running::start(&p99::pay::Setup::new(config)).unwrap_err();
     assert!(fault.to_string().contains(&listen), "{fault}");
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }

@@ -1,37 +1,16 @@
 //! Two instances that know each other, and what an instance says when its peer is gone; and the
 //! optional health poll, which asks from one core for all.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "an answer that is missing shall fail the test"
-)]
+use std::path::Path;
 
-mod stack;
-
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
+use crate::kit::client::{Client, payment, wait_until};
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::{BEST, Stack};
+use crate::kit::start::free_port;
+use crate::{ask, get, get_with, post};
 use p99::payment::{CorrelationId, Shard, UpstreamId};
-use p99::sim::SimulatorHandle;
-use stack::{Stack, ask, connect, get, get_with, post};
 
 const SUMMARY: &str = "/payments-summary";
-
-/// Far beyond anything that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
 
 /// Two shards in front of the first one's processors, each the other's peer.
 fn two_instances(more: &[(&str, &str)]) -> [Stack; 2] {
@@ -42,7 +21,7 @@ fn two_instances(more: &[(&str, &str)]) -> [Stack; 2] {
 fn two_with(shards: [&str; 2], more: [&[(&str, &str)]; 2]) -> [Stack; 2] {
     let ports = [free_port(), free_port()];
     let first = start(shards[0], ports, None, more[0]);
-    let urls = first.processors.each_ref().map(SimulatorHandle::url);
+    let urls = first.urls();
     let second = start(shards[1], [ports[1], ports[0]], Some(&urls), more[1]);
     [first, second]
 }
@@ -60,42 +39,21 @@ fn start(
     if let Some([a, b]) = processors {
         settings.extend([("UPSTREAM_A_URL", a.as_str()), ("UPSTREAM_B_URL", b)]);
     }
-    settings.splice(0..0, more.iter().copied());
-    Stack::start(&settings)
-}
-
-/// A folder for one test, gone afterwards.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("p99-peers-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap_or_default();
-    }
+    settings.extend_from_slice(more);
+    Stack::start(BEST, &settings)
 }
 
 fn pay(stack: &Stack, id: &str, fields: &str) -> (u16, String) {
-    let body = format!("{{\"correlationId\":\"{id}\",\"amount\":19.90}}");
+    let body = payment(id, "19.90");
     let (status, _, body) = ask(
-        &mut connect(stack.address()),
+        &mut Client::connect(stack.address()),
         &post("/payments", fields, &body),
     );
     (status, body)
 }
 
 fn read(stack: &Stack, path: &str) -> (u16, String) {
-    let (status, _, body) = ask(&mut connect(stack.address()), &get(path));
+    let (status, _, body) = ask(&mut Client::connect(stack.address()), &get(path));
     (status, body)
 }
 
@@ -108,14 +66,6 @@ fn ids_of(number: u16, count: u16) -> impl Iterator<Item = String> {
 
 fn id_of(text: &str) -> UpstreamId {
     CorrelationId::try_new(text).unwrap().upstream_id()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -139,7 +89,7 @@ fn a_summary_adds_all_peers_or_says_nothing() {
         assert_eq!((status, count(&body)), (200, 5), "{body}");
     }
     let purge = post("/purge-payments", "", "{}");
-    let (status, _, body) = ask(&mut connect(first.address()), &purge);
+    let (status, _, body) = ask(&mut Client::connect(first.address()), &purge);
     assert_eq!(status, 200, "{body}");
     let (status, body) = read(&second, "/payments-summary");
     assert_eq!(
@@ -147,13 +97,13 @@ fn a_summary_adds_all_peers_or_says_nothing() {
         (200, 0),
         "a purge reaches the peers: {body}"
     );
-    let _ = second.stop();
+    let _ = second.end();
     let (status, body) = read(&first, "/payments-summary");
     assert_eq!(status, 503, "never a silent part: {body}");
     assert!(body.contains("shard 2 gave no answer"), "{body}");
     assert_eq!(read(&first, "/readyz").0, 200, "to be away is no trouble");
     assert_eq!(read(&first, "/payments-summary?scope=local").0, 200);
-    let _ = first.stop();
+    let _ = first.end();
 }
 
 #[test]
@@ -175,7 +125,7 @@ fn the_id_of_another_shard_is_421_whatever_is_asked_of_it() {
     assert_eq!(read(&second, &format!("/payments/{id}")).0, 200);
     let unknown = ids_of(2, 2).nth(1).unwrap();
     assert_eq!(read(&second, &format!("/payments/{unknown}")).0, 404);
-    let _ = (first.stop(), second.stop());
+    let _ = (first.end(), second.end());
 }
 
 #[test]
@@ -188,22 +138,22 @@ fn peers_show_each_other_the_credentials_that_clients_must_show() {
     assert_eq!(pay(&first, &id, secret).0, 200);
     let summary = |fields: &str| {
         let request = get_with("/payments-summary", fields);
-        let (status, _, body) = ask(&mut connect(second.address()), &request);
+        let (status, _, body) = ask(&mut Client::connect(second.address()), &request);
         (status, body.contains("\"totalAmount\":19.90"))
     };
     assert_eq!(summary(""), (401, false));
     assert_eq!(summary(secret), (200, true));
     let purge = post("/purge-payments", secret, "{}");
-    assert_eq!(ask(&mut connect(second.address()), &purge).0, 200);
+    assert_eq!(ask(&mut Client::connect(second.address()), &purge).0, 200);
     assert_eq!(summary(secret), (200, false));
-    let _ = (first.stop(), second.stop());
+    let _ = (first.end(), second.end());
 }
 
 /// Their secret opens what no client may ask, however many clients there are.
 #[test]
 fn shards_with_a_secret_answer_each_other_only_and_without_limits() {
-    let scratch = Scratch::new("secret");
-    let file = scratch.path("secret");
+    let scratch = Scratch::new("secret").unwrap();
+    let file = scratch.text("secret");
     std::fs::write(&file, "between-us\n").unwrap();
     let settings = [
         ("PEER_SECRET_FILE", file.as_str()),
@@ -217,16 +167,19 @@ fn shards_with_a_secret_answer_each_other_only_and_without_limits() {
     let [first, second] = two_instances(&settings);
     let secret = "X-P99-Peer-Secret: between-us\r\n";
     // The one connection that a client may have, and its budget, are used up.
-    let mut held = connect(second.address());
+    let mut held = Client::connect(second.address());
     let auth = "Authorization: Bearer abc\r\n";
     while ask(&mut held, &get_with("/payments/x", auth)).0 != 429 {}
     for round in 0..20 {
         let request = get_with(SUMMARY, auth);
-        let (status, _, body) = ask(&mut connect(first.admin_address()), &request);
+        let (status, _, body) = ask(&mut Client::connect(first.admin_address()), &request);
         assert_eq!(status, 200, "round {round}: {body}");
     }
     let purge = post("/purge-payments", auth, "{}");
-    assert_eq!(ask(&mut connect(first.admin_address()), &purge).0, 200);
+    assert_eq!(
+        ask(&mut Client::connect(first.admin_address()), &purge).0,
+        200
+    );
     // Neither the clients' credentials nor a wrong or doubled secret open it.
     for (fields, expected) in [
         (secret, 200),
@@ -240,22 +193,25 @@ fn shards_with_a_secret_answer_each_other_only_and_without_limits() {
     ] {
         for scope in ["local", "ask"] {
             let request = get_with(&format!("{SUMMARY}?scope={scope}"), fields);
-            let (status, _, body) = ask(&mut connect(second.admin_address()), &request);
+            let (status, _, body) = ask(&mut Client::connect(second.admin_address()), &request);
             assert_eq!(status, expected, "{fields:?}: {body}");
         }
     }
     // It opens nothing else.
     let request = get_with(SUMMARY, secret);
-    assert_eq!(ask(&mut connect(second.admin_address()), &request).0, 401);
-    let _ = (first.stop(), second.stop());
+    assert_eq!(
+        ask(&mut Client::connect(second.admin_address()), &request).0,
+        401
+    );
+    let _ = (first.end(), second.end());
 }
 
 #[test]
 fn shards_with_different_secrets_have_no_sum() {
-    let scratch = Scratch::new("secrets");
+    let scratch = Scratch::new("secrets").unwrap();
     let files = ["one", "other"].map(|name| {
-        std::fs::write(scratch.path(name), name).unwrap();
-        scratch.path(name)
+        std::fs::write(scratch.text(name), name).unwrap();
+        scratch.text(name)
     });
     let settings = files
         .each_ref()
@@ -263,7 +219,7 @@ fn shards_with_different_secrets_have_no_sum() {
     let [first, second] = two_with(["1/2", "2/2"], [&settings[0], &settings[1]]);
     let (status, body) = read(&first, SUMMARY);
     assert!(status == 503 && body.contains("shard 2"), "{status} {body}");
-    let _ = (first.stop(), second.stop());
+    let _ = (first.end(), second.end());
 }
 
 #[test]
@@ -273,14 +229,14 @@ fn a_purge_asks_all_first_and_begins_only_when_all_could() {
     let id = ids_of(1, 2).next().unwrap();
     assert_eq!(pay(&first, &id, "").0, 200);
     let purge = post("/purge-payments", "", "{}");
-    let (status, _, body) = ask(&mut connect(first.address()), &purge);
+    let (status, _, body) = ask(&mut Client::connect(first.address()), &purge);
     assert!(
         status == 503 && body.contains("shard 2 gave no answer"),
         "{status} {body}"
     );
     let (status, body) = read(&first, &format!("/payments/{id}"));
     assert_eq!(status, 200, "nothing was forgotten: {body}");
-    let _ = (first.stop(), second.stop());
+    let _ = (first.end(), second.end());
 }
 
 /// Two that claim one shard, and this instance under another name, are named and not ready.
@@ -293,7 +249,7 @@ fn who_claims_the_shard_of_another_is_named() {
         let more = [("PEERS", format!("{own},{third}"))];
         let more = more.each_ref().map(|(name, value)| (*name, value.as_str()));
         let first = start(shards[0], [port, free_port()], None, &[]);
-        let urls = first.processors.each_ref().map(SimulatorHandle::url);
+        let urls = first.urls();
         let is_larger = shards[1].ends_with('3');
         let peers: &[(&str, &str)] = if is_larger { &more } else { &[] };
         let second = start(shards[1], [free_port(), port], Some(&urls), peers);
@@ -307,18 +263,18 @@ fn who_claims_the_shard_of_another_is_named() {
             status == 503 && body.contains(words)
         });
         assert_eq!(read(&second, SUMMARY).0, 503);
-        let _ = (first.stop(), second.stop());
+        let _ = (first.end(), second.end());
     }
 }
 
 /// A shard that comes back on another journal: both say so, until an operator lets go of the old.
 #[test]
 fn a_journal_that_was_lost_or_swapped_is_named_on_both_sides() {
-    let scratch = Scratch::new("journals");
-    let journals = ["a", "b", "c"].map(|name| scratch.path(name));
+    let scratch = Scratch::new("journals").unwrap();
+    let journals = ["a", "b", "c"].map(|name| scratch.text(name));
     let ports = [free_port(), free_port()];
     let first = start("1/2", ports, None, &[("JOURNAL_DIR", &journals[0])]);
-    let urls = first.processors.each_ref().map(SimulatorHandle::url);
+    let urls = first.urls();
     let second = |journal: &str| {
         start(
             "2/2",
@@ -333,9 +289,9 @@ fn a_journal_that_was_lost_or_swapped_is_named_on_both_sides() {
     for stack in [&first, &right] {
         wait_until("they meet", || has_sum(stack) && knows_both(stack));
     }
-    let _ = right.stop();
+    let _ = right.end();
     // Of the same process, so its lock lasts: it comes back on a copy.
-    let copy = scratch.path("copy");
+    let copy = scratch.text("copy");
     copy_folder(&journals[1], &copy);
     let wrong = second(&journals[2]);
     for stack in [&first, &wrong] {
@@ -346,12 +302,12 @@ fn a_journal_that_was_lost_or_swapped_is_named_on_both_sides() {
         });
         assert!(!has_sum(stack));
     }
-    let _ = wrong.stop();
+    let _ = wrong.end();
     let right = second(&copy);
     for stack in [&first, &right] {
         wait_until("all is well again", || is_ready(stack) && has_sum(stack));
     }
-    let _ = (first.stop(), right.stop());
+    let _ = (first.end(), right.end());
 }
 
 fn copy_folder(from: &str, to: &str) {
@@ -370,8 +326,11 @@ fn knows_both(stack: &Stack) -> bool {
 
 #[test]
 fn a_processor_that_says_that_it_fails_rests_before_any_payment() {
-    let stack = Stack::start(&[("HEALTH_INTERVAL_MS", "5000"), ("ROUTING", "cheapest")]);
-    stack.processors[0].set_failing(true);
+    let stack = Stack::start(
+        BEST,
+        &[("HEALTH_INTERVAL_MS", "5000"), ("ROUTING", "cheapest")],
+    );
+    stack.a.set_failing(true);
     let is_open = || {
         let (_, page) = read(&stack, "/metrics");
         page.lines()
@@ -379,10 +338,6 @@ fn a_processor_that_says_that_it_fails_rests_before_any_payment() {
     };
     wait_until("its breaker opens", is_open);
     assert_eq!(pay(&stack, "healthy-1", "").0, 200);
-    assert_eq!(
-        stack.processors[0].attempts(id_of("healthy-1")),
-        0,
-        "it was left alone"
-    );
-    let _ = stack.stop();
+    assert_eq!(stack.a.attempts(id_of("healthy-1")), 0, "it was left alone");
+    let _ = stack.end();
 }

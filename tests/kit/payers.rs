@@ -7,8 +7,8 @@ use std::thread;
 
 use p99::payment::UpstreamId;
 
-use crate::client::{Answer, Client, id, payment};
-use crate::stack::Told;
+use super::client::{Answer, Client, id, payment};
+use super::stack::Told;
 
 /// The amount of payment `number`: 0.01 to 10.00, so that sums tell payments apart.
 pub(crate) fn amount(number: usize) -> String {

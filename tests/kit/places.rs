@@ -1,31 +1,31 @@
 //! p99 as a real process with few descriptors, before two simulated processors.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
+use p99::sim::SimulatorHandle;
 
-use crate::binary::Binary;
-use crate::client::{Client, wait_until};
+use super::client::{Client, wait_until};
+use super::process::{P99, free_address};
+use super::stack::{metric, processors};
+use super::start;
 
 /// p99 with few descriptors, its processors, and its administrator's door.
 pub(crate) struct Site {
-    pub(crate) p99: Binary,
+    pub(crate) p99: P99,
     pub(crate) admin: SocketAddr,
     pub(crate) processors: [SimulatorHandle; 2],
 }
 
 pub(crate) fn site(descriptors: u64, driver: &str, more: &[(&str, &str)]) -> Site {
-    let processors = [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
+    let processors = processors();
     let urls = processors.each_ref().map(SimulatorHandle::url);
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = free.local_addr().unwrap();
-    drop(free);
+    let admin = free_address().unwrap();
     let text = admin.to_string();
     let mut settings = vec![("ADMIN_LISTEN", text.as_str()), ("DRAIN_DELAY_MS", "0")];
     settings.extend_from_slice(more);
     let urls = [urls[0].as_str(), urls[1].as_str()];
-    let p99 = Binary::start_with_descriptors(Some(descriptors), urls, driver, &settings);
+    let p99 = start::start_with_descriptors(descriptors, urls, driver, &settings);
     Site {
         p99,
         admin,
@@ -35,15 +35,14 @@ pub(crate) fn site(descriptors: u64, driver: &str, more: &[(&str, &str)]) -> Sit
 
 impl Site {
     /// How many connections ended for this reason.
-    pub(crate) fn closed(&self, reason: &str) -> u64 {
+    pub(crate) fn closed(&self, reason: &str) -> f64 {
         let page = Client::connect(self.admin).get("/metrics").body;
-        let name = format!("p99_connections_closed_total{{reason=\"{reason}\"}} ");
-        let line = page.lines().find_map(|line| line.strip_prefix(&name));
-        line.unwrap().parse().unwrap()
+        let name = format!("p99_connections_closed_total{{reason=\"{reason}\"}}");
+        metric(&page, &name)
     }
 
-    pub(crate) fn wait_for(&self, reason: &str, least: u64) {
-        wait_until(reason, || self.closed(reason) >= least);
+    pub(crate) fn wait_for(&self, reason: &str, least: u32) {
+        wait_until(reason, || self.closed(reason) >= f64::from(least));
     }
 
     /// One probe on a new connection; none when it is not answered within seconds.

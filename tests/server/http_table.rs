@@ -2,12 +2,6 @@
 //! them in turn would take for a message and what it would refuse. `tests/http_cases.py` runs the
 //! same table against a whole server; this file finds a fault in the bytes without one.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "a table that cannot be read fails the test"
-)]
-
 use p99::http::{BodyReader, HeadRules, Persistence, parse_head};
 use serde_json::Value;
 
@@ -122,7 +116,7 @@ fn fault(case: &Value, outcome: &Outcome) -> Option<String> {
 
 #[test]
 fn every_case_of_the_table_is_framed_as_it_demands() {
-    let table = include_str!("data/http_cases.jsonl");
+    let table = include_str!("../data/http_cases.jsonl");
     let mut faults = Vec::new();
     for line in table.lines().filter(|line| !line.trim().is_empty()) {
         let case: Value = serde_json::from_str(line).unwrap();

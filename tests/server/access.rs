@@ -1,21 +1,13 @@
 //! Who may call, and how often: credentials, their rotation, and the rate limit with everything
 //! that proxies write into X-Forwarded-For. Live, on loopback.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-mod stack;
-
 use std::fs;
-use std::os::unix::net::UnixStream;
 
-use p99::cores::Exit;
+use crate::kit::client::{Client, Stream};
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::{BEST, Stack, metric};
+use crate::{ask, get, get_with, post};
 use p99::credentials::Reloaded;
-use stack::{Stack, ask, connect, get, get_with, post};
 
 const BODY: &str = r#"{"correlationId":"test-1","amount":20}"#;
 const READS: [&str; 4] = [
@@ -26,23 +18,17 @@ const READS: [&str; 4] = [
 ];
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
-/// A sample of the metrics page.
-fn sample(page: &str, name: &str) -> u64 {
-    let line = page.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap_or_else(|| panic!("no {name}"))
-        .trim()
-        .parse()
-        .unwrap()
-}
-
 #[test]
 fn every_call_but_a_probe_needs_the_credentials() {
-    let stack = Stack::start(&[
-        ("AUTH_HEADER_NAME", "X-Key"),
-        ("AUTH_HEADER_VALUE", "s3cret"),
-        ("ALLOW_PURGE", "true"),
-    ]);
-    let mut client = connect(stack.address());
+    let stack = Stack::start(
+        BEST,
+        &[
+            ("AUTH_HEADER_NAME", "X-Key"),
+            ("AUTH_HEADER_VALUE", "s3cret"),
+            ("ALLOW_PURGE", "true"),
+        ],
+    );
+    let mut client = Client::connect(stack.address());
     let challenge = "\r\nWWW-Authenticate: ApiKey realm=\"p99\", header=\"x-key\"\r\n";
     for wrong in [
         "",
@@ -83,68 +69,72 @@ fn every_call_but_a_probe_needs_the_credentials() {
     assert!(summary.contains(r#""totalAmount":20.00"#), "{summary}");
     assert_eq!(read(&mut client, "/metrics").0, 200);
     assert_eq!(ask(&mut client, &post("/purge-payments", right, "")).0, 200);
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 #[test]
 fn a_head_request_needs_them_too_and_is_answered_without_a_body() {
-    let stack = Stack::start(&[("AUTH_HEADER_VALUE", "Bearer abc")]);
-    let mut client = connect(stack.address());
+    let stack = Stack::start(BEST, &[("AUTH_HEADER_VALUE", "Bearer abc")]);
+    let mut client = Client::connect(stack.address());
     let head = get("/payments-summary").replace("GET", "HEAD");
-    std::io::Write::write_all(&mut client, head.as_bytes()).unwrap();
+    client.write(&head);
     // Had it a body, the next answer would not begin where its status is looked for.
-    let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\n") {
-        let mut octet = [0];
-        std::io::Read::read_exact(&mut client, &mut octet).unwrap();
-        text.extend(octet);
-    }
-    let text = String::from_utf8(text).unwrap();
+    let text = client.read_head().unwrap().head;
     assert!(text.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{text}");
     assert!(
         text.contains("\r\nWWW-Authenticate: Bearer realm=\"p99\"\r\n"),
         "{text}"
     );
     assert_eq!(ask(&mut client, &get("/healthz")).0, 200);
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 #[test]
 fn reads_can_be_opened_and_the_administrators_door_is_no_way_around() {
-    let stack = Stack::start(&[
-        ("AUTH_HEADER_VALUE", "Bearer abc"),
-        ("AUTH_READS", "off"),
-        ("ALLOW_PURGE", "true"),
-    ]);
-    let mut client = connect(stack.address());
+    let stack = Stack::start(
+        BEST,
+        &[
+            ("AUTH_HEADER_VALUE", "Bearer abc"),
+            ("AUTH_READS", "off"),
+            ("ALLOW_PURGE", "true"),
+        ],
+    );
+    let mut client = Client::connect(stack.address());
     assert_eq!(ask(&mut client, &post("/payments", "", BODY)).0, 401);
     assert_eq!(ask(&mut client, &post("/purge-payments", "", "")).0, 401);
     for (path, status) in READS.into_iter().zip([404, 200, 400, 200]) {
         assert_eq!(ask(&mut client, &get(path)).0, status, "{path}");
     }
-    assert_eq!(stack.stop(), Exit::Clean);
-    let stack = Stack::start(&[
-        ("AUTH_HEADER_VALUE", "Bearer abc"),
-        ("ADMIN_LISTEN", "127.0.0.2:0"),
-    ]);
-    let mut admin = connect(stack.admin_address());
+    stack.stop();
+    let stack = Stack::start(
+        BEST,
+        &[
+            ("AUTH_HEADER_VALUE", "Bearer abc"),
+            ("ADMIN_LISTEN", "127.0.0.2:0"),
+        ],
+    );
+    let mut admin = Client::connect(stack.admin_address());
     assert_eq!(ask(&mut admin, &get("/metrics")).0, 401);
     assert_eq!(ask(&mut admin, &get("/readyz")).0, 200);
     let right = "Authorization: Bearer abc\r\n";
     assert_eq!(ask(&mut admin, &get_with("/metrics", right)).0, 200);
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 #[test]
 fn values_from_a_file_are_rotated_without_a_client_that_notices() {
-    let path = std::env::temp_dir().join(format!("p99-access-{}", std::process::id()));
+    let scratch = Scratch::new("access").unwrap();
+    let path = scratch.file("values");
     fs::write(&path, "Bearer old\n").unwrap();
-    let stack = Stack::start(&[
-        ("AUTH_HEADER_VALUE_FILE", path.to_str().unwrap()),
-        ("CORES", "4"),
-    ]);
+    let stack = Stack::start(
+        BEST,
+        &[
+            ("AUTH_HEADER_VALUE_FILE", path.to_str().unwrap()),
+            ("CORES", "4"),
+        ],
+    );
     // Many connections, so that every core has some.
-    let mut clients: Vec<_> = (0..32).map(|_| connect(stack.address())).collect();
+    let mut clients: Vec<_> = (0..32).map(|_| Client::connect(stack.address())).collect();
     let mut statuses = |value: &str| {
         let request = get_with("/payments-summary", &format!("Authorization: {value}\r\n"));
         let mut found: Vec<u16> = clients
@@ -170,16 +160,15 @@ fn values_from_a_file_are_rotated_without_a_client_that_notices() {
     }
     fs::write(&path, "Bearer new").unwrap();
     assert_eq!(credentials.reload(), Ok(Reloaded::Unchanged));
-    assert_eq!(stack.stop(), Exit::Clean);
-    fs::remove_file(path).unwrap();
+    stack.stop();
 }
 
 #[test]
 fn a_client_beyond_its_rate_is_told_when_to_come_back_whatever_it_asks() {
     // What is not there, and what cannot be read, cost time too.
     for path in READS.into_iter().chain(["/nothing", "/payments"]) {
-        let stack = Stack::start(&[("RATE_LIMIT_RPS", "1"), ("RATE_LIMIT_BURST", "2")]);
-        let mut client = connect(stack.address());
+        let stack = Stack::start(BEST, &[("RATE_LIMIT_RPS", "1"), ("RATE_LIMIT_BURST", "2")]);
+        let mut client = Client::connect(stack.address());
         let mut limited = 0;
         for _ in 0..12 {
             let (status, head, _) = ask(&mut client, &get(path));
@@ -192,13 +181,13 @@ fn a_client_beyond_its_rate_is_told_when_to_come_back_whatever_it_asks() {
         for probe in PROBES.repeat(6) {
             assert_eq!(ask(&mut client, &get(probe)).0, 200);
         }
-        assert_eq!(stack.stop(), Exit::Clean);
+        stack.stop();
     }
 }
 
 /// How many of these requests, each from the client that its field names, are within a rate of one
 /// a second and client.
-fn allowed(client: &mut (impl std::io::Read + std::io::Write), forwarded: &[&str]) -> usize {
+fn allowed(client: &mut Client<impl Stream>, forwarded: &[&str]) -> usize {
     let fields = forwarded
         .iter()
         .map(|value| format!("X-Forwarded-For: {value}\r\n"));
@@ -237,15 +226,15 @@ fn the_forms_that_proxies_write_name_one_client_each() {
         ],
     ];
     for forwarded in same {
-        let stack = Stack::start(&settings);
-        let mut client = connect(stack.address());
+        let stack = Stack::start(BEST, &settings);
+        let mut client = Client::connect(stack.address());
         let allowed = allowed(&mut client, &forwarded.repeat(6));
         // With each second that a busy machine takes, one more passes.
         assert!((1..8).contains(&allowed), "{allowed} of {forwarded:?}");
-        assert_eq!(stack.stop(), Exit::Clean);
+        stack.stop();
     }
-    let stack = Stack::start(&settings);
-    let mut client = connect(stack.address());
+    let stack = Stack::start(BEST, &settings);
+    let mut client = Client::connect(stack.address());
     let many: Vec<String> = (0..40)
         .map(|number| format!("203.0.113.{number}:80"))
         .collect();
@@ -255,12 +244,13 @@ fn the_forms_that_proxies_write_name_one_client_each() {
         40,
         "each has a budget of its own"
     );
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 #[test]
 fn clients_that_cannot_be_told_apart_share_one_budget_and_are_counted() {
-    let path = std::env::temp_dir().join(format!("p99-access-{}.sock", std::process::id()));
+    let scratch = Scratch::new("access").unwrap();
+    let path = scratch.file("p99.sock");
     let listen = format!("unix:{}", path.display());
     let many: Vec<String> = (0..40)
         .map(|number| format!("203.0.113.{number}"))
@@ -274,19 +264,22 @@ fn clients_that_cannot_be_told_apart_share_one_budget_and_are_counted() {
     for (trusted, is_told_apart) in [(None, false), (Some("127.0.0.1"), true)] {
         let trusted = trusted.map(|trusted| ("TRUSTED_PROXIES", trusted));
         let settings: Vec<_> = usual.iter().copied().chain(trusted).collect();
-        let stack = Stack::start(&settings);
-        let mut client = UnixStream::connect(&path).unwrap();
+        let stack = Stack::start(BEST, &settings);
+        let mut client = Client::connect_unix(&path);
         let passed = allowed(&mut client, &many);
-        let (_, _, page) = ask(&mut connect(stack.admin_address()), &get("/metrics"));
-        let counted = sample(&page, "p99_clients_unknown_total");
+        let (_, _, page) = ask(
+            &mut Client::connect(stack.admin_address()),
+            &get("/metrics"),
+        );
+        let counted = metric(&page, "p99_clients_unknown_total");
         if is_told_apart {
-            assert_eq!((passed, counted), (40, 0));
+            assert_eq!((passed, counted), (40, 0.0));
             let passed = allowed(&mut client, &["junk"; 40]);
             assert!((1..20).contains(&passed), "{passed}");
         } else {
             assert!((1..20).contains(&passed), "{passed}");
-            assert_eq!(counted, 40);
+            assert_eq!(counted, 40.0);
         }
-        assert_eq!(stack.stop(), Exit::Clean);
+        stack.stop();
     }
 }

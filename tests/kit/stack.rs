@@ -1,17 +1,18 @@
 //! Two processors and p99 before them, in this process; and the audit: both processors' rows joined
-//! and held against what clients were told.
+//! and held against what clients were told. Every test of a p99 within its own process uses it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use p99::config::{Config, ListenAddress};
 use p99::cores::{Exit, Running};
+use p99::credentials::Credentials;
 use p99::pay::Setup;
 use p99::payment::{PerProcessor, Totals, UpstreamId};
 use p99::sim::{Row, Simulator, SimulatorHandle, SimulatorOptions, Window};
 use p99::wire;
 
-use crate::client::{Broken, Client, wait_until};
+use super::client::{Broken, Client, wait_until};
 
 /// What a client was told about one payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,12 @@ pub(crate) struct Stack {
     pub(crate) running: Running,
     pub(crate) a: SimulatorHandle,
     pub(crate) b: SimulatorHandle,
+    /// The main thread's hold on the credentials.
+    pub(crate) credentials: Option<Credentials>,
 }
+
+/// The driver of a run that does not choose one.
+pub(crate) const BEST: &str = "0";
 
 /// `full` when SOAK is set, else `usual`.
 pub(crate) fn count(usual: usize, full: usize) -> usize {
@@ -71,14 +77,47 @@ impl Stack {
         driver: &str,
         settings: &[(&str, &str)],
     ) -> Self {
-        let a = Simulator::start(options.clone()).unwrap();
-        let b = Simulator::start(options).unwrap();
-        let running = start_p99([&a.url(), &b.url()], driver, settings);
-        Self { running, a, b }
+        let sims = [options.clone(), options].map(|options| Simulator::start(options).unwrap());
+        Self::before(sims, driver, settings)
+    }
+
+    /// p99 before these processors; `settings` may send it elsewhere.
+    pub(crate) fn before(
+        [a, b]: [SimulatorHandle; 2],
+        driver: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let urls = [a.url(), b.url()];
+        let setup = setup([&urls[0], &urls[1]], driver, settings);
+        Self {
+            running: Running::start(&setup).unwrap(),
+            a,
+            b,
+            credentials: setup.credentials,
+        }
+    }
+
+    /// One that is started already.
+    pub(crate) fn of(running: Running, [a, b]: [SimulatorHandle; 2]) -> Self {
+        Self {
+            running,
+            a,
+            b,
+            credentials: None,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         tcp(&self.running.addresses())
+    }
+
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        tcp(&self.running.admin_addresses())
+    }
+
+    /// Where its processors are.
+    pub(crate) fn urls(&self) -> [String; 2] {
+        [self.a.url(), self.b.url()]
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -86,7 +125,12 @@ impl Stack {
     }
 
     pub(crate) fn stop(self) {
-        assert_eq!(self.running.stop(), Exit::Clean);
+        assert_eq!(self.end(), Exit::Clean);
+    }
+
+    /// Stops it, clean or not.
+    pub(crate) fn end(self) -> Exit {
+        self.running.stop()
     }
 
     /// Sums as p99 states them; `query` with its question mark.
@@ -199,8 +243,17 @@ impl Stack {
 
 /// p99 before processors at these places.
 pub(crate) fn start_p99(urls: [&str; 2], driver: &str, settings: &[(&str, &str)]) -> Running {
-    let settings = [settings, &[("MONOIO_FORCE_LEGACY_DRIVER", driver)]].concat();
-    Running::start(&Setup::new(config(urls, &settings))).unwrap()
+    Running::start(&setup(urls, driver, settings)).unwrap()
+}
+
+fn setup(urls: [&str; 2], driver: &str, settings: &[(&str, &str)]) -> Setup {
+    let settings = [&[("MONOIO_FORCE_LEGACY_DRIVER", driver)], settings].concat();
+    Setup::new(config(urls, &settings))
+}
+
+/// Two processors without any fault, in this process.
+pub(crate) fn processors() -> [SimulatorHandle; 2] {
+    [(), ()].map(|()| Simulator::start(SimulatorOptions::default()).unwrap())
 }
 
 /// The first TCP address of these.

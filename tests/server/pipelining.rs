@@ -6,35 +6,15 @@
 //! The usual run takes every sixth cut, another sixth on each listener and driver; `SOAK=1` takes
 //! every one everywhere.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "stack/mod.rs"]
-mod stack;
-
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use p99::cores::Exit;
-use stack::{Stack, connect};
-
-const DRIVERS: [&str; 2] = ["0", "1"];
-
-/// A connection of either kind.
-enum Client {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+use crate::DRIVERS;
+use crate::kit::client::{Client, Stream};
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::{BEST, Stack};
 
 /// Where a client connects.
 #[derive(Clone, Debug)]
@@ -44,57 +24,19 @@ enum Target {
 }
 
 impl Target {
-    fn connect(&self) -> Client {
+    fn connect(&self) -> Client<Box<dyn Stream>> {
         match self {
-            Self::Tcp(address) => {
-                let stream = connect(*address);
-                stream.set_nodelay(true).unwrap();
-                Client::Tcp(stream)
-            }
-            Self::Unix(path) => {
-                let stream = UnixStream::connect(path).unwrap();
-                stream
-                    .set_read_timeout(Some(Duration::from_secs(60)))
-                    .unwrap();
-                Client::Unix(stream)
-            }
+            Self::Tcp(address) => Client::connect(*address).another(),
+            Self::Unix(path) => Client::connect_unix(path).another(),
         }
     }
 }
 
-impl Client {
-    fn another(&self) -> Self {
-        match self {
-            Self::Tcp(stream) => Self::Tcp(stream.try_clone().unwrap()),
-            Self::Unix(stream) => Self::Unix(stream.try_clone().unwrap()),
-        }
-    }
-
-    /// Whether all of it could be written: a refused connection takes no more.
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.write_all(bytes).is_ok(),
-            Self::Unix(stream) => stream.write_all(bytes).is_ok(),
-        }
-    }
-
-    fn end_writing(&self) {
-        // The other side may have closed meanwhile.
-        let _ = match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        };
-    }
-
-    fn read_to_end(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        // A reset may end a refused connection; what came before it counts.
-        let _ = match self {
-            Self::Tcp(stream) => stream.read_to_end(&mut bytes),
-            Self::Unix(stream) => stream.read_to_end(&mut bytes),
-        };
-        bytes
-    }
+/// Everything until the end. A reset may end a refused connection; what came before it counts.
+fn read_all(client: &mut Client<Box<dyn Stream>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = client.read_to_end(&mut bytes);
+    bytes
 }
 
 /// One request and what its answer must be: a status of these, and its request id.
@@ -195,10 +137,10 @@ fn next_answer(text: &mut &[u8], is_head: bool) -> Option<(u16, String)> {
 fn exchange(target: &Target, asked: &[Asked], stream: &[u8], cuts: &[usize], pause: Duration) {
     let mut client = target.connect();
     let mut reading = client.another();
-    let reader = thread::spawn(move || reading.read_to_end());
+    let reader = thread::spawn(move || read_all(&mut reading));
     let mut from = 0;
     for cut in cuts.iter().copied().chain([stream.len()]) {
-        if cut > from && !client.write(&stream[from..cut]) {
+        if cut > from && client.send_bytes(&stream[from..cut]).is_err() {
             break;
         }
         from = cut;
@@ -259,19 +201,19 @@ fn targets(stack: &Stack, path: &std::path::Path) -> Vec<(Target, bool)> {
 /// Runs `test` on every listener of a new stack, on both drivers, each with a number of its own.
 fn everywhere(name: &str, settings: &[(&str, &str)], test: impl Fn(&Target, bool, usize)) {
     for (driver_number, driver) in DRIVERS.into_iter().enumerate() {
-        let file = format!("p99-{name}-{}-{driver}.sock", std::process::id());
-        let path = std::env::temp_dir().join(file);
+        let scratch = Scratch::new(name).unwrap();
+        let path = scratch.file("p99.sock");
         let listen = format!("127.0.0.1:0,unix:{}", path.display());
         let usual = [
             ("LISTEN", listen.as_str()),
             ("ADMIN_LISTEN", "127.0.0.2:0"),
             ("MONOIO_FORCE_LEGACY_DRIVER", driver),
         ];
-        let stack = Stack::start(&[settings, &usual].concat());
+        let stack = Stack::start(BEST, &[settings, &usual].concat());
         for (number, (target, is_public)) in targets(&stack, &path).into_iter().enumerate() {
             test(&target, is_public, number * 2 + driver_number);
         }
-        assert_eq!(stack.stop(), Exit::Clean);
+        stack.stop();
     }
 }
 
@@ -348,9 +290,9 @@ fn large_heads_before_small_bodies_are_served_or_refused() {
             let padding = "a".repeat(9_000);
             let large = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nA: {padding}\r\n\r\n");
             let mut client = target.connect();
-            let _ = client.write(large.repeat(40).as_bytes());
+            let _ = client.send_bytes(large.repeat(40).as_bytes());
             client.end_writing();
-            let answers = client.read_to_end();
+            let answers = read_all(&mut client);
             let (status, head) = next_answer(&mut answers.as_slice(), false).unwrap();
             assert_eq!(status, 431, "{head}");
             assert!(head.contains("\r\nConnection: close\r\n"), "{head}");

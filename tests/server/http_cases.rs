@@ -3,26 +3,15 @@
 //! everywhere: no byte is taken for a request that is none, what must be served is served, and the
 //! server is alive after each case.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a case that fails shall fail the test"
-)]
-
-#[path = "stack/mod.rs"]
-mod stack;
-
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::process::Command;
 
-use p99::cores::Exit;
+use crate::kit::answer::statuses;
+use crate::kit::client::Client;
+use crate::kit::stack::{BEST, Stack};
 use serde_json::Value;
-use stack::{Stack, connect, statuses};
 
-const TABLE: &str = include_str!("data/http_cases.jsonl");
+const TABLE: &str = include_str!("../data/http_cases.jsonl");
 
 fn driver_setting(driver: &'static str) -> [(&'static str, &'static str); 1] {
     [("MONOIO_FORCE_LEGACY_DRIVER", driver)]
@@ -30,7 +19,7 @@ fn driver_setting(driver: &'static str) -> [(&'static str, &'static str); 1] {
 
 /// The table's own runner; passes where there is no Python 3.
 fn run_table(driver: &'static str) {
-    let stack = Stack::start(&driver_setting(driver));
+    let stack = Stack::start(BEST, &driver_setting(driver));
     let root = env!("CARGO_MANIFEST_DIR");
     let started = Command::new("python3")
         .arg(format!("{root}/tests/http_cases.py"))
@@ -56,7 +45,7 @@ fn run_table(driver: &'static str) {
         // What Python would see, `check_table` sees for the most part.
         Err(fault) => assert_eq!(fault.kind(), std::io::ErrorKind::NotFound, "{fault}"),
     }
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 #[test]
@@ -80,7 +69,7 @@ fn every_case_is_answered_as_the_table_says_on_epoll() {
 }
 
 fn check_table(driver: &'static str) {
-    let stack = Stack::start(&driver_setting(driver));
+    let stack = Stack::start(BEST, &driver_setting(driver));
     let cases: Vec<Value> = TABLE
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -95,11 +84,11 @@ fn check_table(driver: &'static str) {
         })
         .collect();
     assert!(faults.is_empty(), "{faults:#?}");
-    assert_eq!(stack.stop(), Exit::Clean);
+    stack.stop();
 }
 
 fn check(case: &Value, index: usize, address: SocketAddr) -> Result<(), String> {
-    let answered = exchange(&octets(case, index), address);
+    let answered = exchange(&bytes(case, index), address);
     let statuses = statuses(&answered);
     let finals: Vec<u16> = statuses
         .iter()
@@ -192,7 +181,7 @@ fn is_refused(case: &Value, finals: &[u16]) -> bool {
 }
 
 /// A case's bytes, with an id of its own.
-fn octets(case: &Value, index: usize) -> Vec<u8> {
+fn bytes(case: &Value, index: usize) -> Vec<u8> {
     let mut text = case["raw"].as_str().unwrap().to_owned();
     for (key, mark) in [("fill", "@@FILL@@"), ("fill2", "@@FILL2@@")] {
         if let Some(unit) = case[key][0].as_str() {
@@ -210,21 +199,18 @@ fn octets(case: &Value, index: usize) -> Vec<u8> {
 
 /// Sends all, says that no more comes, and reads until the server closes. A case that is waited
 /// for forever would fail here: the server must close after the end of the input.
-fn exchange(octets: &[u8], address: SocketAddr) -> String {
-    let mut stream = connect(address);
-    let mut reader = stream.try_clone().unwrap();
+fn exchange(bytes: &[u8], address: SocketAddr) -> String {
+    let mut client = Client::connect(address);
+    let mut reader = client.another();
     let answered = std::thread::spawn(move || {
         let mut answered = Vec::new();
         // A reset after a refusal is an end too; what came before it counts.
         let _end = reader.read_to_end(&mut answered);
-        answered
-            .iter()
-            .map(|octet| char::from(*octet))
-            .collect::<String>()
+        answered.iter().map(|byte| char::from(*byte)).collect()
     });
     // A server that has refused need not read the rest.
-    let _sent = stream
-        .write_all(octets)
-        .and_then(|()| stream.shutdown(Shutdown::Write));
+    if client.send_bytes(bytes).is_ok() {
+        client.end_writing();
+    }
     answered.join().unwrap()
 }
