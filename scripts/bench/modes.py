@@ -8,7 +8,7 @@ import rounds
 import sides
 
 ROWS = ("p99 off", "p99 os", "p99 always", "haproxy", "nginx", "relay deferred",
-        "relay plain", "direct")
+        "relay plain", "ring bare", "ring poll-first", "ring fixed", "direct")
 LOAD_BUSY_MAX = 0.8
 
 

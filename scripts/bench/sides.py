@@ -222,6 +222,10 @@ class Proxy:
         words = [EXAMPLES / "relay", self.upstream.ports[0], ring, self.port]
         self._start(words, read_line=True)
 
+    def _start_ring(self, level):
+        words = [EXAMPLES / "ring_relay", self.upstream.ports[0], level, self.port]
+        self._start(words, read_line=True)
+
     def _start_haproxy(self, _):
         env = {
             "BENCH_LISTEN": f"127.0.0.1:{self.port}",
