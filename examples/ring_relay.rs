@@ -1,7 +1,7 @@
 //! A prototype to decide by, not to ship: `relay` again, on a minimal ring of its own instead of
 //! monoio's. It shows what an event loop that knows io_uring better would save p99:
-//! `scripts/bench-proxies` runs both relays and p99 beside each other, docs/PERFORMANCE.md says what
-//! came out.
+//! `scripts/bench-proxies` runs both relays and p99 beside each other, and docs/PERFORMANCE.md says
+//! what came out.
 //!
 //! Same ring setup as p99's (coop_taskrun, single_issuer, defer_taskrun), same copies. One loop over
 //! completions instead of tasks and wakers; then, one after the other:
