@@ -2,9 +2,9 @@
 //! slow and willing gets more, one that says 429 or fails gets less. Pure: the owners of all cores
 //! tell one [`Limit`] what they saw, by atomics; they bound themselves by their [`Limit::share`].
 //!
-//! A *round* is as many charges as the limit was when it began. The limit only grows at the end of
-//! a round in which some core needed more than it had, since else it says nothing about the
-//! processor:
+//! A *round* is as many charges and 429s as the limit was when it began. The limit only grows at
+//! the end of a round in which some core needed more than it had, since else it says nothing
+//! about the processor:
 //!
 //! | at | the limit |
 //! |---|---|
@@ -68,7 +68,7 @@ pub struct Limit {
 struct State {
     /// At most [`limits::UPSTREAM_CONCURRENCY_MAX`].
     limit: u32,
-    /// Charges that this round still takes, at most the limit when it began.
+    /// Charges and 429s that this round still takes, at most the limit when it began.
     left: u32,
     /// There was no trouble yet.
     is_doubling: bool,
@@ -144,8 +144,12 @@ impl State {
     }
 
     fn after_shed(self, bounds: Bounds) -> Self {
-        if self.is_cut {
-            return self;
+        // A processor that says nothing but 429 is heard in each round.
+        if self.is_cut && self.left > 1 {
+            return Self {
+                left: self.left - 1,
+                ..self
+            };
         }
         let cut = bounds.clamp(self.limit.saturating_mul(9) / 10);
         Self {

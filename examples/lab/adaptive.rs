@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use socket2::{Domain, Socket, Type};
 
 use crate::gauge;
 use crate::kit::process::{P99, Plan};
@@ -21,6 +22,7 @@ use crate::kit::scratch::Scratch;
 /// Small: a thousand of them wait at once.
 const STACK_BYTES: usize = 128 * 1024;
 const CONNECTIONS: u64 = 64;
+const BACKLOG: i32 = 4_096;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -100,7 +102,12 @@ impl Book {
 }
 
 fn start(book: &Arc<Book>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    // Doubling makes hundreds of connections at once.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a port");
+    socket.listen(BACKLOG).expect("it listens");
+    let listener = TcpListener::from(socket);
     let address = listener.local_addr().expect("it is bound");
     let book = Arc::clone(book);
     thread::spawn(move || {

@@ -52,7 +52,7 @@ fn what_nobody_needs_says_nothing_and_is_not_written() {
 #[test]
 fn a_burst_of_429s_is_one_cut_a_round() {
     let limit = Limit::new(bounds(2_048, 1));
-    for _ in 0..100 {
+    for _ in 0..28 {
         limit.on_shed();
     }
     assert_eq!(limit.get(), 28);
@@ -61,6 +61,11 @@ fn a_burst_of_429s_is_one_cut_a_round() {
     }
     limit.on_shed();
     assert_eq!(limit.get(), 25);
+    // Nothing but 429s: each round of them takes a tenth.
+    for _ in 0..1_000 {
+        limit.on_shed();
+    }
+    assert_eq!(limit.get(), 4);
 }
 
 #[test]

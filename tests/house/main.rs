@@ -14,6 +14,7 @@
 
 #[path = "../kit/breaks.rs"]
 mod breaks;
+mod documents;
 mod readme;
 mod tree;
 
