@@ -3,6 +3,10 @@
 # Build arguments:
 #   TARGET_CPU   empty (any x86-64 or arm64 of the platform); x86-64-v3 or native where the image
 #                never leaves the machine
+#   COMMIT       what `p99 --version` and the image's label say: $(git rev-parse --short=12 HEAD)
+#   VERSION      the label of the version; empty where the image is no release
+#
+# What the image is made of: `deploy/sbom` prints it from Cargo.lock; the rest is Debian's.
 #
 # The same image is the proxy (no argument), the simulated processor (`processor`) and the tools of
 # an operator (`check`, `health`, `pending`, `journal`, `resolve`).
@@ -12,25 +16,36 @@ WORKDIR /build
 ARG TARGET_CPU=""
 
 # The dependencies are a layer of their own: it is made anew only when Cargo.toml or Cargo.lock
-# change. Cargo wants to see every target that the manifest names, so empty ones stand in.
+# change. Tests, benches and examples are not copied, so the manifest must not name any.
 COPY Cargo.toml Cargo.lock ./
 RUN set -eu; \
-    mkdir -p src benches; \
-    echo 'fn main() {}' > src/main.rs; \
+    awk '/^\[/ { is_target = /^\[\[/ } !is_target' Cargo.toml >stripped; \
+    mv stripped Cargo.toml; \
+    mkdir src; \
+    echo 'fn main() {}' >src/main.rs; \
     touch src/lib.rs; \
-    awk '/^\[\[bench\]\]/ { named = 1 } named && /^name/ { gsub(/"/, "", $3); print $3; named = 0 }' \
-        Cargo.toml | while read -r name; do touch "benches/$name.rs"; done; \
     if [ -n "$TARGET_CPU" ]; then export RUSTFLAGS="-C target-cpu=$TARGET_CPU"; fi; \
     cargo build --release --locked --bin p99
 
 # COPY keeps the files' times, which may be older than the empty ones that were just built.
+COPY build.rs ./
 COPY src src
+# There is no .git in here; `p99 --version` says this.
+ARG COMMIT=""
 RUN set -eu; \
-    find src -name '*.rs' -exec touch {} +; \
+    find src build.rs -type f -exec touch {} +; \
     if [ -n "$TARGET_CPU" ]; then export RUSTFLAGS="-C target-cpu=$TARGET_CPU"; fi; \
-    cargo build --release --locked --bin p99
+    P99_COMMIT="$COMMIT" cargo build --release --locked --bin p99
 
 FROM debian:bookworm-slim
+ARG COMMIT=""
+ARG VERSION=""
+LABEL org.opencontainers.image.title="p99" \
+    org.opencontainers.image.description="Payments proxy that gets every payment charged exactly once" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$COMMIT" \
+    org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 # A fixed number, so that volumes and unix sockets can be shared by id.
 RUN groupadd --gid 10001 p99 \
     && useradd --uid 10001 --gid p99 --no-create-home --home-dir /var/lib/p99 --shell /usr/sbin/nologin p99 \

@@ -34,6 +34,9 @@ use crate::inspection::{InspectionFault, JournalTask};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Version, commit and build; build.rs makes the second half.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("P99_BUILD"), ")");
+
 const FAILED: u8 = 1;
 const BAD_SETTINGS: u8 = 2;
 
@@ -41,7 +44,7 @@ const BAD_SETTINGS: u8 = 2;
 ///
 /// Without a command it serves, as the environment says.
 #[derive(Debug, Parser)]
-#[command(name = "p99", version)]
+#[command(name = "p99", version = VERSION)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

@@ -47,6 +47,8 @@ label! {
         Admin = "admin",
         /// `GET /metrics`.
         Metrics = "metrics",
+        /// `GET /openapi.json`.
+        Openapi = "openapi",
         /// `GET /healthz`.
         Healthz = "healthz",
         /// `GET /readyz`.
@@ -306,7 +308,7 @@ impl Label for Status {
 impl Route {
     /// The status codes that it can be answered with, whose series are there from the start.
     /// Another one would be shown from its first time on, so that nothing is ever hidden.
-    const fn statuses(self) -> &'static [u16] {
+    pub(crate) const fn statuses(self) -> &'static [u16] {
         match self {
             Self::Payments => &[
                 200, 202, 400, 401, 404, 405, 409, 415, 421, 422, 429, 502, 503,
@@ -316,6 +318,7 @@ impl Route {
             Self::Purge => &[200, 400, 401, 403, 404, 405, 415, 429, 503],
             Self::Admin => &[200, 401, 404, 405, 409, 415, 422],
             Self::Metrics => &[200, 401, 404, 405, 429],
+            Self::Openapi => &[200, 401, 405, 429],
             Self::Healthz => &[200, 405],
             Self::Readyz => &[200, 405, 503],
             // Besides unknown paths: heads and bodies that cannot be read, connections without a

@@ -31,6 +31,7 @@ impl<S: Stream> Connection<S> {
             Call::Purge => Box::pin(self.purge(request)).await,
             Call::Confirm(processor) => self.confirm(request, processor),
             Call::Metrics => Box::pin(self.metrics(request)).await,
+            Call::Describe => self.say(request, &Reply::DESCRIPTION),
             Call::Alive => self.say(request, &Reply::ALIVE),
             Call::Ready => match self.core.runtime.peer_trouble() {
                 Some(trouble) => self.show(request, &Page::gap(Gap::Trouble(trouble))),

@@ -194,6 +194,8 @@ impl Reply {
         }
     }
 
+    /// What `/openapi.json` says.
+    pub(super) const DESCRIPTION: Self = Self::json(200, include_bytes!("openapi.json"));
     /// What `/healthz` says.
     pub(super) const ALIVE: Self = Self::json(200, br#"{"status":"alive"}"#);
     /// The answer to an operator's confirmation.

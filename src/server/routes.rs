@@ -35,6 +35,8 @@ pub(super) enum Call {
     Confirm(Processor),
     /// `GET /metrics`
     Metrics,
+    /// `GET /openapi.json`
+    Describe,
     /// `GET /healthz`
     Alive,
     /// `GET /readyz`
@@ -53,6 +55,7 @@ impl Call {
             Self::Purge => Route::Purge,
             Self::Confirm(_) => Route::Admin,
             Self::Metrics => Route::Metrics,
+            Self::Describe => Route::Openapi,
             Self::Alive => Route::Healthz,
             Self::Ready => Route::Readyz,
             Self::Refuse(_) => Route::Other,
@@ -161,6 +164,7 @@ fn place(path: &str) -> Option<Call> {
         "/healthz" => Some(Call::Alive),
         "/readyz" => Some(Call::Ready),
         "/metrics" => Some(Call::Metrics),
+        "/openapi.json" => Some(Call::Describe),
         "/purge-payments" => Some(Call::Purge),
         _ if path.starts_with(PROCESSORS) => {
             let name = path.strip_prefix(PROCESSORS)?.strip_suffix("/confirm")?;
@@ -198,6 +202,7 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
             | Call::Purge
             | Call::Confirm(_)
             | Call::Metrics
+            | Call::Describe
             | Call::Refuse(_),
             ListenerRole::Public,
         ) => {}
@@ -224,8 +229,9 @@ fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
     let credentials = core.runtime.credentials.as_ref()?;
     match call {
         Call::Pay | Call::Purge | Call::Confirm(_) => {}
-        Call::Find | Call::Summary | Call::Metrics if credentials.guards_reads() => {}
-        Call::Find | Call::Summary | Call::Metrics => return None,
+        Call::Find | Call::Summary | Call::Metrics | Call::Describe
+            if credentials.guards_reads() => {}
+        Call::Find | Call::Summary | Call::Metrics | Call::Describe => return None,
         Call::Alive | Call::Ready | Call::Refuse(_) => return None,
     }
     let given = asked

@@ -170,9 +170,12 @@ impl Connection {
         let body = self.read_body(&head).await?;
         let order = match head.call {
             Call::Pay => wire::read_order(&body),
-            Call::Lookup(_) | Call::Health | Call::Admin(_) | Call::WrongMethod | Call::Unknown => {
-                None
-            }
+            Call::Lookup(_)
+            | Call::Health
+            | Call::Ready
+            | Call::Admin(_)
+            | Call::WrongMethod
+            | Call::Unknown => None,
         };
         if let Some(order) = order {
             self.processor.shared.lock().note(order);

@@ -166,6 +166,7 @@ impl Processor {
                 None => Reply::empty(404),
             },
             Call::Health => self.health().await?,
+            Call::Ready => Reply::empty(200),
             Call::Admin(admin) => self.admin(admin, token, body),
             Call::WrongMethod => Reply::empty(405),
             Call::Unknown => Reply::empty(404),

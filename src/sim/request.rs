@@ -26,6 +26,8 @@ pub enum Call {
     Lookup(UpstreamId),
     /// `GET /payments/service-health`.
     Health,
+    /// `GET /readyz`: not part of the processor's contract; the container's health check asks it.
+    Ready,
     /// Anything below `/admin`.
     Admin(Admin),
     /// A known path with another method: 405.
@@ -65,7 +67,7 @@ impl Call {
             Self::Pay => Some(Route::Pay),
             Self::Lookup(_) => Some(Route::Lookup),
             Self::Health => Some(Route::Health),
-            Self::Admin(_) | Self::WrongMethod | Self::Unknown => None,
+            Self::Ready | Self::Admin(_) | Self::WrongMethod | Self::Unknown => None,
         }
     }
 
@@ -74,6 +76,7 @@ impl Call {
         let (expected, call) = match path {
             "/payments" => ("POST", Self::Pay),
             "/payments/service-health" => ("GET", Self::Health),
+            "/readyz" => ("GET", Self::Ready),
             "/admin/payments-summary" => ("GET", Self::Admin(Admin::Summary(window(query)))),
             "/admin/payments" => ("GET", Self::Admin(Admin::Rows)),
             "/admin/purge-payments" => ("POST", Self::Admin(Admin::Purge)),

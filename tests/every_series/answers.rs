@@ -37,6 +37,8 @@ pub(crate) fn what_is_asked_wrongly(book: &Book) {
         ("POST /payments-summary", "", "{}", 405),
         ("GET /purge-payments", "", "", 405),
         ("POST /metrics", "", "{}", 405),
+        ("GET /openapi.json", "", "", 200),
+        ("POST /openapi.json", "", "{}", 405),
         ("POST /healthz", "", "{}", 405),
         ("POST /readyz", "", "{}", 405),
         ("GET /payments", EXPECT, "", 405),
@@ -98,6 +100,7 @@ pub(crate) fn who_may_not_ask(book: &Book) {
         ("POST /payments", "", 401),
         ("GET /payments/a", "", 401),
         ("GET /payments-summary", "", 401),
+        ("GET /openapi.json", "", 401),
         ("POST /payments", EXPECT, 401),
         ("GET /payments/a?scope=local", open, 403),
         ("GET /payments-summary?scope=local", open, 403),
@@ -151,6 +154,7 @@ pub(crate) fn who_asks_too_often(book: &Book) {
         ("GET /payments-summary", ""),
         ("POST /purge-payments", ""),
         ("GET /metrics", ""),
+        ("GET /openapi.json", ""),
         ("GET /payments/a", EXPECT),
     ] {
         let is_limited = || ask(site.address(), line, headers, "") == 429;

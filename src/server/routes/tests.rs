@@ -23,6 +23,7 @@ fn every_path_has_its_call_and_every_call_its_methods() {
         ("/payments/test-123", Some(Call::Find), "GET, HEAD"),
         ("/payments-summary", Some(Call::Summary), "GET, HEAD"),
         ("/metrics", Some(Call::Metrics), "GET, HEAD"),
+        ("/openapi.json", Some(Call::Describe), "GET, HEAD"),
         ("/healthz", Some(Call::Alive), "GET, HEAD"),
         ("/readyz", Some(Call::Ready), "GET, HEAD"),
         ("/payments/", None, ""),
@@ -38,6 +39,57 @@ fn every_path_has_its_call_and_every_call_its_methods() {
             refusal.map(|reply| (reply.status, reply.field)),
             call.map(|_| (405, ("Allow", allow)))
         );
+    }
+}
+
+#[test]
+fn the_description_names_every_call_with_its_method_and_its_answers() {
+    let text = include_str!("../openapi.json");
+    let document: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let paths = document["paths"].as_object().unwrap();
+    let mut described = Vec::new();
+    for (path, operations) in paths {
+        let path = path.replace("{id}", "a").replace("{name}", "default");
+        let call = place(&path).unwrap_or_else(|| panic!("{path} is not served"));
+        described.push(call);
+        let operations = operations.as_object().unwrap();
+        assert_eq!(operations.len(), 1, "{path}");
+        for (method, operation) in operations {
+            let known = match method.as_str() {
+                "get" => Method::Get,
+                "post" => Method::Post,
+                other => panic!("{other}"),
+            };
+            assert_eq!(wrong_method(call, known), None, "{path}");
+            let answers = operation["responses"].as_object().unwrap();
+            let mut answers: Vec<u16> = answers.keys().map(|one| one.parse().unwrap()).collect();
+            answers.push(405);
+            answers.sort_unstable();
+            assert_eq!(answers, call.route().statuses(), "{path}");
+        }
+    }
+    for call in [
+        Call::Pay,
+        Call::Find,
+        Call::Summary,
+        Call::Purge,
+        Call::Confirm(Processor::DEFAULT),
+        Call::Metrics,
+        Call::Describe,
+        Call::Alive,
+        Call::Ready,
+    ] {
+        assert!(described.contains(&call), "{call:?} is not described");
+    }
+    // Every reference leads somewhere.
+    for (_, rest) in text
+        .match_indices("\"$ref\": \"#")
+        .map(|(at, found)| text.split_at(at + found.len()))
+    {
+        let target = rest.split('"').next().unwrap();
+        assert!(document.pointer(target).is_some(), "{target}");
     }
 }
 

@@ -29,6 +29,8 @@ fn calls_are_told_by_method_and_path() {
         ),
         ("GET /payments/test-123", Call::Unknown),
         ("GET /payments/service-health", Call::Health),
+        ("GET /readyz", Call::Ready),
+        ("POST /readyz", Call::WrongMethod),
         ("GET /admin/payments", Call::Admin(Admin::Rows)),
         (
             "GET /admin/payments-summary",

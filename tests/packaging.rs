@@ -1,0 +1,247 @@
+//! What is installed beside the binary says what the binary does: the man page and the default
+//! environment file are written from `--help` and the table of settings, the units name settings
+//! that exist and spans that fit the defaults, and `--version` names the build.
+//!
+//! `P99_WRITE=1 cargo test --test packaging` writes both files anew.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what goes wrong here shall fail the test"
+)]
+
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use p99::config::{Allowed, SETTINGS, Setting};
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/debian/")).join(name)
+}
+
+/// Compares `name` with what it must be, or writes it where that is asked for.
+fn is_in_step(name: &str, wanted: &str) {
+    if std::env::var_os("P99_WRITE").is_some() {
+        fs::write(file(name), wanted).unwrap();
+    }
+    let found = fs::read_to_string(file(name)).unwrap_or_default();
+    let place = found.lines().zip(wanted.lines()).position(|(a, b)| a != b);
+    assert!(
+        found == wanted,
+        "deploy/debian/{name} is not what it must be, first in line {:?}; \
+         `P99_WRITE=1 cargo test --test packaging` writes it",
+        place.map(|line| line + 1)
+    );
+}
+
+fn said(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_p99"));
+    let output = command.args(arguments).env_clear().output().unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every command that has none below it, in the order of `--help`.
+fn commands(above: &[String], found: &mut Vec<Vec<String>>) {
+    let mut words: Vec<&str> = above.iter().map(String::as_str).collect();
+    words.push("--help");
+    let text = said(&words);
+    let Some((_, list)) = text.split_once("\nCommands:\n") else {
+        found.push(above.to_vec());
+        return;
+    };
+    let names = list.lines().take_while(|line| !line.is_empty());
+    for name in names.map(|line| line.split_whitespace().next().unwrap()) {
+        if name != "help" {
+            commands(&[above, &[name.to_owned()]].concat(), found);
+        }
+    }
+}
+
+/// Text in which roff sees nothing of its own.
+fn plain(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let lines = text.lines().map(|line| {
+        let is_request = line.starts_with(['.', '\'']);
+        format!("{}{line}", if is_request { "\\&" } else { "" })
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// One command's part of the man page.
+fn command_part(words: &[String]) -> String {
+    let mut all: Vec<&str> = words.iter().map(String::as_str).collect();
+    all.push("--help");
+    let text = said(&all);
+    let (about, rest) = text.split_once("\n\nUsage: ").unwrap();
+    let (usage, details) = rest.split_once('\n').unwrap();
+    let mut part = format!(".TP\n.B {}\n{}.\n", plain(usage), plain(about.trim()));
+    // All but the option that every command has, which comes last.
+    let (details, _) = details.split_once("  -h, --help").unwrap();
+    let details = details.trim_matches('\n').trim_end();
+    if details != "Options:" {
+        write!(part, ".IP\n.nf\n{}\n.fi\n", plain(details)).unwrap();
+    }
+    part
+}
+
+fn allowed(setting: &Setting) -> String {
+    match setting.allowed {
+        Allowed::Whole { min, max } => format!("{min} to {max}"),
+        Allowed::Words(_) | Allowed::Text(_) => setting.allowed.to_string(),
+    }
+}
+
+fn manual() -> String {
+    let mut found = Vec::new();
+    commands(&[], &mut found);
+    assert!(found.len() >= 9, "{found:?}");
+    let parts: String = found.iter().map(|words| command_part(words)).collect();
+    let mut settings = String::new();
+    for setting in SETTINGS {
+        let unit = if setting.unit.is_empty() { "" } else { ", " };
+        let Setting {
+            name,
+            unit: counts,
+            default,
+            help,
+            ..
+        } = setting;
+        let head = plain(&format!("{name}{unit}{counts} [default: {default}]"));
+        let text = plain(&format!("{help}\nAllowed: {}.", allowed(setting)));
+        let text = text.replacen('\n', ".\n", 1);
+        write!(settings, ".TP\n.B {head}\n{text}\n").unwrap();
+    }
+    let template = fs::read_to_string(file("p99.1.in")).unwrap();
+    template
+        .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+        .replace("@COMMANDS@\n", &parts)
+        .replace("@SETTINGS@\n", &settings)
+}
+
+#[test]
+fn the_man_page_has_every_command_and_setting() {
+    is_in_step("p99.1", &manual());
+}
+
+#[test]
+fn the_environment_file_has_every_setting_commented_out() {
+    let mut text = String::from(
+        "# Settings of p99, read by p99.service. `p99 check` says what holds, man p99 says more.\n\
+         # Each line that begins with #NAME= shows a default; without a value it has none, or\n\
+         # follows from others. One must be set: UPSTREAM_A_URL. The service sets JOURNAL_DIR to\n\
+         # /var/lib/p99/journal, unless it is set here. Where p99.socket is active, it says where\n\
+         # clients connect, and PORT or LISTEN tells `p99 health` the same.\n",
+    );
+    for setting in SETTINGS {
+        let value = match setting.default {
+            p99::config::DefaultValue::Text(value) => value,
+            p99::config::DefaultValue::Required | p99::config::DefaultValue::Derived(_) => "",
+        };
+        let default = setting.default;
+        let default = if value.is_empty() {
+            format!(" Default: {default}.")
+        } else {
+            String::new()
+        };
+        let unit = if setting.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", setting.unit)
+        };
+        let (name, help) = (setting.name, setting.help);
+        write!(
+            text,
+            "\n# {help}{unit}.{default}\n# Allowed: {}.\n#{name}={value}\n",
+            allowed(setting)
+        )
+        .unwrap();
+    }
+    is_in_step("p99.default", &text);
+}
+
+#[test]
+fn the_units_fit_the_settings() {
+    let read = |name: &str| fs::read_to_string(file(name)).unwrap();
+    let service = read("p99.service");
+    let value = |name: &str| {
+        let mut lines = service.lines();
+        let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_else(|| panic!("{name} is not set"))
+    };
+    let default = |name: &str| -> u64 {
+        let setting = SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .unwrap();
+        setting.default.to_string().parse().unwrap()
+    };
+    let (set, _) = value("Environment").split_once('=').unwrap();
+    assert!(SETTINGS.iter().any(|setting| setting.name == set), "{set}");
+    let drain = default("DRAIN_DELAY_MS") / 1_000 * 4;
+    let stop: u64 = value("TimeoutStopSec").parse().unwrap();
+    assert!(stop > 2 * (drain + default("SHUTDOWN_GRACE_SECS")));
+    assert_eq!(value("Type"), "notify");
+    for call in ["io_uring_setup", "io_uring_enter", "io_uring_register"] {
+        assert!(value("SystemCallFilter").contains(call), "{call}");
+    }
+    let socket = read("p99.socket");
+    assert!(socket.contains(&format!("\nListenStream={}\n", default("PORT"))));
+    for (text, name) in [(socket, "public"), (read("p99-admin.socket"), "admin")] {
+        assert!(text.contains(&format!("\nFileDescriptorName={name}\n")));
+        assert!(text.contains("\nService=p99.service\n"));
+    }
+}
+
+/// An image is built without tests, benches and examples, so the manifest may not name any there.
+#[test]
+fn the_image_is_built_from_what_is_copied() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (dockerfile, context) = (read("Dockerfile"), read(".dockerignore"));
+    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "src"] {
+        assert!(context.contains(&format!("\n!{name}\n")), "{name}");
+        let mut copies = dockerfile.lines().filter(|line| line.starts_with("COPY "));
+        assert!(copies.any(|line| line.contains(name)), "{name}");
+    }
+    let (_, rest) = dockerfile.split_once("awk '").unwrap();
+    let (program, _) = rest.split_once("' Cargo.toml").unwrap();
+    let output = Command::new("awk")
+        .args([program, root.join("Cargo.toml").to_str().unwrap()])
+        .output()
+        .unwrap();
+    let stripped = String::from_utf8(output.stdout).unwrap();
+    let tables: Vec<&str> = stripped
+        .lines()
+        .filter(|line| line.starts_with('['))
+        .collect();
+    assert!(
+        tables.iter().all(|line| !line.starts_with("[[")),
+        "{tables:?}"
+    );
+    for table in [
+        "[package]",
+        "[features]",
+        "[dependencies]",
+        "[profile.release]",
+    ] {
+        assert!(tables.contains(&table), "{table}");
+    }
+}
+
+#[test]
+fn the_version_says_commit_and_build() {
+    let text = said(&["--version"]);
+    let start = concat!("p99 ", env!("CARGO_PKG_VERSION"), " (commit ");
+    assert!(text.starts_with(start), "{text}");
+    for part in [", debug, ", ", release, "] {
+        if let Some((_, rest)) = text.split_once(part) {
+            assert!(rest.contains(", rustc 1."), "{text}");
+            return;
+        }
+    }
+    panic!("{text}");
+}
