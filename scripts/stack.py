@@ -6,6 +6,7 @@ own id; nothing here looks for processes by name. Standard library only.
 """
 
 import csv
+import decimal
 import http.client
 import json
 import os
@@ -23,6 +24,20 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 TOKEN = "123"
 START_SECONDS = 15
+
+
+def cents(amount):
+    """A JSON number's text, or a Decimal, as integer cents."""
+    value = decimal.Decimal(amount) * 100
+    if value != value.to_integral_value():
+        raise ValueError(f"{amount} is no whole number of cents")
+    return int(value)
+
+
+def totals(summary):
+    """(count, cents) by processor of a p99 summary."""
+    return {name: (summary[name]["totalRequests"], cents(summary[name]["totalAmount"]))
+            for name in ("default", "fallback")}
 
 
 def free_port():

@@ -16,6 +16,7 @@
 )]
 
 mod adaptive;
+mod audit;
 mod disk;
 mod drivers;
 mod gauge;
@@ -77,6 +78,8 @@ enum Run {
     Instructions(instructions::Options),
     /// Breaks one rule after the other: does the world test notice?
     ProveWorld(prove::Options),
+    /// Was every promise kept in a load run that another program drove?
+    Audit(audit::Options),
     /// Is every metric of the alerts and the dashboard exported?
     Metrics,
     /// Becomes the command, without io_uring
@@ -137,6 +140,7 @@ fn main() {
         Run::JournalCost(options) => Some(journal_cost::run(options, &binary)),
         Run::Instructions(options) => instructions::run(options, &binary),
         Run::ProveWorld(options) => Some(prove::run(options)),
+        Run::Audit(options) => Some(audit::run(options)),
         Run::Metrics => Some(metrics::run(&binary)),
         Run::RefuseIoUring { command } => {
             let fault = drivers::refuse_and_become(command);

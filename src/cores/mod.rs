@@ -326,11 +326,12 @@ impl Running {
     }
 
     fn gather(self) -> Exit {
-        let mut forgotten = 0_usize;
+        let (mut pending, mut forgotten) = (0_usize, 0_usize);
         let mut has_failed = self.lifecycle.has_failed();
         for (core, thread) in self.threads {
             match thread.join() {
                 Ok(end) => {
+                    pending = pending.saturating_add(end.pending);
                     forgotten = forgotten.saturating_add(end.forgotten);
                     has_failed |= end.has_failed;
                 }
@@ -340,11 +341,27 @@ impl Running {
                 }
             }
         }
-        match (has_failed, forgotten) {
+        let exit = match (has_failed, forgotten) {
             (true, _) => Exit::Failed,
             (false, 0) => Exit::Clean,
             (false, count) => Exit::Forgotten(count),
-        }
+        };
+        let fate = match (pending, forgotten) {
+            (0, _) => "",
+            (_, 0) => ", kept in the journal",
+            (_, _) => ", which nothing remembers",
+        };
+        let level = if exit == Exit::Clean {
+            log::Level::Info
+        } else {
+            log::Level::Error
+        };
+        let status = exit.code();
+        log::log!(
+            level,
+            "stopped: exit status {status}, {pending} payments are pending{fate}"
+        );
+        exit
     }
 }
 

@@ -163,6 +163,7 @@ struct CoreStart {
 /// One core's thread from its first to its last instruction.
 fn run_core(core: CoreStart, common: &Common) -> CoreEnd {
     const FAILED: CoreEnd = CoreEnd {
+        pending: 0,
         forgotten: 0,
         has_failed: true,
     };

@@ -93,7 +93,9 @@ struct ScratchBuffers {
 /// How one core ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CoreEnd {
-    /// Payments that were pending and that nothing remembers.
+    /// Payments that were pending.
+    pub pending: usize,
+    /// Those of them that nothing remembers.
     pub forgotten: usize,
     /// The journal failed, or the core could not start.
     pub has_failed: bool,
@@ -166,6 +168,7 @@ impl Core {
         core.let_go().await;
         let forgotten = core.runtime.close().await;
         CoreEnd {
+            pending: core.runtime.pending_payments(),
             forgotten,
             has_failed: has_failed || core.runtime.has_failed(),
         }

@@ -26,6 +26,7 @@ pub(crate) mod dice;
 mod exchange;
 pub(crate) mod liar;
 mod listener;
+pub(crate) mod load;
 pub(crate) mod payers;
 pub(crate) mod places;
 mod proc;

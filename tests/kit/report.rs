@@ -42,6 +42,22 @@ impl Report {
         }
     }
 
+    /// Whether this promise was broken.
+    pub(crate) fn has_broken(&self, promise: &str) -> bool {
+        self.broken.iter().any(|one| one.promise == promise)
+    }
+
+    /// The promises that were broken.
+    pub(crate) fn promises(&self) -> Vec<&'static str> {
+        self.broken.iter().map(|one| one.promise).collect()
+    }
+
+    /// The value of a row of the table.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        let row = self.rows.iter().find(|(found, _)| found == name);
+        row.map(|(_, value)| value.as_str())
+    }
+
     pub(crate) fn is_kept(&self) -> bool {
         self.broken.is_empty()
     }

@@ -16,13 +16,13 @@ use crate::kit::stack::{Stack, Told, count};
 use crate::kit::start;
 use crate::on_both_drivers_together;
 
-struct Processors {
-    a: SimulatorHandle,
-    b: SimulatorHandle,
+pub(crate) struct Processors {
+    pub(crate) a: SimulatorHandle,
+    pub(crate) b: SimulatorHandle,
 }
 
 impl Processors {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let start = || Simulator::start(SimulatorOptions::default()).unwrap();
         Self {
             a: start(),
@@ -30,7 +30,7 @@ impl Processors {
         }
     }
 
-    fn p99(&self, driver: &str, settings: &[(&str, &str)]) -> P99 {
+    pub(crate) fn p99(&self, driver: &str, settings: &[(&str, &str)]) -> P99 {
         start::start([&self.a.url(), &self.b.url()], driver, settings)
     }
 
@@ -38,7 +38,7 @@ impl Processors {
         self.a.attempts(id) + self.b.attempts(id)
     }
 
-    fn charges(&self, id: UpstreamId) -> usize {
+    pub(crate) fn charges(&self, id: UpstreamId) -> usize {
         [&self.a, &self.b]
             .iter()
             .filter(|sim| sim.find(id).is_some())
@@ -59,16 +59,16 @@ impl Processors {
 }
 
 /// A folder that is gone with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("p99-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         let path: &Path = &self.0;
         path.to_str().unwrap()
     }

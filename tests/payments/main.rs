@@ -31,6 +31,7 @@ mod addresses;
 mod api;
 mod chaos;
 mod drain;
+mod early;
 mod faults;
 mod hedging;
 mod no_mixup;

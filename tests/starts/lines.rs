@@ -7,6 +7,7 @@ use p99::sim::SimulatorHandle;
 
 use crate::kit::client::{Client, wait_until};
 use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
 use crate::kit::stack::processors;
 use crate::kit::start::{command, free_port};
 use crate::on_both_drivers;
@@ -14,6 +15,7 @@ use crate::on_both_drivers;
 on_both_drivers! {
     a_misconfiguration_does_not_fill_the_disk,
     every_payment_that_is_given_up_is_told,
+    the_last_line_says_what_is_pending_and_the_exit_status,
     a_stop_ends_although_nobody_reads_the_log,
 }
 
@@ -62,6 +64,16 @@ fn a_misconfiguration_does_not_fill_the_disk(driver: &str) {
 
 /// An instance with more pending payments than lines wait for the log, and no one to settle them.
 fn with_pending(driver: &str, stderr: Option<PipeWriter>, count: u32) -> (P99, [TcpListener; 2]) {
+    with_pending_in("off", driver, stderr, count)
+}
+
+/// The same with this JOURNAL_DIR.
+fn with_pending_in(
+    journal: &str,
+    driver: &str,
+    stderr: Option<PipeWriter>,
+    count: u32,
+) -> (P99, [TcpListener; 2]) {
     let silent = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let urls = silent
         .each_ref()
@@ -74,6 +86,7 @@ fn with_pending(driver: &str, stderr: Option<PipeWriter>, count: u32) -> (P99, [
             ("UPSTREAM_A_URL", &urls[0]),
             ("UPSTREAM_B_URL", &urls[1]),
             ("ACK", "accepted"),
+            ("JOURNAL_DIR", journal),
             ("SHUTDOWN_GRACE_SECS", "0"),
         ],
     );
@@ -93,6 +106,34 @@ fn every_payment_that_is_given_up_is_told(driver: &str) {
     let told = |log: &str| log.matches(" is pending at exit ").count();
     wait_until("all are told", || told(&instance.log()) == 3_000);
     assert!(!instance.log().contains("dropped"), "{}", instance.log());
+}
+
+fn the_last_line_says_what_is_pending_and_the_exit_status(driver: &str) {
+    let scratch = Scratch::new("last-line").unwrap();
+    let journal = scratch.text("journal");
+    for (journal, count, status, line) in [
+        (
+            "off",
+            7,
+            3,
+            "status 3, 7 payments are pending, which nothing remembers",
+        ),
+        (
+            &journal,
+            7,
+            0,
+            "status 0, 7 payments are pending, kept in the journal",
+        ),
+        ("off", 0, 0, "status 0, 0 payments are pending"),
+    ] {
+        let (mut instance, _silent) = with_pending_in(journal, driver, None, count);
+        instance.signal(libc::SIGTERM);
+        assert_eq!(instance.wait_code(), status, "{}", instance.log());
+        wait_until("the end is told", || instance.log().contains("stopped: "));
+        let log = instance.log();
+        let last = log.lines().last().unwrap();
+        assert!(last.ends_with(&format!("stopped: exit {line}")), "{last}");
+    }
 }
 
 fn a_stop_ends_although_nobody_reads_the_log(driver: &str) {
