@@ -3,8 +3,8 @@
 //! `scripts/bench-proxies` runs both relays and p99 beside each other, and docs/PERFORMANCE.md says
 //! what came out.
 //!
-//! Same ring setup as p99's (coop_taskrun, single_issuer, defer_taskrun), same copies. One loop over
-//! completions instead of tasks and wakers; then, one after the other:
+//! Same ring setup as p99's (coop_taskrun, single_issuer, defer_taskrun), same copies. One loop
+//! over completions instead of tasks and wakers; then, one after the other:
 //!
 //! - `bare`: nothing more;
 //! - `poll-first`: a read waits for its poll at once. Without it the kernel tries the read first,
@@ -86,8 +86,8 @@ impl Relay {
             opcode::Recv::new(types::Fd(flow.from.as_raw_fd()), buffer, length).build()
         };
         if self.level >= Level::PollFirst {
-            // SAFETY: an entry is the kernel's struct io_uring_sqe and nothing else; its second half
-            // word is `ioprio`, for which this version of the crate has no setter here.
+            // SAFETY: an entry is the kernel's struct io_uring_sqe and nothing else; its second
+            // half word is `ioprio`, for which this version of the crate has no setter here.
             unsafe { (&raw mut entry).cast::<u16>().add(1).write(POLL_FIRST) };
         }
         self.push(&entry.user_data(index as u64 * 2));
