@@ -43,8 +43,14 @@ impl Inherited {
     }
 
     fn touches(&self, from: Option<UnixMillis>, to: Option<UnixMillis>) -> bool {
-        let is_inside = |at| is_inside(at, from, to);
-        self.0.iter().any(|(at, _)| is_inside(*at))
+        let first = Key {
+            slot: 0,
+            generation: 0,
+        };
+        let from = from.unwrap_or(UnixMillis(i64::MIN));
+        let mut later = self.0.range((from, first)..);
+        let next = later.next();
+        next.is_some_and(|(at, _)| to.is_none_or(|to| *at <= to))
     }
 }
 
