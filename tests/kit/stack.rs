@@ -185,16 +185,7 @@ impl Stack {
     pub(crate) fn audit(&self, what: &str, told: &[(UpstreamId, Told)]) {
         self.settle(told);
         let charges = self.charges();
-        for (id, word) in told {
-            let count = charges.get(id).copied().unwrap_or(0);
-            assert!(count <= 1, "{what}: {id} was charged twice, told {word:?}");
-            match word {
-                Told::Status(200 | 202) => assert_eq!(count, 1, "{what}: {id}, told {word:?}"),
-                // A duplicate says nothing new about the first.
-                Told::Status(409) | Told::Nothing(_) => {}
-                Told::Status(_) => assert_eq!(count, 0, "{what}: {id}, told {word:?}"),
-            }
-        }
+        hold_against(what, told, |id| charges.get(&id).copied().unwrap_or(0));
         let totals = self.charged(Window::default());
         assert_eq!(
             self.summary(""),
@@ -238,6 +229,25 @@ impl Stack {
     /// One sample of the metrics page.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         metric(&self.client().get("/metrics").body, name)
+    }
+}
+
+/// Holds how often each id was charged against what its client was told: never twice, all that was
+/// acknowledged, nothing that was refused.
+pub(crate) fn hold_against(
+    what: &str,
+    told: &[(UpstreamId, Told)],
+    charges: impl Fn(UpstreamId) -> u32,
+) {
+    for (id, word) in told {
+        let count = charges(*id);
+        assert!(count <= 1, "{what}: {id} was charged twice, told {word:?}");
+        match word {
+            Told::Status(200 | 202) => assert_eq!(count, 1, "{what}: {id}, told {word:?}"),
+            // A duplicate says nothing new about the first.
+            Told::Status(409) | Told::Nothing(_) => {}
+            Told::Status(_) => assert_eq!(count, 0, "{what}: {id}, told {word:?}"),
+        }
     }
 }
 

@@ -1,84 +1,20 @@
 //! A stop under load, as an orchestrator does it: SIGTERM to the real binary. And what a journal
 //! keeps over a stop and over a kill.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions};
+use p99::sim::{Act, Fault, Moment};
 
+use crate::kit::children::Processors;
 use crate::kit::client::{Broken, Client, id, payment, wait_until};
 use crate::kit::payers::{amount, pay_again, pay_all, with_status};
 use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
 use crate::kit::stack::{Stack, Told, count};
-use crate::kit::start;
 use crate::on_both_drivers_together;
-
-pub(crate) struct Processors {
-    pub(crate) a: SimulatorHandle,
-    pub(crate) b: SimulatorHandle,
-}
-
-impl Processors {
-    pub(crate) fn start() -> Self {
-        let start = || Simulator::start(SimulatorOptions::default()).unwrap();
-        Self {
-            a: start(),
-            b: start(),
-        }
-    }
-
-    pub(crate) fn p99(&self, driver: &str, settings: &[(&str, &str)]) -> P99 {
-        start::start([&self.a.url(), &self.b.url()], driver, settings)
-    }
-
-    fn attempts(&self, id: UpstreamId) -> u32 {
-        self.a.attempts(id) + self.b.attempts(id)
-    }
-
-    pub(crate) fn charges(&self, id: UpstreamId) -> usize {
-        [&self.a, &self.b]
-            .iter()
-            .filter(|sim| sim.find(id).is_some())
-            .count()
-    }
-
-    /// Holds what was charged against what clients were told.
-    fn audit(&self, told: &[(UpstreamId, Told)]) {
-        for (id, word) in told {
-            let charges = self.charges(*id);
-            match word {
-                Told::Status(200 | 202) => assert_eq!(charges, 1, "{id}, told {word:?}"),
-                Told::Status(409) | Told::Nothing(_) => assert!(charges <= 1, "{id}"),
-                Told::Status(_) => assert_eq!(charges, 0, "{id}, told {word:?}"),
-            }
-        }
-    }
-}
-
-/// A folder that is gone with the test.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("p99-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        let path: &Path = &self.0;
-        path.to_str().unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Clients that pay until no one listens any more, or until they are told to stop.
 struct Load {
@@ -278,12 +214,13 @@ fn what_is_pending_at_the_end_without_a_journal_is_told(driver: &str) {
 
 fn what_is_pending_at_the_end_with_a_journal_is_settled_after_the_restart(driver: &str) {
     let processors = Processors::start();
-    let folder = Folder::new(&format!("stop-{driver}"));
+    let scratch = Scratch::new("stop").unwrap();
+    let folder = scratch.text("journal");
     let settings = [
         ("REQUEST_TIMEOUT_MS", "1000"),
         ("DRAIN_DELAY_MS", "0"),
         ("SHUTDOWN_GRACE_SECS", "1"),
-        ("JOURNAL_DIR", folder.path()),
+        ("JOURNAL_DIR", folder.as_str()),
     ];
     for sim in [&processors.a, &processors.b] {
         sim.inject(Fault::new(Moment::Body, Act::Stall)).unwrap();
@@ -324,9 +261,10 @@ fn a_killed_process_goes_on_where_it_was(driver: &str) {
         let lost = Fault::new(Moment::Answer, Act::Reset);
         sim.inject(lost.chance(50_000, seed as u64)).unwrap();
     }
-    let folder = Folder::new(&format!("kill-{driver}"));
+    let scratch = Scratch::new("kill").unwrap();
+    let folder = scratch.text("journal");
     let settings = [
-        ("JOURNAL_DIR", folder.path()),
+        ("JOURNAL_DIR", folder.as_str()),
         ("REQUEST_TIMEOUT_MS", "500"),
     ];
     let load = Load::new();

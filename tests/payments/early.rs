@@ -2,9 +2,10 @@
 
 use p99::sim::{Act, Fault, Moment};
 
-use crate::drain::{Folder, Processors};
+use crate::kit::children::Processors;
 use crate::kit::client::{Client, id, wait_until};
 use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
 use crate::kit::stack::Stack;
 use crate::on_both_drivers_together;
 
@@ -15,9 +16,10 @@ on_both_drivers_together! {
 /// The Verdict of a 200 may not be durable yet when the process dies (I5).
 fn what_was_told_200_right_before_a_kill_is_in_no_sum_until_it_is_found_again(driver: &str) {
     let processors = Processors::start();
-    let folder = Folder::new(&format!("early-{driver}"));
+    let scratch = Scratch::new("early").unwrap();
+    let folder = scratch.text("journal");
     let settings = [
-        ("JOURNAL_DIR", folder.path()),
+        ("JOURNAL_DIR", folder.as_str()),
         ("ROUTING", "cheapest"),
         ("ATTEMPT_TIMEOUT_MS", "300"),
         // What the processor swallows is sent again and again, and says nothing new of it.

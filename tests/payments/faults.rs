@@ -320,20 +320,19 @@ fn a_lookup_that_fails_proves_nothing(driver: &str) {
         Act::Status(401),
     ];
     for (row, act) in acts.into_iter().enumerate() {
-        stack
-            .a
-            .inject(Fault::new(Moment::Body, act).on(Route::Lookup))
-            .unwrap();
-        stack
-            .a
-            .inject(Fault::new(Moment::Body, Act::Status(500)))
-            .unwrap();
+        let lookup = Fault::new(Moment::Body, act).on(Route::Lookup);
+        let lookup = stack.a.inject(lookup).unwrap();
+        let failure = Fault::new(Moment::Body, Act::Status(500));
+        stack.a.inject(failure).unwrap();
         let first = row * 10_000;
-        told.extend(pay_all(
-            stack.address(),
-            CLIENTS,
-            first..first + count(16, 1_000),
-        ));
+        let fresh = first..first + count(16, 1_000);
+        let fresh = pay_all(stack.address(), CLIENTS, fresh);
+        // A lookup after the fault would prove that A refused.
+        let asked = with_status(&fresh, 202) as u64;
+        wait_until("every payment was asked about", || {
+            stack.a.struck(lookup) >= asked
+        });
+        told.extend(fresh);
         stack.a.clear_faults();
         stack.a.reset_connections();
     }
