@@ -25,7 +25,7 @@ pub enum Haste {
 /// One line of a payment's story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
-    /// The client was told 202, or is about to be: from here on the payment is never freed. Comes
+    /// The client is told 202 once this is durable: from here on the payment is never freed. Comes
     /// before any Intent (`ACK=accepted`) or after one (the wait was over while it was sent).
     Accept {
         /// What was promised.

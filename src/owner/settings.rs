@@ -47,7 +47,7 @@ pub struct OwnerSettings {
     pub identity: PerProcessor<Identity>,
     /// ANSWER_AFTER.
     pub answer_after: AnswerAfter,
-    /// JOURNAL_DIR is set: nothing is sent, told or promised before its record is durable (I5).
+    /// JOURNAL_DIR is set: nothing is sent, told or promised before a record of it is durable (I5).
     pub journal: Journalling,
 }
 
@@ -66,7 +66,7 @@ pub enum Identity {
 pub enum Journalling {
     /// No JOURNAL_DIR: memory only.
     Off,
-    /// Every Intent, Accept and Verdict is awaited.
+    /// Every record is awaited but the Verdict of a charge, unless ANSWER_AFTER says so.
     On,
 }
 

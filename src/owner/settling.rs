@@ -1,7 +1,9 @@
-//! How a payment ends: its Verdict is written, then claims, ledger and the client hear of it, in
-//! this order and in one turn.
+//! How a payment ends: claims, ledger and the client hear of it in one turn, in this order. A
+//! charge is told at once and its Verdict shares the next write; every other Verdict is durable
+//! first.
 //!
-//! Keeps I5 (the Verdict before the answer) and I6 (the ledger grows with Applied verdicts alone).
+//! Keeps I5 (a durable record before every answer) and I6 (the ledger grows with Applied verdicts
+//! alone).
 
 use super::progress::flow_token;
 use super::{JournalStanding, Owner};
