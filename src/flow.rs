@@ -6,12 +6,16 @@
 //! there has ended NotSent or Refused (I3). Also keeps I9: `requestedAt` is minted with the Intent,
 //! a re-send keeps it.
 
+mod stage;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::stage::{Ending, HedgeState, STEPS, Stage, StageName, Step};
+
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::events::{AttemptRef, ReplyTo, Trace};
+use crate::events::{ReplyTo, Trace};
 use crate::judge::{self, Question};
 use crate::limits;
 use crate::payment::{Cents, Payment, Processor, ProcessorSet};
@@ -21,8 +25,8 @@ use crate::payment::{Cents, Payment, Processor, ProcessorSet};
 pub struct Flow {
     /// What to charge.
     pub payment: Payment,
-    /// Where it stands.
-    pub stage: Stage,
+    /// Where it stands; changed by [`Flow::enter`] alone.
+    stage: Stage,
     /// The client that waits; none once it was answered.
     pub waiter: Option<ReplyTo>,
     /// Sent along when the client gave it.
@@ -81,105 +85,6 @@ pub enum Promise {
     Given,
 }
 
-/// Where a payment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Its Accept is being written.
-    Accepting,
-    /// It waits for a slot, a breaker or its pause in the queue of this processor.
-    Waiting {
-        /// Whose queue.
-        at: Processor,
-        /// Not before.
-        not_before: Mono,
-    },
-    /// An attempt has a slot and gets a connection.
-    Connecting {
-        /// The one attempt that may write.
-        attempt: AttemptRef,
-    },
-    /// Its Intent is being written; the connection is ready.
-    WritingIntent {
-        /// The one attempt that may write.
-        attempt: AttemptRef,
-    },
-    /// Bytes are out and an answer is awaited.
-    Sending {
-        /// The attempt that was sent first.
-        attempt: AttemptRef,
-        /// The second attempt, if there is one.
-        hedge: HedgeState,
-    },
-    /// Bytes are out and no one can say what became of them; it is sent there again at `resend_at`.
-    Unknown {
-        /// When to send it again.
-        resend_at: Mono,
-    },
-    /// A verdict that ends it is being written.
-    WritingVerdict {
-        /// What to do when it is durable.
-        ending: Ending,
-    },
-}
-
-/// The hedge of a payment that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HedgeState {
-    /// It may be sent when this time comes.
-    Armed {
-        /// On the run axis.
-        at: Mono,
-    },
-    /// It gets a connection or waits for its answer.
-    Out {
-        /// The second attempt.
-        attempt: AttemptRef,
-    },
-    /// There will be none.
-    Over,
-}
-
-impl Ending {
-    /// Whether the payment was charged, by whomever.
-    #[must_use]
-    pub const fn is_charge(self) -> bool {
-        match self {
-            Self::Applied { .. } | Self::Foreign { .. } => true,
-            Self::RefusedForGood { .. } | Self::RefusedByAll | Self::Withdrawn => false,
-        }
-    }
-}
-
-/// How a payment ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Charged by us.
-    Applied {
-        /// Where.
-        processor: Processor,
-        /// With this time, which decides its summary window.
-        requested_at: UnixMillis,
-    },
-    /// Charged by another client.
-    Foreign {
-        /// Where.
-        processor: Processor,
-        /// With this time.
-        requested_at: UnixMillis,
-        /// How much; our client may have asked for another amount.
-        amount: Cents,
-    },
-    /// A processor refused it for good.
-    RefusedForGood {
-        /// Which.
-        processor: Processor,
-    },
-    /// At least one refused and none is left: the id is free again.
-    RefusedByAll,
-    /// None could be tried in time: the id is free again.
-    Withdrawn,
-}
-
 /// What was sent, and how much of it may still charge. At most one processor has such bytes (I2).
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
@@ -223,7 +128,7 @@ impl Flow {
     pub fn new(payment: Payment, waiter: Option<ReplyTo>, now: Now) -> Self {
         Self {
             payment,
-            stage: Stage::Accepting,
+            stage: Stage::Claimed,
             waiter,
             trace: None,
             arrived: now.mono,
@@ -243,6 +148,31 @@ impl Flow {
             requested_at: None,
             earlier: [None; limits::REQUESTED_AT_KEPT],
         }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Moves it to `stage`, because `step` happened.
+    pub fn enter(&mut self, step: Step, stage: Stage) {
+        self.check(step, stage.name());
+        self.stage = stage;
+    }
+
+    /// It is settled: from its stage that must be possible.
+    pub fn check_end(&self) {
+        self.check(Step::Settled, StageName::Settled);
+    }
+
+    fn check(&self, step: Step, to: StageName) {
+        let from = self.stage.name();
+        assert!(
+            step.leads(from, to),
+            "a payment went from {from:?} to {to:?} by {step:?}, which the table does not have"
+        );
     }
 
     /// The processor that has unanswered bytes of this payment (I3), if one has.

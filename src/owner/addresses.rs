@@ -14,33 +14,26 @@
 //! address of the name will do.
 //!
 //! Never frees a payment and never lets it go to the other processor.
-
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use super::attempts::{After, Attempt, Inquiry, Lease, Phase, Purpose, attempt_token};
 use super::settings::Identity;
 use super::{Owner, Processors, Way};
 use crate::addresses::{AddressState, Listing};
-use crate::clock::Now;
-use crate::events::{Action, AttemptRef, Lookup, Move, Note};
-use crate::flow::Stage;
-use crate::judge::Question;
-use crate::limits;
 use crate::payment::{PerProcessor, Processor};
 use crate::table::Key;
 
 /// What one core's owner knows of the processors' addresses.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    listings: PerProcessor<Arc<Listing>>,
+    pub(super) listings: PerProcessor<Arc<Listing>>,
     /// What was confirmed by hand, and how much was proven, when this core last looked.
-    confirmed: PerProcessor<(u64, usize)>,
+    pub(super) confirmed: PerProcessor<(u64, usize)>,
     /// Which resolution a line about a move was logged for.
-    told: PerProcessor<u64>,
+    pub(super) told: PerProcessor<u64>,
     /// Payments that are being asked about at an address that nothing confirms.
-    asking: PerProcessor<u32>,
+    pub(super) asking: PerProcessor<u32>,
 }
 
 /// See the header of this file.
@@ -69,7 +62,7 @@ impl Processors {
     }
 
     /// What was at `from` is the processor at the addresses that resolution `number` shows.
-    fn prove(&self, processor: Processor, from: SocketAddr, number: u64) {
+    pub(super) fn prove(&self, processor: Processor, from: SocketAddr, number: u64) {
         let proofs = self.proofs.get(processor).iter();
         // Without a place left each payment must be proven by itself.
         let _ = proofs
@@ -85,7 +78,7 @@ impl Processors {
         proven.max(self.confirmed.get(processor).load(Ordering::Relaxed))
     }
 
-    fn news(&self, processor: Processor) -> (u64, usize) {
+    pub(super) fn news(&self, processor: Processor) -> (u64, usize) {
         let proofs = self.proofs.get(processor).iter().map_while(OnceLock::get);
         let confirmed = self.confirmed.get(processor).load(Ordering::Relaxed);
         (confirmed, proofs.count())
@@ -94,63 +87,6 @@ impl Processors {
 
 impl Owner {
     // ---- events ----
-
-    /// The name of `processor` was resolved again.
-    pub fn resolved(&mut self, processor: Processor, listing: Arc<Listing>, now: Now) {
-        let known = self.addresses.listings.get_mut(processor);
-        let is_news = !known.says_the_same(&listing);
-        *known = listing;
-        if is_news {
-            self.processors.lookups.get(processor).forget_gone(known);
-            self.look_again(processor, now);
-        }
-    }
-
-    /// Takes over what another core, or a human, has confirmed.
-    pub(super) fn note_confirmed(&mut self, now: Now) {
-        for processor in self.settings.processors.all() {
-            let confirmed = self.processors.news(processor);
-            let known = self.addresses.confirmed.get_mut(processor);
-            if std::mem::replace(known, confirmed) != confirmed {
-                self.look_again(processor, now);
-            }
-        }
-    }
-
-    /// The processor at an address that nothing confirms was asked for the payment of `attempt`.
-    pub(super) fn on_identity(&mut self, attempt: AttemptRef, lookup: Lookup, now: Now) {
-        let Some(entry) = self.attempts.remove(attempt.0) else {
-            return;
-        };
-        self.wheel.cancel(attempt_token(attempt));
-        let (key, processor) = (entry.flow, entry.processor);
-        let asking = self.addresses.asking.get_mut(processor);
-        *asking = asking.saturating_sub(1);
-        let (Purpose::Identity { since }, Some(address)) = (entry.purpose, entry.address) else {
-            return;
-        };
-        let Lookup::Stored {
-            requested_at,
-            amount,
-        } = lookup
-        else {
-            return;
-        };
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let from = flow.address;
-        let stored = (requested_at, amount);
-        let Some(sent) = flow.sent_as(processor, stored, Question::WhetherCharged) else {
-            return;
-        };
-        self.note(Note::Move(processor, Move::Proven { at: address }));
-        if let Some(from) = from {
-            self.processors.prove(processor, from, since);
-        }
-        self.after_attempt(key, attempt, After::Applied(processor, sent), now);
-        self.note_confirmed(now);
-    }
 
     // ---- re-sends ----
 
@@ -166,81 +102,6 @@ impl Owner {
             self.processors.confirmed(processor, sent_to),
             sent_to,
         )
-    }
-
-    /// `key` may not be sent again now: it leaves the queue, and is asked about if it may be.
-    pub(super) fn hold_back(&mut self, key: Key, processor: Processor, way: Way, now: Now) {
-        let (first, longest) = (limits::IDENTITY_PAUSE_FIRST, limits::RESEND_PAUSE_MAX);
-        let Some(flow) = self.flows.get_mut(key) else {
-            return;
-        };
-        let pause = flow.pause(flow.asks, first, longest);
-        let is_free = *self.addresses.asking.get(processor) < limits::IDENTITY_ASKS_MAX;
-        if let (Way::Ask(address), true) = (way, is_free) {
-            flow.asks = flow.asks.saturating_add(1);
-            self.ask_identity(key, processor, address, now);
-        }
-        self.await_resend(key, now.mono.after(pause), now);
-    }
-
-    fn ask_identity(&mut self, key: Key, processor: Processor, address: SocketAddr, now: Now) {
-        let listing = self.addresses.listings.get(processor);
-        let (number, since) = (listing.number, listing.since(address).unwrap_or(0));
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let (id, from) = (flow.payment.id, flow.address);
-        let told = self.addresses.told.get_mut(processor);
-        if std::mem::replace(told, since) != since {
-            let to = address;
-            self.note(Note::Move(processor, Move::Unproven { from, to }));
-        }
-        let until = now.run.after(self.settings.attempt_timeout);
-        let inquiry = Inquiry {
-            question: Question::WhetherCharged,
-            status: 0,
-            is_proven: false,
-            coverage: None,
-        };
-        let attempt = AttemptRef(self.attempts.insert(Attempt {
-            flow: key,
-            id,
-            processor,
-            purpose: Purpose::Identity { since },
-            phase: Phase::Asking { inquiry, until },
-            lease: Lease::Returned,
-            sent_at: now.run,
-            address: Some(address),
-        }));
-        assert!(number >= since, "an address is listed since a resolution");
-        let asking = self.addresses.asking.get_mut(processor);
-        *asking = asking.saturating_add(1);
-        self.actions.push_back(Action::Lookup {
-            attempt,
-            processor,
-            id,
-            at: Some(address),
-        });
-        self.arm_attempt(attempt, until, now);
-    }
-
-    /// What is known of the addresses changed: payments that were held back need wait no longer.
-    fn look_again(&mut self, processor: Processor, now: Now) {
-        let waits = |flow: &crate::flow::Flow| {
-            matches!(flow.stage, Stage::Unknown { .. }) && flow.pinned() == Some(processor)
-        };
-        let held: Vec<Key> = self
-            .flows
-            .iter()
-            .filter(|(_, flow)| waits(flow))
-            .map(|(key, _)| key)
-            .collect();
-        for key in held {
-            // Those that are on their way by now stay as they are.
-            if self.flows.get(key).is_some_and(waits) {
-                self.await_resend(key, now.mono, now);
-            }
-        }
     }
 }
 

@@ -3,13 +3,12 @@
 //!
 //! Keeps I3: an attempt ends as exactly one of the four outcomes, a late answer replaces Unknown
 //! for its own attempt only, and a payment is refused only when all its attempts there were.
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Owner;
 use super::attempts::{After, Attempt, End, Inquiry, Lease, Phase, Purpose, attempt_token};
+use super::{Owner, held};
 use crate::breaker::Verdict;
 use crate::clock::Now;
 use crate::events::{Action, AttemptRef, Exchange, Lookup, Note, Reason};
@@ -91,15 +90,12 @@ impl Owner {
     // ---- ends ----
 
     fn on_no_connection(&mut self, attempt: AttemptRef, count: Count, now: Now) {
-        let Some(entry) = self.end(attempt, NO_CONNECTION, now) else {
-            return;
-        };
-        let Some(flow) = self.flows.get_mut(entry.flow) else {
-            return;
-        };
-        match count {
-            Count::NeverSent => flow.on_not_sent(entry.processor),
-            Count::CountedAsSent => flow.on_unsent(entry.processor),
+        let entry = self.end(attempt, NO_CONNECTION, now);
+        if let Some(flow) = self.flows.get_mut(entry.flow) {
+            match count {
+                Count::NeverSent => flow.on_not_sent(entry.processor),
+                Count::CountedAsSent => flow.on_unsent(entry.processor),
+            }
         }
         self.after_attempt(entry.flow, attempt, After::Free(entry.processor), now);
     }
@@ -110,9 +106,7 @@ impl Owner {
             reason: Reason::Cut,
             verdict: Verdict::Failure,
         };
-        let Some(entry) = self.end(attempt, end, now) else {
-            return;
-        };
+        let entry = self.end(attempt, end, now);
         self.after_attempt(entry.flow, attempt, After::Cut(entry.processor), now);
     }
 
@@ -126,29 +120,21 @@ impl Owner {
         };
         match self.with_the_others(attempt, judgement) {
             Judgement::Applied => {
-                let Some(entry) = self.end(attempt, end(Outcome::Applied), now) else {
-                    return;
-                };
+                let entry = self.end(attempt, end(Outcome::Applied), now);
                 self.prove_lookup((entry.processor, entry.address), entry.id, now);
                 let requested_at = self
                     .flows
                     .get(entry.flow)
                     .and_then(|flow| flow.requested_at());
-                let Some(requested_at) = requested_at else {
-                    return;
-                };
-                self.after_attempt(
-                    entry.flow,
-                    attempt,
-                    After::Applied(entry.processor, requested_at),
-                    now,
-                );
+                // It is settled already when this is the loser of a race.
+                if let Some(requested_at) = requested_at {
+                    let after = After::Applied(entry.processor, requested_at);
+                    self.after_attempt(entry.flow, attempt, after, now);
+                }
             }
             Judgement::Ask(question) => self.ask(attempt, question, status, now),
             Judgement::RefusedForGood => {
-                let Some(entry) = self.end(attempt, end(Outcome::Refused), now) else {
-                    return;
-                };
+                let entry = self.end(attempt, end(Outcome::Refused), now);
                 self.refused(
                     entry.flow,
                     attempt,
@@ -157,15 +143,11 @@ impl Owner {
                 );
             }
             Judgement::RefusedResting | Judgement::RefusedBySetup => {
-                let Some(entry) = self.end(attempt, end(Outcome::Refused), now) else {
-                    return;
-                };
+                let entry = self.end(attempt, end(Outcome::Refused), now);
                 self.refused(entry.flow, attempt, After::Free(entry.processor), now);
             }
             Judgement::Unknown => {
-                let Some(entry) = self.end(attempt, end(Outcome::Unknown), now) else {
-                    return;
-                };
+                let entry = self.end(attempt, end(Outcome::Unknown), now);
                 self.after_attempt(entry.flow, attempt, After::Silent(entry.processor), now);
             }
         }
@@ -195,9 +177,7 @@ impl Owner {
     /// The answer alone does not tell: the processor's own record must.
     fn ask(&mut self, attempt: AttemptRef, question: Question, status: u16, now: Now) {
         let until = now.run.after(self.settings.attempt_timeout);
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
+        let entry = held(self.attempts.get(attempt.0));
         if self.flows.get(entry.flow).is_none() {
             // The payment is settled; the loser of a race needs no proof.
             let outcome = match question {
@@ -248,9 +228,7 @@ impl Owner {
         lookup: Lookup,
         now: Now,
     ) {
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
+        let entry = held(self.attempts.get(attempt.0));
         let Inquiry {
             question,
             status,
@@ -278,9 +256,7 @@ impl Owner {
             reason: Reason::Status(status),
             verdict,
         };
-        if self.end(attempt, end, now).is_none() {
-            return;
-        }
+        self.end(attempt, end, now);
         match evidence {
             Evidence::Ours(at) => {
                 self.after_attempt(key, attempt, After::Applied(processor, at), now);
@@ -321,9 +297,7 @@ impl Owner {
     /// The processor takes no more for now, and may ask for a rest. A late word, or one of an older
     /// generation of its breaker, is about another time and changes nothing.
     fn on_shed(&mut self, attempt: AttemptRef, rest_secs: u32, now: Now) {
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
+        let entry = held(self.attempts.get(attempt.0));
         let Lease::Held { ticket, .. } = entry.lease else {
             return;
         };

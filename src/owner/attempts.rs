@@ -5,17 +5,15 @@
 //! Keeps I3 (an attempt ends as exactly one of the four outcomes; a late answer replaces Unknown
 //! for its own attempt only) and I4's half of the bargain: an attempt that gave up its slot keeps
 //! its connection until the answer was read or SETTLE_TIMEOUT_MS is over.
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::lane::Slot;
-use super::{JournalStanding, Owner, Way};
+use super::{Owner, Way, held};
 use crate::breaker::{Kind, Permit, State, Ticket, Verdict};
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::config::Ack;
-use crate::events::{Action, AttemptRef, Hedge, Lookup, Note, Reason};
-use crate::flow::{Coverage, HedgeState, Promise, Stage};
+use crate::events::{Action, AttemptRef, Note, Reason};
+use crate::flow::Coverage;
 use crate::judge::Question;
 use crate::payment::{Cents, Outcome, Processor, UpstreamId};
 use crate::table::Key;
@@ -37,6 +35,15 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// Since which resolution the address that it asks is listed, and that address; none but for a
+    /// [`Purpose::Identity`].
+    pub(super) fn identity(&self) -> Option<(u64, SocketAddr)> {
+        match self.purpose {
+            Purpose::Identity { since } => self.address.map(|address| (since, address)),
+            Purpose::First | Purpose::Resend | Purpose::Hedge | Purpose::Proof => None,
+        }
+    }
+
     /// What an end that `verdict` stands for says about the processor. A re-send that fails says
     /// again what its first attempt has said: a few ids that a processor never answers would else
     /// keep its breaker open for all others.
@@ -186,116 +193,7 @@ impl Owner {
 
     // ---- events ----
 
-    /// The connection that `Connect` asked for is ready and unused; it went to `address`.
-    pub fn connected(&mut self, attempt: AttemptRef, address: Option<SocketAddr>, now: Now) {
-        let Some(entry) = self.attempts.get_mut(attempt.0) else {
-            // It was abandoned meanwhile, and the driver was told so.
-            return;
-        };
-        entry.phase = Phase::Connected;
-        entry.address = address;
-        let (key, purpose) = (entry.flow, entry.purpose);
-        let stage = self.flows.get(key).map(|flow| flow.stage);
-        let is_wanted = match (purpose, stage) {
-            (Purpose::First | Purpose::Resend, Some(Stage::Connecting { attempt: holder })) => {
-                holder == attempt
-            }
-            (
-                Purpose::Hedge,
-                Some(Stage::Sending {
-                    hedge: HedgeState::Out { attempt: holder },
-                    ..
-                }),
-            ) => holder == attempt,
-            (
-                Purpose::First
-                | Purpose::Resend
-                | Purpose::Hedge
-                | Purpose::Proof
-                | Purpose::Identity { .. },
-                _,
-            ) => false,
-        };
-        if !is_wanted || self.journal.standing == JournalStanding::Failed {
-            self.abandon(attempt, now);
-            return;
-        }
-        match purpose {
-            Purpose::Hedge => self.send(attempt, now),
-            Purpose::First | Purpose::Resend => self.intend(key, attempt, now),
-            // A lookup is never told of its connection.
-            Purpose::Proof | Purpose::Identity { .. } => {}
-        }
-    }
-
-    /// The connection that `Connect` asked for is being made: no promise waits for that.
-    pub fn connecting(&mut self, attempt: AttemptRef) {
-        let key = self.attempts.get(attempt.0).map(|entry| entry.flow);
-        let Some((key, flow)) = key.and_then(|key| Some((key, self.flows.get(key)?))) else {
-            return;
-        };
-        if self.settings.ack == Ack::Accepted && flow.promise == Promise::Open {
-            self.promise(key);
-        }
-    }
-
     // ---- from the connection to the bytes ----
-
-    /// The Intent is durable, or needs no journal: bytes leave.
-    pub(super) fn send(&mut self, attempt: AttemptRef, now: Now) {
-        let Some(entry) = self.attempts.get_mut(attempt.0) else {
-            return;
-        };
-        let Some(flow) = self.flows.get_mut(entry.flow) else {
-            return;
-        };
-        let until = now.run.after(self.settings.attempt_timeout);
-        entry.phase = Phase::Sent { until };
-        entry.sent_at = now.run;
-        let (key, processor, purpose) = (entry.flow, entry.processor, entry.purpose);
-        let Some(requested_at) = flow.requested_at() else {
-            return;
-        };
-        flow.on_sent(processor);
-        flow.address = entry.address;
-        flow.resends = flow
-            .resends
-            .saturating_add(u32::from(purpose == Purpose::Resend));
-        let trace = flow.trace.clone();
-        let (id, amount) = (flow.payment.id, flow.payment.amount);
-        self.actions.push_back(Action::Send {
-            attempt,
-            id,
-            amount,
-            requested_at,
-            trace,
-        });
-        self.arm_attempt(attempt, until, now);
-        let lane = self.lanes.get_mut(processor);
-        match purpose {
-            Purpose::First => {
-                lane.budget().note_attempt(now.mono);
-                let patience = lane.p95(now.mono).max(self.settings.hedge_delay);
-                let hedge = HedgeState::Armed {
-                    at: now.run.after(patience),
-                };
-                self.enter(key, Stage::Sending { attempt, hedge }, now);
-            }
-            Purpose::Resend => {
-                self.note(Note::Resent(processor));
-                self.enter(
-                    key,
-                    Stage::Sending {
-                        attempt,
-                        hedge: HedgeState::Over,
-                    },
-                    now,
-                );
-            }
-            Purpose::Hedge => self.note(Note::Hedge(processor, Hedge::Fired)),
-            Purpose::Proof | Purpose::Identity { .. } => {}
-        }
-    }
 
     /// No byte of it was sent and none shall be: slot, permit and connection go back, those of a
     /// connect under way when it has ended.
@@ -311,64 +209,19 @@ impl Owner {
             reason: Reason::Abandoned,
             verdict: Verdict::Neither,
         };
-        if let Some(entry) = self.end(attempt, end, now) {
-            assert!(
-                entry.phase == Phase::Connected,
-                "I3: an attempt that was sent cannot be abandoned"
-            );
-            self.actions.push_back(Action::Abandon { attempt });
-        }
+        let entry = self.end(attempt, end, now);
+        assert!(
+            entry.phase == Phase::Connected,
+            "I3: an attempt that was sent cannot be abandoned"
+        );
+        self.actions.push_back(Action::Abandon { attempt });
     }
 
     // ---- ends ----
 
-    /// Time is up for `attempt` on the run axis, or its timer came early.
-    pub(super) fn on_attempt_due(&mut self, attempt: AttemptRef, now: Now) {
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
-        let (key, processor, purpose) = (entry.flow, entry.processor, entry.purpose);
-        let address = entry.address;
-        match entry.phase {
-            Phase::Connecting | Phase::Deserted | Phase::Connected => {}
-            Phase::Sent { until } | Phase::Asking { until, .. } | Phase::Late { until }
-                if now.run < until =>
-            {
-                self.arm_attempt(attempt, until, now);
-            }
-            Phase::Sent { .. } => {
-                self.go_late(attempt, now);
-                self.after_attempt(key, attempt, After::Silent(processor), now);
-            }
-            Phase::Asking { .. } if purpose == Purpose::Proof => {
-                self.attempts.remove(attempt.0);
-                self.processors
-                    .lookups
-                    .get(processor)
-                    .learn(address, Lookup::NoAnswer, true);
-                self.actions.push_back(Action::Close { attempt });
-            }
-            Phase::Asking { .. } if matches!(purpose, Purpose::Identity { .. }) => {
-                self.on_identity(attempt, Lookup::NoAnswer, now);
-                self.actions.push_back(Action::Close { attempt });
-            }
-            Phase::Asking { inquiry, .. } => {
-                self.actions.push_back(Action::Close { attempt });
-                self.on_evidence(attempt, inquiry, Lookup::NoAnswer, now);
-            }
-            Phase::Late { .. } => {
-                self.attempts.remove(attempt.0);
-                self.late.retain(|late| *late != attempt);
-                self.actions.push_back(Action::Close { attempt });
-            }
-        }
-    }
-
     /// No answer in time: the slot is free, the breaker hears of it, the answer is still read.
-    fn go_late(&mut self, attempt: AttemptRef, now: Now) {
-        let Some(entry) = self.attempts.get_mut(attempt.0) else {
-            return;
-        };
+    pub(super) fn go_late(&mut self, attempt: AttemptRef, now: Now) {
+        let entry = held(self.attempts.get_mut(attempt.0));
         let until = entry
             .sent_at
             .after(self.settings.settle_timeout)
@@ -403,8 +256,8 @@ impl Owner {
     }
 
     /// Takes the attempt out, gives back what it held, and notes how it ended.
-    pub(super) fn end(&mut self, attempt: AttemptRef, end: End, now: Now) -> Option<Attempt> {
-        let entry = self.attempts.remove(attempt.0)?;
+    pub(super) fn end(&mut self, attempt: AttemptRef, end: End, now: Now) -> Attempt {
+        let entry = held(self.attempts.remove(attempt.0));
         self.wheel.cancel(attempt_token(attempt));
         let processor = entry.processor;
         let was_sent = !entry.phase.is_unsent();
@@ -450,7 +303,7 @@ impl Owner {
                 self.note(Note::LateAnswer(processor));
             }
         }
-        Some(entry)
+        entry
     }
 
     fn return_lease(&mut self, processor: Processor, lease: Lease, verdict: Verdict, now: Now) {
@@ -523,4 +376,9 @@ impl After {
 /// Timer tokens: payments are even, attempts are odd.
 pub(super) fn attempt_token(attempt: AttemptRef) -> u32 {
     attempt.0.slot.wrapping_mul(2).wrapping_add(1)
+}
+
+/// Timer tokens: payments are even, attempts are odd.
+pub(super) fn flow_token(key: Key) -> u32 {
+    key.slot.wrapping_mul(2)
 }

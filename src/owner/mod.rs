@@ -2,14 +2,40 @@
 //! event) and performs the actions that [`Owner::next_action`] gives back; nothing here touches a
 //! socket, a file or a clock, so the whole of it runs in a seeded simulation.
 //!
-//! - `mod.rs` takes payments in and answers questions about them;
-//! - `addresses.rs` says where a payment in doubt may be sent again;
-//! - `attempts.rs` starts, times and ends attempts, `answers.rs` says what was seen of them;
-//! - `planning.rs`, `progress.rs` and `settling.rs` move a payment from one stage to the next until
-//!   it is settled;
-//! - `sums.rs` says what was charged, and when that is not known;
-//! - `timers.rs` acts when a time has come;
-//! - `lane.rs` bounds what one processor gets from this core.
+//! Files call those below them and never back (`tests/house` looks), from the top:
+//!
+//! - `mod.rs` takes payments in and answers questions about them; `timers.rs` acts when a time has
+//!   come; `answers.rs` says what was seen of an attempt, `identity.rs` who a processor is;
+//! - `progress.rs` moves a payment on after each attempt;
+//! - `planning.rs` says where it goes, or has it wait;
+//! - `settling.rs` ends it;
+//! - `stages.rs` alone changes its stage, by the table in `flow`;
+//! - `attempts.rs` starts and ends attempts, `addresses.rs` says where one in doubt may go;
+//! - `outbox.rs` is what goes out: actions, notes and records;
+//! - `lane.rs` bounds what one processor gets from this core, `routes.rs` says what its lookups are
+//!   worth, `sums.rs` says what was charged, and when that is not known.
+//!
+//! # The contract
+//!
+//! The driver calls [`Owner::restore`] for each payment that the journal left open and
+//! [`Owner::resolved`] for each processor before anything else, then events in any order: a payment
+//! ([`Owner::arrive`]), a connection ([`Owner::connected`], [`Owner::connecting`]), what was seen
+//! ([`Owner::exchanged`], [`Owner::looked_up`]), the journal ([`Owner::durable`],
+//! [`Owner::journal_failed`]), time ([`Owner::tick`], at the latest at [`Owner::next_timer`]).
+//! After each event it performs what [`Owner::next_action`] gives, in order, until there is none;
+//! an [`Action::Append`] comes with one [`Owner::next_record`]. What each may produce:
+//!
+//! | event | actions |
+//! |---|---|
+//! | `arrive`, `tick`, `durable`, `exchanged`, `looked_up` | any |
+//! | `connected` | `Append` of an Intent, `Send`, or `Abandon` |
+//! | `connecting` | `Append` of an Accept, or a 202 without a journal |
+//! | `restore`, `resolved` | `Connect`, `Lookup`, `Append` |
+//! | `journal_failed` | answers that close connections |
+//! | `purge` | `Append` |
+//!
+//! An attempt's name ([`AttemptRef`]) is told by `Connect` or `Lookup` and used until `Close`,
+//! `Abandon` or its own end; a name that is no longer known changes nothing.
 //!
 //! Keeps I1 (one owner holds all of an id), I3 (what an answer proves, by `judge`, and what that
 //! means for the payment, by `flow`), I5 (records before deeds), I6 (the ledger grows with Applied
@@ -18,12 +44,15 @@
 mod addresses;
 mod answers;
 mod attempts;
+mod identity;
 mod lane;
+mod outbox;
 mod planning;
 mod progress;
 mod routes;
 mod settings;
 mod settling;
+mod stages;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -43,14 +72,14 @@ use self::attempts::Attempt;
 use self::lane::Lane;
 use self::routes::LookupRoutes;
 use self::sums::Inherited;
-use crate::breaker::{Breaker, BreakerSettings, Transition};
+use crate::breaker::{Breaker, BreakerSettings};
 use crate::claims::{Claim, Claims, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::concurrency::{Bounds, Limit};
 use crate::config::OnDuplicate;
-use crate::events::{Action, Answer, Arrival, AttemptRef, Note, ReplyTo, Shed};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Note, Shed};
 use crate::flow::{Flow, Promise, Trail};
-use crate::journal::{Haste, Record};
+use crate::journal::Record;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::payment::{
@@ -500,65 +529,6 @@ impl Owner {
             late: self.late.len(),
         }
     }
-
-    // ---- small helpers of all parts ----
-
-    fn answer(&mut self, to: ReplyTo, answer: Answer) {
-        self.actions.push_back(Action::Answer { to, answer });
-    }
-
-    fn note(&mut self, note: Note) {
-        self.actions.push_back(Action::Note(note));
-    }
-
-    fn note_transition(&mut self, processor: Processor, transition: Option<Transition>) {
-        if let Some(transition) = transition {
-            self.note(Note::Breaker(processor, transition));
-        }
-    }
-
-    /// Appends `record` and all that was to be written later before it.
-    fn append(&mut self, record: Record) {
-        self.journal.flush_at = None;
-        self.append_with(record, Haste::Now);
-    }
-
-    /// Appends `record`, for which nothing waits: it shares a write that comes soon.
-    fn append_later(&mut self, record: Record, now: Now) {
-        let flush_at = now.mono.after(limits::JOURNAL_LATER_MAX);
-        self.journal.flush_at.get_or_insert(flush_at);
-        self.append_with(record, Haste::Later);
-    }
-
-    fn append_with(&mut self, record: Record, haste: Haste) {
-        assert!(
-            self.journal.standing == JournalStanding::On,
-            "I5: no journal to append to"
-        );
-        self.journal.appended += 1;
-        self.records.push_back(record);
-        self.actions.push_back(Action::Append(haste));
-    }
-
-    /// Has what was to be written later written, when its time has come.
-    fn flush(&mut self, now: Now) {
-        if self.journal.flush_at.is_some_and(|at| at <= now.mono) {
-            self.journal.flush_at = None;
-            self.actions.push_back(Action::Flush);
-        }
-    }
-
-    /// Appends `record`; `on_written` follows for `key` when it is durable.
-    fn append_and_wait(&mut self, key: Key, record: Record) {
-        self.append(record);
-        let position = self.journal.appended;
-        if let Some(flow) = self.flows.get_mut(key) {
-            // An earlier record of it may still be on its way; only the last one counts.
-            flow.record = position;
-            flow.trail = Trail::Written;
-        }
-        self.journal.waiting.push_back((position, key));
-    }
 }
 
 /// One core's gauges.
@@ -580,4 +550,17 @@ pub struct Gauges {
     pub in_flight: PerProcessor<usize>,
     /// Late answers awaited.
     pub late: usize,
+}
+
+/// What a caller knows to be there: a payment that is not settled, an attempt that has not ended.
+///
+/// # Panics
+/// It is not: what follows would be decided about nothing.
+#[track_caller]
+#[expect(clippy::panic, reason = "a broken invariant, as with assert")]
+fn held<T>(one: Option<T>) -> T {
+    match one {
+        Some(one) => one,
+        None => panic!("I1: what an owner works on is held by it"),
+    }
 }

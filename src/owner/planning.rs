@@ -2,16 +2,17 @@
 //! wishes, lanes and breakers lend.
 //!
 //! Keeps I2: a pinned payment is never planned.
-
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::attempts::Purpose;
-use super::{JournalStanding, Journalling, Owner, Way};
+use super::attempts::{Attempt, Inquiry, Lease, Phase, Purpose};
+use super::{JournalStanding, Journalling, Owner, Way, held};
 use crate::breaker::State;
-use crate::clock::Now;
+use crate::clock::{Mono, Now};
 use crate::config::Ack;
-use crate::events::{Note, Shed};
-use crate::flow::{Ending, Promise, Stage};
+use crate::events::{Action, AttemptRef, Move, Note, Shed};
+use crate::flow::{Ending, Promise, Stage, Step};
+use crate::judge::Question;
 use crate::limits;
 use crate::payment::Processor;
 use crate::route::{self, Plan, Situation};
@@ -22,9 +23,7 @@ impl Owner {
 
     /// Sends a payment of which no byte is out on its way, or queues or ends it.
     pub(super) fn plan(&mut self, key: Key, now: Now) {
-        let Some(plan) = self.plan_for(key, now) else {
-            return;
-        };
+        let plan = self.plan_for(key, now);
         if !self.try_choices(key, &plan, now) {
             self.wait(key, plan, now);
         }
@@ -38,8 +37,8 @@ impl Owner {
             .any(|processor| is_next(self, processor) && self.try_start(key, processor, now))
     }
 
-    fn plan_for(&mut self, key: Key, now: Now) -> Option<Plan> {
-        let flow = self.flows.get(key)?;
+    fn plan_for(&mut self, key: Key, now: Now) -> Plan {
+        let flow = held(self.flows.get(key));
         assert!(
             flow.pinned().is_none(),
             "I2: a pinned payment is never planned"
@@ -60,25 +59,24 @@ impl Owner {
             untried: count.set().minus(flow.barred()),
             waited: flow.waited(now.mono),
         };
-        Some(route::plan(&self.settings.rules(), &situation))
+        route::plan(&self.settings.rules(), &situation)
     }
 
     fn try_start(&mut self, key: Key, processor: Processor, now: Now) -> bool {
         let Some(attempt) = self.start(key, processor, Purpose::First, now) else {
             return false;
         };
-        self.enter(key, Stage::Connecting { attempt }, now);
+        self.enter(key, Step::Started, Stage::Connecting { attempt }, now);
         true
     }
 
     /// No processor takes it now: it queues, or ends if no one counts on it and none is left.
     fn wait(&mut self, key: Key, plan: Plan, now: Now) {
-        let Some(flow) = self.flows.get_mut(key) else {
-            return;
-        };
+        let flow = held(self.flows.get_mut(key));
         if let Some(at) = plan.wait_at {
             self.enter(
                 key,
+                Step::Queued,
                 Stage::Waiting {
                     at,
                     not_before: now.mono,
@@ -102,16 +100,14 @@ impl Owner {
                 flow.begin_round();
                 let at = plan.choices().next().unwrap_or(Processor::DEFAULT);
                 let not_before = now.mono.after(pause);
-                self.enter(key, Stage::Waiting { at, not_before }, now);
+                self.enter(key, Step::Queued, Stage::Waiting { at, not_before }, now);
             }
         }
     }
 
     /// Ends a payment that no one counts on: its id is free again.
     pub(super) fn give_up(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        let flow = held(self.flows.get(key));
         let ending = if flow.was_refused() {
             Ending::RefusedByAll
         } else {
@@ -140,7 +136,7 @@ impl Owner {
                 let Some(attempt) = self.start(key, processor, Purpose::Resend, now) else {
                     break;
                 };
-                self.enter(key, Stage::Connecting { attempt }, now);
+                self.enter(key, Step::Resent, Stage::Connecting { attempt }, now);
             }
             while let Some((_, key)) = self.waiting.get(processor).first().copied() {
                 if !self.try_leave_queue(key, now) {
@@ -152,26 +148,23 @@ impl Owner {
 
     /// Starts the oldest payment of a queue, or ends it if nothing is left to wait for.
     fn try_leave_queue(&mut self, key: Key, now: Now) -> bool {
-        let Some(plan) = self.plan_for(key, now) else {
-            return false;
-        };
+        let plan = self.plan_for(key, now);
         for processor in plan.choices() {
             if self.try_start(key, processor, now) {
                 return true;
             }
         }
-        let Some(flow) = self.flows.get(key) else {
-            return false;
-        };
+        let flow = held(self.flows.get(key));
+        let is_here = |at| matches!(flow.stage(), Stage::Waiting { at: here, .. } if here == at);
         match (plan.wait_at, flow.promise) {
             (None, Promise::Open) => {
                 self.give_up(key, now);
                 true
             }
-            (Some(at), _) if !matches!(flow.stage, Stage::Waiting { at: here, .. } if here == at) =>
-            {
+            (Some(at), _) if !is_here(at) => {
                 self.enter(
                     key,
+                    Step::Queued,
                     Stage::Waiting {
                         at,
                         not_before: now.mono,
@@ -187,24 +180,21 @@ impl Owner {
     /// Routing is asked again for a payment that was slow to get anything: nothing was sent yet, so
     /// the other processor may have it.
     pub(super) fn reroute(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let (slow, busy) = match flow.stage {
+        let flow = held(self.flows.get(key));
+        let (slow, busy) = match flow.stage() {
             Stage::Connecting { attempt } if flow.pinned().is_none() => {
                 (Some(attempt), self.processor_of(attempt))
             }
             Stage::Waiting { at, .. } => (None, Some(at)),
             Stage::Connecting { .. }
+            | Stage::Claimed
             | Stage::Accepting
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. }
             | Stage::WritingVerdict { .. } => return,
         };
-        let Some(plan) = self.plan_for(key, now) else {
-            return;
-        };
+        let plan = self.plan_for(key, now);
         for processor in plan.choices() {
             if busy == Some(processor) {
                 continue;
@@ -229,11 +219,79 @@ impl Owner {
             (Ack::Accepted, Journalling::On) => {
                 // With slot and connection at hand the Intent carries the promise: one record.
                 let plan = self.plan_for(key, now);
-                if !plan.is_some_and(|plan| self.try_choices(key, &plan, now)) {
-                    self.enter(key, Stage::Accepting, now);
+                if !self.try_choices(key, &plan, now) {
+                    self.enter(key, Step::Promised, Stage::Accepting, now);
                     self.promise(key);
                 }
             }
         }
+    }
+
+    /// The payment stays with its processor and is sent there again at `resend_at` (I3).
+    pub(super) fn await_resend(&mut self, key: Key, resend_at: Mono, now: Now) {
+        self.enter(key, Step::Unproven, Stage::Unknown { resend_at }, now);
+        if resend_at <= now.mono {
+            self.queue_resend(key, now);
+        }
+    }
+
+    /// Its pause is over: it waits for a slot among the re-sends.
+    pub(super) fn queue_resend(&mut self, key: Key, now: Now) {
+        let flow = held(self.flows.get(key));
+        let processor = held(flow.pinned());
+        self.pinned.get_mut(processor).insert((flow.arrived, key));
+        self.pump(now);
+    }
+
+    /// `key` may not be sent again now: it leaves the queue, and is asked about if it may be.
+    pub(super) fn hold_back(&mut self, key: Key, processor: Processor, way: Way, now: Now) {
+        let (first, longest) = (limits::IDENTITY_PAUSE_FIRST, limits::RESEND_PAUSE_MAX);
+        let flow = held(self.flows.get_mut(key));
+        let pause = flow.pause(flow.asks, first, longest);
+        let is_free = *self.addresses.asking.get(processor) < limits::IDENTITY_ASKS_MAX;
+        if let (Way::Ask(address), true) = (way, is_free) {
+            flow.asks = flow.asks.saturating_add(1);
+            self.ask_identity(key, processor, address, now);
+        }
+        self.await_resend(key, now.mono.after(pause), now);
+    }
+
+    fn ask_identity(&mut self, key: Key, processor: Processor, address: SocketAddr, now: Now) {
+        let listing = self.addresses.listings.get(processor);
+        let (number, since) = (listing.number, listing.since(address).unwrap_or(0));
+        let flow = held(self.flows.get(key));
+        let (id, from) = (flow.payment.id, flow.address);
+        let told = self.addresses.told.get_mut(processor);
+        if std::mem::replace(told, since) != since {
+            let to = address;
+            self.note(Note::Move(processor, Move::Unproven { from, to }));
+        }
+        let until = now.run.after(self.settings.attempt_timeout);
+        let inquiry = Inquiry {
+            question: Question::WhetherCharged,
+            status: 0,
+            is_proven: false,
+            coverage: None,
+        };
+        let attempt = AttemptRef(self.attempts.insert(Attempt {
+            flow: key,
+            id,
+            processor,
+            purpose: Purpose::Identity { since },
+            phase: Phase::Asking { inquiry, until },
+            lease: Lease::Returned,
+            sent_at: now.run,
+            address: Some(address),
+        }));
+        assert!(number >= since, "an address is listed since a resolution");
+        let asking = self.addresses.asking.get_mut(processor);
+        *asking = asking.saturating_add(1);
+        self.actions.push_back(Action::Lookup {
+            attempt,
+            processor,
+            id,
+            at: Some(address),
+        });
+        self.arm_attempt(attempt, until, now);
     }
 }

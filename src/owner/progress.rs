@@ -2,15 +2,15 @@
 //! kept for the processor that never answered. This file alone changes a payment's stage.
 //!
 //! Keeps I3 (Unknown is re-sent to the same processor, never freed) and I5 (Intent before bytes).
-
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::attempts::After;
-use super::{JournalStanding, Owner};
-use crate::clock::{Mono, Now};
+use super::attempts::{After, Phase, Purpose};
+use super::{JournalStanding, Owner, held};
+use crate::clock::Now;
 use crate::config::Ack;
-use crate::events::{Answer, AttemptRef, Hedge, Note};
-use crate::flow::{Ending, HedgeState, Promise, Stage};
+use crate::events::{Action, Answer, AttemptRef, Hedge, Note};
+use crate::flow::{Ending, HedgeState, Promise, Stage, Step};
 use crate::journal::{Fate, Record, Verdict};
 use crate::limits;
 use crate::payment::Processor;
@@ -22,13 +22,9 @@ impl Owner {
     /// `attempt` has its connection: the Intent is written, then bytes leave. A pinned payment's
     /// Intent is open already.
     pub(super) fn intend(&mut self, key: Key, attempt: AttemptRef, now: Now) {
-        let Some(entry) = self.attempts.get(attempt.0) else {
-            return;
-        };
+        let entry = held(self.attempts.get(attempt.0));
         let (processor, address) = (entry.processor, entry.address);
-        let Some(flow) = self.flows.get_mut(key) else {
-            return;
-        };
+        let flow = held(self.flows.get_mut(key));
         // A pinned payment that goes to another address of its processor gets a new one (I10).
         let is_open = flow.pinned().is_some() && flow.address == address;
         let requested_at = flow.mint(now.wall);
@@ -41,7 +37,7 @@ impl Owner {
         }
         let accepted_at = flow.promised_at();
         let payment = flow.payment;
-        self.enter(key, Stage::WritingIntent { attempt }, now);
+        self.enter(key, Step::Connected, Stage::WritingIntent { attempt }, now);
         let record = Record::Intent {
             payment,
             processor,
@@ -54,60 +50,21 @@ impl Owner {
 
     /// The record that `key` waited for is durable.
     pub(super) fn on_written(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let stage = flow.stage;
+        let flow = held(self.flows.get(key));
+        let stage = flow.stage();
         if flow.promise == Promise::Given && !matches!(stage, Stage::WritingVerdict { .. }) {
             self.tell(key, Answer::Accepted);
         }
         match stage {
             Stage::Accepting => self.plan(key, now),
-            Stage::WritingIntent { attempt } => {
-                if self.processor_of(attempt).is_some() {
-                    self.send(attempt, now);
-                }
-            }
+            Stage::WritingIntent { attempt } => self.send(attempt, now),
             Stage::WritingVerdict { ending } => self.settle(key, ending, now),
             // The record was overtaken, for instance by the client's deadline.
-            Stage::Waiting { .. }
+            Stage::Claimed
+            | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. } => {}
-        }
-    }
-
-    /// From here on the payment is never freed, and its client is told 202 once that is durable.
-    pub(super) fn promise(&mut self, key: Key) {
-        let Some(flow) = self.flows.get_mut(key) else {
-            return;
-        };
-        // Behind a Verdict an Accept would begin the payment anew: replay takes it for an id that
-        // was forgotten and came again.
-        assert!(
-            !matches!(flow.stage, Stage::WritingVerdict { .. }),
-            "I5: nothing is promised behind a verdict"
-        );
-        flow.promise = Promise::Given;
-        let record = Record::Accept {
-            payment: flow.payment,
-            accepted_at: flow.accepted_at,
-        };
-        match self.journal.standing {
-            JournalStanding::Off => self.tell(key, Answer::Accepted),
-            JournalStanding::On => self.append_and_wait(key, record),
-            // Those who waited were told nothing.
-            JournalStanding::Failed => {}
-        }
-    }
-
-    pub(super) fn tell(&mut self, key: Key, answer: Answer) {
-        let Some(flow) = self.flows.get_mut(key) else {
-            return;
-        };
-        if let Some(waiter) = flow.waiter.take() {
-            self.clients_waiting = self.clients_waiting.saturating_sub(1);
-            self.answer(waiter, answer);
         }
     }
 
@@ -118,7 +75,7 @@ impl Owner {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
-        let stage = flow.stage;
+        let stage = flow.stage();
         if let Stage::WritingVerdict { .. } = stage {
             return;
         }
@@ -162,9 +119,7 @@ impl Owner {
 
     /// No byte of the payment may still charge it at `processor`.
     fn on_free(&mut self, key: Key, attempt: AttemptRef, processor: Processor, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        let flow = held(self.flows.get(key));
         if flow.pinned().is_some() {
             // A hedge or a re-send found no connection; an earlier attempt is still unanswered.
             self.on_unproven(key, attempt, (processor, Word::MayCome), now);
@@ -173,10 +128,13 @@ impl Owner {
         // What a former process sent was not charged there.
         self.inherited.remove(key, flow);
         // A first attempt that found no connection had no Intent yet.
-        let had_intent = match flow.stage {
+        let had_intent = match flow.stage() {
             Stage::Sending { .. } | Stage::Unknown { .. } | Stage::WritingIntent { .. } => true,
             Stage::Connecting { attempt: holder } => holder != attempt,
-            Stage::Accepting | Stage::Waiting { .. } | Stage::WritingVerdict { .. } => false,
+            Stage::Claimed
+            | Stage::Accepting
+            | Stage::Waiting { .. }
+            | Stage::WritingVerdict { .. } => false,
         };
         let (id, fate) = (flow.payment.id, Fate::Held);
         if had_intent && self.journal.standing == JournalStanding::On {
@@ -209,10 +167,8 @@ impl Owner {
         (processor, word): (Processor, Word),
         now: Now,
     ) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        match flow.stage {
+        let flow = held(self.flows.get(key));
+        match flow.stage() {
             Stage::Sending {
                 attempt: first,
                 hedge: HedgeState::Out { attempt: second },
@@ -231,7 +187,7 @@ impl Owner {
                         attempt: survivor,
                         hedge,
                     };
-                    self.enter(key, stage, now);
+                    self.enter(key, Step::Hedged, stage, now);
                     return;
                 }
                 if self.is_unsent(survivor) {
@@ -253,13 +209,14 @@ impl Owner {
                 Word::Over if flow.resends == 0 => {}
                 Word::Over | Word::MayCome => return,
             },
-            Stage::Accepting | Stage::Waiting { .. } | Stage::WritingVerdict { .. } => return,
+            Stage::Claimed
+            | Stage::Accepting
+            | Stage::Waiting { .. }
+            | Stage::WritingVerdict { .. } => return,
         }
         let p95 = self.lanes.get_mut(processor).p95(now.mono);
         let first = limits::RESEND_PAUSE_FIRST.max(p95.saturating_mul(4));
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        let flow = held(self.flows.get(key));
         let pause = match word {
             Word::Over if flow.resends == 0 => Duration::ZERO,
             Word::Over | Word::MayCome => flow.pause(flow.resends, first, limits::RESEND_PAUSE_MAX),
@@ -267,78 +224,120 @@ impl Owner {
         self.await_resend(key, now.mono.after(pause), now);
     }
 
-    /// The payment stays with its processor and is sent there again at `resend_at` (I3).
-    pub(super) fn await_resend(&mut self, key: Key, resend_at: Mono, now: Now) {
-        self.enter(key, Stage::Unknown { resend_at }, now);
-        if resend_at <= now.mono {
-            self.queue_resend(key, now);
-        }
-    }
-
-    /// Its pause is over: it waits for a slot among the re-sends.
-    pub(super) fn queue_resend(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let Some(processor) = flow.pinned() else {
-            return;
-        };
-        self.pinned.get_mut(processor).insert((flow.arrived, key));
-        self.pump(now);
-    }
-
     // ---- stages, queues and timers ----
 
-    /// Moves the payment to `stage`, into the queue that belongs to it, and arms its timer.
-    pub(super) fn enter(&mut self, key: Key, stage: Stage, now: Now) {
-        self.leave_queues(key);
-        let Some(flow) = self.flows.get_mut(key) else {
-            return;
-        };
-        flow.stage = stage;
-        if let Stage::Waiting { at, not_before } = stage
-            && not_before <= now.mono
-        {
-            self.waiting.get_mut(at).insert((flow.arrived, key));
-        }
-        self.arm(key, now);
-    }
-
-    pub(super) fn leave_queues(&mut self, key: Key) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let place = (flow.arrived, key);
-        match flow.stage {
-            Stage::Waiting { at, .. } => {
-                self.waiting.get_mut(at).remove(&place);
-            }
-            Stage::Unknown { .. } => {
-                for processor in self.settings.processors.all() {
-                    self.pinned.get_mut(processor).remove(&place);
-                }
-            }
-            Stage::Accepting
-            | Stage::Connecting { .. }
-            | Stage::WritingIntent { .. }
-            | Stage::Sending { .. }
-            | Stage::WritingVerdict { .. } => {}
-        }
-    }
-
     fn note_race(&mut self, stage: Stage, winner: AttemptRef, processor: Processor, now: Now) {
-        let Stage::Sending {
-            hedge: HedgeState::Out { attempt },
-            ..
-        } = stage
-        else {
+        if let Some(hedge) = stage.hedge() {
+            let won = hedge == winner;
+            if won {
+                self.lanes.get_mut(processor).budget().note_win(now.mono);
+            }
+            let end = if won { Hedge::Won } else { Hedge::Lost };
+            self.note(Note::Hedge(processor, end));
+        }
+    }
+
+    /// The connection that `Connect` asked for is ready and unused; it went to `address`.
+    pub fn connected(&mut self, attempt: AttemptRef, address: Option<SocketAddr>, now: Now) {
+        let Some(entry) = self.attempts.get_mut(attempt.0) else {
+            // It was abandoned meanwhile, and the driver was told so.
             return;
         };
-        if attempt == winner {
-            self.lanes.get_mut(processor).budget().note_win(now.mono);
-            self.note(Note::Hedge(processor, Hedge::Won));
-        } else {
-            self.note(Note::Hedge(processor, Hedge::Lost));
+        entry.phase = Phase::Connected;
+        entry.address = address;
+        let (key, purpose) = (entry.flow, entry.purpose);
+        let stage = self.flows.get(key).map(|flow| flow.stage());
+        let is_wanted = match (purpose, stage) {
+            (Purpose::First | Purpose::Resend, Some(Stage::Connecting { attempt: holder })) => {
+                holder == attempt
+            }
+            (
+                Purpose::Hedge,
+                Some(Stage::Sending {
+                    hedge: HedgeState::Out { attempt: holder },
+                    ..
+                }),
+            ) => holder == attempt,
+            (
+                Purpose::First
+                | Purpose::Resend
+                | Purpose::Hedge
+                | Purpose::Proof
+                | Purpose::Identity { .. },
+                _,
+            ) => false,
+        };
+        if !is_wanted || self.journal.standing == JournalStanding::Failed {
+            self.abandon(attempt, now);
+            return;
+        }
+        match purpose {
+            Purpose::Hedge => self.send(attempt, now),
+            Purpose::First | Purpose::Resend => self.intend(key, attempt, now),
+            // A lookup is never told of its connection.
+            Purpose::Proof | Purpose::Identity { .. } => {}
+        }
+    }
+
+    /// The connection that `Connect` asked for is being made: no promise waits for that.
+    pub fn connecting(&mut self, attempt: AttemptRef) {
+        let key = self.attempts.get(attempt.0).map(|entry| entry.flow);
+        let Some((key, flow)) = key.and_then(|key| Some((key, self.flows.get(key)?))) else {
+            return;
+        };
+        if self.settings.ack == Ack::Accepted && flow.promise == Promise::Open {
+            self.promise(key);
+        }
+    }
+
+    /// The Intent is durable, or needs no journal: bytes leave.
+    pub(super) fn send(&mut self, attempt: AttemptRef, now: Now) {
+        let entry = held(self.attempts.get_mut(attempt.0));
+        let flow = held(self.flows.get_mut(entry.flow));
+        let until = now.run.after(self.settings.attempt_timeout);
+        entry.phase = Phase::Sent { until };
+        entry.sent_at = now.run;
+        let (key, processor, purpose) = (entry.flow, entry.processor, entry.purpose);
+        let requested_at = held(flow.requested_at());
+        flow.on_sent(processor);
+        flow.address = entry.address;
+        flow.resends = flow
+            .resends
+            .saturating_add(u32::from(purpose == Purpose::Resend));
+        let trace = flow.trace.clone();
+        let (id, amount) = (flow.payment.id, flow.payment.amount);
+        self.actions.push_back(Action::Send {
+            attempt,
+            id,
+            amount,
+            requested_at,
+            trace,
+        });
+        self.arm_attempt(attempt, until, now);
+        let lane = self.lanes.get_mut(processor);
+        match purpose {
+            Purpose::First => {
+                lane.budget().note_attempt(now.mono);
+                let patience = lane.p95(now.mono).max(self.settings.hedge_delay);
+                let hedge = HedgeState::Armed {
+                    at: now.run.after(patience),
+                };
+                self.enter(key, Step::Sent, Stage::Sending { attempt, hedge }, now);
+            }
+            Purpose::Resend => {
+                self.note(Note::Resent(processor));
+                self.enter(
+                    key,
+                    Step::Sent,
+                    Stage::Sending {
+                        attempt,
+                        hedge: HedgeState::Over,
+                    },
+                    now,
+                );
+            }
+            Purpose::Hedge => self.note(Note::Hedge(processor, Hedge::Fired)),
+            Purpose::Proof | Purpose::Identity { .. } => {}
         }
     }
 }
@@ -350,9 +349,4 @@ enum Word {
     MayCome,
     /// Never.
     Over,
-}
-
-/// Timer tokens: payments are even, attempts are odd.
-pub(super) fn flow_token(key: Key) -> u32 {
-    key.slot.wrapping_mul(2)
 }

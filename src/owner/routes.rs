@@ -86,10 +86,8 @@ impl LookupRoutes {
     /// Forgets what addresses showed that the name has lost.
     pub(super) fn forget_gone(&self, listing: &Listing) {
         for route in &self.named {
-            let Some(address) = route.address.get() else {
-                return;
-            };
-            if listing.state(*address) == AddressState::Gone {
+            let address = route.address.get();
+            if address.is_some_and(|address| listing.state(*address) == AddressState::Gone) {
                 route.state.store(UNTRIED, Ordering::Relaxed);
             }
         }

@@ -4,14 +4,13 @@
 //!
 //! Keeps I5 (a durable record before every answer) and I6 (the ledger grows with Applied verdicts
 //! alone).
-
-use super::progress::flow_token;
-use super::{JournalStanding, Owner};
+use super::attempts::flow_token;
+use super::{JournalStanding, Owner, held};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::Now;
 use crate::config::AnswerAfter;
 use crate::events::{Answer, Note};
-use crate::flow::{Ending, Flow, HedgeState, Promise, Stage, Trail};
+use crate::flow::{Ending, Flow, Promise, Stage, Step, Trail};
 use crate::journal::{Fate, Record, Verdict};
 use crate::payment::{Payment, Status};
 use crate::table::Key;
@@ -21,18 +20,14 @@ impl Owner {
 
     /// The payment's fate is known: write it down, then settle.
     pub(super) fn finish(&mut self, key: Key, ending: Ending, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        let flow = held(self.flows.get(key));
         let may_free = flow.promise == Promise::Open;
         assert!(
             may_free || !matches!(ending, Ending::RefusedByAll | Ending::Withdrawn),
             "a promised payment is never freed"
         );
         self.drop_unsent(key, now);
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        let flow = held(self.flows.get(key));
         // What the journal never heard of may end without a word, unless it was charged.
         if flow.trail == Trail::None && !ending.is_charge() {
             self.settle(key, ending, now);
@@ -41,16 +36,16 @@ impl Owner {
         match self.journal.standing {
             JournalStanding::Off => self.settle(key, ending, now),
             // Replay decides: nothing may be told that cannot be written.
-            JournalStanding::Failed => self.enter(key, Stage::WritingVerdict { ending }, now),
+            JournalStanding::Failed => {
+                self.enter(key, Step::Ended, Stage::WritingVerdict { ending }, now)
+            }
             JournalStanding::On if self.is_told_early(key, ending) => {
-                let Some(record) = self.verdict(key, ending) else {
-                    return;
-                };
+                let record = self.verdict(key, ending);
                 self.append_later(record, now);
                 self.settle(key, ending, now);
             }
             JournalStanding::On => {
-                self.enter(key, Stage::WritingVerdict { ending }, now);
+                self.enter(key, Step::Ended, Stage::WritingVerdict { ending }, now);
                 self.write_verdict(key, ending);
             }
         }
@@ -67,14 +62,13 @@ impl Owner {
             && !self.flows.get(key).is_some_and(is_being_promised)
     }
 
-    fn write_verdict(&mut self, key: Key, ending: Ending) {
-        if let Some(record) = self.verdict(key, ending) {
-            self.append_and_wait(key, record);
-        }
+    pub(super) fn write_verdict(&mut self, key: Key, ending: Ending) {
+        let record = self.verdict(key, ending);
+        self.append_and_wait(key, record);
     }
 
-    fn verdict(&self, key: Key, ending: Ending) -> Option<Record> {
-        let flow = self.flows.get(key)?;
+    fn verdict(&self, key: Key, ending: Ending) -> Record {
+        let flow = held(self.flows.get(key));
         let Payment { id, amount, .. } = flow.payment;
         let fate = match flow.promise {
             Promise::Open => Fate::Freed,
@@ -101,15 +95,16 @@ impl Owner {
             Ending::RefusedForGood { processor } => Verdict::Refused { processor, fate },
             Ending::RefusedByAll | Ending::Withdrawn => Verdict::Withdrawn,
         };
-        Some(Record::Verdict { id, verdict })
+        Record::Verdict { id, verdict }
     }
 
     /// A Purge was written behind verdicts that are not durable yet. Their payments are still
     /// pending and count when they settle, so replay must meet their end behind the Purge, too.
     pub(super) fn repeat_verdicts(&mut self) {
-        let ending = |(key, flow): (Key, &Flow)| match flow.stage {
+        let ending = |(key, flow): (Key, &Flow)| match flow.stage() {
             Stage::WritingVerdict { ending } => Some((key, ending)),
-            Stage::Accepting
+            Stage::Claimed
+            | Stage::Accepting
             | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
@@ -152,35 +147,12 @@ impl Owner {
         }
     }
 
-    /// Attempts of `key` that have a connection but sent nothing give it back.
-    pub(super) fn drop_unsent(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let unsent = match flow.stage {
-            Stage::Connecting { attempt } | Stage::WritingIntent { attempt } => Some(attempt),
-            Stage::Sending {
-                hedge: HedgeState::Out { attempt },
-                ..
-            } => Some(attempt),
-            Stage::Sending { .. }
-            | Stage::Accepting
-            | Stage::Waiting { .. }
-            | Stage::Unknown { .. }
-            | Stage::WritingVerdict { .. } => None,
-        };
-        if let Some(attempt) = unsent.filter(|attempt| self.is_unsent(*attempt)) {
-            self.abandon(attempt, now);
-        }
-    }
-
     /// Claims, ledger, the client's answer: in this order, in one turn.
     pub(super) fn settle(&mut self, key: Key, ending: Ending, now: Now) {
         self.leave_queues(key);
         self.wheel.cancel(flow_token(key));
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        let flow = held(self.flows.get(key));
+        flow.check_end();
         self.inherited.remove(key, flow);
         let (payment, promise) = (flow.payment, flow.promise);
         let (answer, status) = self.remember(&payment, promise, ending, now);

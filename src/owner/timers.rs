@@ -3,14 +3,12 @@
 //!
 //! One timer for each payment and one for each attempt. A payment's timer is armed for the earliest
 //! thing that its stage waits for, and may come early; what is due is decided by the clock.
-
-use super::attempts::Purpose;
-use super::progress::flow_token;
-use super::{JournalStanding, Owner};
+use super::attempts::{After, Phase, Purpose};
+use super::{JournalStanding, Owner, held};
 use crate::breaker::State;
 use crate::clock::{Mono, Now};
-use crate::events::{AttemptRef, Hedge, Note};
-use crate::flow::{Flow, HedgeState, Promise, Stage};
+use crate::events::{Action, AttemptRef, Hedge, Lookup, Note};
+use crate::flow::{HedgeState, Stage, Step};
 use crate::limits;
 use crate::table::Key;
 
@@ -50,55 +48,11 @@ impl Owner {
         [self.next_timer(), pump].into_iter().flatten().min()
     }
 
-    /// Arms the payment's timer for the earliest thing that its stage waits for.
-    pub(super) fn arm(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
-        let patience = match flow.stage {
-            // The client waits for the disk, whatever the time: a 202 behind a Verdict would be
-            // forgotten by a restart.
-            Stage::Accepting | Stage::WritingVerdict { .. } => None,
-            Stage::Waiting { .. }
-            | Stage::Connecting { .. }
-            | Stage::WritingIntent { .. }
-            | Stage::Sending { .. }
-            | Stage::Unknown { .. } => self.patience(flow),
-        };
-        let reroute = flow.arrived.after(self.settings.hedge_delay);
-        let reroute = (reroute > now.mono).then_some(reroute);
-        let own = match flow.stage {
-            Stage::Waiting { not_before, .. } if not_before > now.mono => Some(not_before),
-            Stage::Waiting { .. } | Stage::Connecting { .. } => reroute,
-            Stage::Sending {
-                hedge: HedgeState::Armed { at },
-                ..
-            } => Some(now.mono.after(at.since(now.run))),
-            Stage::Unknown { resend_at } => (resend_at > now.mono).then_some(resend_at),
-            Stage::Accepting
-            | Stage::WritingIntent { .. }
-            | Stage::Sending { .. }
-            | Stage::WritingVerdict { .. } => None,
-        };
-        match [patience, own].into_iter().flatten().min() {
-            Some(at) => self.wheel.arm(flow_token(key), at),
-            None => self.wheel.cancel(flow_token(key)),
-        }
-    }
-
-    /// When its client's patience ends; none where no one waits, or only for its promise.
-    fn patience(&self, flow: &Flow) -> Option<Mono> {
-        let is_open = flow.promise == Promise::Open;
-        flow.waiter.filter(|_| is_open).map(|_| flow.deadline)
-    }
-
     fn on_flow_due(&mut self, key: Key, now: Now) {
         if self.journal.standing == JournalStanding::Failed {
             return;
         }
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        let flow = held(self.flows.get(key));
         if self.patience(flow).is_some_and(|end| end <= now.mono) {
             self.on_deadline(key, now);
         }
@@ -106,7 +60,7 @@ impl Owner {
             return;
         };
         let reroute_due = flow.arrived.after(self.settings.hedge_delay) <= now.mono;
-        match flow.stage {
+        match flow.stage() {
             Stage::Waiting { at, not_before } if not_before <= now.mono => {
                 let place = (flow.arrived, key);
                 self.waiting.get_mut(at).insert(place);
@@ -126,6 +80,7 @@ impl Owner {
             | Stage::Connecting { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. }
+            | Stage::Claimed
             | Stage::Accepting
             | Stage::WritingIntent { .. }
             | Stage::WritingVerdict { .. } => {}
@@ -135,11 +90,9 @@ impl Owner {
 
     /// REQUEST_TIMEOUT_MS is over: what is out is promised, what is not is withdrawn.
     fn on_deadline(&mut self, key: Key, now: Now) {
-        let Some(flow) = self.flows.get(key) else {
-            return;
-        };
+        let flow = held(self.flows.get(key));
         let is_pinned = flow.pinned().is_some();
-        match flow.stage {
+        match flow.stage() {
             Stage::Connecting { .. } | Stage::WritingIntent { .. } if is_pinned => {
                 self.promise(key);
             }
@@ -148,7 +101,7 @@ impl Owner {
             }
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),
             // What the client is to be told is being written.
-            Stage::Accepting | Stage::WritingVerdict { .. } => {}
+            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. } => {}
         }
     }
 
@@ -159,15 +112,13 @@ impl Owner {
             attempt: first,
             hedge: HedgeState::Over,
         };
-        let Some(processor) = self.processor_of(first) else {
-            return;
-        };
+        let processor = held(self.processor_of(first));
         let is_waited_for = self
             .flows
             .get(key)
             .is_some_and(|flow| flow.waiter.is_some());
         if !is_waited_for {
-            self.enter(key, over, now);
+            self.enter(key, Step::Hedged, over, now);
             return;
         }
         let is_closed = self.processors.breaker(processor).state(now.mono) == State::Closed;
@@ -179,6 +130,7 @@ impl Owner {
                 let hedge = HedgeState::Out { attempt };
                 self.enter(
                     key,
+                    Step::Hedged,
                     Stage::Sending {
                         attempt: first,
                         hedge,
@@ -188,7 +140,49 @@ impl Owner {
             }
             None => {
                 self.note(Note::Hedge(processor, Hedge::Denied));
-                self.enter(key, over, now);
+                self.enter(key, Step::Hedged, over, now);
+            }
+        }
+    }
+
+    /// Time is up for `attempt` on the run axis, or its timer came early.
+    pub(super) fn on_attempt_due(&mut self, attempt: AttemptRef, now: Now) {
+        let Some(entry) = self.attempts.get(attempt.0) else {
+            return;
+        };
+        let (key, processor, purpose) = (entry.flow, entry.processor, entry.purpose);
+        let address = entry.address;
+        match entry.phase {
+            Phase::Connecting | Phase::Deserted | Phase::Connected => {}
+            Phase::Sent { until } | Phase::Asking { until, .. } | Phase::Late { until }
+                if now.run < until =>
+            {
+                self.arm_attempt(attempt, until, now);
+            }
+            Phase::Sent { .. } => {
+                self.go_late(attempt, now);
+                self.after_attempt(key, attempt, After::Silent(processor), now);
+            }
+            Phase::Asking { .. } if purpose == Purpose::Proof => {
+                self.attempts.remove(attempt.0);
+                self.processors
+                    .lookups
+                    .get(processor)
+                    .learn(address, Lookup::NoAnswer, true);
+                self.actions.push_back(Action::Close { attempt });
+            }
+            Phase::Asking { .. } if matches!(purpose, Purpose::Identity { .. }) => {
+                self.on_identity(attempt, Lookup::NoAnswer, now);
+                self.actions.push_back(Action::Close { attempt });
+            }
+            Phase::Asking { inquiry, .. } => {
+                self.actions.push_back(Action::Close { attempt });
+                self.on_evidence(attempt, inquiry, Lookup::NoAnswer, now);
+            }
+            Phase::Late { .. } => {
+                self.attempts.remove(attempt.0);
+                self.late.retain(|late| *late != attempt);
+                self.actions.push_back(Action::Close { attempt });
             }
         }
     }

@@ -15,6 +15,7 @@
 #[path = "../kit/breaks.rs"]
 mod breaks;
 mod documents;
+mod owner;
 mod readme;
 mod tree;
 
@@ -92,10 +93,6 @@ const LONG: &[(&str, &str)] = &[
     (
         "src/flow.rs",
         "every question about where a payment may go is asked in one file (I2, I3)",
-    ),
-    (
-        "src/owner/attempts.rs",
-        "the moves of one attempt, from wish to end",
     ),
     ("src/limits.rs", "every bound in one place (I8)"),
     ("src/owner/mod.rs", "the owner's doors and what they share"),

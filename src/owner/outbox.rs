@@ -1,0 +1,72 @@
+//! What an owner gives out: answers, notes, and records for the journal, each in the order in which
+//! it was decided. Every other file of the owner ends here; nothing here decides.
+//!
+//! Keeps I5's order: a record that must be durable first stands before what follows from it.
+use super::{JournalStanding, Owner};
+use crate::breaker::Transition;
+use crate::clock::Now;
+use crate::events::{Action, Answer, Note, ReplyTo};
+use crate::flow::Trail;
+use crate::journal::{Haste, Record};
+use crate::limits;
+use crate::payment::Processor;
+use crate::table::Key;
+
+impl Owner {
+    pub(super) fn answer(&mut self, to: ReplyTo, answer: Answer) {
+        self.actions.push_back(Action::Answer { to, answer });
+    }
+
+    pub(super) fn note(&mut self, note: Note) {
+        self.actions.push_back(Action::Note(note));
+    }
+
+    pub(super) fn note_transition(&mut self, processor: Processor, transition: Option<Transition>) {
+        if let Some(transition) = transition {
+            self.note(Note::Breaker(processor, transition));
+        }
+    }
+
+    /// Appends `record` and all that was to be written later before it.
+    pub(super) fn append(&mut self, record: Record) {
+        self.journal.flush_at = None;
+        self.append_with(record, Haste::Now);
+    }
+
+    /// Appends `record`, for which nothing waits: it shares a write that comes soon.
+    pub(super) fn append_later(&mut self, record: Record, now: Now) {
+        let flush_at = now.mono.after(limits::JOURNAL_LATER_MAX);
+        self.journal.flush_at.get_or_insert(flush_at);
+        self.append_with(record, Haste::Later);
+    }
+
+    fn append_with(&mut self, record: Record, haste: Haste) {
+        assert!(
+            self.journal.standing == JournalStanding::On,
+            "I5: no journal to append to"
+        );
+        self.journal.appended += 1;
+        self.records.push_back(record);
+        self.actions.push_back(Action::Append(haste));
+    }
+
+    /// Has what was to be written later written, when its time has come.
+    pub(super) fn flush(&mut self, now: Now) {
+        if self.journal.flush_at.is_some_and(|at| at <= now.mono) {
+            self.journal.flush_at = None;
+            self.actions.push_back(Action::Flush);
+        }
+    }
+
+    /// Appends `record`; `on_written` follows for `key` when it is durable.
+    pub(super) fn append_and_wait(&mut self, key: Key, record: Record) {
+        self.append(record);
+        let position = self.journal.appended;
+        if let Some(flow) = self.flows.get_mut(key) {
+            // An earlier record of it may still be on its way; only the last one counts.
+            flow.record = position;
+            flow.trail = Trail::Written;
+        }
+        self.journal.waiting.push_back((position, key));
+    }
+}
