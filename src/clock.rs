@@ -1,9 +1,10 @@
 //! Time, as values. Every room below the driver is told the time; only [`Clock`] reads it.
 //!
-//! Three axes, because three questions differ:
+//! Four axes, because four questions differ:
 //! - [`Mono`]: how long has it been? Deadlines, windows, TTLs. Never steps back.
 //! - `run`: the same, less the time in which this core did not run. A container that throttles a
 //!   core must not make its processors look slow, so attempts are timed on this axis.
+//! - [`Boot`]: how old is what another process was told? Leases of the store.
 //! - [`UnixMillis`]: what date is it? Only `requestedAt` and `Date` use it; a step back of wall
 //!   time breaks nothing.
 
@@ -34,6 +35,47 @@ impl Mono {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub i64);
 
+/// Microseconds of CLOCK_BOOTTIME, which runs on while the machine sleeps and is the same in every
+/// process: leases are measured on it, since the others go on meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Boot(pub u64);
+
+impl Boot {
+    /// Reads it.
+    #[must_use]
+    #[allow(
+        unsafe_code,
+        reason = "the standard library has no name for this clock"
+    )]
+    pub fn now() -> Self {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the kernel writes one timespec, and `time` is one.
+        unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
+        Self(
+            seconds
+                .saturating_mul(1_000_000)
+                .saturating_add(nanos / 1_000),
+        )
+    }
+
+    /// The moment `span` later; saturates instead of wrapping.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(micros(span)))
+    }
+
+    /// How long ago `earlier` was; zero when it lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
 /// One reading of every axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
@@ -43,6 +85,8 @@ pub struct Now {
     pub run: Mono,
     /// The wall clock.
     pub wall: UnixMillis,
+    /// The clock of leases; zero where the store is not used.
+    pub boot: Boot,
 }
 
 /// The real clock of one core. Not `Sync`: each core notices its own gaps.
@@ -51,6 +95,7 @@ pub struct Clock {
     start: Instant,
     stalled_us: Cell<u64>,
     latest: Cell<Now>,
+    has_leases: bool,
 }
 
 impl Clock {
@@ -61,6 +106,16 @@ impl Clock {
             start,
             stalled_us: Cell::new(0),
             latest: Cell::default(),
+            has_leases: false,
+        }
+    }
+
+    /// The same, and it reads the clock of leases too.
+    #[must_use]
+    pub fn with_leases(self) -> Self {
+        Self {
+            has_leases: true,
+            ..self
         }
     }
 
@@ -93,6 +148,11 @@ impl Clock {
             mono,
             run: Mono(mono.0.saturating_sub(self.stalled_us.get())),
             wall: UnixMillis(millis),
+            boot: if self.has_leases {
+                Boot::now()
+            } else {
+                Boot::default()
+            },
         };
         self.latest.set(now);
         now
@@ -128,6 +188,15 @@ fn micros(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_of_leases_runs() {
+        let before = Boot::now();
+        assert!(before > Boot::default() && Boot::now() >= before);
+        let later = before.after(Duration::from_secs(3));
+        assert_eq!(later.since(before), Duration::from_secs(3));
+        assert_eq!(before.since(later), Duration::ZERO);
+    }
 
     #[test]
     fn a_late_wake_is_taken_off_the_run_axis_only() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::Transition;
-use crate::claims::FirstAnswer;
+use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::UnixMillis;
 use crate::journal::Haste;
 use crate::payment::{Cents, CoreId, Outcome, Payment, PaymentView, Processor, Status, UpstreamId};
@@ -26,6 +26,30 @@ pub struct ReplyTo {
     pub core: CoreId,
     /// The reply's place in that core's table.
     pub key: Key,
+}
+
+/// Which of a core's writers a record goes to. There is one where there is a journal; a core that
+/// uses the store may have adopted others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriterSlot(pub u16);
+
+impl WriterSlot {
+    /// The core's own.
+    pub const OWN: Self = Self(0);
+}
+
+/// What the store knows of an id that another writer had claimed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Winner {
+    /// It is pending there, with this amount.
+    Pending {
+        /// As it was claimed.
+        amount: Cents,
+    },
+    /// It is settled.
+    Settled(SettledClaim),
+    /// It was freed meanwhile.
+    Gone,
 }
 
 /// Headers that are taken over from the client, sent upstream and returned.
@@ -132,11 +156,11 @@ pub enum Action {
         /// Whose.
         attempt: AttemptRef,
     },
-    /// Append the owner's `next_record` to the journal; `durable` follows when it and all before
+    /// Append the owner's `next_record` to this writer; `durable` follows when it and all before
     /// it are.
-    Append(Haste),
-    /// Bring to the disk what was appended with [`Haste::Later`].
-    Flush,
+    Append(WriterSlot, Haste),
+    /// Have written what was appended to this writer with [`Haste::Later`].
+    Flush(WriterSlot),
     /// Tell the waiting client.
     Answer {
         /// Where it waits.

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use self::stage::{Ending, HedgeState, STEPS, Stage, StageName, Step};
 
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::events::{ReplyTo, Trace};
+use crate::events::{ReplyTo, Trace, WriterSlot};
 use crate::judge::{self, Question};
 use crate::limits;
 use crate::payment::{Cents, Payment, Processor, ProcessorSet};
@@ -50,8 +50,12 @@ pub struct Flow {
     /// The address that its bytes went to last (I10); none before the first, or where the journal
     /// does not say.
     pub address: Option<SocketAddr>,
-    /// The journal record that its stage waits for.
+    /// Whose records tell of it.
+    pub writer: WriterSlot,
+    /// The record that its stage waits for.
     pub record: u64,
+    /// How often its id turned out to be another's, who freed it then.
+    pub losses: u32,
     /// Whether the journal knows of it, so that its end must be written too.
     pub trail: Trail,
     sent: Sent,
@@ -140,7 +144,9 @@ impl Flow {
             resends: 0,
             asks: 0,
             address: None,
+            writer: WriterSlot::OWN,
             record: 0,
+            losses: 0,
             trail: Trail::None,
             sent: Sent::default(),
             unreachable: ProcessorSet::NONE,

@@ -183,8 +183,8 @@ impl Path {
                 Action::Note(note) => self.count(&note),
                 Action::Abandon { .. }
                 | Action::Close { .. }
-                | Action::Append(_)
-                | Action::Flush => {
+                | Action::Append(..)
+                | Action::Flush(_) => {
                     unreachable!("nothing goes wrong here, and there is no journal")
                 }
             }

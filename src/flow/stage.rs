@@ -47,6 +47,8 @@ pub enum Stage {
         /// What to do when it is durable.
         ending: Ending,
     },
+    /// Another writer of the store had claimed its id before; what that one knows is being read.
+    Elsewhere,
 }
 
 /// The hedge of a payment that was sent.
@@ -126,6 +128,8 @@ pub enum StageName {
     Unknown,
     /// [`Stage::WritingVerdict`].
     WritingVerdict,
+    /// [`Stage::Elsewhere`].
+    Elsewhere,
     /// Claims, ledger and client were told.
     Settled,
 }
@@ -151,6 +155,8 @@ pub enum Step {
     Resent,
     /// Its fate is known, and must be durable before it is told.
     Ended,
+    /// Its claim was lost to another writer of the store.
+    Lost,
     /// Its fate is known and may be told.
     Settled,
 }
@@ -201,12 +207,23 @@ pub const STEPS: &[(StageName, Step, StageName)] = {
         (At::Unknown, Step::Ended, At::WritingVerdict),
         (At::Unknown, Step::Settled, At::Settled),
         (At::WritingVerdict, Step::Settled, At::Settled),
+        // No byte leaves before its claim is won.
+        (At::Accepting, Step::Lost, At::Elsewhere),
+        (At::Waiting, Step::Lost, At::Elsewhere),
+        (At::Connecting, Step::Lost, At::Elsewhere),
+        (At::WritingIntent, Step::Lost, At::Elsewhere),
+        (At::WritingVerdict, Step::Lost, At::Elsewhere),
+        // The other one has freed it.
+        (At::Elsewhere, Step::Promised, At::Accepting),
+        (At::Elsewhere, Step::Started, At::Connecting),
+        (At::Elsewhere, Step::Queued, At::Waiting),
+        (At::Elsewhere, Step::Settled, At::Settled),
     ]
 };
 
 /// `STEPS` for the eye of the machine: by step and stage, one bit for each stage that it leads to.
-const ALLOWED: [[u16; 9]; 10] = {
-    let mut allowed = [[0; 9]; 10];
+const ALLOWED: [[u16; 10]; 11] = {
+    let mut allowed = [[0; 10]; 11];
     let mut row = 0;
     while row < STEPS.len() {
         let (from, step, to) = STEPS[row];
@@ -237,6 +254,7 @@ impl Stage {
             Self::Sending { .. } => StageName::Sending,
             Self::Unknown { .. } => StageName::Unknown,
             Self::WritingVerdict { .. } => StageName::WritingVerdict,
+            Self::Elsewhere => StageName::Elsewhere,
         }
     }
 
@@ -255,7 +273,8 @@ impl Stage {
             | Self::WritingIntent { .. }
             | Self::Sending { .. }
             | Self::Unknown { .. }
-            | Self::WritingVerdict { .. } => None,
+            | Self::WritingVerdict { .. }
+            | Self::Elsewhere => None,
         }
     }
 }
@@ -309,17 +328,15 @@ mod tests {
         assert!(!Step::Sent.leads(StageName::Waiting, StageName::Sending));
     }
 
-    /// What must be durable first is written in a stage of its own, and nothing goes on from a
-    /// verdict but the end (I5).
+    /// What must be durable first is written in a stage of its own; a verdict that is being written
+    /// leads to the end, or was void from the start (I5).
     #[test]
-    fn a_verdict_that_is_being_written_leads_to_the_end_alone() {
-        let behind: Vec<_> = STEPS
+    fn nothing_goes_on_from_a_verdict() {
+        let behind = STEPS
             .iter()
-            .filter(|(from, ..)| *from == StageName::WritingVerdict)
-            .collect();
-        assert_eq!(
-            behind,
-            [&(StageName::WritingVerdict, Step::Settled, StageName::Settled)]
-        );
+            .filter(|(from, ..)| *from == StageName::WritingVerdict);
+        let behind: Vec<_> = behind.map(|(_, step, to)| (*step, *to)).collect();
+        let settled = (Step::Settled, StageName::Settled);
+        assert_eq!(behind, [settled, (Step::Lost, StageName::Elsewhere)]);
     }
 }

@@ -88,6 +88,7 @@ mod tests {
             mono,
             run: mono,
             wall: UnixMillis((BEGAN + second + ahead) * 1_000),
+            ..Now::default()
         }
     }
 
@@ -160,6 +161,7 @@ mod tests {
                         mono: Mono(mono),
                         run: Mono(mono),
                         wall: UnixMillis(wall),
+                        ..Now::default()
                     };
                     let mut horizon = Horizon::new(exact);
                     horizon.remember(UnixMillis(wall), now);

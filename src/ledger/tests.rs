@@ -324,6 +324,7 @@ fn through_a_step(ledger: &mut Ledger, ahead: i64) {
             mono,
             run: mono,
             wall,
+            ..Now::default()
         };
         ledger.age(now, usize::MAX);
         add(ledger, wall.0 + 500, 1);
@@ -362,6 +363,7 @@ fn a_start_whose_wall_clock_is_ahead_finds_all_milliseconds() {
         mono: Mono(second * 1_000_000),
         run: Mono(second * 1_000_000),
         wall: UnixMillis(BASE + days * 24 * HOUR + i64::try_from(second).unwrap() * 1_000),
+        ..Now::default()
     };
     ledger.age(ahead(0, 40), usize::MAX);
     assert_eq!(totals(&ledger, BASE + 500, BASE + 500), Ok((1, 1)));

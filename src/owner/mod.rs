@@ -44,6 +44,7 @@
 mod addresses;
 mod answers;
 mod attempts;
+mod elsewhere;
 mod identity;
 mod lane;
 mod outbox;
@@ -57,6 +58,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod writers;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -72,18 +74,20 @@ use self::attempts::Attempt;
 use self::lane::Lane;
 use self::routes::LookupRoutes;
 use self::sums::Inherited;
+use self::writers::Writers;
 use crate::breaker::{Breaker, BreakerSettings};
-use crate::claims::{Claim, Claims, Forgotten};
+use crate::claims::{Claim, Claims, FirstAnswer, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::concurrency::{Bounds, Limit};
 use crate::config::OnDuplicate;
-use crate::events::{Action, Answer, Arrival, AttemptRef, Note, Shed};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Note, Shed, WriterSlot};
 use crate::flow::{Flow, Promise, Trail};
 use crate::journal::Record;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::payment::{
-    Configured, Payment, PaymentView, PerProcessor, Processor, ProcessorCount, Status, UpstreamId,
+    Cents, Configured, Payment, PaymentView, PerProcessor, Processor, ProcessorCount, Status,
+    UpstreamId,
 };
 use crate::table::{Key, Table};
 use crate::wheel::Wheel;
@@ -143,6 +147,8 @@ pub struct Restored {
     pub address: Option<SocketAddr>,
     /// The times that went out before it, oldest first.
     pub earlier: Vec<UnixMillis>,
+    /// Whose records tell of it.
+    pub writer: WriterSlot,
 }
 
 /// See the header of this file.
@@ -164,7 +170,7 @@ pub struct Owner {
     late: VecDeque<AttemptRef>,
     wheel: Wheel,
     due: Vec<u32>,
-    journal: JournalState,
+    journal: Writers,
     intake: Intake,
     actions: VecDeque<Action>,
     /// One for each `Append` among the actions.
@@ -186,18 +192,6 @@ enum Way {
     Wait,
 }
 
-#[derive(Debug)]
-struct JournalState {
-    standing: JournalStanding,
-    /// How many records were given out.
-    appended: u64,
-    /// Payments that wait for a record, in order.
-    waiting: VecDeque<(u64, Key)>,
-    /// When records that nothing waits for must be written at the latest; `None` while all that was
-    /// appended is being written anyhow.
-    flush_at: Option<Mono>,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JournalStanding {
     Off,
@@ -209,6 +203,8 @@ enum JournalStanding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Intake {
     Open,
+    /// The store cannot be reached, so that no id can be claimed.
+    Away,
     /// A journal failed, this core's or another's: the process is about to stop.
     Closed,
 }
@@ -232,7 +228,7 @@ impl Owner {
     ) -> Self {
         let standing = match settings.journal {
             Journalling::Off => JournalStanding::Off,
-            Journalling::On => JournalStanding::On,
+            Journalling::On | Journalling::Store => JournalStanding::On,
         };
         Self {
             settings,
@@ -248,13 +244,11 @@ impl Owner {
             late: VecDeque::new(),
             wheel: Wheel::new(),
             due: Vec::new(),
-            journal: JournalState {
-                standing,
-                appended: 0,
-                waiting: VecDeque::new(),
-                flush_at: None,
+            journal: Writers::new(standing),
+            intake: match settings.journal {
+                Journalling::Off | Journalling::On => Intake::Open,
+                Journalling::Store => Intake::Away,
             },
-            intake: Intake::Open,
             actions: VecDeque::new(),
             records: VecDeque::new(),
             clients_waiting: 0,
@@ -308,6 +302,7 @@ impl Owner {
             None => Promise::Inherited,
         };
         flow.trail = Trail::Written;
+        flow.writer = restored.writer;
         flow.accepted_at = restored.accepted_at.unwrap_or(now.wall);
         let waited = now.wall.0.saturating_sub(flow.accepted_at.0).max(0);
         let waited = Duration::from_millis(waited.unsigned_abs()).min(self.settings.fallback_after);
@@ -353,20 +348,33 @@ impl Owner {
                 )
             }
         };
+        Some(self.duplicate(payment, status, amount, first))
+    }
+
+    /// What is said of an id that is `status` already, with this amount where that is known to be
+    /// one that was asked for, and with what its first client was told where we charged it.
+    fn duplicate(
+        &mut self,
+        payment: &Payment,
+        status: Status,
+        amount: Option<Cents>,
+        first: Option<FirstAnswer>,
+    ) -> Answer {
         self.note(Note::Duplicate(status));
         if amount.is_some_and(|amount| amount != payment.amount) {
-            return Some(Answer::AmountDiffers);
+            return Answer::AmountDiffers;
         }
-        Some(match (self.settings.on_duplicate, first) {
+        match (self.settings.on_duplicate, first) {
             (OnDuplicate::Replay, Some(first)) => Answer::Replayed(first),
             (OnDuplicate::Conflict | OnDuplicate::Replay, _) => Answer::Duplicate(status),
-        })
+        }
     }
 
     /// A bound that forbids another payment, checked before its id is claimed.
     fn overload(&self) -> Option<(Shed, Answer)> {
-        if self.intake == Intake::Closed {
-            return Some((Shed::Journal, Answer::JournalDown));
+        match self.intake {
+            Intake::Open => {}
+            Intake::Away | Intake::Closed => return Some((Shed::Journal, Answer::JournalDown)),
         }
         if self.clients_waiting >= self.settings.waiting_max {
             return Some((Shed::Concurrency, Answer::Overloaded));
@@ -401,16 +409,13 @@ impl Owner {
 
     // ---- events: the journal ----
 
-    /// Records up to the `up_to`-th that this owner gave out are durable.
-    pub fn durable(&mut self, up_to: u64, now: Now) {
+    /// Records up to the `up_to`-th that this owner gave out to `writer` are durable.
+    pub fn durable(&mut self, writer: WriterSlot, up_to: u64, now: Now) {
         assert!(
-            up_to <= self.journal.appended,
+            up_to <= self.journal.get(writer).appended,
             "I5: durable runs ahead of what was appended"
         );
-        while let Some((position, key)) = self.journal.waiting.front().copied()
-            && position <= up_to
-        {
-            self.journal.waiting.pop_front();
+        while let Some((position, key)) = self.journal.next_durable(writer, up_to) {
             let is_awaited = self
                 .flows
                 .get(key)
@@ -427,8 +432,7 @@ impl Owner {
     pub fn journal_failed(&mut self) {
         self.journal.standing = JournalStanding::Failed;
         self.close_intake();
-        self.journal.waiting.clear();
-        self.journal.flush_at = None;
+        self.journal.forget_waiting();
         let waiting: Vec<_> = self
             .flows
             .iter()
@@ -436,14 +440,8 @@ impl Owner {
             .map(|(key, _)| key)
             .collect();
         for key in waiting {
-            let Some(flow) = self.flows.get_mut(key) else {
-                continue;
-            };
-            let Some(waiter) = flow.waiter.take() else {
-                continue;
-            };
-            self.clients_waiting = self.clients_waiting.saturating_sub(1);
-            self.answer(waiter, Answer::Silence);
+            let answer = self.last_word(key);
+            self.tell(key, answer);
         }
     }
 
@@ -485,16 +483,16 @@ impl Owner {
         self.claims.forget_settled();
         self.ledger.clear();
         if self.journal.standing == JournalStanding::On {
-            self.append(Record::Purge { at: now.wall });
+            self.append(WriterSlot::OWN, Record::Purge { at: now.wall });
             self.repeat_verdicts();
         }
-        self.journal.appended
+        self.journal.get(WriterSlot::OWN).appended
     }
 
     /// When `tick` must be called at the latest, as far as timers say.
     #[must_use]
     pub fn next_timer(&self) -> Option<Mono> {
-        [self.wheel.next(), self.journal.flush_at]
+        [self.wheel.next(), self.journal.flush_at()]
             .into_iter()
             .flatten()
             .min()

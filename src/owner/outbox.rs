@@ -2,10 +2,10 @@
 //! it was decided. Every other file of the owner ends here; nothing here decides.
 //!
 //! Keeps I5's order: a record that must be durable first stands before what follows from it.
-use super::{JournalStanding, Owner};
+use super::{JournalStanding, Owner, held};
 use crate::breaker::Transition;
 use crate::clock::Now;
-use crate::events::{Action, Answer, Note, ReplyTo};
+use crate::events::{Action, Answer, Note, ReplyTo, WriterSlot};
 use crate::flow::Trail;
 use crate::journal::{Haste, Record};
 use crate::limits;
@@ -28,45 +28,48 @@ impl Owner {
     }
 
     /// Appends `record` and all that was to be written later before it.
-    pub(super) fn append(&mut self, record: Record) {
-        self.journal.flush_at = None;
-        self.append_with(record, Haste::Now);
+    pub(super) fn append(&mut self, writer: WriterSlot, record: Record) {
+        self.journal.get_mut(writer).flush_at = None;
+        self.append_with(writer, record, Haste::Now);
     }
 
     /// Appends `record`, for which nothing waits: it shares a write that comes soon.
-    pub(super) fn append_later(&mut self, record: Record, now: Now) {
+    pub(super) fn append_later(&mut self, writer: WriterSlot, record: Record, now: Now) {
         let flush_at = now.mono.after(limits::JOURNAL_LATER_MAX);
-        self.journal.flush_at.get_or_insert(flush_at);
-        self.append_with(record, Haste::Later);
+        self.journal
+            .get_mut(writer)
+            .flush_at
+            .get_or_insert(flush_at);
+        self.append_with(writer, record, Haste::Later);
     }
 
-    fn append_with(&mut self, record: Record, haste: Haste) {
+    fn append_with(&mut self, writer: WriterSlot, record: Record, haste: Haste) {
         assert!(
             self.journal.standing == JournalStanding::On,
             "I5: no journal to append to"
         );
-        self.journal.appended += 1;
+        self.journal.get_mut(writer).appended += 1;
         self.records.push_back(record);
-        self.actions.push_back(Action::Append(haste));
+        self.actions.push_back(Action::Append(writer, haste));
     }
 
     /// Has what was to be written later written, when its time has come.
     pub(super) fn flush(&mut self, now: Now) {
-        if self.journal.flush_at.is_some_and(|at| at <= now.mono) {
-            self.journal.flush_at = None;
-            self.actions.push_back(Action::Flush);
+        if self.journal.flush_at().is_some_and(|at| at <= now.mono) {
+            for writer in self.journal.take_due(now.mono) {
+                self.actions.push_back(Action::Flush(writer));
+            }
         }
     }
 
     /// Appends `record`; `on_written` follows for `key` when it is durable.
     pub(super) fn append_and_wait(&mut self, key: Key, record: Record) {
-        self.append(record);
-        let position = self.journal.appended;
-        if let Some(flow) = self.flows.get_mut(key) {
-            // An earlier record of it may still be on its way; only the last one counts.
-            flow.record = position;
-            flow.trail = Trail::Written;
-        }
-        self.journal.waiting.push_back((position, key));
+        let writer = held(self.flows.get(key)).writer;
+        self.append(writer, record);
+        let position = self.journal.wait(writer, key);
+        let flow = held(self.flows.get_mut(key));
+        // An earlier record of it may still be on its way; only the last one counts.
+        flow.record = position;
+        flow.trail = Trail::Written;
     }
 }

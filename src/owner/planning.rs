@@ -192,7 +192,8 @@ impl Owner {
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. }
-            | Stage::WritingVerdict { .. } => return,
+            | Stage::WritingVerdict { .. }
+            | Stage::Elsewhere => return,
         };
         let plan = self.plan_for(key, now);
         for processor in plan.choices() {
@@ -216,7 +217,7 @@ impl Owner {
                 self.promise(key);
                 self.plan(key, now);
             }
-            (Ack::Accepted, Journalling::On) => {
+            (Ack::Accepted, Journalling::On | Journalling::Store) => {
                 // With slot and connection at hand the Intent carries the promise: one record.
                 let plan = self.plan_for(key, now);
                 if !self.try_choices(key, &plan, now) {

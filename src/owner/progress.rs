@@ -27,11 +27,13 @@ impl Owner {
         let flow = held(self.flows.get_mut(key));
         // A pinned payment that goes to another address of its processor gets a new one (I10).
         let is_open = flow.pinned().is_some() && flow.address == address;
-        let requested_at = flow.mint(now.wall);
-        if is_open || self.journal.standing == JournalStanding::Off {
+        let (requested_at, writer) = (flow.mint(now.wall), flow.writer);
+        let is_covered = is_open && self.is_covered_by_lease(writer, now);
+        if is_covered || self.journal.standing == JournalStanding::Off {
             self.send(attempt, now);
             return;
         }
+        let flow = held(self.flows.get_mut(key));
         if self.settings.ack == Ack::Accepted && flow.promise == Promise::Open {
             flow.promise = Promise::Given;
         }
@@ -48,6 +50,25 @@ impl Owner {
         self.append_and_wait(key, record);
     }
 
+    /// The Intent of `key` is durable. It is written once more where that took so long that another
+    /// instance may soon take the payment over.
+    fn on_intent(&mut self, key: Key, attempt: AttemptRef, now: Now) {
+        let flow = held(self.flows.get(key));
+        if self.is_covered_by_lease(flow.writer, now) {
+            self.send(attempt, now);
+            return;
+        }
+        let entry = held(self.attempts.get(attempt.0));
+        let record = Record::Intent {
+            payment: flow.payment,
+            processor: entry.processor,
+            requested_at: held(flow.requested_at()),
+            accepted_at: flow.promised_at(),
+            address: entry.address,
+        };
+        self.append_and_wait(key, record);
+    }
+
     /// The record that `key` waited for is durable.
     pub(super) fn on_written(&mut self, key: Key, now: Now) {
         let flow = held(self.flows.get(key));
@@ -57,14 +78,15 @@ impl Owner {
         }
         match stage {
             Stage::Accepting => self.plan(key, now),
-            Stage::WritingIntent { attempt } => self.send(attempt, now),
+            Stage::WritingIntent { attempt } => self.on_intent(key, attempt, now),
             Stage::WritingVerdict { ending } => self.settle(key, ending, now),
             // The record was overtaken, for instance by the client's deadline.
             Stage::Claimed
             | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::Sending { .. }
-            | Stage::Unknown { .. } => {}
+            | Stage::Unknown { .. }
+            | Stage::Elsewhere => {}
         }
     }
 
@@ -134,9 +156,10 @@ impl Owner {
             Stage::Claimed
             | Stage::Accepting
             | Stage::Waiting { .. }
-            | Stage::WritingVerdict { .. } => false,
+            | Stage::WritingVerdict { .. }
+            | Stage::Elsewhere => false,
         };
-        let (id, fate) = (flow.payment.id, Fate::Held);
+        let (id, fate, writer) = (flow.payment.id, Fate::Held, flow.writer);
         if had_intent && self.journal.standing == JournalStanding::On {
             // What rested on the open Intent alone needs a promise of its own now.
             let (is_inherited, was_refused) =
@@ -151,7 +174,7 @@ impl Owner {
             } else {
                 Verdict::NotSent { processor, fate }
             };
-            self.append(Record::Verdict { id, verdict });
+            self.append(writer, Record::Verdict { id, verdict });
         }
         // A hedge or a re-send that was about to repeat it must not: it may go anywhere now.
         self.drop_unsent(key, now);
@@ -212,7 +235,8 @@ impl Owner {
             Stage::Claimed
             | Stage::Accepting
             | Stage::Waiting { .. }
-            | Stage::WritingVerdict { .. } => return,
+            | Stage::WritingVerdict { .. }
+            | Stage::Elsewhere => return,
         }
         let p95 = self.lanes.get_mut(processor).p95(now.mono);
         let first = limits::RESEND_PAUSE_FIRST.max(p95.saturating_mul(4));
@@ -272,11 +296,30 @@ impl Owner {
             return;
         }
         match purpose {
-            Purpose::Hedge => self.send(attempt, now),
+            Purpose::Hedge => self.send_hedge(key, attempt, now),
             Purpose::First | Purpose::Resend => self.intend(key, attempt, now),
             // A lookup is never told of its connection.
             Purpose::Proof | Purpose::Identity { .. } => {}
         }
+    }
+
+    /// The hedge of `key` has its connection. Its Intent is open, as long as no one takes it over.
+    fn send_hedge(&mut self, key: Key, attempt: AttemptRef, now: Now) {
+        let flow = held(self.flows.get(key));
+        let Stage::Sending { attempt: first, .. } = flow.stage() else {
+            return;
+        };
+        if self.is_covered_by_lease(flow.writer, now) {
+            self.send(attempt, now);
+            return;
+        }
+        self.abandon(attempt, now);
+        let hedge = HedgeState::Over;
+        let stage = Stage::Sending {
+            attempt: first,
+            hedge,
+        };
+        self.enter(key, Step::Hedged, stage, now);
     }
 
     /// The connection that `Connect` asked for is being made: no promise waits for that.

@@ -68,6 +68,9 @@ pub enum Journalling {
     Off,
     /// Every record is awaited but the Verdict of a charge, unless ANSWER_AFTER says so.
     On,
+    /// STORE is set: likewise, but an id may be another instance's, another instance may take over
+    /// what is here, and the store may be away for a while.
+    Store,
 }
 
 impl OwnerSettings {
@@ -102,6 +105,12 @@ impl OwnerSettings {
                 None => Journalling::Off,
             },
         }
+    }
+
+    /// Whether other instances work on the same payments.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.journal == Journalling::Store
     }
 
     /// What routing needs of them.

@@ -9,7 +9,7 @@ use super::{JournalStanding, Owner, held};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::Now;
 use crate::config::AnswerAfter;
-use crate::events::{Answer, Note};
+use crate::events::{Answer, Note, WriterSlot};
 use crate::flow::{Ending, Flow, Promise, Stage, Step, Trail};
 use crate::journal::{Fate, Record, Verdict};
 use crate::payment::{Payment, Status};
@@ -39,12 +39,13 @@ impl Owner {
             JournalStanding::Failed => {
                 self.enter(key, Step::Ended, Stage::WritingVerdict { ending }, now)
             }
-            JournalStanding::On if self.is_told_early(key, ending) => {
-                let record = self.verdict(key, ending);
-                self.append_later(record, now);
+            JournalStanding::On if self.is_told_early(key, ending, now) => {
+                let (writer, record) = self.verdict(key, ending);
+                self.append_later(writer, record, now);
                 self.settle(key, ending, now);
             }
             JournalStanding::On => {
+                self.promise_late(key, ending);
                 self.enter(key, Step::Ended, Stage::WritingVerdict { ending }, now);
                 self.write_verdict(key, ending);
             }
@@ -53,21 +54,31 @@ impl Owner {
 
     /// Whether the ending needs no durable Verdict to be told: what was sent has a durable Intent,
     /// by which a start finds the charge again (I5). Every other ending would be forgotten.
-    fn is_told_early(&self, key: Key, ending: Ending) -> bool {
+    fn is_told_early(&self, key: Key, ending: Ending, now: Now) -> bool {
         // One whose promise is being written is told of that, once it is durable.
-        let is_being_promised =
-            |flow: &Flow| flow.promise == Promise::Given && flow.waiter.is_some();
+        let flow = held(self.flows.get(key));
+        let is_being_promised = flow.promise == Promise::Given && flow.waiter.is_some();
         matches!(ending, Ending::Applied { .. })
             && self.settings.answer_after == AnswerAfter::Intent
-            && !self.flows.get(key).is_some_and(is_being_promised)
+            && !is_being_promised
+            && self.is_covered_by_lease(flow.writer, now)
+    }
+
+    /// A charge that would have been told early, but another instance may be about to take it over:
+    /// its client is told that it is held, which that one keeps.
+    fn promise_late(&mut self, key: Key, ending: Ending) {
+        let is_early = self.settings.answer_after == AnswerAfter::Intent;
+        if self.settings.is_shared() && is_early && matches!(ending, Ending::Applied { .. }) {
+            self.tell_held(key);
+        }
     }
 
     pub(super) fn write_verdict(&mut self, key: Key, ending: Ending) {
-        let record = self.verdict(key, ending);
+        let (_, record) = self.verdict(key, ending);
         self.append_and_wait(key, record);
     }
 
-    fn verdict(&self, key: Key, ending: Ending) -> Record {
+    fn verdict(&self, key: Key, ending: Ending) -> (WriterSlot, Record) {
         let flow = held(self.flows.get(key));
         let Payment { id, amount, .. } = flow.payment;
         let fate = match flow.promise {
@@ -95,7 +106,7 @@ impl Owner {
             Ending::RefusedForGood { processor } => Verdict::Refused { processor, fate },
             Ending::RefusedByAll | Ending::Withdrawn => Verdict::Withdrawn,
         };
-        Record::Verdict { id, verdict }
+        (flow.writer, Record::Verdict { id, verdict })
     }
 
     /// A Purge was written behind verdicts that are not durable yet. Their payments are still
@@ -109,7 +120,8 @@ impl Owner {
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
-            | Stage::Unknown { .. } => None,
+            | Stage::Unknown { .. }
+            | Stage::Elsewhere => None,
         };
         let endings: Vec<_> = self.flows.iter().filter_map(ending).collect();
         for (key, ending) in endings {
@@ -141,7 +153,7 @@ impl Owner {
                 continue;
             }
             if let Some(opening) = opening {
-                self.append(opening);
+                self.append(WriterSlot::OWN, opening);
             }
             self.write_verdict(key, ending);
         }

@@ -39,7 +39,8 @@ impl Owner {
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
-            | Stage::WritingVerdict { .. } => {}
+            | Stage::WritingVerdict { .. }
+            | Stage::Elsewhere => {}
         }
     }
 
@@ -49,6 +50,12 @@ impl Owner {
             self.clients_waiting = self.clients_waiting.saturating_sub(1);
             self.answer(waiter, answer);
         }
+    }
+
+    /// Its client is told that it is held, which whoever may take it over from the store knows too.
+    pub(super) fn tell_held(&mut self, key: Key) {
+        held(self.flows.get_mut(key)).promise = Promise::Given;
+        self.tell(key, Answer::Accepted);
     }
 
     /// From here on the payment is never freed, and its client is told 202 once that is durable.
@@ -61,12 +68,19 @@ impl Owner {
             "I5: nothing is promised behind a verdict"
         );
         flow.promise = Promise::Given;
+        // Whoever takes an open Intent over from the store never frees it, so it is promised
+        // already, and the store may be away for long.
+        let is_held = flow.pinned().is_some() && self.settings.is_shared();
         let record = Record::Accept {
             payment: flow.payment,
             accepted_at: flow.accepted_at,
         };
         match self.journal.standing {
             JournalStanding::Off => self.tell(key, Answer::Accepted),
+            JournalStanding::On if is_held => {
+                self.tell(key, Answer::Accepted);
+                self.append_and_wait(key, record);
+            }
             JournalStanding::On => self.append_and_wait(key, record),
             // Those who waited were told nothing.
             JournalStanding::Failed => {}
@@ -78,13 +92,21 @@ impl Owner {
         let flow = held(self.flows.get(key));
         let patience = match flow.stage() {
             // The client waits for the disk, whatever the time: a 202 behind a Verdict would be
-            // forgotten by a restart.
-            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. } => None,
-            Stage::Waiting { .. }
+            // forgotten by a restart. No one waits for a store that is away.
+            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. }
+                if !self.settings.is_shared() =>
+            {
+                None
+            }
+            Stage::Claimed
+            | Stage::Accepting
+            | Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
-            | Stage::Unknown { .. } => self.patience(flow),
+            | Stage::Unknown { .. }
+            | Stage::WritingVerdict { .. }
+            | Stage::Elsewhere => self.patience(flow),
         };
         let reroute = flow.arrived.after(self.settings.hedge_delay);
         let reroute = (reroute > now.mono).then_some(reroute);
@@ -100,7 +122,8 @@ impl Owner {
             | Stage::Accepting
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
-            | Stage::WritingVerdict { .. } => None,
+            | Stage::WritingVerdict { .. }
+            | Stage::Elsewhere => None,
         };
         match [patience, own].into_iter().flatten().min() {
             Some(at) => self.wheel.arm(flow_token(key), at),
@@ -110,7 +133,7 @@ impl Owner {
 
     /// When its client's patience ends; none where no one waits, or only for its promise.
     pub(super) fn patience(&self, flow: &Flow) -> Option<Mono> {
-        let is_open = flow.promise == Promise::Open;
+        let is_open = flow.promise == Promise::Open || self.settings.is_shared();
         flow.waiter.filter(|_| is_open).map(|_| flow.deadline)
     }
 
@@ -125,7 +148,8 @@ impl Owner {
             | Stage::Accepting
             | Stage::Waiting { .. }
             | Stage::Unknown { .. }
-            | Stage::WritingVerdict { .. } => stage.hedge(),
+            | Stage::WritingVerdict { .. }
+            | Stage::Elsewhere => stage.hedge(),
         };
         if let Some(attempt) = unsent.filter(|attempt| self.is_unsent(*attempt)) {
             self.abandon(attempt, now);

@@ -5,7 +5,7 @@ mod addresses;
 mod early;
 mod play;
 mod rules;
-
+mod shared;
 use std::time::Duration;
 
 use self::play::{PATIENCE, Play};
@@ -13,7 +13,7 @@ use crate::breaker::BreakerSettings;
 use crate::claims::FirstAnswer;
 use crate::clock::UnixMillis;
 use crate::config::AnswerAfter;
-use crate::events::{Answer, Lookup};
+use crate::events::{Answer, Lookup, WriterSlot};
 use crate::owner::{OwnerSettings, Restored};
 use crate::payment::{Cents, CorrelationId, Payment, Processor};
 
@@ -52,7 +52,7 @@ fn a_charge_whose_verdict_was_not_durable_outlives_a_purge_at_replay_too() {
     play.owner.purge(play.now);
     play.perform();
     play.owner
-        .durable(u64::try_from(at_purge).unwrap(), play.now);
+        .durable(WriterSlot::OWN, u64::try_from(at_purge).unwrap(), play.now);
     play.perform();
     assert_eq!(
         play.answers,
@@ -175,6 +175,7 @@ fn more_payments_than_the_queue_may_hold_are_taken_up_from_a_journal() {
             accepted_at: None,
             open: Some((Processor::DEFAULT, UnixMillis(number))),
             earlier: Vec::new(),
+            writer: WriterSlot::OWN,
         };
         play.owner.restore(&restored, play.now);
         play.perform();

@@ -83,13 +83,18 @@ impl Owner {
             | Stage::Claimed
             | Stage::Accepting
             | Stage::WritingIntent { .. }
-            | Stage::WritingVerdict { .. } => {}
+            | Stage::WritingVerdict { .. }
+            | Stage::Elsewhere => {}
         }
         self.arm(key, now);
     }
 
     /// REQUEST_TIMEOUT_MS is over: what is out is promised, what is not is withdrawn.
     fn on_deadline(&mut self, key: Key, now: Now) {
+        if self.settings.is_shared() {
+            self.on_deadline_shared(key, now);
+            return;
+        }
         let flow = held(self.flows.get(key));
         let is_pinned = flow.pinned().is_some();
         match flow.stage() {
@@ -101,7 +106,8 @@ impl Owner {
             }
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),
             // What the client is to be told is being written.
-            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. } => {}
+            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. } | Stage::Elsewhere => {
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use super::messages::{CoreRequest, Reply};
 use super::waker::Woken;
 use super::{CoreRuntime, Performing, notes};
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
+use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, WriterSlot};
 use crate::journal::{Pending, Progress, WriterTask};
 use crate::limits;
 use crate::mailbox::Message;
@@ -44,6 +44,7 @@ impl CoreRuntime {
                     .iter()
                     .map(|sent| sent.requested_at)
                     .collect(),
+                writer: WriterSlot::OWN,
             };
             self.owner.borrow_mut().restore(&restored, now);
             self.perform(now);
@@ -134,14 +135,14 @@ impl CoreRuntime {
                 self.upstream.lookup(attempt, processor, id, at);
             }
             Action::Close { attempt } => self.upstream.close(attempt),
-            Action::Append(haste) => {
+            Action::Append(_, haste) => {
                 let record = self.owner.borrow_mut().next_record();
                 if let (Some(writer), Some(record)) = (&self.writer, &record) {
                     writer.append(record, haste);
                     self.metrics.journal_records.increment();
                 }
             }
-            Action::Flush => {
+            Action::Flush(_) => {
                 if let Some(writer) = &self.writer {
                     writer.flush();
                 }
@@ -269,7 +270,7 @@ impl CoreRuntime {
                     self.metrics.journal_sync_duration.record(span);
                 }
                 let now = self.now();
-                self.tell(now, |owner| owner.durable(up_to, now));
+                self.tell(now, |owner| owner.durable(WriterSlot::OWN, up_to, now));
                 self.answer_purges(up_to);
             }
             Progress::Failed(fault) => {

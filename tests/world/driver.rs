@@ -1,11 +1,10 @@
 //! The driver: what the owner asks for, performed against the model of sockets and disk.
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use p99::breaker::State;
 use p99::clock::Now;
-use p99::events::{Action, AttemptRef, Exchange, Lookup, Note};
+use p99::events::{Action, AttemptRef, Exchange, Lookup, Note, WriterSlot};
 use p99::journal::{Haste, Record};
 use p99::payment::{Processor, Totals, UpstreamId};
 
@@ -64,11 +63,11 @@ impl World {
             Action::Close { attempt } => {
                 self.cores[core].links.remove(&attempt);
             }
-            Action::Append(haste) => {
+            Action::Append(_, haste) => {
                 let record = self.cores[core].owner.next_record();
                 self.append(core, (&record.expect("one for each Append"), haste), now);
             }
-            Action::Flush => {
+            Action::Flush(_) => {
                 if let Some(disk) = &mut self.cores[core].disk {
                     disk.flush();
                 }
@@ -292,7 +291,9 @@ impl World {
 
     pub(crate) fn synced(&mut self, core: usize) {
         let up_to = self.cores[core].disk.as_mut().unwrap().end_batch();
-        self.tell_owner(core, |owner, now| owner.durable(up_to, now));
+        self.tell_owner(core, |owner, now| {
+            owner.durable(WriterSlot::OWN, up_to, now)
+        });
     }
 
     /// The process tells whom it may tell, and dies.

@@ -64,7 +64,7 @@ impl Machine {
         let settings = world.plan.settings;
         let disk = match settings.journal {
             Journalling::On => Some(Disk::new(disk::blank(&settings))),
-            Journalling::Off => None,
+            Journalling::Off | Journalling::Store => None,
         };
         Self::new(Owner::new(settings, Arc::clone(&world.processors)), disk)
     }
@@ -107,6 +107,7 @@ impl Machine {
             mono: Mono(time),
             run: Mono(time.saturating_sub(self.stalled)),
             wall,
+            ..Now::default()
         }
     }
 }

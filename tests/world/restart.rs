@@ -1,8 +1,8 @@
 //! The process dies, and another one starts from what the disks kept, perhaps with other cores.
-
 use std::sync::Arc;
 
 use p99::claims::Claims;
+use p99::events::WriterSlot;
 use p99::journal::distribute;
 use p99::journal::replay::State;
 use p99::owner::{Owner, Processors, Restored};
@@ -93,6 +93,7 @@ impl World {
                     accepted_at: one.accepted_at,
                     open: one.open.map(|sent| (sent.processor, sent.requested_at)),
                     earlier: one.earlier.iter().map(|sent| sent.requested_at).collect(),
+                    writer: WriterSlot::OWN,
                 };
                 assert!(
                     restored.accepted_at.is_some() || restored.open.is_some(),

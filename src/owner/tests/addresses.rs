@@ -1,6 +1,5 @@
 //! Where a payment in doubt may be sent again when its processor moves (I10), and what a connect
 //! says that its payment did not wait for.
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use super::play::{PATIENCE, Play};
 use crate::addresses::{AddressBook, Listing};
 use crate::breaker::State;
 use crate::clock::{Mono, UnixMillis};
-use crate::events::{Answer, Exchange, Lookup};
+use crate::events::{Answer, Exchange, Lookup, WriterSlot};
 use crate::journal::Record;
 use crate::owner::Restored;
 use crate::owner::settings::Identity;
@@ -250,6 +249,7 @@ fn an_open_intent_of_a_journal_is_judged_in_the_same_way() {
             open: Some((A, UnixMillis(5))),
             address,
             earlier: Vec::new(),
+            writer: WriterSlot::OWN,
         };
         play.owner.restore(&restored, play.now);
         play.perform();

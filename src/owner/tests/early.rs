@@ -1,15 +1,14 @@
 //! A charge is told after one forced write (I5): what rests on the Intent alone, and until when.
-
 use super::play::{PATIENCE, Play};
 use crate::clock::UnixMillis;
 use crate::config::Ack;
-use crate::events::{Answer, Exchange, Lookup};
+use crate::events::{Answer, Exchange, Lookup, WriterSlot};
 use crate::journal::{Record, Verdict};
 use crate::limits;
 use crate::owner::{Restored, SumFault};
 use crate::payment::{Cents, CorrelationId, Payment, PerProcessor, Processor, Status};
 
-fn restored(number: u32, at: i64) -> Restored {
+pub(super) fn restored(number: u32, at: i64) -> Restored {
     let correlation_id = CorrelationId::try_new(&format!("order-{number}")).unwrap();
     Restored {
         payment: Payment {
@@ -21,6 +20,7 @@ fn restored(number: u32, at: i64) -> Restored {
         open: Some((Processor::DEFAULT, UnixMillis(at))),
         address: None,
         earlier: Vec::new(),
+        writer: WriterSlot::OWN,
     }
 }
 

@@ -1,5 +1,4 @@
 //! An owner with a driver that connects at once and keeps what is said.
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use crate::breaker::{BreakerSettings, State as BreakerState};
 use crate::clock::Now;
 use crate::concurrency::Bounds;
 use crate::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
-use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
+use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, WriterSlot};
 use crate::journal::replay::State;
 use crate::journal::{Haste, Record};
 use crate::owner::{Journalling, Owner, OwnerSettings, Processors};
@@ -28,6 +27,8 @@ pub(super) struct Play {
     processors: Arc<Processors>,
     pub(super) now: Now,
     pub(super) records: Vec<Record>,
+    /// For each record.
+    writers: Vec<WriterSlot>,
     pub(super) answers: Vec<Answer>,
     pub(super) sent: Vec<AttemptRef>,
     pub(super) lookups: Vec<AttemptRef>,
@@ -91,6 +92,7 @@ impl Play {
             processors,
             now: Now::default(),
             records: Vec::new(),
+            writers: Vec::new(),
             answers: Vec::new(),
             sent: Vec::new(),
             lookups: Vec::new(),
@@ -131,11 +133,12 @@ impl Play {
                         self.owner.connecting(attempt);
                     }
                 }
-                Action::Append(haste) => {
+                Action::Append(writer, haste) => {
+                    self.writers.push(writer);
                     self.records.extend(self.owner.next_record());
                     self.later += u32::from(haste == Haste::Later);
                 }
-                Action::Flush => self.flushes += 1,
+                Action::Flush(_) => self.flushes += 1,
                 Action::Answer { answer, .. } => self.answers.push(answer),
                 Action::Send { attempt, .. } => self.sent.push(attempt),
                 Action::Lookup { attempt, at, .. } => {
@@ -176,10 +179,16 @@ impl Play {
         payment.id
     }
 
+    /// How many records `writer` was given.
+    pub(super) fn appended_to(&self, writer: WriterSlot) -> u64 {
+        let its = self.writers.iter().filter(|one| **one == writer);
+        u64::try_from(its.count()).unwrap()
+    }
+
     /// All that was appended is durable.
     pub(super) fn sync(&mut self) {
-        let up_to = u64::try_from(self.records.len()).unwrap();
-        self.owner.durable(up_to, self.now);
+        let up_to = self.appended_to(WriterSlot::OWN);
+        self.owner.durable(WriterSlot::OWN, up_to, self.now);
         self.perform();
     }
 

@@ -7,13 +7,12 @@
 
 mod plan;
 mod traffic;
-
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use p99::claims::Claims;
 use p99::clock::{Mono, Now, UnixMillis};
-use p99::events::{Action, Answer, AttemptRef, Exchange, Lookup};
+use p99::events::{Action, Answer, AttemptRef, Exchange, Lookup, WriterSlot};
 use p99::journal::Record;
 use p99::journal::replay::State;
 use p99::owner::{Owner, OwnerSettings, Restored};
@@ -155,6 +154,7 @@ impl Set {
             mono,
             run: mono,
             wall,
+            ..Now::default()
         }
     }
 
@@ -204,7 +204,9 @@ impl Set {
                     one.disk.apply(record);
                 }
                 one.synced = until.max(one.synced);
-                self.tell(index, |owner, now| owner.durable(up_to, now));
+                self.tell(index, |owner, now| {
+                    owner.durable(WriterSlot::OWN, up_to, now)
+                });
             }
             Event::Tick(..) => {
                 self.instances[index].tick_at = None;
@@ -244,6 +246,7 @@ impl Set {
                     .iter()
                     .map(|sent| sent.requested_at)
                     .collect(),
+                writer: WriterSlot::OWN,
             };
             if self.instances[index].life == life {
                 self.tell(index, |owner, now| owner.restore(&restored, now));
@@ -339,7 +342,7 @@ impl Set {
                 };
                 self.after(5 * MS, Event::LookedUp(index, life, attempt, lookup));
             }
-            Action::Append(_) => {
+            Action::Append(..) => {
                 let one = &mut self.instances[index];
                 let record = one.owner.as_mut().and_then(Owner::next_record);
                 one.appended.push(record.expect("one for each Append"));
@@ -347,7 +350,7 @@ impl Set {
                 self.after(5 * MS, Event::Synced(index, life, up_to));
             }
             Action::Answer { to, answer } => self.hear(to, answer),
-            Action::Abandon { .. } | Action::Close { .. } | Action::Flush | Action::Note(_) => {}
+            Action::Abandon { .. } | Action::Close { .. } | Action::Flush(_) | Action::Note(_) => {}
         }
     }
 }
