@@ -19,9 +19,7 @@ impl Owner {
     /// The store knows `id` as another writer's: nothing that was appended for it counts, and no
     /// byte of it may leave. What the other one knows follows by [`Owner::known_elsewhere`].
     pub fn lost(&mut self, id: UpstreamId, now: Now) {
-        let Some(key) = self.pending_key(id) else {
-            return;
-        };
+        let key = held(self.pending_key(id));
         let flow = held(self.flows.get(key));
         assert!(
             flow.pinned().is_none(),
@@ -36,14 +34,13 @@ impl Owner {
 
     /// What the store knows of an id whose claim was lost.
     pub fn known_elsewhere(&mut self, id: UpstreamId, winner: Winner, now: Now) {
-        let Some(key) = self.pending_key(id) else {
+        let key = self.pending_key(id);
+        let is_asked = |key: &Key| held(self.flows.get(*key)).stage() == Stage::Elsewhere;
+        let Some(key) = key.filter(is_asked) else {
+            // Its client was not patient enough; the id may have come again.
             return;
         };
         let flow = held(self.flows.get_mut(key));
-        if flow.stage() != Stage::Elsewhere {
-            // Its client was not patient enough, and the id came again.
-            return;
-        }
         let payment = flow.payment;
         match winner {
             Winner::Gone if flow.losses < limits::STORE_CLAIMS_AGAIN_MAX => {
@@ -75,12 +72,6 @@ impl Owner {
             (_, true) => self.intake = Intake::Away,
             (_, false) => self.intake = Intake::Open,
         }
-    }
-
-    /// Whether another page of adopted payments may come.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.unwaited() < self.settings.queue_max
     }
 
     /// Another instance has purged the store: what this core remembers of settled ids is no more.

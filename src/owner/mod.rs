@@ -44,6 +44,7 @@
 mod addresses;
 mod answers;
 mod attempts;
+mod duplicates;
 mod elsewhere;
 mod identity;
 mod lane;
@@ -76,18 +77,16 @@ use self::routes::LookupRoutes;
 use self::sums::Inherited;
 use self::writers::Writers;
 use crate::breaker::{Breaker, BreakerSettings};
-use crate::claims::{Claim, Claims, FirstAnswer, Forgotten};
+use crate::claims::{Claim, Claims, Forgotten};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::concurrency::{Bounds, Limit};
-use crate::config::OnDuplicate;
 use crate::events::{Action, Answer, Arrival, AttemptRef, Note, Shed, WriterSlot};
 use crate::flow::{Flow, Promise, Trail};
 use crate::journal::Record;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::payment::{
-    Cents, Configured, Payment, PaymentView, PerProcessor, Processor, ProcessorCount, Status,
-    UpstreamId,
+    Configured, Payment, PaymentView, PerProcessor, Processor, ProcessorCount, Status, UpstreamId,
 };
 use crate::table::{Key, Table};
 use crate::wheel::Wheel;
@@ -328,48 +327,6 @@ impl Owner {
         self.plan(key, now);
     }
 
-    /// The answer to an id that is known already.
-    fn known(&mut self, payment: &Payment) -> Option<Answer> {
-        let (status, amount, first) = match self.claims.look(payment.id) {
-            Claim::Fresh => return None,
-            Claim::Pending(slot) => {
-                let flow = self.flows.key_at(slot).and_then(|key| self.flows.get(key));
-                (Status::Pending, flow.map(|flow| flow.payment.amount), None)
-            }
-            Claim::Settled(settled) => {
-                // The amount of what another client charged is not what was asked for here.
-                let is_foreign = settled.status == Status::Processed && !settled.counted;
-                let amount = (!is_foreign).then_some(settled.amount);
-                let is_ours = settled.status == Status::Processed && !is_foreign;
-                (
-                    settled.status,
-                    amount,
-                    is_ours.then_some(settled.first_answer),
-                )
-            }
-        };
-        Some(self.duplicate(payment, status, amount, first))
-    }
-
-    /// What is said of an id that is `status` already, with this amount where that is known to be
-    /// one that was asked for, and with what its first client was told where we charged it.
-    fn duplicate(
-        &mut self,
-        payment: &Payment,
-        status: Status,
-        amount: Option<Cents>,
-        first: Option<FirstAnswer>,
-    ) -> Answer {
-        self.note(Note::Duplicate(status));
-        if amount.is_some_and(|amount| amount != payment.amount) {
-            return Answer::AmountDiffers;
-        }
-        match (self.settings.on_duplicate, first) {
-            (OnDuplicate::Replay, Some(first)) => Answer::Replayed(first),
-            (OnDuplicate::Conflict | OnDuplicate::Replay, _) => Answer::Duplicate(status),
-        }
-    }
-
     /// A bound that forbids another payment, checked before its id is claimed.
     fn overload(&self) -> Option<(Shed, Answer)> {
         match self.intake {
@@ -388,6 +345,12 @@ impl Owner {
     /// Unsettled payments that no one waits for.
     fn unwaited(&self) -> usize {
         self.flows.len().saturating_sub(self.clients_waiting)
+    }
+
+    /// Whether another page of adopted payments may come.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.unwaited() < self.settings.queue_max
     }
 
     /// I8, stated once: everything that an arrival may add to.

@@ -56,9 +56,8 @@ impl Owner {
     /// Has what was to be written later written, when its time has come.
     pub(super) fn flush(&mut self, now: Now) {
         if self.journal.flush_at().is_some_and(|at| at <= now.mono) {
-            for writer in self.journal.take_due(now.mono) {
-                self.actions.push_back(Action::Flush(writer));
-            }
+            let due = self.journal.take_due(now.mono);
+            self.actions.extend(due.into_iter().map(Action::Flush));
         }
     }
 

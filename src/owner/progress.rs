@@ -306,29 +306,28 @@ impl Owner {
     /// The hedge of `key` has its connection. Its Intent is open, as long as no one takes it over.
     fn send_hedge(&mut self, key: Key, attempt: AttemptRef, now: Now) {
         let flow = held(self.flows.get(key));
-        let Stage::Sending { attempt: first, .. } = flow.stage() else {
-            return;
-        };
-        if self.is_covered_by_lease(flow.writer, now) {
+        let is_covered = self.is_covered_by_lease(flow.writer, now);
+        if let (Stage::Sending { attempt: first, .. }, false) = (flow.stage(), is_covered) {
+            self.abandon(attempt, now);
+            let hedge = HedgeState::Over;
+            let stage = Stage::Sending {
+                attempt: first,
+                hedge,
+            };
+            self.enter(key, Step::Hedged, stage, now);
+        } else {
             self.send(attempt, now);
-            return;
         }
-        self.abandon(attempt, now);
-        let hedge = HedgeState::Over;
-        let stage = Stage::Sending {
-            attempt: first,
-            hedge,
-        };
-        self.enter(key, Step::Hedged, stage, now);
     }
 
     /// The connection that `Connect` asked for is being made: no promise waits for that.
     pub fn connecting(&mut self, attempt: AttemptRef) {
         let key = self.attempts.get(attempt.0).map(|entry| entry.flow);
-        let Some((key, flow)) = key.and_then(|key| Some((key, self.flows.get(key)?))) else {
-            return;
+        let is_open = |key: &Key| {
+            let flow = self.flows.get(*key);
+            flow.is_some_and(|flow| flow.promise == Promise::Open)
         };
-        if self.settings.ack == Ack::Accepted && flow.promise == Promise::Open {
+        if let (Ack::Accepted, Some(key)) = (self.settings.ack, key.filter(is_open)) {
             self.promise(key);
         }
     }

@@ -92,21 +92,19 @@ impl Owner {
         let flow = held(self.flows.get(key));
         let patience = match flow.stage() {
             // The client waits for the disk, whatever the time: a 202 behind a Verdict would be
-            // forgotten by a restart. No one waits for a store that is away.
-            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. }
-                if !self.settings.is_shared() =>
-            {
-                None
-            }
-            Stage::Claimed
-            | Stage::Accepting
-            | Stage::Waiting { .. }
+            // forgotten by a restart.
+            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. } => None,
+            Stage::Waiting { .. }
             | Stage::Connecting { .. }
             | Stage::WritingIntent { .. }
             | Stage::Sending { .. }
             | Stage::Unknown { .. }
-            | Stage::WritingVerdict { .. }
             | Stage::Elsewhere => self.patience(flow),
+        };
+        // No one waits for a store that is away.
+        let patience = match self.settings.is_shared() {
+            true => self.patience(flow),
+            false => patience,
         };
         let reroute = flow.arrived.after(self.settings.hedge_delay);
         let reroute = (reroute > now.mono).then_some(reroute);

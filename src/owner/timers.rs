@@ -106,8 +106,9 @@ impl Owner {
             }
             Stage::Sending { .. } | Stage::Unknown { .. } => self.promise(key),
             // What the client is to be told is being written.
-            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. } | Stage::Elsewhere => {
-            }
+            Stage::Claimed | Stage::Accepting | Stage::WritingVerdict { .. } => {}
+            // Nothing is elsewhere where there is one instance.
+            Stage::Elsewhere => {}
         }
     }
 

@@ -79,7 +79,11 @@ impl Writers {
     /// The next one of those who wait for a record up to `up_to`.
     pub(super) fn next_durable(&mut self, slot: WriterSlot, up_to: u64) -> Option<(u64, Key)> {
         let waiting = &mut self.get_mut(slot).waiting;
-        waiting.pop_front_if(|(position, _)| *position <= up_to)
+        let (position, _) = waiting.front()?;
+        if *position > up_to {
+            return None;
+        }
+        waiting.pop_front()
     }
 
     /// `key` waits for the last record that was given out.
