@@ -52,6 +52,7 @@ pub mod rate_limit;
 pub mod reactor;
 pub mod route;
 pub mod server;
+pub mod shared;
 pub mod sim;
 pub mod sockets;
 pub mod store;

@@ -7,7 +7,7 @@ use super::attempts::flow_token;
 use super::{Intake, Owner, held};
 use crate::claims::Claim;
 use crate::clock::Now;
-use crate::events::{Answer, Note, Shed, Winner};
+use crate::events::{Answer, Note, Shed, Winner, WriterSlot};
 use crate::flow::{Promise, Stage, Step, Trail};
 use crate::limits;
 use crate::payment::{Status, UpstreamId};
@@ -19,7 +19,11 @@ impl Owner {
     /// The store knows `id` as another writer's: nothing that was appended for it counts, and no
     /// byte of it may leave. What the other one knows follows by [`Owner::known_elsewhere`].
     pub fn lost(&mut self, id: UpstreamId, now: Now) {
-        let key = held(self.pending_key(id));
+        // It may have come back meanwhile, with the writer that won it.
+        let is_own = |key: &Key| held(self.flows.get(*key)).writer == WriterSlot::OWN;
+        let Some(key) = self.pending_key(id).filter(is_own) else {
+            return;
+        };
         let flow = held(self.flows.get(key));
         assert!(
             flow.pinned().is_none(),
@@ -63,6 +67,27 @@ impl Owner {
                 self.leave(key, answer);
             }
         }
+    }
+
+    /// Whether the payment of `id`, which comes with a writer that this core adopted, is to be taken
+    /// up: not when it is here already. A claim of the id that this core made meanwhile is lost,
+    /// though the store has not said so yet.
+    pub(super) fn make_way(&mut self, id: UpstreamId, now: Now) -> bool {
+        let key = self.pending_key(id);
+        if let Some(flow) = key.map(|key| held(self.flows.get(key))) {
+            if flow.writer != WriterSlot::OWN {
+                return false;
+            }
+            let (amount, stage) = (flow.payment.amount, flow.stage());
+            if stage != Stage::Elsewhere {
+                self.lost(id, now);
+            }
+            self.known_elsewhere(id, Winner::Pending { amount }, now);
+        } else if self.claims.look(id) != Claim::Fresh {
+            // What is open there is not settled; all that is remembered of others is a hint.
+            self.claims.forget_settled();
+        }
+        true
     }
 
     /// The store can be reached, or not.

@@ -314,6 +314,10 @@ impl Owner {
             flow.address = restored.address;
         }
         let id = flow.payment.id;
+        let is_adopted = restored.writer != WriterSlot::OWN;
+        if is_adopted && !self.make_way(id, now) {
+            return;
+        }
         let key = self.flows.insert(flow);
         self.restored = self.restored.saturating_add(1);
         self.claims.hold(id, key.slot);

@@ -27,6 +27,7 @@ mod restart;
 mod shards;
 mod simulation;
 mod site;
+mod store;
 mod story;
 mod traffic;
 mod trouble;

@@ -5,7 +5,7 @@
 //! What must hold: an id is charged once over all processors, a 202 settles, the owner of an id
 //! that was acknowledged never denies it, and a sum is whole or no sum.
 
-mod plan;
+pub(crate) mod plan;
 mod traffic;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

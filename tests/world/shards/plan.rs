@@ -11,9 +11,9 @@ use p99::payment::{PerProcessor, ProcessorCount};
 
 use crate::luck::Luck;
 
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-pub(super) fn settings(luck: &mut Luck) -> OwnerSettings {
+pub(crate) fn settings(luck: &mut Luck) -> OwnerSettings {
     let ms = Duration::from_millis;
     OwnerSettings {
         processors: ProcessorCount::try_new(2).unwrap(),
@@ -38,7 +38,7 @@ pub(super) fn settings(luck: &mut Luck) -> OwnerSettings {
     }
 }
 
-pub(super) fn processors() -> Arc<Processors> {
+pub(crate) fn processors() -> Arc<Processors> {
     let breaker = BreakerSettings {
         failure_per_mille: 300,
         min_samples: 10,
