@@ -119,6 +119,7 @@ enum HandVerdict {
 
 fn main() -> ExitCode {
     cores::unblock_signals();
+    cores::use_own_files();
     let command = Arguments::command().after_help(config::help());
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
         Ok(arguments) => arguments,
