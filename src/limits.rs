@@ -229,6 +229,13 @@ pub const WHEEL_SLOTS: usize = 16_384;
 
 // ---- journal ----
 
+/// How often a journal that is in use is tried again, and the pause between two tries: 2 s. A killed
+/// process of 100 MB was seen to hold its lock 50 ms longer on a busy machine; a second instance on
+/// one journal is a mistake that shall be heard of soon.
+pub const JOURNAL_LOCK_TRIES_MAX: u32 = 100;
+/// See [`JOURNAL_LOCK_TRIES_MAX`].
+pub const JOURNAL_LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Longest payload of one journal frame. A snapshot cuts its ledger into parts of
 /// [`JOURNAL_PART_BYTES`], an owner's record has at most 132 bytes; a reader never buffers more.
 pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;

@@ -16,6 +16,7 @@ use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::fault::{Damage, JournalFault};
 use super::files;
@@ -170,7 +171,7 @@ impl Directory {
         let lock_path = path.join("LOCK");
         let io = |error| JournalFault::io(&lock_path, error);
         let mut lock = files::create_or_keep(&lock_path).map_err(io)?;
-        match lock.try_lock() {
+        match patiently(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -338,5 +339,20 @@ impl Directory {
             }
         }
         Ok(found)
+    }
+}
+
+/// Locks the file, unless another process keeps it locked: one that was killed holds its lock until
+/// the kernel has taken all of it apart, and is to be replaced at once.
+fn patiently(lock: &File) -> Result<(), TryLockError> {
+    let mut tries = 0;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if tries < limits::JOURNAL_LOCK_TRIES_MAX => {
+                tries += 1;
+                thread::sleep(limits::JOURNAL_LOCK_PAUSE);
+            }
+            end => return end,
+        }
     }
 }
