@@ -229,9 +229,9 @@ pub const WHEEL_SLOTS: usize = 16_384;
 
 // ---- journal ----
 
-/// How often a journal that is in use is tried again, and the pause between two tries: 2 s. A killed
-/// process of 100 MB was seen to hold its lock 50 ms longer on a busy machine; a second instance on
-/// one journal is a mistake that shall be heard of soon.
+/// How often a journal that is in use is tried again, and the pause between two tries: 2 s. A
+/// killed process of 100 MB was seen to hold its lock 50 ms longer on a busy machine; a second
+/// instance on one journal is a mistake that shall be heard of soon.
 pub const JOURNAL_LOCK_TRIES_MAX: u32 = 100;
 /// See [`JOURNAL_LOCK_TRIES_MAX`].
 pub const JOURNAL_LOCK_PAUSE: Duration = Duration::from_millis(20);

@@ -2,7 +2,7 @@
 //! manifest) and how a change of both is made durable.
 //!
 //! ```text
-//! LOCK                        flock; holds the pid of its holder
+//! LOCK                        flock, as MANIFEST; holds the pid of its holder
 //! MANIFEST                    whose journal, epoch, per core the number of its snapshot; shards
 //! 00000003-001-000002.snapshot   epoch 3, core 1: all before segment 2
 //! 00000003-001-000002.segment    the records since
@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::fault::{Damage, JournalFault};
@@ -38,6 +40,9 @@ pub(crate) struct Directory {
     path: PathBuf,
     /// The lock lasts as long as the open file; absent for those who only look.
     _lock: Option<File>,
+    /// The manifest that counts, locked too: who removes LOCK, because it seems to be left over,
+    /// does not get in.
+    held: Mutex<Option<File>>,
 }
 
 /// Tells one journal from all others, from its first start on.
@@ -189,6 +194,7 @@ impl Directory {
         let dir = Self {
             path: path.to_owned(),
             _lock: Some(lock),
+            held: Mutex::default(),
         };
         let names = dir
             .identities()?
@@ -203,6 +209,7 @@ impl Directory {
         ];
         let others = others.map(str::to_owned);
         guard::close_files(path, names.chain(others))?;
+        dir.hold_manifest()?;
         Ok(dir)
     }
 
@@ -211,7 +218,36 @@ impl Directory {
         Self {
             path: path.to_owned(),
             _lock: None,
+            held: Mutex::default(),
         }
+    }
+
+    /// Locks the manifest, if there is one. A fault of it is told where it is read; where files
+    /// cannot be locked, LOCK could not be either.
+    fn hold_manifest(&self) -> Result<(), JournalFault> {
+        let path = self.manifest_path();
+        for _ in 0..=limits::JOURNAL_LOCK_TRIES_MAX {
+            let Ok(file) = files::read(&path) else {
+                return Ok(());
+            };
+            let is_free = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            // Its holder may have replaced it meanwhile.
+            let named = fs::symlink_metadata(&path).map(|found| found.ino());
+            if is_free && named.ok() == file.metadata().map(|found| found.ino()).ok() {
+                self.hold(file);
+                return Ok(());
+            }
+            thread::sleep(limits::JOURNAL_LOCK_PAUSE);
+        }
+        Err(JournalFault::Locked {
+            dir: self.path.clone(),
+            holder: None,
+        })
+    }
+
+    fn hold(&self, manifest: File) {
+        let held = self.held.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) = Some(manifest);
     }
 
     pub(crate) fn path_of(&self, identity: &Identity) -> PathBuf {
@@ -268,7 +304,9 @@ impl Directory {
         let mut file = files::create_empty(&fresh).map_err(io)?;
         file.write_all(manifest.write().as_bytes()).map_err(io)?;
         file.sync_all().map_err(io)?;
+        let _is_locked = file.try_lock();
         fs::rename(&fresh, self.manifest_path()).map_err(io)?;
+        self.hold(file);
         self.sync()
     }
 

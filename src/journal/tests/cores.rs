@@ -97,6 +97,13 @@ fn a_second_process_is_refused_and_told_by_whom() {
         "{fault}"
     );
     assert!(fault.to_string().contains("in use"));
+    // Who removes the file to get in does not get in.
+    fs::remove_file(scratch.0.join("LOCK")).unwrap();
+    let fault = start(&scratch.settings(1), WALL).unwrap_err();
+    assert!(
+        matches!(&fault, JournalFault::Locked { holder: None, .. }),
+        "{fault}"
+    );
     drop(started);
     start(&scratch.settings(1), WALL).unwrap();
 }
