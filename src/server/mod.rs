@@ -254,7 +254,7 @@ impl Core {
         let of = |reason| self.metrics().connections_closed.get(reason).get();
         log::warn!(
             "core {}: {count} connections were refused or cut; since the start: {} idle ones made \
-             runtime, {} met no place, {} were too many of their address, {} met no descriptor, {} \
+             room, {} met no place, {} were too many of their address, {} met no descriptor, {} \
              did not read",
             self.runtime.core.0,
             of(Closed::MadeRoom),
