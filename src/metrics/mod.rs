@@ -79,6 +79,8 @@ pub struct CoreMetrics {
     pub upstream_open: ByProcessor<Gauge>,
     /// Idle connections to processors.
     pub upstream_idle: ByProcessor<Gauge>,
+    /// Payments in doubt whose address may be another processor's.
+    pub payments_held_back: ByProcessor<Gauge>,
 
     /// Clients that wait for an outcome.
     pub clients_waiting: Gauge,

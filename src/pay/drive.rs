@@ -238,7 +238,10 @@ impl CoreRuntime {
         for processor in Processor::ALL {
             metrics.set_ledger(processor, *totals.get(processor));
         }
+        let held_back = owner.held_back();
         for (processor, _) in self.config.upstream.iter() {
+            let held = *held_back.get(processor);
+            metrics.payments_held_back.get(processor).set_len(held);
             metrics
                 .attempts_in_flight
                 .get(processor)
