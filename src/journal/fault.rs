@@ -126,6 +126,16 @@ pub enum Damage {
 }
 
 impl JournalFault {
+    /// Which file is damaged, and where. Beside a running instance damage counts when it is at the
+    /// same place in a second reading: a segment may come into use between two files of the first.
+    #[must_use]
+    pub fn damaged_at(&self) -> Option<(PathBuf, u64)> {
+        let Self::Damaged { path, offset, .. } = self else {
+            return None;
+        };
+        Some((path.clone(), *offset))
+    }
+
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),

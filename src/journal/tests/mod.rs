@@ -3,6 +3,7 @@
 mod cores;
 mod damage;
 mod guard;
+mod live;
 mod operators;
 mod processors;
 mod running;
