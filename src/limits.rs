@@ -559,3 +559,25 @@ pub const RATE_LIMIT_ADDRESSES: usize = 65_536;
 /// How often a request tries to count itself against other cores' requests of the same line. Each
 /// failure is another one's success, so this many in a row do not happen; if they do, it passes.
 pub const RATE_LIMIT_TRIES_MAX: u32 = 64;
+
+// ---- reconcile ----
+
+/// Entries that are sorted at one time: 42 bytes each, so 32 MiB.
+pub const RECONCILE_ENTRIES_MAX: usize = (32 << 20) / 42;
+/// Sorted files that are merged at one time, each with a reader of the size below: 32 MiB, and so
+/// many descriptors, of the 1,024 that a shell usually gives. More are merged in two rounds.
+pub const RECONCILE_RUNS_MAX: usize = 512;
+/// What is read of a sorted file, a book or an answer at one time.
+pub const RECONCILE_READ_BYTES: usize = 64 << 10;
+/// Longest row of a book: the longest id, amount and date take 150 bytes, so a longer one is a
+/// quote that nothing closes.
+pub const RECONCILE_ROW_BYTES_MAX: usize = 64 << 10;
+/// Most columns of a book.
+pub const RECONCILE_COLUMNS_MAX: usize = 1_024;
+/// Faulty lines that are named: enough to see what is wrong with all of them.
+pub const RECONCILE_FAULTS_TOLD: usize = 10;
+/// How long a processor that lists its payments may be silent: it may sort millions first.
+pub const RECONCILE_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How often a journal is read anew because a running instance compacted it meanwhile. Each time
+/// has 64 MiB of new records between, so even the second is rare.
+pub const RECONCILE_READINGS_MAX: u32 = 10;

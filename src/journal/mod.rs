@@ -6,9 +6,10 @@
 //! `directory` says which of them count, [`replay`] gives them their meaning, [`start`] brings an
 //! instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded,
 //! `disk` shows how it stands, and
-//! [`operator`] serves those who look from outside.
+//! [`operator`] and [`account`] serve those who look from outside.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
 
+pub mod account;
 mod blocks;
 mod codec;
 mod compaction;
