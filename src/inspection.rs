@@ -16,6 +16,8 @@ use p99::journal::operator::{self, Resolution, VerifyReport};
 use p99::journal::{Authorities, JournalFault, JournalSettings};
 use p99::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
 
+use crate::{BAD_SETTINGS, environment, inspect, settings};
+
 /// What `p99 journal` is asked for.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum JournalTask {
@@ -29,6 +31,23 @@ pub(crate) enum JournalTask {
     /// Forgets which journals the other shards had, after one of them lost its disk. Every shard
     /// that knew it needs this; the instance must be stopped.
     ForgetShards,
+}
+
+/// `p99 journal`
+pub(crate) fn journal(task: JournalTask) -> u8 {
+    let out = &mut io::stdout().lock();
+    match task {
+        JournalTask::Verify => inspect(|dir| verify(dir, out)),
+        JournalTask::Dump => inspect(|dir| dump(dir, out)),
+        JournalTask::AcceptUpstreams => {
+            let Ok(config) = settings(environment) else {
+                return BAD_SETTINGS;
+            };
+            let now = p99::pay::authorities(&config);
+            inspect(|dir| accept_upstreams(dir, &now, out))
+        }
+        JournalTask::ForgetShards => inspect(|dir| forget_shards(dir, out)),
+    }
 }
 
 /// Why there is no answer.
@@ -93,7 +112,7 @@ pub(crate) fn pending(
 }
 
 /// `p99 journal dump`: one line of JSON for each record.
-pub(crate) fn dump(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+fn dump(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
     demand_journal(dir)?;
     let mut out = BufWriter::new(out);
     operator::dump(dir, &mut out)?;
@@ -101,7 +120,7 @@ pub(crate) fn dump(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFau
 }
 
 /// `p99 journal verify`: what the journal holds, after every record was read.
-pub(crate) fn verify(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+fn verify(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
     demand_journal(dir)?;
     let report = operator::verify(dir)?;
     out.write_all(&in_words(&report))?;
@@ -165,7 +184,7 @@ pub(crate) fn resolve(
 
 /// `p99 journal accept-upstreams`: takes the operator's word about where the processors are, and
 /// says what is open where.
-pub(crate) fn accept_upstreams(
+fn accept_upstreams(
     dir: &Path,
     now: &Authorities,
     out: &mut impl Write,
@@ -190,7 +209,7 @@ pub(crate) fn accept_upstreams(
 }
 
 /// `p99 journal forget-shards`: the next start takes the journals of the others as it finds them.
-pub(crate) fn forget_shards(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+fn forget_shards(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
     demand_journal(dir)?;
     let count = operator::forget_shards(dir)?;
     writeln!(out, "forgot the journals of {count} other shards")?;
