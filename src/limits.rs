@@ -244,6 +244,12 @@ pub const JOURNAL_CLAIMS_PER_FRAME: usize = 256;
 /// Sends of a pending payment that replay remembers besides the open one, as the owner does: a
 /// processor's stored `requestedAt` is compared with them.
 pub const JOURNAL_EARLIER_MAX: usize = 4;
+/// How often a backup opens the files of a running instance anew because a compaction came between.
+/// One takes 64 MiB of new records at least, opening takes milliseconds.
+pub const JOURNAL_BACKUP_TRIES_MAX: u32 = 10;
+/// How long before a backup a payment may have got its `requestedAt` that is not in it: its Intent
+/// was on its way to the disk. A sync of 5 s makes an instance not ready; twice that.
+pub const JOURNAL_BACKUP_OVERLAP_MS: i64 = 10_000;
 /// Files of one journal. 1,024 cores with a snapshot and 16 segments each, old and new epoch, are
 /// 34,816; with more, compaction has failed for so long that a start is refused.
 pub const JOURNAL_FILES_MAX: usize = 65_536;

@@ -69,6 +69,11 @@ pub enum JournalFault {
         /// Which directory.
         dir: PathBuf,
     },
+    /// It is a copy of a journal that may still be in use.
+    Backup {
+        /// Which directory.
+        dir: PathBuf,
+    },
     /// It is another shard's, or of a set of another size.
     OtherShard {
         /// Which directory.
@@ -192,6 +197,13 @@ impl fmt::Display for JournalFault {
                 "what the journal {} held was taken over by another one and counts there",
                 dir.display()
             ),
+            Self::Backup { dir } => write!(
+                f,
+                "{} is a backup: started beside its original it would send what that one sends, \
+                 perhaps to another processor. When the original will never start again, run \
+                 `p99 journal restore`",
+                dir.display()
+            ),
             Self::OtherShard { dir, was, is } => write!(
                 f,
                 "the journal {} is that of shard {was}, and SHARD={is} now: set SHARD={was}, or \
@@ -249,6 +261,7 @@ impl std::error::Error for JournalFault {
             | Self::NotPending
             | Self::MayBeAcknowledged
             | Self::HandedOver { .. }
+            | Self::Backup { .. }
             | Self::OtherShard { .. }
             | Self::ThreadDied => None,
         }

@@ -1,5 +1,6 @@
 //! The journal as its callers see it: files on a disk, one test folder for each question.
 
+mod backup;
 mod cores;
 mod damage;
 mod guard;
