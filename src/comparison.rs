@@ -24,13 +24,30 @@ use crate::{BAD_SETTINGS, complain, environment};
 /// Payments younger than this may be on their way while the books are read.
 const SETTLED_AFTER_MS: i64 = 60_000;
 
+/// The processors' own books.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Books {
+    /// The book of a processor, `default` or `fallback`: a file or pipe of CSV or JSON, or a URL
+    /// that lists its payments, in which {from} and {to} are filled in.
+    #[arg(long, value_name = "NAME=URL|FILE")]
+    processor: Vec<String>,
+    /// Headers of the request to a processor's URL, such as its credentials: one `Name: value` a
+    /// line.
+    #[arg(long, value_name = "NAME=FILE")]
+    headers_file: Vec<String>,
+}
+
+/// Where the books are, and what goes with a request to each processor.
+pub(crate) type Found = (
+    Vec<(Processor, Place)>,
+    PerProcessor<Vec<(String, Vec<u8>)>>,
+);
+
 /// What is asked for.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Asked {
-    /// The book of a processor, `default` or `fallback`: a file or pipe of CSV or JSON, or a URL
-    /// that lists its payments, in which {from} and {to} are filled in.
-    #[arg(long, value_name = "NAME=URL|FILE", required = true)]
-    processor: Vec<String>,
+    #[command(flatten)]
+    books: Books,
     /// The first requestedAt that is compared; without it, all that the journal knows.
     #[arg(long, value_name = "DATE")]
     from: Option<String>,
@@ -40,10 +57,6 @@ pub(crate) struct Asked {
     /// A journal's directory, once for each shard; without it, JOURNAL_DIR.
     #[arg(long, value_name = "DIR")]
     journal: Vec<PathBuf>,
-    /// Headers of the request to a processor's URL, such as its credentials: one `Name: value` a
-    /// line.
-    #[arg(long, value_name = "NAME=FILE")]
-    headers_file: Vec<String>,
     /// Writes the differences as comma-separated values, and the sums to stderr.
     #[arg(long)]
     csv: bool,
@@ -99,21 +112,34 @@ fn could_not(why: &str) -> u8 {
     BAD_SETTINGS
 }
 
-fn request(asked: Asked) -> Result<Request, String> {
-    let mut books = Vec::new();
-    for text in &asked.processor {
-        let (processor, place) = named("--processor", text)?;
-        books.push((processor, Place::parse(place)));
+impl Books {
+    /// Reads what was written, and the files of headers.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    pub(crate) fn find(&self) -> Result<Found, String> {
+        let mut books = Vec::new();
+        for text in &self.processor {
+            let (processor, place) = named("--processor", text)?;
+            books.push((processor, Place::parse(place)));
+        }
+        let mut headers = PerProcessor::<Vec<(String, Vec<u8>)>>::default();
+        for text in &self.headers_file {
+            let (processor, file) = named("--headers-file", text)?;
+            let lines = config::read_headers_file(file.as_ref())
+                .map_err(|fault| format!("--headers-file {file}: allowed is {fault}"))?;
+            let lines = lines.iter();
+            let lines = lines.map(|(name, value)| (name.to_owned(), value.to_vec()));
+            *headers.get_mut(processor) = lines.collect();
+        }
+        Ok((books, headers))
     }
-    let mut headers = PerProcessor::<Vec<(String, Vec<u8>)>>::default();
-    for text in &asked.headers_file {
-        let (processor, file) = named("--headers-file", text)?;
-        let lines = config::read_headers_file(file.as_ref())
-            .map_err(|fault| format!("--headers-file {file}: allowed is {fault}"))?;
-        let lines = lines
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_vec()));
-        *headers.get_mut(processor) = lines.collect();
+}
+
+fn request(asked: Asked) -> Result<Request, String> {
+    let (books, headers) = asked.books.find()?;
+    if books.is_empty() {
+        return Err("no --processor NAME=URL|FILE: there is nothing to compare with".to_owned());
     }
     let date = |name: &str, text: Option<&str>, edge| match text {
         None => Ok(None),

@@ -1,5 +1,6 @@
 //! `p99 pending`, `p99 resolve` and `p99 journal`: what an operator asks of a journal, and in which
-//! words the answer comes. The reading and the verdict are `journal::operator`'s.
+//! words the answer comes. The reading and the verdict are `journal::operator`'s; `backups` has the
+//! words about those.
 //!
 //! Part of the command, not of the library. It writes to what `main` hands it and decides nothing:
 //! how a payment ended is the operator's word, and the journal keeps it (I5).
@@ -16,7 +17,8 @@ use p99::journal::operator::{self, Resolution, VerifyReport};
 use p99::journal::{Authorities, JournalFault, JournalSettings};
 use p99::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
 
-use crate::{BAD_SETTINGS, environment, inspect, settings};
+use crate::backups;
+use crate::{BAD_SETTINGS, environment, inspect, settings, wall};
 
 /// What `p99 journal` is asked for.
 #[derive(Clone, Debug, Subcommand)]
@@ -28,6 +30,15 @@ pub(crate) enum JournalTask {
     /// Says that UPSTREAM_A_URL and UPSTREAM_B_URL, as they are set now, are the processors that
     /// the journal is about, under other names. The instance must be stopped.
     AcceptUpstreams,
+    /// Copies the journal, also while its instance runs, into a directory that is empty or not
+    /// there. The copy does not start before it is restored.
+    Backup {
+        /// Where the copy goes.
+        dir: PathBuf,
+    },
+    /// Makes JOURNAL_DIR, a backup, a journal that starts: what the processors charged since it was
+    /// taken is added to it from their books.
+    Restore(backups::Restore),
     /// Forgets which journals the other shards had, after one of them lost its disk. Every shard
     /// that knew it needs this; the instance must be stopped.
     ForgetShards,
@@ -46,6 +57,14 @@ pub(crate) fn journal(task: JournalTask) -> u8 {
             let now = p99::pay::authorities(&config);
             inspect(|dir| accept_upstreams(dir, &now, out))
         }
+        JournalTask::Backup { dir: to } => inspect(|dir| {
+            demand_journal(dir)?;
+            backups::backup(dir, &to, wall(), out).map_err(InspectionFault::Backup)
+        }),
+        JournalTask::Restore(asked) => inspect(|dir| {
+            demand_journal(dir)?;
+            backups::restore(dir, &asked, out).map_err(InspectionFault::Backup)
+        }),
         JournalTask::ForgetShards => inspect(|dir| forget_shards(dir, out)),
     }
 }
@@ -61,6 +80,8 @@ pub(crate) enum InspectionFault {
     Journal(JournalFault),
     /// The journal holds records that fitted nothing.
     Odd(u64),
+    /// There is no backup, or it was not restored.
+    Backup(backups::Fault),
     /// No one reads on.
     Output(io::Error),
 }
@@ -72,6 +93,7 @@ impl fmt::Display for InspectionFault {
             Self::NoId(text) => write!(f, "{text:?} is no correlationId"),
             Self::Journal(fault) => fault.fmt(f),
             Self::Odd(count) => write!(f, "{count} records fitted nothing; that is a fault of p99"),
+            Self::Backup(fault) => fault.fmt(f),
             Self::Output(fault) => fault.fmt(f),
         }
     }
@@ -218,7 +240,7 @@ fn forget_shards(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault
 
 /// What an operator's command rewrites must not forget anything, whatever the instance's settings
 /// are; the instance's own next start trims.
-fn forget_nothing(dir: &Path) -> JournalSettings {
+pub(crate) fn forget_nothing(dir: &Path) -> JournalSettings {
     JournalSettings {
         claims_max: usize::MAX,
         ledger_exact: LEDGER_EXACT_MAX,

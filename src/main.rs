@@ -8,6 +8,7 @@
 //! | 2 | bad arguments or settings |
 //! | 3 | stopped, but payments were given up that nothing remembers |
 
+mod backups;
 mod comparison;
 mod ctl;
 mod demo;
@@ -366,6 +367,8 @@ mod tests {
             "p99 journal dump",
             "p99 journal accept-upstreams",
             "p99 journal forget-shards",
+            "p99 journal backup /copy",
+            "p99 journal restore --original-gone --processor default=a.csv",
             "p99 reconcile --processor default=a.csv --processor fallback=http://b/list --csv",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");

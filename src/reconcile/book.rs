@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
-use super::row::{BookFault, Row, Taker};
+use super::row::Taker;
+pub use super::row::{BookFault, Row};
 use super::{csv, json, web};
 use crate::clock::UnixMillis;
 use crate::limits;
