@@ -17,6 +17,8 @@
 //!   the settings, [`metrics`] and [`logging`] what is told, [`supervisor`] what
 //!   systemd passes to p99, [`probe`] and [`rate_limit`] their small tasks.
 //!
+//! [`reconcile`] compares a journal with the processors' books, beside all that.
+//!
 //! [`sim`] is the processor to test and show all of it with. docs/ARCHITECTURE.md has the floors
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
 
@@ -49,6 +51,7 @@ pub mod peers;
 pub mod probe;
 pub mod rate_limit;
 pub mod reactor;
+pub mod reconcile;
 pub mod route;
 pub mod server;
 pub mod sim;

@@ -251,6 +251,12 @@ pub const JOURNAL_CLAIMS_PER_FRAME: usize = 256;
 /// Sends of a pending payment that replay remembers besides the open one, as the owner does: a
 /// processor's stored `requestedAt` is compared with them.
 pub const JOURNAL_EARLIER_MAX: usize = 4;
+/// How often a backup opens the files of a running instance anew because a compaction came between.
+/// One takes 64 MiB of new records at least, opening takes milliseconds.
+pub const JOURNAL_BACKUP_TRIES_MAX: u32 = 10;
+/// How long before a backup a payment may have got its `requestedAt` that is not in it: its Intent
+/// was on its way to the disk. A sync of 5 s makes an instance not ready; twice that.
+pub const JOURNAL_BACKUP_OVERLAP_MS: i64 = 10_000;
 /// Files of one journal. 1,024 cores with a snapshot and 16 segments each, old and new epoch, are
 /// 34,816; with more, compaction has failed for so long that a start is refused.
 pub const JOURNAL_FILES_MAX: usize = 65_536;
@@ -566,3 +572,25 @@ pub const RATE_LIMIT_ADDRESSES: usize = 65_536;
 /// How often a request tries to count itself against other cores' requests of the same line. Each
 /// failure is another one's success, so this many in a row do not happen; if they do, it passes.
 pub const RATE_LIMIT_TRIES_MAX: u32 = 64;
+
+// ---- reconcile ----
+
+/// Entries that are sorted at one time: 42 bytes each, so 32 MiB.
+pub const RECONCILE_ENTRIES_MAX: usize = (32 << 20) / 42;
+/// Sorted files that are merged at one time, each with a reader of the size below: 32 MiB, and so
+/// many descriptors, of the 1,024 that a shell usually gives. More are merged in two rounds.
+pub const RECONCILE_RUNS_MAX: usize = 512;
+/// What is read of a sorted file, a book or an answer at one time.
+pub const RECONCILE_READ_BYTES: usize = 64 << 10;
+/// Longest row of a book: the longest id, amount and date take 150 bytes, so a longer one is a
+/// quote that nothing closes.
+pub const RECONCILE_ROW_BYTES_MAX: usize = 64 << 10;
+/// Most columns of a book.
+pub const RECONCILE_COLUMNS_MAX: usize = 1_024;
+/// Faulty lines that are named: enough to see what is wrong with all of them.
+pub const RECONCILE_FAULTS_TOLD: usize = 10;
+/// How long a processor that lists its payments may be silent: it may sort millions first.
+pub const RECONCILE_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How often a journal is read anew because a running instance compacted it meanwhile. Each time
+/// has 64 MiB of new records between, so even the second is rare.
+pub const RECONCILE_READINGS_MAX: u32 = 10;

@@ -8,6 +8,8 @@
 //! | 2 | bad arguments or settings |
 //! | 3 | stopped, but payments were given up that nothing remembers |
 
+mod backups;
+mod comparison;
 mod ctl;
 mod demo;
 mod inspection;
@@ -106,6 +108,9 @@ enum Command {
         #[command(subcommand)]
         task: JournalTask,
     },
+    /// Compares the journal with the processors' own books, payment by payment: status 0 when they
+    /// agree, 1 when they differ, 2 when that could not be found out.
+    Reconcile(comparison::Asked),
 }
 
 /// What an operator knows of a payment.
@@ -156,18 +161,8 @@ fn main() -> ExitCode {
             verdict,
             although_acknowledged,
         }) => resolve(&id, verdict, although_acknowledged),
-        Some(Command::Journal {
-            task: JournalTask::Verify,
-        }) => inspect(|dir| inspection::verify(dir, &mut io::stdout().lock())),
-        Some(Command::Journal {
-            task: JournalTask::Dump,
-        }) => inspect(|dir| inspection::dump(dir, &mut io::stdout().lock())),
-        Some(Command::Journal {
-            task: JournalTask::AcceptUpstreams,
-        }) => accept_upstreams(),
-        Some(Command::Journal {
-            task: JournalTask::ForgetShards,
-        }) => inspect(|dir| inspection::forget_shards(dir, &mut io::stdout().lock())),
+        Some(Command::Journal { task }) => inspection::journal(task),
+        Some(Command::Reconcile(asked)) => comparison::reconcile(asked),
     };
     logging::flush();
     ExitCode::from(code)
@@ -274,15 +269,6 @@ fn resolve(id: &str, verdict: HandVerdict, although_acknowledged: bool) -> u8 {
     inspect(|dir| inspection::resolve(dir, id, resolution, wall(), &mut io::stdout().lock()))
 }
 
-/// `p99 journal accept-upstreams`
-fn accept_upstreams() -> u8 {
-    let Ok(config) = settings(environment) else {
-        return BAD_SETTINGS;
-    };
-    let now = p99::pay::authorities(&config);
-    inspect(|dir| inspection::accept_upstreams(dir, &now, &mut io::stdout().lock()))
-}
-
 /// Does `what` with JOURNAL_DIR.
 fn inspect(what: impl FnOnce(&Path) -> Result<(), InspectionFault>) -> u8 {
     let dir = match config::journal_dir_from_lookup(environment) {
@@ -382,6 +368,9 @@ mod tests {
             "p99 journal dump",
             "p99 journal accept-upstreams",
             "p99 journal forget-shards",
+            "p99 journal backup /copy",
+            "p99 journal restore --original-gone --processor default=a.csv",
+            "p99 reconcile --processor default=a.csv --processor fallback=http://b/list --csv",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -24,6 +24,7 @@ use super::fault::{Damage, JournalFault};
 use super::files;
 use super::frame::{Identity, Kind};
 use super::guard;
+use crate::clock::UnixMillis;
 use crate::keys;
 use crate::limits;
 use crate::payment::{CoreId, Shard};
@@ -78,6 +79,8 @@ pub(crate) struct Manifest {
     pub(crate) absorbed: Vec<JournalId>,
     /// Which journal takes over, or has taken over, the contents of this one.
     pub(crate) handed_to: Option<JournalId>,
+    /// When it was copied from a journal that may still be in use; none in a journal.
+    pub(crate) backup: Option<UnixMillis>,
     /// Whose ids it is about.
     pub(crate) shard: Shard,
     /// The journals of the other shards, once they were met, by their number.
@@ -93,6 +96,7 @@ impl Manifest {
             firsts: Vec::new(),
             absorbed: Vec::new(),
             handed_to: None,
+            backup: None,
             shard: Shard::ONLY,
             met: BTreeMap::new(),
         }
@@ -113,6 +117,10 @@ impl Manifest {
         }
         if let Some(id) = self.handed_to {
             text.push_str(&format!("handed to {id}\n"));
+        }
+        // Earlier releases refuse a manifest with this line, as they should.
+        if let Some(at) = self.backup {
+            text.push_str(&format!("backup at {}\n", at.0));
         }
         // Without shards nothing is said of them: earlier releases read that.
         if !self.shard.is_only() {
@@ -142,6 +150,8 @@ impl Manifest {
                 manifest.absorbed.push(JournalId::read(id)?);
             } else if let Some(id) = line.strip_prefix("handed to ") {
                 manifest.handed_to = Some(JournalId::read(id)?);
+            } else if let Some(at) = line.strip_prefix("backup at ") {
+                manifest.backup = Some(UnixMillis(at.parse().ok()?));
             } else if let Some(shard) = line.strip_prefix("shard ") {
                 manifest.shard = Shard::parse(shard)?;
             } else if let Some(met) = line.strip_prefix("met ") {

@@ -6,9 +6,11 @@
 //! `directory` says which of them count, [`replay`] gives them their meaning, [`start`] brings an
 //! instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded,
 //! `disk` shows how it stands, and
-//! [`operator`] serves those who look from outside.
+//! [`operator`], [`account`], [`backup`] and [`restore`] serve those who come from outside.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
 
+pub mod account;
+pub mod backup;
 mod blocks;
 mod codec;
 mod compaction;
@@ -26,6 +28,7 @@ pub mod operator;
 mod processors;
 pub mod record;
 pub mod replay;
+pub mod restore;
 mod segment;
 mod settings;
 mod settled;

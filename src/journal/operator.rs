@@ -270,23 +270,26 @@ pub fn forget_shards(path: &Path) -> Result<usize, JournalFault> {
 }
 
 /// Runs `what` on a directory that may be in use. When a file vanished because the manifest was
-/// switched meanwhile, it runs again.
+/// switched meanwhile, or damage was seen for the first time at its place, it runs again.
 fn look<T: Default>(
     path: &Path,
     what: impl Fn(&Directory, &Manifest) -> Result<T, JournalFault>,
 ) -> Result<T, JournalFault> {
     let dir = Directory::peek(path);
     let mut manifest = dir.manifest()?;
+    let mut seen = None;
     loop {
         let Some(current) = &manifest else {
             return Ok(T::default());
         };
         let found = what(&dir, current);
         let now = dir.manifest()?;
-        if found.is_ok() || now == manifest {
+        let damaged = found.as_ref().err().and_then(JournalFault::damaged_at);
+        let is_new = damaged.is_some() && damaged != seen;
+        if found.is_ok() || (now == manifest && !is_new) {
             return found;
         }
-        manifest = now;
+        (manifest, seen) = (now, damaged);
     }
 }
 

@@ -136,8 +136,8 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
     })
 }
 
-/// The manifest to go on from, if this instance may: no other journal took it over, and it is its
-/// shard's. A fresh journal becomes its shard's.
+/// The manifest to go on from, if this instance may: no other journal took it over, it is no
+/// backup, and it is its shard's. A fresh journal becomes its shard's.
 fn manifest_for(
     dir: &Directory,
     settings: &JournalSettings,
@@ -151,6 +151,9 @@ fn manifest_for(
     let dir = settings.dir.clone();
     if manifest.handed_to.is_some() {
         return Err(JournalFault::HandedOver { dir });
+    }
+    if manifest.backup.is_some() {
+        return Err(JournalFault::Backup { dir });
     }
     let was = manifest.shard;
     match settings.shard.filter(|is| *is != was) {

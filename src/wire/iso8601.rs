@@ -109,7 +109,8 @@ fn second_of(nanos: i128) -> i128 {
 /// text without seconds names no moment that could be compared with one that was sent. Digits
 /// behind the ninth are dropped, and a moment is the millisecond that it is a microsecond short of:
 /// a binary fraction of a second is not exact.
-pub(super) fn read_stored(text: &str) -> Option<UnixMillis> {
+#[must_use]
+pub fn read_stored(text: &str) -> Option<UnixMillis> {
     const BINARY_ERROR_NANOS: i128 = 1_000;
     let time = text.find(['T', 't', ' '])?.checked_add(1)?;
     let is_behind = |letter: char| !letter.is_ascii_digit() && letter != ':';

@@ -48,7 +48,7 @@ const FLOORS: &[&[&str]] = &[
         "wheel",
     ],
     &["journal", "route"],
-    &["events"],
+    &["events", "reconcile"],
     &["judge"],
     &["flow"],
     &["owner"],
