@@ -23,7 +23,7 @@ use p99::clock::{Clock, UnixMillis};
 use p99::config::{self, Config, NearMiss};
 use p99::cores::{self, Supervision};
 use p99::journal::operator::Resolution;
-use p99::logging;
+use p99::logging::{self, Format};
 use p99::pay::Setup;
 use p99::sim::{Fee, Simulator, SimulatorOptions};
 use p99::supervisor::{Notifier, PassedSockets};
@@ -234,7 +234,7 @@ fn run(config: Config, supervision: Supervision, on_ready: impl FnOnce(&Config))
 /// `p99 processor`
 fn processor(options: SimulatorOptions) -> u8 {
     let filter = environment("RUST_LOG").unwrap_or_else(|| "info".to_owned());
-    if let Err(fault) = logging::start(&filter) {
+    if let Err(fault) = logging::start(&filter, Format::Text) {
         return fail(&format!("cannot log: {fault}"));
     }
     let wanted = options.listen;
@@ -262,7 +262,7 @@ fn check() -> u8 {
 
 /// `p99 resolve`
 fn resolve(id: &str, verdict: HandVerdict, although_acknowledged: bool) -> u8 {
-    if let Err(fault) = logging::start("warn") {
+    if let Err(fault) = logging::start("warn", Format::Text) {
         return fail(&format!("cannot log: {fault}"));
     }
     let resolution = match verdict {
@@ -313,7 +313,8 @@ fn settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, ()> {
 }
 
 fn start_logging(config: &Config) -> Result<(), u8> {
-    logging::start(&config.log_filter).map_err(|fault| fail(&format!("cannot log: {fault}")))?;
+    logging::start(&config.log_filter, config.log_format)
+        .map_err(|fault| fail(&format!("cannot log: {fault}")))?;
     for warning in config::warnings(config, &misspelt()) {
         log::warn!("{warning}");
     }
