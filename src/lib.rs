@@ -15,7 +15,8 @@
 //! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the
 //!   places, [`generations`] what is replaced while p99 runs, [`limits`] every bound, [`config`]
 //!   the settings, [`metrics`] and [`logging`] what is told, [`supervisor`] what
-//!   systemd passes to p99, [`probe`] and [`rate_limit`] their small tasks.
+//!   systemd passes to p99, [`timeline`] what happened to single payments, [`probe`] and
+//!   [`rate_limit`] their small tasks.
 //!
 //! [`sim`] is the processor to test and show all of it with. docs/ARCHITECTURE.md has the floors
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
@@ -54,6 +55,7 @@ pub mod server;
 pub mod sim;
 pub mod supervisor;
 pub mod table;
+pub mod timeline;
 pub mod tls;
 pub mod upstream;
 pub mod wheel;

@@ -525,6 +525,9 @@ pub const FILES_READ_PAUSE: Duration = Duration::from_millis(500);
 
 // ---- pay ----
 
+/// How often a line is logged about all payments: 1,440 a day of 300 bytes are 0.4 MB.
+pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long beyond REQUEST_TIMEOUT_MS an owner core may stay silent before the client's connection
 /// is closed without an answer (I1).
 pub const OWNER_SILENCE: Duration = Duration::from_secs(1);
@@ -559,3 +562,12 @@ pub const RATE_LIMIT_ADDRESSES: usize = 65_536;
 /// How often a request tries to count itself against other cores' requests of the same line. Each
 /// failure is another one's success, so this many in a row do not happen; if they do, it passes.
 pub const RATE_LIMIT_TRIES_MAX: u32 = 64;
+
+// ---- timeline ----
+
+/// Steps of payments that a core remembers: two for a plain payment, so the last 8,192 of them.
+/// At 96 bytes 1.5 MiB a core, taken as they are written.
+pub const TIMELINE_ENTRIES: usize = 16_384;
+/// Most earlier steps that are passed on when a payment turns out not to be plain: it has been
+/// sent, refused and planned a few times by then, and each of that makes three.
+pub const TIMELINE_CATCH_UP_MAX: usize = 64;

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::messages::{CoreRequest, KeyedReply};
 use super::replies::Replies;
+use super::summary::Summary;
 use super::waker::TimerWaker;
 use super::{CoreRuntime, Performing};
 use crate::claims::Claims;
@@ -313,6 +314,7 @@ impl CoreBuilder {
             replies: Replies::default(),
             peers: RefCell::new(self.peers),
             peer_rounds: Cell::new(0),
+            summary: Summary::default(),
             waker: TimerWaker::default(),
             writer,
             performing: Cell::new(Performing::No),

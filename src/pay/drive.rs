@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::messages::{CoreRequest, Reply};
 use super::waker::Woken;
-use super::{CoreRuntime, Performing, notes};
+use super::{CoreRuntime, Performing, lines, notes};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
 use crate::journal::{Pending, Progress, WriterTask};
@@ -18,6 +18,7 @@ use crate::mailbox::Message;
 use crate::metrics::{ClaimDropped, HandOverFailure};
 use crate::owner::{Owner, Restored};
 use crate::payment::{CoreId, Processor};
+use crate::timeline::Telling;
 use crate::upstream::{NameIndex, Sink};
 use crate::wire::UpstreamPayment;
 
@@ -150,6 +151,13 @@ impl CoreRuntime {
                 self.give(to, Reply::Answer(answer));
             }
             Action::Note(note) => notes::count(&self.metrics, &note),
+            Action::Tell => {
+                let telling = self.owner.borrow_mut().next_telling();
+                match telling {
+                    Some(Telling::Line(line)) => lines::log(&line),
+                    Some(Telling::Head(_) | Telling::Entry(_)) | None => {}
+                }
+            }
         }
     }
 
@@ -208,6 +216,11 @@ impl CoreRuntime {
         }
         if self.shared.has_journal_failed.load(Ordering::Relaxed) {
             self.owner.borrow_mut().close_intake();
+        }
+        let pending = self.owner.borrow().pending();
+        self.metrics.payments_pending.set_len(pending);
+        if self.core == CoreId(0) {
+            self.summarise(now);
         }
         // A wake-up that was lost must not strand a message.
         self.take_mail();

@@ -6,7 +6,8 @@
 //! - `drive.rs`: actions, messages and timers;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
 //! - `health.rs`: the optional health poll;
-//! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what those three stand on.
+//! - `lines.rs`, `summary.rs`: what is logged of payments, of one and of all;
+//! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what all of these use.
 //!
 //! Keeps I1 (a payment is handed whole to its owner core) and I5's order of deeds, which the owner
 //! gives it.
@@ -15,10 +16,12 @@ mod builder;
 mod drive;
 mod gather;
 mod health;
+mod lines;
 mod messages;
 mod notes;
 mod peers;
 mod replies;
+mod summary;
 mod waker;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -34,6 +37,7 @@ pub use self::builder::{CoreBuilder, Setup, authorities, prepare};
 use self::builder::Shared;
 use self::messages::{CoreRequest, KeyedReply, Reply};
 use self::replies::Replies;
+use self::summary::Summary;
 use self::waker::TimerWaker;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::Config;
@@ -111,6 +115,7 @@ pub struct CoreRuntime {
     peers: RefCell<Peers>,
     /// Rounds over all peers that are under way.
     peer_rounds: Cell<usize>,
+    summary: Summary,
     waker: TimerWaker,
     writer: Option<Writer>,
     performing: Cell<Performing>,

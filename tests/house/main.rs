@@ -49,7 +49,7 @@ const FLOORS: &[&[&str]] = &[
     ],
     &["journal", "route"],
     &["events"],
-    &["judge"],
+    &["judge", "timeline"],
     &["flow"],
     &["owner"],
     &["upstream"],
