@@ -15,13 +15,15 @@
 //! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the
 //!   places, [`generations`] what is replaced while p99 runs, [`limits`] every bound, [`config`]
 //!   the settings, [`metrics`] and [`logging`] what is told, [`supervisor`] what
-//!   systemd passes to p99, [`timeline`] what happened to single payments, [`probe`] and
+//!   systemd passes to p99, [`timeline`] and [`audit`] what happened to single payments,
+//!   [`probe`] and
 //!   [`rate_limit`] their small tasks.
 //!
 //! [`sim`] is the processor to test and show all of it with. docs/ARCHITECTURE.md has the floors
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
 
 pub mod addresses;
+pub mod audit;
 pub mod breaker;
 pub mod claims;
 pub mod clock;

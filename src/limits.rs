@@ -328,8 +328,8 @@ pub const SOCKET_FILE_LOCK_TRIES_MAX: u32 = 20;
 /// that an idle one costs, 65,536 of them are 384 MiB.
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Descriptors that the process holds from its start, beside those of cores and journal: the
-/// standard streams, the log's pipe, signals, the resolver.
-pub const DESCRIPTORS_OWN: usize = 8;
+/// standard streams, the log's pipe, signals, the resolver, the audit file.
+pub const DESCRIPTORS_OWN: usize = 9;
 /// Descriptors that no connection may have, beside those of cores and journal: a name lookup has
 /// three files and sockets open, the metrics read two files of procfs, one is spare.
 pub const DESCRIPTORS_RESERVED: usize = 6;
@@ -571,3 +571,25 @@ pub const TIMELINE_ENTRIES: usize = 16_384;
 /// Most earlier steps that are passed on when a payment turns out not to be plain: it has been
 /// sent, refused and planned a few times by then, and each of that makes three.
 pub const TIMELINE_CATCH_UP_MAX: usize = 64;
+
+// ---- probe ----
+
+/// Longest answer that `p99 ctl` and `p99 explain` read: 1,000 pending payments of 300 bytes, or
+/// 6,000 events.
+pub const PROBE_ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+// ---- audit ----
+
+/// Entries that wait for the audit file: each 8 to 16 bytes here and up to 150 where it points to,
+/// so 0.7 MiB. With the next constant 40,960 a second at most, about 8 MB/s on the journal's disk.
+pub const AUDIT_QUEUE_MAX: usize = 4_096;
+/// How often the queue is emptied.
+pub const AUDIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Size at which the audit file is put aside: about 80,000 lines.
+pub const AUDIT_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Files that are kept; with the size above they take 64 MiB of the journal's disk, and what one
+/// interval adds.
+pub const AUDIT_FILES_MAX: u32 = 4;
+/// Lines about one payment that are shown: one that is sent again twice a minute makes that many
+/// in a day.
+pub const AUDIT_ANSWER_LINES_MAX: usize = 10_000;

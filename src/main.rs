@@ -10,11 +10,11 @@
 
 mod ctl;
 mod demo;
+mod explain;
 mod inspection;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ use p99::cores::{self, Supervision};
 use p99::journal::operator::Resolution;
 use p99::logging::{self, Format};
 use p99::pay::Setup;
-use p99::sim::{Fee, Simulator, SimulatorOptions};
+use p99::sim::{Fee, SimulatorOptions};
 use p99::supervisor::{Notifier, PassedSockets};
 
 use crate::inspection::{InspectionFault, JournalTask};
@@ -87,6 +87,16 @@ enum Command {
     /// Asks something of a running instance, over its ADMIN_LISTEN.
     #[command(subcommand)]
     Ctl(ctl::Ctl),
+    /// Says what happened to one payment, one line of JSON each: as the instance at ADMIN_LISTEN
+    /// remembers it, and as the audit file in JOURNAL_DIR has it; without an instance also the
+    /// journal's records.
+    Explain {
+        /// The payment's correlationId.
+        id: String,
+        /// `http://host:port` or `unix:/path`; without it, where ADMIN_LISTEN says.
+        #[arg(long)]
+        url: Option<String>,
+    },
     /// Lists the pending payments in JOURNAL_DIR, oldest first, one line of JSON each.
     Pending,
     /// Settles by hand a pending payment in JOURNAL_DIR that no processor will ever answer. The
@@ -137,7 +147,7 @@ fn main() -> ExitCode {
             token,
         }) => {
             let listen = SocketAddr::new(address, port);
-            processor(SimulatorOptions {
+            demo::processor(SimulatorOptions {
                 listen,
                 fee,
                 token,
@@ -147,6 +157,7 @@ fn main() -> ExitCode {
         Some(Command::Check) => check(),
         Some(Command::Health { url }) => ctl::health(url.as_deref()),
         Some(Command::Ctl(task)) => ctl::control(task),
+        Some(Command::Explain { id, url }) => explain::explain(&id, url.as_deref()),
         Some(Command::Pending) => {
             inspect(|dir| inspection::pending(dir, wall(), &mut io::stdout().lock()))
         }
@@ -231,26 +242,6 @@ fn run(config: Config, supervision: Supervision, on_ready: impl FnOnce(&Config))
     }
 }
 
-/// `p99 processor`
-fn processor(options: SimulatorOptions) -> u8 {
-    let filter = environment("RUST_LOG").unwrap_or_else(|| "info".to_owned());
-    if let Err(fault) = logging::start(&filter, Format::Text) {
-        return fail(&format!("cannot log: {fault}"));
-    }
-    let wanted = options.listen;
-    let running = match Simulator::start(options) {
-        Ok(running) => running,
-        Err(fault) => return fail(&format!("cannot listen on {wanted}: {fault}")),
-    };
-    say(&format!("processor listens on {}\n", running.address()));
-    let heard = wait_for_signal();
-    running.stop();
-    match heard {
-        Ok(()) => 0,
-        Err(fault) => fail(&format!("cannot hear signals: {fault}")),
-    }
-}
-
 /// `p99 check`
 fn check() -> u8 {
     let Ok(config) = settings(environment) else {
@@ -330,14 +321,6 @@ fn misspelt() -> Vec<NearMiss> {
     config::near_misses(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
 }
 
-/// Blocks until SIGINT or SIGTERM.
-fn wait_for_signal() -> io::Result<()> {
-    let (mut heard, told) = UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, told.try_clone()?)?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, told)?;
-    heard.read_exact(&mut [0])
-}
-
 /// Prints to stdout. Whoever closed it does not want to read.
 fn say(text: &str) {
     let mut stdout = io::stdout().lock();
@@ -375,6 +358,7 @@ mod tests {
             "p99 processor --port 8001 --fee 0.15",
             "p99 check",
             "p99 health --url http://127.0.0.1:9999",
+            "p99 explain order-1 --url unix:/run/p99/admin.sock",
             "p99 pending",
             "p99 resolve test-123 applied",
             "p99 resolve test-123 refused --although-acknowledged",

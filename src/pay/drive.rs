@@ -18,7 +18,6 @@ use crate::mailbox::Message;
 use crate::metrics::{ClaimDropped, HandOverFailure};
 use crate::owner::{Owner, Restored};
 use crate::payment::{CoreId, Processor};
-use crate::timeline::Telling;
 use crate::upstream::{NameIndex, Sink};
 use crate::wire::UpstreamPayment;
 
@@ -153,10 +152,7 @@ impl CoreRuntime {
             Action::Note(note) => notes::count(&self.metrics, &note),
             Action::Tell => {
                 let telling = self.owner.borrow_mut().next_telling();
-                match telling {
-                    Some(Telling::Line(line)) => lines::log(&line),
-                    Some(Telling::Head(_) | Telling::Entry(_)) | None => {}
-                }
+                lines::pass_on(telling, self.shared.audit.as_ref());
             }
         }
     }
@@ -345,6 +341,10 @@ impl CoreRuntime {
             CoreRequest::Find(key, id) => {
                 let finding = self.owner.borrow().find(id);
                 self.give(to(key), Reply::Found(finding));
+            }
+            CoreRequest::Explain(key, id) => {
+                let facts = self.owner.borrow().facts_of(id);
+                self.give(to(key), Reply::Facts(facts));
             }
             CoreRequest::Sum(key, start, end) => {
                 let sums = self.owner.borrow().sums(start, end);

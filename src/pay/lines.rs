@@ -3,13 +3,29 @@
 
 use log::kv::Value;
 
+use crate::audit::{Audit, Item};
 use crate::events::Answer;
 use crate::logging;
 use crate::payment::{Processor, Status};
-use crate::timeline::{Line, Remark, answer_name, reason_name};
+use crate::timeline::{Line, Remark, Telling, answer_name, reason_name};
+
+/// Logs what is a line, and has the rest written into the audit file, where there is one. What does
+/// not fit is counted there.
+pub(super) fn pass_on(telling: Option<Telling>, audit: Option<&Audit>) {
+    match (telling, audit) {
+        (Some(Telling::Line(line)), _) => log(&line),
+        (Some(Telling::Head(head)), Some(audit)) => {
+            audit.put(Item::Head(head));
+        }
+        (Some(Telling::Entry(entry)), Some(audit)) => {
+            audit.put(Item::Entry(Box::new(entry)));
+        }
+        (Some(Telling::Head(_) | Telling::Entry(_)) | None, _) => {}
+    }
+}
 
 /// Logs `line` at info.
-pub(super) fn log(line: &Line) {
+fn log(line: &Line) {
     if log::max_level() < log::Level::Info {
         return;
     }

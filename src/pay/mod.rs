@@ -51,6 +51,7 @@ use crate::metrics::{CoreMetrics, HandOverFailure, ShedReason, Unanswered};
 use crate::owner::Owner;
 use crate::payment::{CoreId, Payment, Processor, UpstreamId};
 use crate::peers::{Gap, Peers};
+use crate::timeline::Entry;
 use crate::upstream::{NameIndex, Names, Resolved, Upstream};
 use crate::wire::OperatorNote;
 
@@ -189,9 +190,7 @@ impl CoreRuntime {
             Some(Reply::Answer(Answer::Silence)) => (Answer::Silence, Unanswered::JournalFailed),
             Some(Reply::Answer(answer)) => return answer,
             // No word in time: its owner alone knows, so the client gets none either.
-            Some(Reply::Found(_) | Reply::Sums(_) | Reply::Purged | Reply::Shown) | None => {
-                (Answer::Silence, Unanswered::OwnerSilent)
-            }
+            Some(_) | None => (Answer::Silence, Unanswered::OwnerSilent),
         };
         self.metrics.unanswered.get(unanswered).increment();
         answer
@@ -217,9 +216,28 @@ impl CoreRuntime {
         }
         match self.replies.take(key).await {
             Some(Reply::Found(finding)) => Ok(finding),
-            Some(Reply::Answer(_) | Reply::Sums(_) | Reply::Purged | Reply::Shown) | None => {
-                Err(AskFault::Overloaded)
-            }
+            Some(_) | None => Err(AskFault::Overloaded),
+        }
+    }
+
+    /// What the owner core of `id` remembers of what happened to it, oldest first.
+    ///
+    /// # Errors
+    /// Why nothing can be said.
+    pub async fn explain(&self, id: UpstreamId) -> Result<Vec<Entry>, AskFault> {
+        let owner = id.owner(self.config.cores);
+        if owner == self.core {
+            return Ok(self.owner.borrow().facts_of(id));
+        }
+        let key = self.reserve(self.now().mono);
+        let asked = self.mailbox.hand_over(owner, CoreRequest::Explain(key, id));
+        if asked.is_err() {
+            self.replies.release(key);
+            return Err(AskFault::Overloaded);
+        }
+        match self.replies.take(key).await {
+            Some(Reply::Facts(facts)) => Ok(facts),
+            Some(_) | None => Err(AskFault::Overloaded),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::payment::{Outcome, Payment, Processor, Status, UpstreamId};
 
 pub use history::{Choice, History, Remark, Remarks};
 pub use recent::Recent;
-pub use text::{answer_name, reason_name, write_entry, write_head};
+pub use text::{answer_name, reason_name, write_entry, write_head, write_story};
 
 /// One fact about one payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

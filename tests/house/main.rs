@@ -50,7 +50,7 @@ const FLOORS: &[&[&str]] = &[
     &["journal", "route"],
     &["events"],
     &["judge", "timeline"],
-    &["flow"],
+    &["audit", "flow"],
     &["owner"],
     &["upstream"],
     &["pay"],
