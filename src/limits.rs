@@ -341,8 +341,8 @@ pub const SOCKET_FILE_LOCK_TRIES_MAX: u32 = 20;
 /// that an idle one costs, 65,536 of them are 384 MiB.
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Descriptors that the process holds from its start, beside those of cores and journal: the
-/// standard streams, the log's pipe, signals, the resolver.
-pub const DESCRIPTORS_OWN: usize = 8;
+/// standard streams, the log's pipe, signals, the resolver, the audit file.
+pub const DESCRIPTORS_OWN: usize = 9;
 /// Descriptors that no connection may have, beside those of cores and journal: a name lookup has
 /// three files and sockets open, the metrics read two files of procfs, one is spare.
 pub const DESCRIPTORS_RESERVED: usize = 6;
@@ -538,6 +538,9 @@ pub const FILES_READ_PAUSE: Duration = Duration::from_millis(500);
 
 // ---- pay ----
 
+/// How often a line is logged about all payments: 1,440 a day of 300 bytes are 0.4 MB.
+pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long beyond REQUEST_TIMEOUT_MS an owner core may stay silent before the client's connection
 /// is closed without an answer (I1).
 pub const OWNER_SILENCE: Duration = Duration::from_secs(1);
@@ -594,3 +597,34 @@ pub const RECONCILE_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How often a journal is read anew because a running instance compacted it meanwhile. Each time
 /// has 64 MiB of new records between, so even the second is rare.
 pub const RECONCILE_READINGS_MAX: u32 = 10;
+
+// ---- timeline ----
+
+/// Steps of payments that a core remembers: two for a plain payment, so the last 8,192 of them.
+/// At 96 bytes 1.5 MiB a core, taken as they are written.
+pub const TIMELINE_ENTRIES: usize = 16_384;
+/// Most earlier steps that are passed on when a payment turns out not to be plain: it has been
+/// sent, refused and planned a few times by then, and each of that makes three.
+pub const TIMELINE_CATCH_UP_MAX: usize = 64;
+
+// ---- probe ----
+
+/// Longest answer that `p99 ctl` and `p99 explain` read: 1,000 pending payments of 300 bytes, or
+/// 6,000 events.
+pub const PROBE_ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+// ---- audit ----
+
+/// Entries that wait for the audit file: each 8 to 16 bytes here and up to 150 where it points to,
+/// so 0.7 MiB. With the next constant 40,960 a second at most, about 8 MB/s on the journal's disk.
+pub const AUDIT_QUEUE_MAX: usize = 4_096;
+/// How often the queue is emptied.
+pub const AUDIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Size at which the audit file is put aside: about 80,000 lines.
+pub const AUDIT_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Files that are kept; with the size above they take 64 MiB of the journal's disk, and what one
+/// interval adds.
+pub const AUDIT_FILES_MAX: u32 = 4;
+/// Lines about one payment that are shown: one that is sent again twice a minute makes that many
+/// in a day.
+pub const AUDIT_ANSWER_LINES_MAX: usize = 10_000;

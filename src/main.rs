@@ -12,11 +12,11 @@ mod backups;
 mod comparison;
 mod ctl;
 mod demo;
+mod explain;
 mod inspection;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,9 +25,9 @@ use p99::clock::{Clock, UnixMillis};
 use p99::config::{self, Config, NearMiss};
 use p99::cores::{self, Supervision};
 use p99::journal::operator::Resolution;
-use p99::logging;
+use p99::logging::{self, Format};
 use p99::pay::Setup;
-use p99::sim::{Fee, Simulator, SimulatorOptions};
+use p99::sim::{Fee, SimulatorOptions};
 use p99::supervisor::{Notifier, PassedSockets};
 
 use crate::inspection::{InspectionFault, JournalTask};
@@ -89,6 +89,16 @@ enum Command {
     /// Asks something of a running instance, over its ADMIN_LISTEN.
     #[command(subcommand)]
     Ctl(ctl::Ctl),
+    /// Says what happened to one payment, one line of JSON each: as the instance at ADMIN_LISTEN
+    /// remembers it, and as the audit file in JOURNAL_DIR has it; without an instance also the
+    /// journal's records.
+    Explain {
+        /// The payment's correlationId.
+        id: String,
+        /// `http://host:port` or `unix:/path`; without it, where ADMIN_LISTEN says.
+        #[arg(long)]
+        url: Option<String>,
+    },
     /// Lists the pending payments in JOURNAL_DIR, oldest first, one line of JSON each.
     Pending,
     /// Settles by hand a pending payment in JOURNAL_DIR that no processor will ever answer. The
@@ -143,7 +153,7 @@ fn main() -> ExitCode {
             token,
         }) => {
             let listen = SocketAddr::new(address, port);
-            processor(SimulatorOptions {
+            demo::processor(SimulatorOptions {
                 listen,
                 fee,
                 token,
@@ -153,6 +163,7 @@ fn main() -> ExitCode {
         Some(Command::Check) => check(),
         Some(Command::Health { url }) => ctl::health(url.as_deref()),
         Some(Command::Ctl(task)) => ctl::control(task),
+        Some(Command::Explain { id, url }) => explain::explain(&id, url.as_deref()),
         Some(Command::Pending) => {
             inspect(|dir| inspection::pending(dir, wall(), &mut io::stdout().lock()))
         }
@@ -227,26 +238,6 @@ fn run(config: Config, supervision: Supervision, on_ready: impl FnOnce(&Config))
     }
 }
 
-/// `p99 processor`
-fn processor(options: SimulatorOptions) -> u8 {
-    let filter = environment("RUST_LOG").unwrap_or_else(|| "info".to_owned());
-    if let Err(fault) = logging::start(&filter) {
-        return fail(&format!("cannot log: {fault}"));
-    }
-    let wanted = options.listen;
-    let running = match Simulator::start(options) {
-        Ok(running) => running,
-        Err(fault) => return fail(&format!("cannot listen on {wanted}: {fault}")),
-    };
-    say(&format!("processor listens on {}\n", running.address()));
-    let heard = wait_for_signal();
-    running.stop();
-    match heard {
-        Ok(()) => 0,
-        Err(fault) => fail(&format!("cannot hear signals: {fault}")),
-    }
-}
-
 /// `p99 check`
 fn check() -> u8 {
     let Ok(config) = settings(environment) else {
@@ -258,7 +249,7 @@ fn check() -> u8 {
 
 /// `p99 resolve`
 fn resolve(id: &str, verdict: HandVerdict, although_acknowledged: bool) -> u8 {
-    if let Err(fault) = logging::start("warn") {
+    if let Err(fault) = logging::start("warn", Format::Text) {
         return fail(&format!("cannot log: {fault}"));
     }
     let resolution = match verdict {
@@ -300,7 +291,8 @@ fn settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, ()> {
 }
 
 fn start_logging(config: &Config) -> Result<(), u8> {
-    logging::start(&config.log_filter).map_err(|fault| fail(&format!("cannot log: {fault}")))?;
+    logging::start(&config.log_filter, config.log_format)
+        .map_err(|fault| fail(&format!("cannot log: {fault}")))?;
     for warning in config::warnings(config, &misspelt()) {
         log::warn!("{warning}");
     }
@@ -314,14 +306,6 @@ fn environment(name: &str) -> Option<String> {
 
 fn misspelt() -> Vec<NearMiss> {
     config::near_misses(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
-}
-
-/// Blocks until SIGINT or SIGTERM.
-fn wait_for_signal() -> io::Result<()> {
-    let (mut heard, told) = UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, told.try_clone()?)?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, told)?;
-    heard.read_exact(&mut [0])
 }
 
 /// Prints to stdout. Whoever closed it does not want to read.
@@ -361,6 +345,7 @@ mod tests {
             "p99 processor --port 8001 --fee 0.15",
             "p99 check",
             "p99 health --url http://127.0.0.1:9999",
+            "p99 explain order-1 --url unix:/run/p99/admin.sock",
             "p99 pending",
             "p99 resolve test-123 applied",
             "p99 resolve test-123 refused --although-acknowledged",

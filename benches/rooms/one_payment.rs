@@ -184,6 +184,7 @@ impl Path {
                 Action::Abandon { .. }
                 | Action::Close { .. }
                 | Action::Append(_)
+                | Action::Tell
                 | Action::Flush => {
                     unreachable!("nothing goes wrong here, and there is no journal")
                 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
+use crate::logging::Format;
 use crate::payment::{CoreCount, Processor};
 
 use super::Config;
@@ -77,6 +78,7 @@ impl Config {
             ledger_exact: reader.seconds("LEDGER_EXACT_HOURS") * 3_600,
             core_dumps: reader.word("CORE_DUMPS", &CoreDumps::WORDS),
             log_filter: reader.read("RUST_LOG", log_filter),
+            log_format: reader.word("LOG_FORMAT", &Format::WORDS),
             in_force: Vec::new(),
             warnings: Vec::new(),
         }

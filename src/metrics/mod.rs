@@ -18,6 +18,7 @@ mod page;
 mod process;
 mod rolling;
 mod sums;
+mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use labels::{
 };
 pub use process::ProcessMetrics;
 pub use rolling::Rolling;
+pub use tally::Tally;
 
 /// One cell for each processor.
 pub type ByProcessor<T> = By<Processor, T, { PROCESSORS_MAX }>;

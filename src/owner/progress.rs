@@ -9,12 +9,13 @@ use super::attempts::{After, Phase, Purpose};
 use super::{JournalStanding, Owner, held};
 use crate::clock::Now;
 use crate::config::Ack;
-use crate::events::{Action, Answer, AttemptRef, Hedge, Note};
+use crate::events::{Action, AttemptRef, Hedge, Note};
 use crate::flow::{Ending, HedgeState, Promise, Stage, Step};
 use crate::journal::{Fate, Record, Verdict};
 use crate::limits;
 use crate::payment::Processor;
 use crate::table::Key;
+use crate::timeline::{self, Fact, Remark, millis};
 
 impl Owner {
     // ---- records before deeds (I5) ----
@@ -53,7 +54,7 @@ impl Owner {
         let flow = held(self.flows.get(key));
         let stage = flow.stage();
         if flow.promise == Promise::Given && !matches!(stage, Stage::WritingVerdict { .. }) {
-            self.tell(key, Answer::Accepted);
+            self.tell_accepted(key);
         }
         match stage {
             Stage::Accepting => self.plan(key, now),
@@ -81,7 +82,7 @@ impl Owner {
         }
         match after {
             After::Applied(processor, requested_at) => {
-                self.note_race(stage, attempt, processor, now);
+                self.note_race(key, attempt, processor, now);
                 self.finish(
                     key,
                     Ending::Applied {
@@ -221,15 +222,23 @@ impl Owner {
             Word::Over if flow.resends == 0 => Duration::ZERO,
             Word::Over | Word::MayCome => flow.pause(flow.resends, first, limits::RESEND_PAUSE_MAX),
         };
+        let pause_ms = millis(pause);
+        let fact = Fact::Pinned {
+            processor,
+            pause_ms,
+        };
+        self.remarkable(key, Remark::Unknown, fact);
         self.await_resend(key, now.mono.after(pause), now);
     }
 
     // ---- stages, queues and timers ----
 
-    fn note_race(&mut self, stage: Stage, winner: AttemptRef, processor: Processor, now: Now) {
-        if let Some(hedge) = stage.hedge() {
+    /// Counts which of two attempts was answered first, if `key` had two.
+    fn note_race(&mut self, key: Key, winner: AttemptRef, processor: Processor, now: Now) {
+        if let Some(hedge) = held(self.flows.get(key)).stage().hedge() {
             let won = hedge == winner;
             if won {
+                self.remark(key, Remark::HedgeWon);
                 self.lanes.get_mut(processor).budget().note_win(now.mono);
             }
             let end = if won { Hedge::Won } else { Hedge::Lost };
@@ -239,6 +248,7 @@ impl Owner {
 
     /// The connection that `Connect` asked for is ready and unused; it went to `address`.
     pub fn connected(&mut self, attempt: AttemptRef, address: Option<SocketAddr>, now: Now) {
+        self.moment = now;
         let Some(entry) = self.attempts.get_mut(attempt.0) else {
             // It was abandoned meanwhile, and the driver was told so.
             return;
@@ -301,6 +311,11 @@ impl Owner {
         let requested_at = held(flow.requested_at());
         flow.on_sent(processor);
         flow.address = entry.address;
+        let told_purpose = match purpose {
+            Purpose::Resend => timeline::Purpose::Resend,
+            Purpose::Hedge => timeline::Purpose::Hedge,
+            Purpose::First | Purpose::Proof | Purpose::Identity { .. } => timeline::Purpose::First,
+        };
         flow.resends = flow
             .resends
             .saturating_add(u32::from(purpose == Purpose::Resend));
@@ -313,6 +328,7 @@ impl Owner {
             requested_at,
             trace,
         });
+        self.note_sent(key, processor, told_purpose, now);
         self.arm_attempt(attempt, until, now);
         let lane = self.lanes.get_mut(processor);
         match purpose {

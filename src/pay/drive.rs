@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::messages::{CoreRequest, Reply};
 use super::waker::Woken;
-use super::{CoreRuntime, Performing, notes};
+use super::{CoreRuntime, Performing, lines, notes};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo};
 use crate::journal::{Pending, Progress, WriterTask};
@@ -150,6 +150,10 @@ impl CoreRuntime {
                 self.give(to, Reply::Answer(answer));
             }
             Action::Note(note) => notes::count(&self.metrics, &note),
+            Action::Tell => {
+                let telling = self.owner.borrow_mut().next_telling();
+                lines::pass_on(telling, self.shared.audit.as_ref());
+            }
         }
     }
 
@@ -208,6 +212,11 @@ impl CoreRuntime {
         }
         if self.shared.has_journal_failed.load(Ordering::Relaxed) {
             self.owner.borrow_mut().close_intake();
+        }
+        let pending = self.owner.borrow().pending();
+        self.metrics.payments_pending.set_len(pending);
+        if self.core == CoreId(0) {
+            self.summarise(now);
         }
         // A wake-up that was lost must not strand a message.
         self.take_mail();
@@ -335,6 +344,10 @@ impl CoreRuntime {
             CoreRequest::Find(key, id) => {
                 let finding = self.owner.borrow().find(id);
                 self.give(to(key), Reply::Found(finding));
+            }
+            CoreRequest::Explain(key, id) => {
+                let facts = self.owner.borrow().facts_of(id);
+                self.give(to(key), Reply::Facts(facts));
             }
             CoreRequest::Sum(key, start, end) => {
                 let sums = self.owner.borrow().sums(start, end);

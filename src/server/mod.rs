@@ -320,6 +320,11 @@ impl Core {
             status,
             took,
         } = answer;
-        log::info!(target: "p99::access", "{} {status} {} us", route.name(), took.as_micros());
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        log::info!(
+            target: "p99::access",
+            route = route.name(), status, took_us, one_of = limits::ACCESS_LOG_EVERY;
+            "answered"
+        );
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn modules() -> BTreeMap<Module, (String, bool)> {
         let is_test = |part: &String| part == "tests" || part == "stress";
         let is_command = matches!(
             path,
-            "main" | "backups" | "comparison" | "ctl" | "demo" | "inspection"
+            "main" | "backups" | "comparison" | "ctl" | "demo" | "explain" | "inspection"
         );
         if !module.iter().any(is_test) && !is_command && path != "lib" {
             all.insert(module, (code_of(&text), is_door));

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::owner::{Restored, SumFault};
 use crate::payment::{Cents, CorrelationId, Payment, PerProcessor, Processor, Status};
 
-fn restored(number: u32, at: i64) -> Restored {
+pub(super) fn restored(number: u32, at: i64) -> Restored {
     let correlation_id = CorrelationId::try_new(&format!("order-{number}")).unwrap();
     Restored {
         payment: Payment {
