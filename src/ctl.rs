@@ -4,7 +4,7 @@
 
 use clap::Subcommand;
 use p99::config::{self, Config};
-use p99::probe::{self, Target};
+use p99::probe::{self, Question, Target};
 use p99::wire::{OperatorNote, write_operator_note};
 
 use crate::{BAD_SETTINGS, complain, environment, fail, say, settings};
@@ -100,22 +100,39 @@ fn ask(config: &Config, task: Ctl) -> Result<String, String> {
                 url,
             },
     } = task;
-    let target = match (url, config.admin_listen.first()) {
-        (Some(url), _) => Target::parse(&url)
-            .ok_or_else(|| format!("--url {url:?}: allowed is http://host:port or unix:/path"))?,
-        (None, Some(address)) => Target::Listener(address.clone()),
-        (None, None) => return Err("ADMIN_LISTEN is off, and there is no --url".to_owned()),
-    };
+    let target = target(Some(config), url.as_deref())?
+        .ok_or("ADMIN_LISTEN is off, and there is no --url")?;
     let mut body = Vec::new();
     write_operator_note(&OperatorNote { operator, reason }, &mut body);
     let path = format!("/admin/processors/{name}/confirm");
-    let auth = config.auth.as_ref().and_then(|auth| {
-        let value = auth.values.first()?;
-        Some((auth.name.as_str(), value.reveal()))
-    });
-    match probe::post(&target, &path, auth, &body) {
+    let headers = credentials(Some(config));
+    match probe::call(&target, &Question::post(&path, &headers, &body)) {
         Ok((200, answer)) => Ok(answer),
         Ok((status, answer)) => Err(format!("{target} answers {status}: {answer}")),
         Err(fault) => Err(format!("{target} does not answer: {fault}")),
     }
+}
+
+/// Whom to ask: `url`, else where ADMIN_LISTEN says; none where neither is given.
+///
+/// # Errors
+/// `url` is none.
+pub(crate) fn target(config: Option<&Config>, url: Option<&str>) -> Result<Option<Target>, String> {
+    let here = config.and_then(|config| config.admin_listen.first());
+    match url {
+        Some(url) => Target::parse(url)
+            .map(Some)
+            .ok_or_else(|| format!("--url {url:?}: allowed is http://host:port or unix:/path")),
+        None => Ok(here.cloned().map(Target::Listener)),
+    }
+}
+
+/// The headers that the instance demands, as its settings beside this command have them.
+pub(crate) fn credentials(config: Option<&Config>) -> Vec<(String, String)> {
+    let auth = config.and_then(|config| config.auth.as_ref());
+    let shown = auth.and_then(|auth| {
+        let value = auth.values.first()?;
+        Some((auth.name.clone(), value.reveal().to_owned()))
+    });
+    shown.into_iter().collect()
 }

@@ -1,13 +1,18 @@
-//! `p99 demo`: two simulated processors beside p99 in one process, and what to type next.
+//! `p99 demo`: two simulated processors beside p99 in one process, and what to type next. `p99
+//! processor`: one of them alone.
 //!
-//! Part of the command, not of the library: only `main` may know the simulator. It prints nothing
-//! itself and decides nothing about payments.
+//! Part of the command, not of the library: only `main` may know the simulator. It decides nothing
+//! about payments.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 
 use p99::config::{AuthHeader, Config, ListenAddress};
+use p99::logging::{self, Format};
 use p99::sim::{Fee, Simulator, SimulatorHandle, SimulatorOptions};
+
+use crate::{environment, fail, say};
 
 /// The fees of the official test, in millionths: 5 % and 15 %.
 const FEES: [Fee; 2] = [Fee(50_000), Fee(150_000)];
@@ -100,6 +105,34 @@ fn curl(config: &Config) -> String {
         }
         None => "curl http://localhost".to_owned(),
     }
+}
+
+/// `p99 processor`
+pub(crate) fn processor(options: SimulatorOptions) -> u8 {
+    let filter = environment("RUST_LOG").unwrap_or_else(|| "info".to_owned());
+    if let Err(fault) = logging::start(&filter, Format::Text) {
+        return fail(&format!("cannot log: {fault}"));
+    }
+    let wanted = options.listen;
+    let running = match Simulator::start(options) {
+        Ok(running) => running,
+        Err(fault) => return fail(&format!("cannot listen on {wanted}: {fault}")),
+    };
+    say(&format!("processor listens on {}\n", running.address()));
+    let heard = wait_for_signal();
+    running.stop();
+    match heard {
+        Ok(()) => 0,
+        Err(fault) => fail(&format!("cannot hear signals: {fault}")),
+    }
+}
+
+/// Blocks until SIGINT or SIGTERM.
+fn wait_for_signal() -> io::Result<()> {
+    let (mut heard, told) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, told.try_clone()?)?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, told)?;
+    heard.read_exact(&mut [0])
 }
 
 #[cfg(test)]

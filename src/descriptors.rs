@@ -81,7 +81,7 @@ fn share_out(descriptors: usize, config: &Config) -> Shares {
     // A core: ring or epoll, its bell, and for each listener the socket and a spare.
     let own = limits::DESCRIPTORS_OWN
         .saturating_add(cores.saturating_mul(2 + 2 * listeners))
-        .saturating_add(journal * (2 + 2 * cores))
+        .saturating_add(journal * (3 + 2 * cores))
         .saturating_add(cores * limits::PEER_CONNECTIONS_MAX * config.shards.peers.len());
     let reserved = limits::DESCRIPTORS_RESERVED
         .saturating_add(2 * cores)

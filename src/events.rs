@@ -170,6 +170,8 @@ pub enum Action {
     },
     /// Count it, and log it where it is worth a line. Nothing depends on it.
     Note(Note),
+    /// Operators may want to know what the owner's `next_telling` says. Nothing depends on it.
+    Tell,
 }
 
 /// What happened, for metrics and logs.

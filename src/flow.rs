@@ -19,6 +19,7 @@ use crate::events::{ReplyTo, Trace, WriterSlot};
 use crate::judge::{self, Question};
 use crate::limits;
 use crate::payment::{Cents, Payment, Processor, ProcessorSet};
+use crate::timeline::History;
 
 /// One unsettled payment.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub struct Flow {
     pub losses: u32,
     /// Whether the journal knows of it, so that its end must be written too.
     pub trail: Trail,
+    /// What was noted of it for operators.
+    pub history: History,
     sent: Sent,
     /// Processors that could not be reached since it was last planned anew.
     unreachable: ProcessorSet,
@@ -148,6 +151,7 @@ impl Flow {
             record: 0,
             losses: 0,
             trail: Trail::None,
+            history: History::default(),
             sent: Sent::default(),
             unreachable: ProcessorSet::NONE,
             refused: ProcessorSet::NONE,
@@ -210,6 +214,18 @@ impl Flow {
     #[must_use]
     pub fn was_refused(&self) -> bool {
         !self.refused.is_empty()
+    }
+
+    /// Attempts of it that were ever sent, by this process.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.sent.count
+    }
+
+    /// Where its last bytes went, whatever became of them.
+    #[must_use]
+    pub fn sent_last(&self) -> Option<Processor> {
+        self.sent.at
     }
 
     /// How many attempts at `processor` may still charge it.

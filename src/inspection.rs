@@ -1,5 +1,6 @@
 //! `p99 pending`, `p99 resolve` and `p99 journal`: what an operator asks of a journal, and in which
-//! words the answer comes. The reading and the verdict are `journal::operator`'s.
+//! words the answer comes. The reading and the verdict are `journal::operator`'s; `backups` has the
+//! words about those.
 //!
 //! Part of the command, not of the library. It writes to what `main` hands it and decides nothing:
 //! how a payment ended is the operator's word, and the journal keeps it (I5).
@@ -16,6 +17,9 @@ use p99::journal::operator::{self, Resolution, VerifyReport};
 use p99::journal::{Authorities, JournalFault, JournalSettings};
 use p99::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
 
+use crate::backups;
+use crate::{BAD_SETTINGS, environment, inspect, settings, wall};
+
 /// What `p99 journal` is asked for.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum JournalTask {
@@ -26,9 +30,43 @@ pub(crate) enum JournalTask {
     /// Says that UPSTREAM_A_URL and UPSTREAM_B_URL, as they are set now, are the processors that
     /// the journal is about, under other names. The instance must be stopped.
     AcceptUpstreams,
+    /// Copies the journal, also while its instance runs, into a directory that is empty or not
+    /// there. The copy does not start before it is restored.
+    Backup {
+        /// Where the copy goes.
+        dir: PathBuf,
+    },
+    /// Makes JOURNAL_DIR, a backup, a journal that starts: what the processors charged since it was
+    /// taken is added to it from their books.
+    Restore(backups::Restore),
     /// Forgets which journals the other shards had, after one of them lost its disk. Every shard
     /// that knew it needs this; the instance must be stopped.
     ForgetShards,
+}
+
+/// `p99 journal`
+pub(crate) fn journal(task: JournalTask) -> u8 {
+    let out = &mut io::stdout().lock();
+    match task {
+        JournalTask::Verify => inspect(|dir| verify(dir, out)),
+        JournalTask::Dump => inspect(|dir| dump(dir, out)),
+        JournalTask::AcceptUpstreams => {
+            let Ok(config) = settings(environment) else {
+                return BAD_SETTINGS;
+            };
+            let now = p99::pay::authorities(&config);
+            inspect(|dir| accept_upstreams(dir, &now, out))
+        }
+        JournalTask::Backup { dir: to } => inspect(|dir| {
+            demand_journal(dir)?;
+            backups::backup(dir, &to, wall(), out).map_err(InspectionFault::Backup)
+        }),
+        JournalTask::Restore(asked) => inspect(|dir| {
+            demand_journal(dir)?;
+            backups::restore(dir, &asked, out).map_err(InspectionFault::Backup)
+        }),
+        JournalTask::ForgetShards => inspect(|dir| forget_shards(dir, out)),
+    }
 }
 
 /// Why there is no answer.
@@ -42,6 +80,8 @@ pub(crate) enum InspectionFault {
     Journal(JournalFault),
     /// The journal holds records that fitted nothing.
     Odd(u64),
+    /// There is no backup, or it was not restored.
+    Backup(backups::Fault),
     /// No one reads on.
     Output(io::Error),
 }
@@ -53,6 +93,7 @@ impl fmt::Display for InspectionFault {
             Self::NoId(text) => write!(f, "{text:?} is no correlationId"),
             Self::Journal(fault) => fault.fmt(f),
             Self::Odd(count) => write!(f, "{count} records fitted nothing; that is a fault of p99"),
+            Self::Backup(fault) => fault.fmt(f),
             Self::Output(fault) => fault.fmt(f),
         }
     }
@@ -93,7 +134,7 @@ pub(crate) fn pending(
 }
 
 /// `p99 journal dump`: one line of JSON for each record.
-pub(crate) fn dump(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+fn dump(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
     demand_journal(dir)?;
     let mut out = BufWriter::new(out);
     operator::dump(dir, &mut out)?;
@@ -101,7 +142,7 @@ pub(crate) fn dump(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFau
 }
 
 /// `p99 journal verify`: what the journal holds, after every record was read.
-pub(crate) fn verify(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+fn verify(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
     demand_journal(dir)?;
     let report = operator::verify(dir)?;
     out.write_all(&in_words(&report))?;
@@ -165,7 +206,7 @@ pub(crate) fn resolve(
 
 /// `p99 journal accept-upstreams`: takes the operator's word about where the processors are, and
 /// says what is open where.
-pub(crate) fn accept_upstreams(
+fn accept_upstreams(
     dir: &Path,
     now: &Authorities,
     out: &mut impl Write,
@@ -190,7 +231,7 @@ pub(crate) fn accept_upstreams(
 }
 
 /// `p99 journal forget-shards`: the next start takes the journals of the others as it finds them.
-pub(crate) fn forget_shards(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
+fn forget_shards(dir: &Path, out: &mut impl Write) -> Result<(), InspectionFault> {
     demand_journal(dir)?;
     let count = operator::forget_shards(dir)?;
     writeln!(out, "forgot the journals of {count} other shards")?;
@@ -199,7 +240,7 @@ pub(crate) fn forget_shards(dir: &Path, out: &mut impl Write) -> Result<(), Insp
 
 /// What an operator's command rewrites must not forget anything, whatever the instance's settings
 /// are; the instance's own next start trims.
-fn forget_nothing(dir: &Path) -> JournalSettings {
+pub(crate) fn forget_nothing(dir: &Path) -> JournalSettings {
     JournalSettings {
         claims_max: usize::MAX,
         ledger_exact: LEDGER_EXACT_MAX,

@@ -16,12 +16,17 @@
 //! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the
 //!   places, [`generations`] what is replaced while p99 runs, [`limits`] every bound, [`config`]
 //!   the settings, [`metrics`] and [`logging`] what is told, [`supervisor`] what
-//!   systemd passes to p99, [`probe`] and [`rate_limit`] their small tasks.
+//!   systemd passes to p99, [`timeline`] and [`audit`] what happened to single payments,
+//!   [`probe`] and
+//!   [`rate_limit`] their small tasks.
+//!
+//! [`reconcile`] compares a journal with the processors' books, beside all that.
 //!
 //! [`sim`] is the processor to test and show all of it with. docs/ARCHITECTURE.md has the floors
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
 
 pub mod addresses;
+pub mod audit;
 pub mod breaker;
 pub mod claims;
 pub mod clock;
@@ -50,6 +55,7 @@ pub mod peers;
 pub mod probe;
 pub mod rate_limit;
 pub mod reactor;
+pub mod reconcile;
 pub mod route;
 pub mod server;
 pub mod shared;
@@ -58,6 +64,7 @@ pub mod sockets;
 pub mod store;
 pub mod supervisor;
 pub mod table;
+pub mod timeline;
 pub mod tls;
 pub mod upstream;
 pub mod wheel;

@@ -229,6 +229,13 @@ pub const WHEEL_SLOTS: usize = 16_384;
 
 // ---- journal ----
 
+/// How often a journal that is in use is tried again, and the pause between two tries: 2 s. A
+/// killed process of 100 MB was seen to hold its lock 50 ms longer on a busy machine; a second
+/// instance on one journal is a mistake that shall be heard of soon.
+pub const JOURNAL_LOCK_TRIES_MAX: u32 = 100;
+/// See [`JOURNAL_LOCK_TRIES_MAX`].
+pub const JOURNAL_LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Longest payload of one journal frame. A snapshot cuts its ledger into parts of
 /// [`JOURNAL_PART_BYTES`], an owner's record has at most 132 bytes; a reader never buffers more.
 pub const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;
@@ -244,6 +251,12 @@ pub const JOURNAL_CLAIMS_PER_FRAME: usize = 256;
 /// Sends of a pending payment that replay remembers besides the open one, as the owner does: a
 /// processor's stored `requestedAt` is compared with them.
 pub const JOURNAL_EARLIER_MAX: usize = 4;
+/// How often a backup opens the files of a running instance anew because a compaction came between.
+/// One takes 64 MiB of new records at least, opening takes milliseconds.
+pub const JOURNAL_BACKUP_TRIES_MAX: u32 = 10;
+/// How long before a backup a payment may have got its `requestedAt` that is not in it: its Intent
+/// was on its way to the disk. A sync of 5 s makes an instance not ready; twice that.
+pub const JOURNAL_BACKUP_OVERLAP_MS: i64 = 10_000;
 /// Files of one journal. 1,024 cores with a snapshot and 16 segments each, old and new epoch, are
 /// 34,816; with more, compaction has failed for so long that a start is refused.
 pub const JOURNAL_FILES_MAX: usize = 65_536;
@@ -328,8 +341,8 @@ pub const SOCKET_FILE_LOCK_TRIES_MAX: u32 = 20;
 /// that an idle one costs, 65,536 of them are 384 MiB.
 pub const CONNECTIONS_MAX: usize = 65_536;
 /// Descriptors that the process holds from its start, beside those of cores and journal: the
-/// standard streams, the log's pipe, signals, the resolver.
-pub const DESCRIPTORS_OWN: usize = 8;
+/// standard streams, the log's pipe, signals, the resolver, the audit file.
+pub const DESCRIPTORS_OWN: usize = 9;
 /// Descriptors that no connection may have, beside those of cores and journal: a name lookup has
 /// three files and sockets open, the metrics read two files of procfs, one is spare.
 pub const DESCRIPTORS_RESERVED: usize = 6;
@@ -593,6 +606,9 @@ pub const STORE_HOSTS_MAX: usize = 16;
 
 // ---- pay ----
 
+/// How often a line is logged about all payments: 1,440 a day of 300 bytes are 0.4 MB.
+pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How long beyond REQUEST_TIMEOUT_MS an owner core may stay silent before the client's connection
 /// is closed without an answer (I1).
 pub const OWNER_SILENCE: Duration = Duration::from_secs(1);
@@ -627,3 +643,56 @@ pub const RATE_LIMIT_ADDRESSES: usize = 65_536;
 /// How often a request tries to count itself against other cores' requests of the same line. Each
 /// failure is another one's success, so this many in a row do not happen; if they do, it passes.
 pub const RATE_LIMIT_TRIES_MAX: u32 = 64;
+
+// ---- reconcile ----
+
+/// Entries that are sorted at one time: 42 bytes each, so 32 MiB.
+pub const RECONCILE_ENTRIES_MAX: usize = (32 << 20) / 42;
+/// Sorted files that are merged at one time, each with a reader of the size below: 32 MiB, and so
+/// many descriptors, of the 1,024 that a shell usually gives. More are merged in two rounds.
+pub const RECONCILE_RUNS_MAX: usize = 512;
+/// What is read of a sorted file, a book or an answer at one time.
+pub const RECONCILE_READ_BYTES: usize = 64 << 10;
+/// Longest row of a book: the longest id, amount and date take 150 bytes, so a longer one is a
+/// quote that nothing closes.
+pub const RECONCILE_ROW_BYTES_MAX: usize = 64 << 10;
+/// Most columns of a book.
+pub const RECONCILE_COLUMNS_MAX: usize = 1_024;
+/// Faulty lines that are named: enough to see what is wrong with all of them.
+pub const RECONCILE_FAULTS_TOLD: usize = 10;
+/// How long a processor that lists its payments may be silent: it may sort millions first.
+pub const RECONCILE_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How often a journal is read anew because a running instance compacted it meanwhile. Each time
+/// has 64 MiB of new records between, so even the second is rare.
+pub const RECONCILE_READINGS_MAX: u32 = 10;
+
+// ---- timeline ----
+
+/// Steps of payments that a core remembers: two for a plain payment, so the last 8,192 of them.
+/// At 96 bytes 1.5 MiB a core, taken as they are written.
+pub const TIMELINE_ENTRIES: usize = 16_384;
+/// Most earlier steps that are passed on when a payment turns out not to be plain: it has been
+/// sent, refused and planned a few times by then, and each of that makes three.
+pub const TIMELINE_CATCH_UP_MAX: usize = 64;
+
+// ---- probe ----
+
+/// Longest answer that `p99 ctl` and `p99 explain` read: 1,000 pending payments of 300 bytes, or
+/// 6,000 events.
+pub const PROBE_ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+// ---- audit ----
+
+/// Entries that wait for the audit file: each 8 to 16 bytes here and up to 150 where it points to,
+/// so 0.7 MiB. With the next constant 40,960 a second at most, about 8 MB/s on the journal's disk.
+pub const AUDIT_QUEUE_MAX: usize = 4_096;
+/// How often the queue is emptied.
+pub const AUDIT_INTERVAL: Duration = Duration::from_millis(100);
+/// Size at which the audit file is put aside: about 80,000 lines.
+pub const AUDIT_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Files that are kept; with the size above they take 64 MiB of the journal's disk, and what one
+/// interval adds.
+pub const AUDIT_FILES_MAX: u32 = 4;
+/// Lines about one payment that are shown: one that is sent again twice a minute makes that many
+/// in a day.
+pub const AUDIT_ANSWER_LINES_MAX: usize = 10_000;

@@ -8,13 +8,15 @@
 //! | 2 | bad arguments or settings |
 //! | 3 | stopped, but payments were given up that nothing remembers |
 
+mod backups;
+mod comparison;
 mod ctl;
 mod demo;
+mod explain;
 mod inspection;
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,9 +25,9 @@ use p99::clock::{Clock, UnixMillis};
 use p99::config::{self, Config, NearMiss};
 use p99::cores::{self, Supervision};
 use p99::journal::operator::Resolution;
-use p99::logging;
+use p99::logging::{self, Format};
 use p99::pay::Setup;
-use p99::sim::{Fee, Simulator, SimulatorOptions};
+use p99::sim::{Fee, SimulatorOptions};
 use p99::supervisor::{Notifier, PassedSockets};
 
 use crate::inspection::{InspectionFault, JournalTask};
@@ -87,6 +89,16 @@ enum Command {
     /// Asks something of a running instance, over its ADMIN_LISTEN.
     #[command(subcommand)]
     Ctl(ctl::Ctl),
+    /// Says what happened to one payment, one line of JSON each: as the instance at ADMIN_LISTEN
+    /// remembers it, and as the audit file in JOURNAL_DIR has it; without an instance also the
+    /// journal's records.
+    Explain {
+        /// The payment's correlationId.
+        id: String,
+        /// `http://host:port` or `unix:/path`; without it, where ADMIN_LISTEN says.
+        #[arg(long)]
+        url: Option<String>,
+    },
     /// Lists the pending payments in JOURNAL_DIR, oldest first, one line of JSON each.
     Pending,
     /// Settles by hand a pending payment in JOURNAL_DIR that no processor will ever answer. The
@@ -106,6 +118,9 @@ enum Command {
         #[command(subcommand)]
         task: JournalTask,
     },
+    /// Compares the journal with the processors' own books, payment by payment: status 0 when they
+    /// agree, 1 when they differ, 2 when that could not be found out.
+    Reconcile(comparison::Asked),
 }
 
 /// What an operator knows of a payment.
@@ -119,6 +134,7 @@ enum HandVerdict {
 
 fn main() -> ExitCode {
     cores::unblock_signals();
+    cores::use_own_files();
     let command = Arguments::command().after_help(config::help());
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
         Ok(arguments) => arguments,
@@ -137,7 +153,7 @@ fn main() -> ExitCode {
             token,
         }) => {
             let listen = SocketAddr::new(address, port);
-            processor(SimulatorOptions {
+            demo::processor(SimulatorOptions {
                 listen,
                 fee,
                 token,
@@ -147,6 +163,7 @@ fn main() -> ExitCode {
         Some(Command::Check) => check(),
         Some(Command::Health { url }) => ctl::health(url.as_deref()),
         Some(Command::Ctl(task)) => ctl::control(task),
+        Some(Command::Explain { id, url }) => explain::explain(&id, url.as_deref()),
         Some(Command::Pending) => {
             inspect(|dir| inspection::pending(dir, wall(), &mut io::stdout().lock()))
         }
@@ -155,18 +172,8 @@ fn main() -> ExitCode {
             verdict,
             although_acknowledged,
         }) => resolve(&id, verdict, although_acknowledged),
-        Some(Command::Journal {
-            task: JournalTask::Verify,
-        }) => inspect(|dir| inspection::verify(dir, &mut io::stdout().lock())),
-        Some(Command::Journal {
-            task: JournalTask::Dump,
-        }) => inspect(|dir| inspection::dump(dir, &mut io::stdout().lock())),
-        Some(Command::Journal {
-            task: JournalTask::AcceptUpstreams,
-        }) => accept_upstreams(),
-        Some(Command::Journal {
-            task: JournalTask::ForgetShards,
-        }) => inspect(|dir| inspection::forget_shards(dir, &mut io::stdout().lock())),
+        Some(Command::Journal { task }) => inspection::journal(task),
+        Some(Command::Reconcile(asked)) => comparison::reconcile(asked),
     };
     logging::flush();
     ExitCode::from(code)
@@ -231,26 +238,6 @@ fn run(config: Config, supervision: Supervision, on_ready: impl FnOnce(&Config))
     }
 }
 
-/// `p99 processor`
-fn processor(options: SimulatorOptions) -> u8 {
-    let filter = environment("RUST_LOG").unwrap_or_else(|| "info".to_owned());
-    if let Err(fault) = logging::start(&filter) {
-        return fail(&format!("cannot log: {fault}"));
-    }
-    let wanted = options.listen;
-    let running = match Simulator::start(options) {
-        Ok(running) => running,
-        Err(fault) => return fail(&format!("cannot listen on {wanted}: {fault}")),
-    };
-    say(&format!("processor listens on {}\n", running.address()));
-    let heard = wait_for_signal();
-    running.stop();
-    match heard {
-        Ok(()) => 0,
-        Err(fault) => fail(&format!("cannot hear signals: {fault}")),
-    }
-}
-
 /// `p99 check`
 fn check() -> u8 {
     let Ok(config) = settings(environment) else {
@@ -262,7 +249,7 @@ fn check() -> u8 {
 
 /// `p99 resolve`
 fn resolve(id: &str, verdict: HandVerdict, although_acknowledged: bool) -> u8 {
-    if let Err(fault) = logging::start("warn") {
+    if let Err(fault) = logging::start("warn", Format::Text) {
         return fail(&format!("cannot log: {fault}"));
     }
     let resolution = match verdict {
@@ -271,15 +258,6 @@ fn resolve(id: &str, verdict: HandVerdict, although_acknowledged: bool) -> u8 {
         HandVerdict::Refused => Resolution::Refused,
     };
     inspect(|dir| inspection::resolve(dir, id, resolution, wall(), &mut io::stdout().lock()))
-}
-
-/// `p99 journal accept-upstreams`
-fn accept_upstreams() -> u8 {
-    let Ok(config) = settings(environment) else {
-        return BAD_SETTINGS;
-    };
-    let now = p99::pay::authorities(&config);
-    inspect(|dir| inspection::accept_upstreams(dir, &now, &mut io::stdout().lock()))
 }
 
 /// Does `what` with JOURNAL_DIR.
@@ -313,7 +291,8 @@ fn settings(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, ()> {
 }
 
 fn start_logging(config: &Config) -> Result<(), u8> {
-    logging::start(&config.log_filter).map_err(|fault| fail(&format!("cannot log: {fault}")))?;
+    logging::start(&config.log_filter, config.log_format)
+        .map_err(|fault| fail(&format!("cannot log: {fault}")))?;
     for warning in config::warnings(config, &misspelt()) {
         log::warn!("{warning}");
     }
@@ -327,14 +306,6 @@ fn environment(name: &str) -> Option<String> {
 
 fn misspelt() -> Vec<NearMiss> {
     config::near_misses(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
-}
-
-/// Blocks until SIGINT or SIGTERM.
-fn wait_for_signal() -> io::Result<()> {
-    let (mut heard, told) = UnixStream::pair()?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, told.try_clone()?)?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, told)?;
-    heard.read_exact(&mut [0])
 }
 
 /// Prints to stdout. Whoever closed it does not want to read.
@@ -374,6 +345,7 @@ mod tests {
             "p99 processor --port 8001 --fee 0.15",
             "p99 check",
             "p99 health --url http://127.0.0.1:9999",
+            "p99 explain order-1 --url unix:/run/p99/admin.sock",
             "p99 pending",
             "p99 resolve test-123 applied",
             "p99 resolve test-123 refused --although-acknowledged",
@@ -381,6 +353,9 @@ mod tests {
             "p99 journal dump",
             "p99 journal accept-upstreams",
             "p99 journal forget-shards",
+            "p99 journal backup /copy",
+            "p99 journal restore --original-gone --processor default=a.csv",
+            "p99 reconcile --processor default=a.csv --processor fallback=http://b/list --csv",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -1,5 +1,6 @@
-//! `p99 health`: asks a running instance for `/readyz`, for a container's health check. Plain
-//! blocking sockets with a timeout on each step: it must also work when no core does.
+//! `p99 health`, `p99 ctl` and `p99 explain`: asks a running instance, for a container's health
+//! check `/readyz`. Plain blocking sockets with a timeout on each step: it must also work when no
+//! core does.
 //!
 //! `main` calls it; it reads no environment and prints nothing.
 
@@ -101,29 +102,65 @@ fn ask(address: &SockAddr) -> io::Result<u16> {
     status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1"))
 }
 
-/// Sends `body` as JSON and reads the whole answer: its status and its body. `auth` is the name and
-/// the value of a header.
+/// What is asked of an instance beside `/readyz`.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    method: &'a str,
+    path: &'a str,
+    headers: &'a [(String, String)],
+    body: &'a [u8],
+}
+
+impl<'a> Question<'a> {
+    /// A GET of `path`.
+    #[must_use]
+    pub const fn get(path: &'a str, headers: &'a [(String, String)]) -> Self {
+        Self {
+            method: "GET",
+            path,
+            headers,
+            body: b"",
+        }
+    }
+
+    /// A POST of JSON.
+    #[must_use]
+    pub const fn post(path: &'a str, headers: &'a [(String, String)], body: &'a [u8]) -> Self {
+        Self {
+            method: "POST",
+            path,
+            headers,
+            body,
+        }
+    }
+}
+
+/// Asks, and reads the whole answer: its status and its body.
 ///
 /// # Errors
 /// No one answers, or not in HTTP.
-pub fn post(
-    target: &Target,
-    path: &str,
-    auth: Option<(&str, &str)>,
-    body: &[u8],
-) -> io::Result<(u16, String)> {
+pub fn call(target: &Target, question: &Question<'_>) -> io::Result<(u16, String)> {
     // Only the connect is tried again elsewhere: the call is made once.
     let socket = first_of(&addresses(target)?, connect)?;
-    let auth = auth.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{auth}\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let Question {
+        method, path, body, ..
+    } = question;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for (name, value) in question.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if *method == "POST" {
+        let length = body.len();
+        head.push_str(&format!(
+            "Content-Type: application/json\r\nContent-Length: {length}\r\n"
+        ));
+    }
+    head.push_str("\r\n");
     (&socket).write_all(&[head.as_bytes(), body].concat())?;
     let mut answer = Vec::new();
-    let bound = u64::try_from(limits::UPSTREAM_BODY_BYTES_MAX).unwrap_or(u64::MAX);
-    (&socket).take(bound).read_to_end(&mut answer)?;
+    (&socket)
+        .take(limits::PROBE_ANSWER_BYTES_MAX)
+        .read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let status = head

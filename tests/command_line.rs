@@ -225,3 +225,66 @@ fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
     assert_eq!(serving.call("POST /payments", body).0, 409);
     assert_eq!(serving.p99.stop(), Some(0));
 }
+
+/// The steps in lines of JSON, in their order.
+fn steps(text: &str) -> Vec<String> {
+    let step = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let name = line.get("step").or_else(|| line.get("kind"));
+        name.and_then(|name| name.as_str()).unwrap().to_owned()
+    };
+    text.lines().map(step).collect()
+}
+
+#[test]
+fn a_payment_is_explained_while_it_runs_and_after_it_was_killed() {
+    let scratch = Scratch::new("cli-explain").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let (dir, socket) = (scratch.text("journal"), scratch.text("p99.sock"));
+    let admin = format!("unix:{}", scratch.text("admin.sock"));
+    let settings = [
+        ("UPSTREAM_A_URL", url.as_str()),
+        ("JOURNAL_DIR", dir.as_str()),
+        ("ADMIN_LISTEN", admin.as_str()),
+        ("CORES", "2"),
+        ("REQUEST_TIMEOUT_MS", "1000"),
+        ("DRAIN_DELAY_MS", "0"),
+        ("SHUTDOWN_GRACE_SECS", "0"),
+    ];
+    let serving = Serving::start(&socket, &settings);
+    let body = r#"{"correlationId":"Held-1","amount":19.90}"#;
+    assert_eq!(serving.call("POST /payments", body).0, 202);
+    let (status, text, stderr) = run(&["explain", "Held-1"], &settings);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    let running = steps(&text);
+    assert_eq!(running[..2], ["claimed", "sent"], "{text}");
+    for step in ["attempt_ended", "pinned", "told"] {
+        assert!(running.iter().any(|one| one == step), "{step}: {text}");
+    }
+    let (status, _, stderr) = run(&["explain", "Held-2"], &settings);
+    assert_eq!(status, 1);
+    assert!(stderr.contains("nothing is remembered"), "{stderr}");
+    wait_until("the audit file has it", || {
+        let text = std::fs::read_to_string(format!("{dir}/audit.log")).unwrap_or_default();
+        text.contains(r#""answer":"accepted""#) && text.contains(r#""correlationId":"Held-1""#)
+    });
+    serving.p99.kill().unwrap();
+
+    // What a start adds does not erase it.
+    let serving = Serving::start(&socket, &settings);
+    wait_until("the start is in the audit file", || {
+        let text = std::fs::read_to_string(format!("{dir}/audit.log")).unwrap();
+        text.contains(r#""step":"restored""#)
+    });
+    serving.p99.kill().unwrap();
+    let (status, text, stderr) = run(&["explain", "Held-1"], &settings);
+    assert_eq!(status, 0, "{stderr}");
+    assert!(stderr.contains("looking into the files alone"), "{stderr}");
+    let stopped = steps(&text);
+    for step in ["payment", "sent", "told", "restored", "intent"] {
+        assert!(stopped.iter().any(|one| one == step), "{step}: {text}");
+    }
+    let (status, text, _) = run(&["explain", "Held-1"], &[("JOURNAL_DIR", dir.as_str())]);
+    assert_eq!((status, steps(&text)), (0, stopped));
+}

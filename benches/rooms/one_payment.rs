@@ -184,6 +184,7 @@ impl Path {
                 Action::Abandon { .. }
                 | Action::Close { .. }
                 | Action::Append(..)
+                | Action::Tell
                 | Action::Flush(_) => {
                     unreachable!("nothing goes wrong here, and there is no journal")
                 }

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
+use crate::logging::Format;
 use crate::payment::{Configured, CoreCount};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
@@ -140,6 +141,8 @@ pub struct Config {
     pub ledger_exact: Duration,
     /// `RUST_LOG`: what is logged.
     pub log_filter: String,
+    /// `LOG_FORMAT`.
+    pub log_format: Format,
     /// `CORE_DUMPS`.
     pub core_dumps: CoreDumps,
     /// Every setting as it holds, in the order of [`SETTINGS`], secrets masked.

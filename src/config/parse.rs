@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
+use crate::logging::Format;
 use crate::payment::{CoreCount, Processor};
 
 use super::Config;
@@ -77,6 +78,7 @@ impl Config {
             ledger_exact: reader.seconds("LEDGER_EXACT_HOURS") * 3_600,
             core_dumps: reader.word("CORE_DUMPS", &CoreDumps::WORDS),
             log_filter: reader.read("RUST_LOG", log_filter),
+            log_format: reader.word("LOG_FORMAT", &Format::WORDS),
             in_force: Vec::new(),
             warnings: Vec::new(),
         }
@@ -153,6 +155,8 @@ impl Config {
         let has_socket = self.listen.iter().any(is_socket);
         let a = self.upstream.get(Processor::DEFAULT);
         let b = self.upstream.find(Processor::FALLBACK);
+        let auth = self.auth.as_ref();
+        let is_guarded = auth.is_some_and(|auth| auth.guards_reads || self.allow_purge);
         let rules = [
             (
                 b.is_some_and(|b| a.url.is_spelled_like(&b.url)),
@@ -169,6 +173,11 @@ impl Config {
             (
                 self.shards.secret.is_some() && self.shards.peers.is_empty(),
                 "PEER_SECRET_FILE has no effect without PEERS",
+            ),
+            (
+                self.shards.secret.is_none() && !self.shards.peers.is_empty() && is_guarded,
+                "PEERS with AUTH_HEADER_VALUE and without PEER_SECRET_FILE: shards show each other \
+                 no credentials of clients, so they refuse each other's sums and purges",
             ),
             (
                 self.rate_limit.is_some() && has_socket && self.trusted_proxies.is_empty(),

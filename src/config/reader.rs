@@ -221,11 +221,18 @@ fn allowed(setting: &Setting) -> String {
     }
 }
 
-/// What a fault may show: no secret, and no password that someone put into a URL.
+/// What a fault may show: no secret, and no password or token that someone put into a URL.
 fn shown(setting: &Setting, text: &str) -> String {
     if setting.is_secret {
         return MASK.to_owned();
     }
+    let query = text.find("://").and_then(|at| text.get(at..));
+    let query = query.and_then(|url| url.find(['?', '#']).and_then(|at| url.get(at + 1..)));
+    let hidden = query.filter(|query| !query.is_empty()).map(|query| {
+        let before = text.strip_suffix(query).unwrap_or_default();
+        format!("{before}{MASK}")
+    });
+    let text = hidden.as_deref().unwrap_or(text);
     match text.rsplit_once('@') {
         Some((_, behind)) => format!("{MASK}@{behind}"),
         None => text.to_owned(),

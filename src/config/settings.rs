@@ -358,6 +358,8 @@ pub const SETTINGS: &[Setting] = &[
         "off, error, warn, info, debug or trace, or a list of target=level",
     )
     .help("what is logged to stderr"),
+    Setting::words("LOG_FORMAT", &["text", "json"])
+        .help("lines as text; or as one object of JSON each, for a log store"),
     Setting::words("CORE_DUMPS", &["off", "on"]).help(
         "on: a crash leaves a core file, and a debugger may attach; both show the credentials",
     ),

@@ -358,11 +358,22 @@ fn a_secret_is_shown_nowhere() {
         !fault.contains("hunter2") && fault.contains("******"),
         "{fault}"
     );
-    let fault = faults(&[("UPSTREAM_A_URL", "http://me:hunter2@a:8001")]).concat();
-    assert!(
-        !fault.contains("hunter2") && fault.contains("a:8001"),
-        "{fault}"
-    );
+    for (name, url) in [
+        ("UPSTREAM_A_URL", "http://me:hunter2@a:8001"),
+        ("UPSTREAM_A_URL", "http://a:8001/pay?token=hunter2"),
+        ("UPSTREAM_A_URL", "https://a:8001/#hunter2"),
+        (
+            "UPSTREAM_A_URL",
+            "https://me:hunter2@a:8001?x=me@b&y=hunter2",
+        ),
+        ("PEERS", "http://a:8001?hunter2,http://b:8001?hunter2"),
+    ] {
+        let fault = faults(&[(name, url)]).concat();
+        assert!(
+            !fault.contains("hunter2") && fault.contains("a:8001"),
+            "{fault}"
+        );
+    }
 }
 
 #[test]

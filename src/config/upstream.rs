@@ -139,23 +139,41 @@ fn scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
 }
 
 /// A path that is the same to every gateway on the way: a slash before each segment, none at the
-/// end, no empty and no dot segment, no query.
+/// end, no empty and no dot segment, no query, whether its escapes are decoded or not.
 pub(super) fn path(text: &str) -> Option<String> {
     let fits = text.len() <= limits::PAY_PATH_BYTES_MAX;
     let is_end = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | ')');
     let ends = text.starts_with('/') && text.ends_with(is_end);
-    // The path characters of RFC 3986, section 3.3; escapes are taken as they are.
-    let plain =
-        |octet: u8| octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&octet);
-    let is_escape = |rest: &str| {
-        let mut two = rest.bytes().take(2);
-        rest.len() >= 2 && two.all(|byte| byte.is_ascii_hexdigit())
+    // The path characters of RFC 3986, section 3.3.
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&octet);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut octets = text.bytes();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'%' => decoded.push(escaped(octets.next()?, octets.next()?)?),
+            octet if plain(octet) => decoded.push(octet),
+            _ => return None,
+        }
+    }
+    // What a gateway on the way would make another path of. Some end a segment at its semicolon.
+    let is_segment = |segment: &[u8]| {
+        let name = segment.split(|octet| *octet == b';').next();
+        !matches!(name, None | Some(b"" | b"." | b".."))
     };
-    let escapes = text.split('%').skip(1).all(is_escape);
-    // What a gateway on the way would make another path of.
-    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
-    let segments = text.split('/').skip(1).all(is_segment);
-    (fits && ends && text.bytes().all(plain) && escapes && segments).then(|| text.to_owned())
+    let mut segments = decoded.split(|octet| *octet == b'/').skip(1);
+    (fits && ends && segments.all(is_segment)).then(|| text.to_owned())
+}
+
+/// What two digits behind a `%` mean, unless some program on the way would write it otherwise: a
+/// letter, a digit or a dot, which need no escape (RFC 3986, section 6.2.2.2); a `%`, behind which
+/// a second decoding would find another escape; a backslash, which some take for a slash; or what
+/// ends a text.
+fn escaped(high: u8, low: u8) -> Option<u8> {
+    let digit = |octet: u8| char::from(octet).to_digit(16);
+    let octet = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
+    let is_free = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+    let is_read_otherwise = octet.is_ascii_control() || matches!(octet, b'%' | b'\\');
+    (!is_free && !is_read_otherwise).then_some(octet)
 }
 
 #[cfg(test)]
@@ -212,6 +230,8 @@ mod tests {
             "http://psp/a/../b",
             "http://psp/a b",
             "http://psp/%zz",
+            "http://psp/%2e%2e",
+            "http://psp/a%2F..%2Fb",
             "http://::1",
             "http://[::1",
             "http://[::1]x",

@@ -38,7 +38,7 @@ use crate::server::socket_file::SocketFile;
 use crate::server::{Common, CoreEnd};
 use crate::supervisor::{Notifier, PassedSockets};
 
-pub use signals::unblock_signals;
+pub use signals::{unblock_signals, use_own_files};
 
 use notices::Notices;
 use signals::Signals;

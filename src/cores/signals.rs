@@ -1,4 +1,5 @@
-//! What other processes may do to this one: signals, and looking into its memory.
+//! What other processes may do to this one, and what a parent left to it: signals, the umask, and
+//! looking into its memory.
 //!
 //! | signal | effect |
 //! |---|---|
@@ -45,6 +46,16 @@ pub fn unblock_signals() {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Takes from the umask what would keep p99 from the files that it makes: that is not asked of it,
+/// and a journal that was made so could never be opened. What it keeps from others stays so.
+pub fn use_own_files() {
+    // SAFETY: both calls take plain values and cannot fail.
+    unsafe {
+        let given = libc::umask(0o077);
+        libc::umask(given & 0o077);
     }
 }
 

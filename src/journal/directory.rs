@@ -2,7 +2,7 @@
 //! manifest) and how a change of both is made durable.
 //!
 //! ```text
-//! LOCK                        flock; holds the pid of its holder
+//! LOCK                        flock, as MANIFEST; holds the pid of its holder
 //! MANIFEST                    whose journal, epoch, per core the number of its snapshot; shards
 //! 00000003-001-000002.snapshot   epoch 3, core 1: all before segment 2
 //! 00000003-001-000002.segment    the records since
@@ -11,25 +11,21 @@
 //! A manifest is replaced by rename after all that it names was synced. Whatever it does not name
 //! is left over from a step that did not finish, or that did and did not tidy up: never read.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use super::fault::{Damage, JournalFault};
 use super::files;
 use super::frame::{Identity, Kind};
 use super::guard;
-use crate::keys;
+use super::manifest::Manifest;
 use crate::limits;
-use crate::payment::{CoreId, Shard};
 
 const MANIFEST: &str = "MANIFEST";
-/// Cores of a journal: file names have three digits for them.
-const CORES_MAX: u16 = 1_000;
-/// Epochs and segments of an epoch; a million starts a day take six years to get there.
-const NUMBER_MAX: u32 = u32::MAX / 2;
 
 /// The directory, held by this process until it is dropped.
 #[derive(Debug)]
@@ -37,123 +33,9 @@ pub(crate) struct Directory {
     path: PathBuf,
     /// The lock lasts as long as the open file; absent for those who only look.
     _lock: Option<File>,
-}
-
-/// Tells one journal from all others, from its first start on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JournalId(pub u64);
-
-impl JournalId {
-    /// One that no other journal has.
-    pub(crate) fn fresh() -> Self {
-        Self(keys::unlike_all())
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        u64::from_str_radix(text, 16).ok().map(Self)
-    }
-}
-
-impl fmt::Display for JournalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-/// Which snapshot of each core counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Manifest {
-    pub(crate) id: JournalId,
-    /// Counts the starts.
-    pub(crate) epoch: u32,
-    /// Per core, the number of its snapshot, which is that of the first segment behind it.
-    pub(crate) firsts: Vec<u32>,
-    /// Journals whose contents this one has taken over.
-    pub(crate) absorbed: Vec<JournalId>,
-    /// Which journal takes over, or has taken over, the contents of this one.
-    pub(crate) handed_to: Option<JournalId>,
-    /// Whose ids it is about.
-    pub(crate) shard: Shard,
-    /// The journals of the other shards, once they were met, by their number.
-    pub(crate) met: BTreeMap<u16, JournalId>,
-}
-
-impl Manifest {
-    /// That of a journal that was never started.
-    pub(crate) fn empty() -> Self {
-        Self {
-            id: JournalId::fresh(),
-            epoch: 0,
-            firsts: Vec::new(),
-            absorbed: Vec::new(),
-            handed_to: None,
-            shard: Shard::ONLY,
-            met: BTreeMap::new(),
-        }
-    }
-
-    /// Every core with its number.
-    pub(crate) fn cores(&self) -> impl Iterator<Item = (CoreId, u32)> + '_ {
-        (0..).map(CoreId).zip(self.firsts.iter().copied())
-    }
-
-    fn write(&self) -> String {
-        let mut text = format!("p99 journal 1\nid {}\nepoch {}\n", self.id, self.epoch);
-        for (core, first) in self.cores() {
-            text.push_str(&format!("core {} from {first}\n", core.0));
-        }
-        for id in &self.absorbed {
-            text.push_str(&format!("absorbed {id}\n"));
-        }
-        if let Some(id) = self.handed_to {
-            text.push_str(&format!("handed to {id}\n"));
-        }
-        // Without shards nothing is said of them: earlier releases read that.
-        if !self.shard.is_only() {
-            text.push_str(&format!("shard {}\n", self.shard));
-        }
-        for (number, id) in &self.met {
-            text.push_str(&format!("met {number} at {id}\n"));
-        }
-        let checksum = crc32fast::hash(text.as_bytes());
-        text.push_str(&format!("checksum {checksum:08x}\n"));
-        text
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        (lines.next()? == "p99 journal 1").then_some(())?;
-        let mut manifest = Self {
-            id: JournalId::read(lines.next()?.strip_prefix("id ")?)?,
-            epoch: lines.next()?.strip_prefix("epoch ")?.parse().ok()?,
-            ..Self::empty()
-        };
-        for line in lines {
-            if let Some(core) = line.strip_prefix("core ") {
-                let (_, first) = core.split_once(" from ")?;
-                manifest.firsts.push(first.parse().ok()?);
-            } else if let Some(id) = line.strip_prefix("absorbed ") {
-                manifest.absorbed.push(JournalId::read(id)?);
-            } else if let Some(id) = line.strip_prefix("handed to ") {
-                manifest.handed_to = Some(JournalId::read(id)?);
-            } else if let Some(shard) = line.strip_prefix("shard ") {
-                manifest.shard = Shard::parse(shard)?;
-            } else if let Some(met) = line.strip_prefix("met ") {
-                let (number, id) = met.split_once(" at ")?;
-                manifest
-                    .met
-                    .insert(number.parse().ok()?, JournalId::read(id)?);
-            }
-        }
-        // More than any start writes, and numbers that the next step could not count on from.
-        let is_sane = manifest.firsts.len() <= usize::from(CORES_MAX)
-            && manifest.epoch < NUMBER_MAX
-            && manifest.met.len() < usize::from(limits::SHARDS_MAX)
-            && manifest.firsts.iter().all(|first| *first < NUMBER_MAX);
-        is_sane.then_some(())?;
-        // One spelling only: whatever reads differently was not written by us.
-        (manifest.write() == text).then_some(manifest)
-    }
+    /// The manifest that counts, locked too: who removes LOCK, because it seems to be left over,
+    /// does not get in.
+    held: Mutex<Option<File>>,
 }
 
 /// The files of one core that count, in order.
@@ -170,7 +52,7 @@ impl Directory {
         let lock_path = path.join("LOCK");
         let io = |error| JournalFault::io(&lock_path, error);
         let mut lock = files::create_or_keep(&lock_path).map_err(io)?;
-        match lock.try_lock() {
+        match patiently(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -188,6 +70,7 @@ impl Directory {
         let dir = Self {
             path: path.to_owned(),
             _lock: Some(lock),
+            held: Mutex::default(),
         };
         let names = dir
             .identities()?
@@ -202,6 +85,7 @@ impl Directory {
         ];
         let others = others.map(str::to_owned);
         guard::close_files(path, names.chain(others))?;
+        dir.hold_manifest()?;
         Ok(dir)
     }
 
@@ -210,7 +94,36 @@ impl Directory {
         Self {
             path: path.to_owned(),
             _lock: None,
+            held: Mutex::default(),
         }
+    }
+
+    /// Locks the manifest, if there is one. A fault of it is told where it is read; where files
+    /// cannot be locked, LOCK could not be either.
+    fn hold_manifest(&self) -> Result<(), JournalFault> {
+        let path = self.manifest_path();
+        for _ in 0..=limits::JOURNAL_LOCK_TRIES_MAX {
+            let Ok(file) = files::read(&path) else {
+                return Ok(());
+            };
+            let is_free = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            // Its holder may have replaced it meanwhile.
+            let named = fs::symlink_metadata(&path).map(|found| found.ino());
+            if is_free && named.ok() == file.metadata().map(|found| found.ino()).ok() {
+                self.hold(file);
+                return Ok(());
+            }
+            thread::sleep(limits::JOURNAL_LOCK_PAUSE);
+        }
+        Err(JournalFault::Locked {
+            dir: self.path.clone(),
+            holder: None,
+        })
+    }
+
+    fn hold(&self, manifest: File) {
+        let held = self.held.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) = Some(manifest);
     }
 
     pub(crate) fn path_of(&self, identity: &Identity) -> PathBuf {
@@ -267,7 +180,9 @@ impl Directory {
         let mut file = files::create_empty(&fresh).map_err(io)?;
         file.write_all(manifest.write().as_bytes()).map_err(io)?;
         file.sync_all().map_err(io)?;
+        let _is_locked = file.try_lock();
         fs::rename(&fresh, self.manifest_path()).map_err(io)?;
+        self.hold(file);
         self.sync()
     }
 
@@ -338,5 +253,20 @@ impl Directory {
             }
         }
         Ok(found)
+    }
+}
+
+/// Locks the file, unless another process keeps it locked: one that was killed holds its lock until
+/// the kernel has taken all of it apart, and is to be replaced at once.
+fn patiently(lock: &File) -> Result<(), TryLockError> {
+    let mut tries = 0;
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if tries < limits::JOURNAL_LOCK_TRIES_MAX => {
+                tries += 1;
+                thread::sleep(limits::JOURNAL_LOCK_PAUSE);
+            }
+            end => return end,
+        }
     }
 }

@@ -69,6 +69,11 @@ pub enum JournalFault {
         /// Which directory.
         dir: PathBuf,
     },
+    /// It is a copy of a journal that may still be in use.
+    Backup {
+        /// Which directory.
+        dir: PathBuf,
+    },
     /// It is another shard's, or of a set of another size.
     OtherShard {
         /// Which directory.
@@ -126,6 +131,16 @@ pub enum Damage {
 }
 
 impl JournalFault {
+    /// Which file is damaged, and where. Beside a running instance damage counts when it is at the
+    /// same place in a second reading: a segment may come into use between two files of the first.
+    #[must_use]
+    pub fn damaged_at(&self) -> Option<(PathBuf, u64)> {
+        let Self::Damaged { path, offset, .. } = self else {
+            return None;
+        };
+        Some((path.clone(), *offset))
+    }
+
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
@@ -180,6 +195,13 @@ impl fmt::Display for JournalFault {
             Self::HandedOver { dir } => write!(
                 f,
                 "what the journal {} held was taken over by another one and counts there",
+                dir.display()
+            ),
+            Self::Backup { dir } => write!(
+                f,
+                "{} is a backup: started beside its original it would send what that one sends, \
+                 perhaps to another processor. When the original will never start again, run \
+                 `p99 journal restore`",
                 dir.display()
             ),
             Self::OtherShard { dir, was, is } => write!(
@@ -239,6 +261,7 @@ impl std::error::Error for JournalFault {
             | Self::NotPending
             | Self::MayBeAcknowledged
             | Self::HandedOver { .. }
+            | Self::Backup { .. }
             | Self::OtherShard { .. }
             | Self::ThreadDied => None,
         }

@@ -242,10 +242,15 @@ pub(crate) struct Frames<R> {
 impl<R: Read> Frames<R> {
     /// `source` stands behind the file's header.
     pub(crate) fn new(source: R, seed: u32) -> Self {
+        Self::behind(FILE_HEAD_BYTES as u64, source, seed)
+    }
+
+    /// `source` stands at `offset` of the file, behind a frame.
+    pub(crate) fn behind(offset: u64, source: R, seed: u32) -> Self {
         Self {
             source,
             seed,
-            offset: FILE_HEAD_BYTES as u64,
+            offset,
             buffer: Vec::new(),
         }
     }
@@ -317,6 +322,12 @@ pub(crate) fn judge_rest(bytes: &[u8], offset: u64, expected: u64, seed: u32) ->
     } else {
         Rest::Damaged
     }
+}
+
+/// Whether `bytes` begin with a whole frame.
+pub(crate) fn begins_with_frame(bytes: &[u8], seed: u32) -> bool {
+    let payload = || Head::read(bytes, seed)?.payload(bytes.get(HEAD_BYTES..)?, seed);
+    payload().is_some()
 }
 
 /// The place of the last byte that is not zero. Whole blocks are compared, since a segment's rest

@@ -16,10 +16,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::compaction;
-use super::directory::{Directory, JournalId, Manifest};
+use super::directory::Directory;
 use super::disk::CoreDisk;
 use super::fault::JournalFault;
 use super::frame::Identity;
+use super::manifest::{JournalId, Manifest};
 use super::segment::{self, Fill};
 use super::settings::JournalSettings;
 use super::writer::{Order, Prepared, WriterSeed};

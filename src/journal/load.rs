@@ -115,7 +115,8 @@ pub(crate) fn load(
     }
     Ok(Loaded {
         next,
-        tear,
+        // A segment whose header is not whole was never used: there is no batch in it to be torn.
+        tear: tear.filter(|tear| tear.offset > 0),
         records: next - first,
     })
 }

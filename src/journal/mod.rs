@@ -6,9 +6,11 @@
 //! `directory` says which of them count, [`replay`] gives them their meaning, [`start`] brings an
 //! instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded,
 //! `disk` shows how it stands, and
-//! [`operator`] serves those who look from outside.
+//! [`operator`], [`account`], [`backup`] and [`restore`] serve those who come from outside.
 //! Nothing here decides about a payment; a failure is reported, never repaired in silence.
 
+pub mod account;
+pub mod backup;
 mod blocks;
 mod codec;
 mod compaction;
@@ -22,10 +24,12 @@ mod guard;
 mod keeper;
 mod line;
 mod load;
+mod manifest;
 pub mod operator;
 mod processors;
 pub mod record;
 pub mod replay;
+pub mod restore;
 mod segment;
 mod settings;
 mod settled;
@@ -36,11 +40,11 @@ pub mod testing;
 mod writer;
 
 pub use codec::Unreadable;
-pub use directory::JournalId;
 pub use distribution::distribute;
 pub use fault::{Damage, JournalFault, Move};
 pub use keeper::{Keeper, KeeperStats};
 pub use load::Tear;
+pub use manifest::JournalId;
 pub use processors::Authorities;
 pub use record::{Fate, Haste, Record, Verdict};
 pub use replay::{Oddity, Pending, Sent};

@@ -10,11 +10,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::directory::{CoreFiles, Directory, Manifest};
+use super::directory::{CoreFiles, Directory};
 use super::fault::{JournalFault, Move};
 use super::frame::{self, Identity, Place};
 use super::line;
 use super::load::{self, Sink, Tear};
+use super::manifest::Manifest;
 use super::processors::{self, Authorities};
 use super::record::{Fate, Record, Verdict};
 use super::replay::{Pending, State};
@@ -270,23 +271,26 @@ pub fn forget_shards(path: &Path) -> Result<usize, JournalFault> {
 }
 
 /// Runs `what` on a directory that may be in use. When a file vanished because the manifest was
-/// switched meanwhile, it runs again.
+/// switched meanwhile, or damage was seen for the first time at its place, it runs again.
 fn look<T: Default>(
     path: &Path,
     what: impl Fn(&Directory, &Manifest) -> Result<T, JournalFault>,
 ) -> Result<T, JournalFault> {
     let dir = Directory::peek(path);
     let mut manifest = dir.manifest()?;
+    let mut seen = None;
     loop {
         let Some(current) = &manifest else {
             return Ok(T::default());
         };
         let found = what(&dir, current);
         let now = dir.manifest()?;
-        if found.is_ok() || now == manifest {
+        let damaged = found.as_ref().err().and_then(JournalFault::damaged_at);
+        let is_new = damaged.is_some() && damaged != seen;
+        if found.is_ok() || (now == manifest && !is_new) {
             return found;
         }
-        manifest = now;
+        (manifest, seen) = (now, damaged);
     }
 }
 

@@ -218,6 +218,11 @@ impl State {
         self.pending.get(&id)
     }
 
+    /// The claim of the payment, if it is settled and known.
+    pub(crate) fn find_settled(&self, id: UpstreamId) -> Option<SettledClaim> {
+        self.settled.find(id)
+    }
+
     /// Settled claims, oldest first.
     pub fn settled(&self) -> impl Iterator<Item = (UpstreamId, SettledClaim)> + '_ {
         self.settled.iter()

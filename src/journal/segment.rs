@@ -142,43 +142,47 @@ pub(crate) fn read(
         }
         return Err(damaged(0, Damage::FileHead));
     }
-    let mut frames = Frames::new(source, identity.seed());
+    drop(source);
+    let mut offset = frame::FILE_HEAD_BYTES as u64;
     loop {
-        let offset = frames.offset();
-        let Next::Frame(place, payload) = frames.next().map_err(io)? else {
-            break;
-        };
-        if place.sequence != next {
-            return Err(damaged(offset, Damage::Order));
+        (&file).seek(SeekFrom::Start(offset)).map_err(io)?;
+        let source = BufReader::with_capacity(limits::JOURNAL_PART_BYTES, &file);
+        let mut frames = Frames::behind(offset, source, identity.seed());
+        while let Next::Frame(place, payload) = frames.next().map_err(io)? {
+            if place.sequence != next {
+                return Err(damaged(offset, Damage::Order));
+            }
+            let record = Record::decode(payload).map_err(|why| damaged(offset, why.into()))?;
+            each(next, record);
+            next = next
+                .checked_add(1)
+                .ok_or_else(|| damaged(offset, Damage::Order))?;
+            offset = frames.offset();
         }
-        let record = Record::decode(payload).map_err(|why| damaged(offset, why.into()))?;
-        each(next, record);
-        next = next
-            .checked_add(1)
-            .ok_or_else(|| damaged(offset, Damage::Order))?;
+        let rest = rest_of(&file, offset).map_err(io)?;
+        let is_torn = match frame::judge_rest(&rest, offset, next, identity.seed()) {
+            Rest::Clean => false,
+            Rest::Torn => true,
+            // Its owner wrote on between the two readings: the rest begins with what was missing.
+            Rest::Damaged if frame::begins_with_frame(&rest, identity.seed()) => continue,
+            Rest::Damaged => return Err(damaged(offset, Damage::Record)),
+        };
+        return Ok(End {
+            next,
+            offset,
+            is_torn,
+        });
     }
-    let offset = frames.offset();
-    drop(frames);
+}
+
+/// What is written from `offset` on.
+fn rest_of(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     let mut rest = Vec::new();
-    let end = written_end(&file, offset).map_err(io)?;
-    (&file).seek(SeekFrom::Start(offset)).map_err(io)?;
-    (&file)
-        .take(end - offset)
-        .read_to_end(&mut rest)
-        .map_err(io)?;
-    match frame::judge_rest(&rest, offset, next, identity.seed()) {
-        Rest::Clean => Ok(End {
-            next,
-            offset,
-            is_torn: false,
-        }),
-        Rest::Torn => Ok(End {
-            next,
-            offset,
-            is_torn: true,
-        }),
-        Rest::Damaged => Err(damaged(offset, Damage::Record)),
-    }
+    let end = written_end(file, offset)?;
+    let mut source = file;
+    source.seek(SeekFrom::Start(offset))?;
+    source.take(end - offset).read_to_end(&mut rest)?;
+    Ok(rest)
 }
 
 /// Behind which no byte is set any more; `offset` when none is from there on. By whole blocks,

@@ -51,6 +51,12 @@ impl Settled {
         }
     }
 
+    pub(super) fn find(&self, id: UpstreamId) -> Option<SettledClaim> {
+        let index = self.places.get(&id)?.checked_sub(self.front)?;
+        let (_, claim) = (*self.claims.get(index)?)?;
+        Some(claim)
+    }
+
     pub(super) fn remove(&mut self, id: UpstreamId) {
         let place = self.places.remove(&id);
         let index = place.and_then(|place| place.checked_sub(self.front));

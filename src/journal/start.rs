@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use super::directory::{CoreFiles, Directory, JournalId, Manifest};
+use super::directory::{CoreFiles, Directory};
 use super::distribution;
 use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
 use super::load::{self, Tear};
+use super::manifest::{JournalId, Manifest};
 use super::processors;
 use super::replay::{Oddity, Pending, State};
 use super::segment::{self, Fill};
@@ -136,8 +137,8 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
     })
 }
 
-/// The manifest to go on from, if this instance may: no other journal took it over, and it is its
-/// shard's. A fresh journal becomes its shard's.
+/// The manifest to go on from, if this instance may: no other journal took it over, it is no
+/// backup, and it is its shard's. A fresh journal becomes its shard's.
 fn manifest_for(
     dir: &Directory,
     settings: &JournalSettings,
@@ -151,6 +152,9 @@ fn manifest_for(
     let dir = settings.dir.clone();
     if manifest.handed_to.is_some() {
         return Err(JournalFault::HandedOver { dir });
+    }
+    if manifest.backup.is_some() {
+        return Err(JournalFault::Backup { dir });
     }
     let was = manifest.shard;
     match settings.shard.filter(|is| *is != was) {

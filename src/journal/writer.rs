@@ -24,11 +24,11 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::blocks::Blocks;
-use super::directory::JournalId;
 use super::disk::CoreDisk;
 use super::fault::JournalFault;
 use super::files;
 use super::frame::{self, Identity, Place};
+use super::manifest::JournalId;
 use super::record::{Haste, Record};
 use crate::clock::Mono;
 use crate::config::JournalSync;

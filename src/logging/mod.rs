@@ -1,19 +1,19 @@
 //! Where log lines go: to stderr, by way of one thread that may block on it.
 //!
-//! A core formats its line and puts it into a bounded queue; it never waits for a slow terminal or
-//! a container engine whose log driver is stuck. What does not fit is counted and dropped, because
-//! a late payment is worse than a missing line. Only while stopping, when each payment that is
-//! given up must be told, [`be_patient`] makes lines wait for room. Until then a place in the code
-//! may log so many lines at warn and error, and the rest is counted (`throttle`).
+//! A core formats its line (`line`) and puts it into a bounded queue; it never waits for a slow
+//! terminal or a container engine whose log driver is stuck. What does not fit is counted and
+//! dropped, because a late payment is worse than a missing line. Only while stopping, when each
+//! payment that is given up must be told, [`be_patient`] makes lines wait for room. Until then a
+//! place in the code may log so many lines at warn and error, and so many about payments for each
+//! reason; the rest is counted (`throttle`).
 //!
-//! `main` starts it; every room logs through the `log` macros. Every line is cleared of control
-//! characters, so no one can forge a second line. Secrets are `config::Secret`s, which print as a
-//! mask. The queue, like the `log` facade's logger, is one for the process; nothing else here is
-//! shared.
+//! `main` starts it; every room logs through the `log` macros. What is let through may change while
+//! p99 runs ([`set_filter`]). Secrets are `config::Secret`s, which print as a mask. The queue, like
+//! the `log` facade's logger, is one for the process; nothing else here is shared.
 
+mod line;
 mod throttle;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -21,10 +21,15 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use env_filter::Filter;
+use jiff::Timestamp;
+use log::kv::Source;
 use log::{Level, Log, Metadata, Record};
 
 use crate::clock::{Clock, Mono};
 use crate::limits;
+
+pub use line::Format;
 
 use throttle::{Place, Throttle};
 
@@ -32,6 +37,10 @@ static LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 static IS_PATIENT: AtomicBool = AtomicBool::new(false);
 static THROTTLE: Mutex<Throttle> = Mutex::new(Throttle::new());
 static QUEUE: OnceLock<SyncSender<Message>> = OnceLock::new();
+static FILTER: Mutex<Option<Filter>> = Mutex::new(None);
+
+/// The target of lines about one payment each.
+const PAYMENT: &str = "p99::payment";
 
 enum Message {
     Line(Vec<u8>),
@@ -42,33 +51,62 @@ enum Message {
 /// Begins to log what `filter` lets through, as `RUST_LOG` spells it.
 ///
 /// # Errors
-/// The thread cannot be had, or someone logs already.
-pub fn start(filter: &str) -> io::Result<()> {
+/// The filter cannot be read, the thread cannot be had, or someone logs already.
+pub fn start(filter: &str, format: Format) -> io::Result<()> {
     let (sender, receiver) = sync_channel(limits::LOG_LINES_MAX);
     let start = Clock::process_start();
     thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || write_all(&receiver, start))?;
+        .spawn(move || write_all(&receiver, start, format))?;
     let queue = Queue {
         sender: sender.clone(),
         dropped: &LINES_DROPPED,
         is_patient: &IS_PATIENT,
     };
-    let lines = env_logger::Builder::new()
-        .parse_filters(filter)
-        .format(|out, record| {
-            let (time, level) = (out.timestamp_millis(), record.level());
-            let line = OneLine(record.args());
-            writeln!(out, "{time} {level:<5} {} {line}", record.target())
-        })
-        .target(env_logger::Target::Pipe(Box::new(queue)))
-        .build();
-    let filter = lines.filter();
-    log::set_boxed_logger(Box::new(Gate { lines, start })).map_err(io::Error::other)?;
-    log::set_max_level(filter);
+    let gate = Gate {
+        queue,
+        format,
+        start,
+    };
+    log::set_boxed_logger(Box::new(gate)).map_err(io::Error::other)?;
+    set_filter(filter).map_err(io::Error::other)?;
     // Set once, for a logger can be set once.
     QUEUE.get_or_init(|| sender);
     Ok(())
+}
+
+/// Lets through what `filter` says from now on, as `RUST_LOG` spells it.
+///
+/// # Errors
+/// Why it cannot be read; nothing changes.
+pub fn set_filter(filter: &str) -> Result<(), String> {
+    let mut builder = env_filter::Builder::new();
+    builder
+        .try_parse(filter)
+        .map_err(|fault| fault.to_string())?;
+    let filter = builder.build();
+    let level = filter.filter();
+    *self::filter() = Some(filter);
+    log::set_max_level(level);
+    Ok(())
+}
+
+/// Logs one line about a payment at info. Lines of one `reason` are counted together where there
+/// are too many.
+pub fn tell_of_payment(reason: &'static str, message: &str, fields: &dyn Source) {
+    let args = format_args!("{message}");
+    let mut builder = Record::builder();
+    builder.level(Level::Info).target(PAYMENT);
+    builder.module_path_static(Some(reason));
+    log::logger().log(&builder.args(args).key_values(&fields).build());
+}
+
+/// Logs one line with fields at info.
+pub fn tell(target: &'static str, message: &str, fields: &dyn Source) {
+    let args = format_args!("{message}");
+    let mut builder = Record::builder();
+    builder.level(Level::Info).target(target);
+    log::logger().log(&builder.args(args).key_values(&fields).build());
 }
 
 /// How many lines were dropped because the queue was full.
@@ -97,31 +135,39 @@ pub fn flush() {
 
 /// Before the lines: leaves out what one place logs too often.
 struct Gate {
-    lines: env_logger::Logger,
+    queue: Queue,
+    format: Format,
     start: Instant,
 }
 
 impl Log for Gate {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.lines.enabled(metadata)
+        filter().as_ref().is_some_and(|one| one.enabled(metadata))
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.lines.matches(record) {
+        if !self.enabled(record.metadata()) {
             return;
         }
-        // Below warn an operator has asked for it, or it is told once.
-        let is_throttled = record.level() <= Level::Warn && !IS_PATIENT.load(Ordering::Relaxed);
+        // Below warn an operator has asked for it, or it is told once; but payments come in floods.
+        let is_many = record.level() <= Level::Warn || record.target() == PAYMENT;
+        let is_throttled = is_many && !IS_PATIENT.load(Ordering::Relaxed);
         let place = Place {
             module: record.module_path_static().unwrap_or_default(),
             line: record.line().unwrap_or_default(),
         };
         if !is_throttled || throttle().admit(place, since(self.start)) {
-            self.lines.log(record);
+            let line = line::line_of(self.format, Timestamp::now(), record);
+            self.queue.put(line.into_bytes());
         }
     }
 
     fn flush(&self) {}
+}
+
+/// Held for one look, and only for what the most talkative target lets through.
+fn filter() -> MutexGuard<'static, Option<Filter>> {
+    FILTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn throttle() -> MutexGuard<'static, Throttle> {
@@ -132,16 +178,16 @@ fn since(start: Instant) -> Mono {
     Clock::new(start).now().mono
 }
 
-/// The cores' end of the queue. `env_logger` holds a lock around each write; it lasts for one copy.
+/// The cores' end of the queue.
 struct Queue {
     sender: SyncSender<Message>,
     dropped: &'static AtomicU64,
     is_patient: &'static AtomicBool,
 }
 
-impl Write for Queue {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut message = Message::Line(bounded(line));
+impl Queue {
+    fn put(&self, line: Vec<u8>) {
+        let mut message = Message::Line(line);
         let mut waits_left = limits::LOG_WAITS_MAX;
         let is_sent = loop {
             match self.sender.try_send(message) {
@@ -162,24 +208,11 @@ impl Write for Queue {
         if !is_sent {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// `line`, cut to what one line may take.
-fn bounded(line: &[u8]) -> Vec<u8> {
-    match line.get(..limits::LOG_LINE_BYTES_MAX) {
-        Some(start) if start.len() < line.len() => [start, b"...\n"].concat(),
-        Some(_) | None => line.to_vec(),
     }
 }
 
 /// The thread's work. When stderr is gone there is no one left to tell.
-fn write_all(queue: &Receiver<Message>, start: Instant) {
+fn write_all(queue: &Receiver<Message>, start: Instant, format: Format) {
     let mut told = 0;
     loop {
         let end = throttle().next_end();
@@ -191,7 +224,7 @@ fn write_all(queue: &Receiver<Message>, start: Instant) {
         let (written, now) = match message {
             Ok(Message::Line(line)) => (stderr.write_all(&line), since(start)),
             Ok(Message::Flush(done)) => {
-                tell_left_out(&mut stderr, Mono(u64::MAX));
+                tell_left_out(&mut stderr, format, Mono(u64::MAX));
                 done.try_send(()).unwrap_or_default();
                 continue;
             }
@@ -199,57 +232,45 @@ fn write_all(queue: &Receiver<Message>, start: Instant) {
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if end.is_some_and(|end| end <= now) {
-            tell_left_out(&mut stderr, now);
+            tell_left_out(&mut stderr, format, now);
         }
         let dropped = lines_dropped();
         if written.is_ok() && dropped > told {
             let more = dropped - told;
-            writeln!(
-                stderr,
-                "WARN  {} log lines dropped count={more}",
-                module_path!()
-            )
-            .unwrap_or_default();
+            warn(
+                &mut stderr,
+                format,
+                &format!("{more} log lines dropped"),
+                &[("count", more.into())],
+            );
             told = dropped;
         }
     }
 }
 
 /// Tells what the windows that are over at `now` have left out.
-fn tell_left_out(stderr: &mut impl Write, now: Mono) {
+fn tell_left_out(stderr: &mut impl Write, format: Format, now: Mono) {
     let left_out = throttle().end_windows(now);
     for (Place { module, line }, count) in left_out {
-        writeln!(
-            stderr,
-            "WARN  {} lines left out count={count} place={module}:{line} (like its last ones)",
-            module_path!()
-        )
-        .unwrap_or_default();
+        let place = format!("{module}:{line}");
+        let fields = [("count", count.into()), ("place", place.as_str().into())];
+        warn(stderr, format, "lines left out", &fields);
     }
 }
 
-/// Text without line ends and other control characters.
-struct OneLine<T>(T);
-
-impl<T: fmt::Display> fmt::Display for OneLine<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        struct Clean<'a, 'b>(&'a mut fmt::Formatter<'b>);
-        impl fmt::Write for Clean<'_, '_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                for part in text.split_inclusive(char::is_control) {
-                    match part.chars().next_back() {
-                        Some(end) if end.is_control() => {
-                            let kept = part.strip_suffix(end).unwrap_or_default();
-                            write!(self.0, "{kept}{}", end.escape_default())?;
-                        }
-                        Some(_) | None => self.0.write_str(part)?,
-                    }
-                }
-                Ok(())
-            }
-        }
-        fmt::write(&mut Clean(f), format_args!("{}", self.0))
-    }
+/// A line of this thread's own, past the queue.
+fn warn(
+    stderr: &mut impl Write,
+    format: Format,
+    message: &str,
+    fields: &[(&str, log::kv::Value<'_>)],
+) {
+    let args = format_args!("{message}");
+    let mut builder = Record::builder();
+    builder.level(Level::Warn).target(module_path!());
+    let record = builder.args(args).key_values(&fields).build();
+    let line = line::line_of(format, Timestamp::now(), &record);
+    stderr.write_all(line.as_bytes()).unwrap_or_default();
 }
 
 #[cfg(test)]
@@ -261,36 +282,23 @@ mod tests {
         static DROPPED: AtomicU64 = AtomicU64::new(0);
         static IS_PATIENT: AtomicBool = AtomicBool::new(false);
         let (sender, receiver) = sync_channel(2);
-        let mut queue = Queue {
+        let queue = Queue {
             sender,
             dropped: &DROPPED,
             is_patient: &IS_PATIENT,
         };
         for number in 0..5 {
-            writeln!(queue, "{number}").unwrap();
+            queue.put(vec![number]);
         }
-        // `writeln!` writes a piece at a time; whole lines come in one piece from env_logger.
-        assert!(DROPPED.load(Ordering::Relaxed) >= 3);
+        assert_eq!(DROPPED.load(Ordering::Relaxed), 3);
         let kept = receiver.try_iter().count();
         assert_eq!(kept, 2);
         IS_PATIENT.store(true, Ordering::Relaxed);
         let reader = thread::spawn(move || receiver.iter().count());
         let before = DROPPED.load(Ordering::Relaxed);
-        (0..50).for_each(|_| queue.write_all(b"x\n").unwrap());
+        (0..50).for_each(|_| queue.put(vec![b'x']));
         drop(queue);
         assert_eq!(reader.join().unwrap(), 50, "all waited for room");
         assert_eq!(DROPPED.load(Ordering::Relaxed), before);
-    }
-
-    #[test]
-    fn a_line_is_one_line_of_bounded_length() {
-        let forged = OneLine("paid\n2025-01-01 ERROR forged\r\u{1b}[31mé");
-        assert_eq!(
-            forged.to_string(),
-            "paid\\n2025-01-01 ERROR forged\\r\\u{1b}[31mé"
-        );
-        let long = vec![b'x'; limits::LOG_LINE_BYTES_MAX + 1];
-        assert!(bounded(&long).ends_with(b"x...\n"));
-        assert_eq!(bounded(b"short\n"), b"short\n");
     }
 }

@@ -215,6 +215,11 @@ impl Metrics {
             ("p99_upstream_connections_idle", idle, PROCESSOR),
             |core| &core.upstream_idle,
         );
+        let held = "Payments in doubt that wait until their processor's address is listed again, \
+                    proven or confirmed.";
+        self.gauges(page, ("p99_payments_held_back", held, PROCESSOR), |core| {
+            &core.payments_held_back
+        });
         let help = "Name resolutions that failed, by processor.";
         page.begin(Kind::Counter, "p99_resolution_failures_total", help);
         for processor in self.setup.processors.all() {

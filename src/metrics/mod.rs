@@ -18,6 +18,7 @@ mod page;
 mod process;
 mod rolling;
 mod sums;
+mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use labels::{
 };
 pub use process::ProcessMetrics;
 pub use rolling::Rolling;
+pub use tally::Tally;
 
 /// One cell for each processor.
 pub type ByProcessor<T> = By<Processor, T, { PROCESSORS_MAX }>;
@@ -79,6 +81,8 @@ pub struct CoreMetrics {
     pub upstream_open: ByProcessor<Gauge>,
     /// Idle connections to processors.
     pub upstream_idle: ByProcessor<Gauge>,
+    /// Payments in doubt whose address may be another processor's.
+    pub payments_held_back: ByProcessor<Gauge>,
 
     /// Clients that wait for an outcome.
     pub clients_waiting: Gauge,

@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use super::settings::Identity;
 use super::{Owner, Processors, Way};
 use crate::addresses::{AddressState, Listing};
+use crate::flow::Stage;
 use crate::payment::{PerProcessor, Processor};
 use crate::table::Key;
 
@@ -86,9 +87,21 @@ impl Processors {
 }
 
 impl Owner {
-    // ---- events ----
-
-    // ---- re-sends ----
+    /// Payments in doubt at each processor that nothing is sent for before their address is listed
+    /// again, proven or confirmed. Walks the unsettled payments: for scrapes only.
+    #[must_use]
+    pub fn held_back(&self) -> PerProcessor<usize> {
+        let mut held = PerProcessor::<usize>::default();
+        for (key, flow) in self.flows.iter() {
+            let doubt = flow.pinned();
+            let doubt = doubt.filter(|_| matches!(flow.stage(), Stage::Unknown { .. }));
+            let Some(processor) = doubt else { continue };
+            if !matches!(self.way(key, processor), Way::To(_)) {
+                *held.get_mut(processor) += 1;
+            }
+        }
+        held
+    }
 
     /// Where `key`, which is in doubt at `processor`, may be sent again.
     pub(super) fn way(&self, key: Key, processor: Processor) -> Way {

@@ -15,6 +15,7 @@ use crate::events::{Action, AttemptRef, Exchange, Lookup, Note, Reason};
 use crate::judge::{self, Circumstances, Evidence, Judgement, Question};
 use crate::payment::{Outcome, Processor, UpstreamId};
 use crate::table::Key;
+use crate::timeline::Fact;
 
 /// A failed connect says the same of its processor, whether its payment still waits or not.
 const NO_CONNECTION: End = End {
@@ -28,6 +29,7 @@ impl Owner {
 
     /// `attempt`'s exchange ended so.
     pub fn exchanged(&mut self, attempt: AttemptRef, exchange: Exchange, now: Now) {
+        self.moment = now;
         let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
@@ -63,14 +65,16 @@ impl Owner {
 
     /// The processor was asked about `attempt`'s id.
     pub fn looked_up(&mut self, attempt: AttemptRef, lookup: Lookup, now: Now) {
+        self.moment = now;
         let Some(entry) = self.attempts.get(attempt.0) else {
             return;
         };
         let (processor, phase, purpose) = (entry.processor, entry.phase, entry.purpose);
-        let address = entry.address;
+        let (key, address) = (entry.flow, entry.address);
         let processors = Arc::clone(&self.processors);
         let route = processors.lookups.get(processor);
         self.note(Note::LookedUp(processor, lookup));
+        self.fact(key, Fact::LookedUp { processor, lookup });
         match (purpose, phase) {
             (Purpose::Identity { .. }, _) => self.on_identity(attempt, lookup, now),
             (Purpose::Proof, _) => {
@@ -212,6 +216,7 @@ impl Owner {
         if let Some(entry) = self.attempts.get_mut(attempt.0) {
             entry.phase = Phase::Asking { inquiry, until };
         }
+        self.fact(key, Fact::Asked { processor });
         self.actions.push_back(Action::Lookup {
             attempt,
             processor,

@@ -227,13 +227,14 @@ impl Owner {
             .after(self.settings.settle_timeout)
             .max(now.run);
         entry.phase = Phase::Late { until };
-        let (id, processor) = (entry.id, entry.processor);
+        let (key, id, processor) = (entry.flow, entry.id, entry.processor);
         let took = now.run.since(entry.sent_at);
         let lease = std::mem::replace(&mut entry.lease, Lease::Returned);
         let verdict = entry.verdict(Verdict::Failure);
         self.return_lease(processor, lease, verdict, now);
         self.lanes.get_mut(processor).note_standing(took, now.mono);
         let (outcome, reason) = (Outcome::Unknown, Reason::Timeout);
+        self.note_attempt(key, (processor, outcome, reason), took);
         self.note(Note::AttemptEnded {
             id,
             processor,
@@ -272,6 +273,7 @@ impl Owner {
         if end.outcome == Outcome::Applied {
             self.processors.limit(processor).on_charge();
         }
+        self.note_attempt(entry.flow, (processor, end.outcome, end.reason), took);
         match entry.lease {
             Lease::Held { .. } => {
                 let verdict = if was_sent {

@@ -21,9 +21,12 @@ impl Owner {
     pub fn lost(&mut self, id: UpstreamId, now: Now) {
         // It may have come back meanwhile, with the writer that won it.
         let is_own = |key: &Key| held(self.flows.get(*key)).writer == WriterSlot::OWN;
-        let Some(key) = self.pending_key(id).filter(is_own) else {
-            return;
-        };
+        if let Some(key) = self.pending_key(id).filter(is_own) {
+            self.lose(key, now);
+        }
+    }
+
+    fn lose(&mut self, key: Key, now: Now) {
         let flow = held(self.flows.get(key));
         assert!(
             flow.pinned().is_none(),
@@ -69,9 +72,9 @@ impl Owner {
         }
     }
 
-    /// Whether the payment of `id`, which comes with a writer that this core adopted, is to be taken
-    /// up: not when it is here already. A claim of the id that this core made meanwhile is lost,
-    /// though the store has not said so yet.
+    /// Whether the payment of `id`, which comes with a writer that this core adopted, is to be
+    /// taken up: not when it is here already. A claim of the id that this core made meanwhile is
+    /// lost, though the store has not said so yet.
     pub(super) fn make_way(&mut self, id: UpstreamId, now: Now) -> bool {
         let key = self.pending_key(id);
         if let Some(flow) = key.map(|key| held(self.flows.get(key))) {

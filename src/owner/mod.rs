@@ -11,6 +11,7 @@
 //! - `settling.rs` ends it;
 //! - `stages.rs` alone changes its stage, by the table in `flow`;
 //! - `attempts.rs` starts and ends attempts, `addresses.rs` says where one in doubt may go;
+//! - `telling.rs` notes for operators what the files above it do;
 //! - `outbox.rs` is what goes out: actions, notes and records;
 //! - `lane.rs` bounds what one processor gets from this core, `routes.rs` says what its lookups are
 //!   worth, `sums.rs` says what was charged, and when that is not known.
@@ -23,7 +24,8 @@
 //! ([`Owner::exchanged`], [`Owner::looked_up`]), the journal ([`Owner::durable`],
 //! [`Owner::journal_failed`]), time ([`Owner::tick`], at the latest at [`Owner::next_timer`]).
 //! After each event it performs what [`Owner::next_action`] gives, in order, until there is none;
-//! an [`Action::Append`] comes with one [`Owner::next_record`]. What each may produce:
+//! an [`Action::Append`] comes with one [`Owner::next_record`], an [`Action::Tell`] (any event may
+//! produce it) with one [`Owner::next_telling`]. What else each may produce:
 //!
 //! | event | actions |
 //! |---|---|
@@ -44,6 +46,7 @@
 mod addresses;
 mod answers;
 mod attempts;
+mod connections;
 mod duplicates;
 mod elsewhere;
 mod identity;
@@ -56,6 +59,7 @@ mod settings;
 mod settling;
 mod stages;
 mod sums;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -89,6 +93,7 @@ use crate::payment::{
     Configured, Payment, PaymentView, PerProcessor, Processor, ProcessorCount, Status, UpstreamId,
 };
 use crate::table::{Key, Table};
+use crate::timeline::{Fact, Recent, Remark, Telling};
 use crate::wheel::Wheel;
 
 /// What all cores know of the processors. Atomics only: cores share no lock.
@@ -178,6 +183,11 @@ pub struct Owner {
     /// Payments that a journal brought back, under whatever bounds they were taken in.
     restored: usize,
     inherited: Inherited,
+    /// When the event came that is being handled.
+    moment: Now,
+    recent: Recent,
+    /// One for each `Tell` among the actions.
+    tellings: VecDeque<Telling>,
 }
 
 /// What a payment in doubt may do.
@@ -253,6 +263,9 @@ impl Owner {
             clients_waiting: 0,
             restored: 0,
             inherited: Inherited::default(),
+            moment: Now::default(),
+            recent: Recent::default(),
+            tellings: VecDeque::new(),
         }
     }
 
@@ -267,10 +280,16 @@ impl Owner {
         self.records.pop_front()
     }
 
+    /// What goes with the `Tell` that was just given out.
+    pub fn next_telling(&mut self) -> Option<Telling> {
+        self.tellings.pop_front()
+    }
+
     // ---- events: a payment ----
 
     /// A `POST /payments` reached its owner core.
     pub fn arrive(&mut self, arrival: Arrival, now: Now) {
+        self.moment = now;
         if let Some(answer) = self.known(&arrival.payment) {
             self.answer(arrival.reply_to, answer);
             return;
@@ -319,6 +338,9 @@ impl Owner {
             return;
         }
         let key = self.flows.insert(flow);
+        self.moment = now;
+        let open = restored.open.map(|(processor, _)| processor);
+        self.remarkable(key, Remark::Restored, Fact::Restored { open });
         self.restored = self.restored.saturating_add(1);
         self.claims.hold(id, key.slot);
         if let Some(flow) = self.flows.get(key).filter(|_| restored.open.is_some()) {
@@ -382,6 +404,7 @@ impl Owner {
             up_to <= self.journal.get(writer).appended,
             "I5: durable runs ahead of what was appended"
         );
+        self.moment = now;
         while let Some((position, key)) = self.journal.next_durable(writer, up_to) {
             let is_awaited = self
                 .flows

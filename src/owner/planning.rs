@@ -17,6 +17,7 @@ use crate::limits;
 use crate::payment::Processor;
 use crate::route::{self, Plan, Situation};
 use crate::table::Key;
+use crate::timeline::Fact;
 
 impl Owner {
     // ---- planning ----
@@ -34,7 +35,7 @@ impl Owner {
         // Those who wait longer go first.
         let is_next = |owner: &Self, processor| owner.waiting.get(processor).is_empty();
         plan.choices()
-            .any(|processor| is_next(self, processor) && self.try_start(key, processor, now))
+            .any(|processor| is_next(self, processor) && self.try_start(key, processor, plan, now))
     }
 
     fn plan_for(&mut self, key: Key, now: Now) -> Plan {
@@ -62,10 +63,11 @@ impl Owner {
         route::plan(&self.settings.rules(), &situation)
     }
 
-    fn try_start(&mut self, key: Key, processor: Processor, now: Now) -> bool {
+    fn try_start(&mut self, key: Key, processor: Processor, plan: &Plan, now: Now) -> bool {
         let Some(attempt) = self.start(key, processor, Purpose::First, now) else {
             return false;
         };
+        self.note_choice(key, processor, plan, now);
         self.enter(key, Step::Started, Stage::Connecting { attempt }, now);
         true
     }
@@ -74,6 +76,7 @@ impl Owner {
     fn wait(&mut self, key: Key, plan: Plan, now: Now) {
         let flow = held(self.flows.get_mut(key));
         if let Some(at) = plan.wait_at {
+            self.fact(key, Fact::Waits { at });
             self.enter(
                 key,
                 Step::Queued,
@@ -100,6 +103,7 @@ impl Owner {
                 flow.begin_round();
                 let at = plan.choices().next().unwrap_or(Processor::DEFAULT);
                 let not_before = now.mono.after(pause);
+                self.fact(key, Fact::Waits { at });
                 self.enter(key, Step::Queued, Stage::Waiting { at, not_before }, now);
             }
         }
@@ -150,7 +154,7 @@ impl Owner {
     fn try_leave_queue(&mut self, key: Key, now: Now) -> bool {
         let plan = self.plan_for(key, now);
         for processor in plan.choices() {
-            if self.try_start(key, processor, now) {
+            if self.try_start(key, processor, &plan, now) {
                 return true;
             }
         }
@@ -200,7 +204,7 @@ impl Owner {
             if busy == Some(processor) {
                 continue;
             }
-            if self.try_start(key, processor, now) {
+            if self.try_start(key, processor, &plan, now) {
                 if let Some(attempt) = slow {
                     self.abandon(attempt, now);
                 }
@@ -285,6 +289,7 @@ impl Owner {
             address: Some(address),
         }));
         assert!(number >= since, "an address is listed since a resolution");
+        self.fact(key, Fact::Asked { processor });
         let asking = self.addresses.asking.get_mut(processor);
         *asking = asking.saturating_add(1);
         self.actions.push_back(Action::Lookup {

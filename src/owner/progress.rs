@@ -2,19 +2,19 @@
 //! kept for the processor that never answered. This file alone changes a payment's stage.
 //!
 //! Keeps I3 (Unknown is re-sent to the same processor, never freed) and I5 (Intent before bytes).
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::attempts::{After, Phase, Purpose};
 use super::{JournalStanding, Owner, held};
 use crate::clock::Now;
 use crate::config::Ack;
-use crate::events::{Action, Answer, AttemptRef, Hedge, Note};
+use crate::events::{Action, AttemptRef, Hedge, Note};
 use crate::flow::{Ending, HedgeState, Promise, Stage, Step};
 use crate::journal::{Fate, Record, Verdict};
 use crate::limits;
 use crate::payment::Processor;
 use crate::table::Key;
+use crate::timeline::{self, Fact, Remark, millis};
 
 impl Owner {
     // ---- records before deeds (I5) ----
@@ -74,7 +74,7 @@ impl Owner {
         let flow = held(self.flows.get(key));
         let stage = flow.stage();
         if flow.promise == Promise::Given && !matches!(stage, Stage::WritingVerdict { .. }) {
-            self.tell(key, Answer::Accepted);
+            self.tell_accepted(key);
         }
         match stage {
             Stage::Accepting => self.plan(key, now),
@@ -103,7 +103,7 @@ impl Owner {
         }
         match after {
             After::Applied(processor, requested_at) => {
-                self.note_race(stage, attempt, processor, now);
+                self.note_race(key, attempt, processor, now);
                 self.finish(
                     key,
                     Ending::Applied {
@@ -245,90 +245,27 @@ impl Owner {
             Word::Over if flow.resends == 0 => Duration::ZERO,
             Word::Over | Word::MayCome => flow.pause(flow.resends, first, limits::RESEND_PAUSE_MAX),
         };
+        let pause_ms = millis(pause);
+        let fact = Fact::Pinned {
+            processor,
+            pause_ms,
+        };
+        self.remarkable(key, Remark::Unknown, fact);
         self.await_resend(key, now.mono.after(pause), now);
     }
 
     // ---- stages, queues and timers ----
 
-    fn note_race(&mut self, stage: Stage, winner: AttemptRef, processor: Processor, now: Now) {
-        if let Some(hedge) = stage.hedge() {
+    /// Counts which of two attempts was answered first, if `key` had two.
+    fn note_race(&mut self, key: Key, winner: AttemptRef, processor: Processor, now: Now) {
+        if let Some(hedge) = held(self.flows.get(key)).stage().hedge() {
             let won = hedge == winner;
             if won {
+                self.remark(key, Remark::HedgeWon);
                 self.lanes.get_mut(processor).budget().note_win(now.mono);
             }
             let end = if won { Hedge::Won } else { Hedge::Lost };
             self.note(Note::Hedge(processor, end));
-        }
-    }
-
-    /// The connection that `Connect` asked for is ready and unused; it went to `address`.
-    pub fn connected(&mut self, attempt: AttemptRef, address: Option<SocketAddr>, now: Now) {
-        let Some(entry) = self.attempts.get_mut(attempt.0) else {
-            // It was abandoned meanwhile, and the driver was told so.
-            return;
-        };
-        entry.phase = Phase::Connected;
-        entry.address = address;
-        let (key, purpose) = (entry.flow, entry.purpose);
-        let stage = self.flows.get(key).map(|flow| flow.stage());
-        let is_wanted = match (purpose, stage) {
-            (Purpose::First | Purpose::Resend, Some(Stage::Connecting { attempt: holder })) => {
-                holder == attempt
-            }
-            (
-                Purpose::Hedge,
-                Some(Stage::Sending {
-                    hedge: HedgeState::Out { attempt: holder },
-                    ..
-                }),
-            ) => holder == attempt,
-            (
-                Purpose::First
-                | Purpose::Resend
-                | Purpose::Hedge
-                | Purpose::Proof
-                | Purpose::Identity { .. },
-                _,
-            ) => false,
-        };
-        if !is_wanted || self.journal.standing == JournalStanding::Failed {
-            self.abandon(attempt, now);
-            return;
-        }
-        match purpose {
-            Purpose::Hedge => self.send_hedge(key, attempt, now),
-            Purpose::First | Purpose::Resend => self.intend(key, attempt, now),
-            // A lookup is never told of its connection.
-            Purpose::Proof | Purpose::Identity { .. } => {}
-        }
-    }
-
-    /// The hedge of `key` has its connection. Its Intent is open, as long as no one takes it over.
-    fn send_hedge(&mut self, key: Key, attempt: AttemptRef, now: Now) {
-        let flow = held(self.flows.get(key));
-        let is_covered = self.is_covered_by_lease(flow.writer, now);
-        if let (Stage::Sending { attempt: first, .. }, false) = (flow.stage(), is_covered) {
-            self.abandon(attempt, now);
-            let hedge = HedgeState::Over;
-            let stage = Stage::Sending {
-                attempt: first,
-                hedge,
-            };
-            self.enter(key, Step::Hedged, stage, now);
-        } else {
-            self.send(attempt, now);
-        }
-    }
-
-    /// The connection that `Connect` asked for is being made: no promise waits for that.
-    pub fn connecting(&mut self, attempt: AttemptRef) {
-        let key = self.attempts.get(attempt.0).map(|entry| entry.flow);
-        let is_open = |key: &Key| {
-            let flow = self.flows.get(*key);
-            flow.is_some_and(|flow| flow.promise == Promise::Open)
-        };
-        if let (Ack::Accepted, Some(key)) = (self.settings.ack, key.filter(is_open)) {
-            self.promise(key);
         }
     }
 
@@ -343,6 +280,11 @@ impl Owner {
         let requested_at = held(flow.requested_at());
         flow.on_sent(processor);
         flow.address = entry.address;
+        let told_purpose = match purpose {
+            Purpose::Resend => timeline::Purpose::Resend,
+            Purpose::Hedge => timeline::Purpose::Hedge,
+            Purpose::First | Purpose::Proof | Purpose::Identity { .. } => timeline::Purpose::First,
+        };
         flow.resends = flow
             .resends
             .saturating_add(u32::from(purpose == Purpose::Resend));
@@ -355,6 +297,7 @@ impl Owner {
             requested_at,
             trace,
         });
+        self.note_sent(key, processor, told_purpose, now);
         self.arm_attempt(attempt, until, now);
         let lane = self.lanes.get_mut(processor);
         match purpose {

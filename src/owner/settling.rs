@@ -193,6 +193,7 @@ impl Owner {
             processor,
             amount,
         });
+        self.note_end(key, (status, processor), answer);
         self.tell(key, answer);
         self.flows.remove(key);
     }

@@ -7,6 +7,7 @@ use crate::events::Answer;
 use crate::flow::{Flow, HedgeState, Promise, Stage, Step};
 use crate::journal::Record;
 use crate::table::Key;
+use crate::timeline::Fact;
 
 impl Owner {
     /// Moves the payment to `stage` by `step`, into the queue that goes with it, arms its timer.
@@ -55,7 +56,15 @@ impl Owner {
     /// Its client is told that it is held, which whoever may take it over from the store knows too.
     pub(super) fn tell_held(&mut self, key: Key) {
         held(self.flows.get_mut(key)).promise = Promise::Given;
-        self.tell(key, Answer::Accepted);
+        self.tell_accepted(key);
+    }
+
+    /// Tells the client that waits, if one does, that the payment is held.
+    pub(super) fn tell_accepted(&mut self, key: Key) {
+        if held(self.flows.get(key)).waiter.is_some() {
+            self.note_answer(key, Answer::Accepted);
+            self.tell(key, Answer::Accepted);
+        }
     }
 
     /// From here on the payment is never freed, and its client is told 202 once that is durable.
@@ -75,10 +84,11 @@ impl Owner {
             payment: flow.payment,
             accepted_at: flow.accepted_at,
         };
+        self.fact(key, Fact::Promised);
         match self.journal.standing {
-            JournalStanding::Off => self.tell(key, Answer::Accepted),
+            JournalStanding::Off => self.tell_accepted(key),
             JournalStanding::On if is_held => {
-                self.tell(key, Answer::Accepted);
+                self.tell_accepted(key);
                 self.append_and_wait(key, record);
             }
             JournalStanding::On => self.append_and_wait(key, record),

@@ -6,6 +6,8 @@ mod early;
 mod play;
 mod rules;
 mod shared;
+mod telling;
+
 use std::time::Duration;
 
 use self::play::{PATIENCE, Play};

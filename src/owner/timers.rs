@@ -15,6 +15,7 @@ use crate::table::Key;
 impl Owner {
     /// Acts on every time that has come. Returns when to call again, if anything waits.
     pub fn tick(&mut self, now: Now) -> Option<Mono> {
+        self.moment = now;
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(now.mono, &mut due);
         for token in due.drain(..) {

@@ -13,8 +13,10 @@ use std::time::Instant;
 
 use super::messages::{CoreRequest, KeyedReply};
 use super::replies::Replies;
+use super::summary::Summary;
 use super::waker::TimerWaker;
 use super::{CoreRuntime, Performing};
+use crate::audit::Audit;
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::config::{Config, JournalSync};
@@ -97,6 +99,8 @@ pub(super) struct Shared {
     pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
     pub(super) keeper: Option<Keeper>,
+    /// What was not plain, in a file beside the journal.
+    pub(super) audit: Option<Audit>,
 }
 
 /// One core's part of a prepared instance, on its way to the core's thread.
@@ -179,6 +183,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
         metrics: Arc::clone(&setup.metrics),
         has_journal_failed: AtomicBool::new(false),
         peer_trouble: AtomicU32::new(0),
+        audit: open_audit(config)?,
         keeper,
     });
     let builders = mailboxes(config.cores, mailbox::capacity(config.cores))
@@ -206,6 +211,15 @@ pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
 pub fn authorities(config: &Config) -> journal::Authorities {
     let upstream = &config.upstream;
     Configured::new(upstream.count(), |one| upstream.get(one).url.place())
+}
+
+/// Begins to write down what is not plain, beside the journal, whose directory is ours by now.
+fn open_audit(config: &Config) -> Result<Option<Audit>, String> {
+    let Some(journal) = &config.journal else {
+        return Ok(None);
+    };
+    let told = |fault| format!("the audit file in {}: {fault}", journal.dir.display());
+    Audit::start(&journal.dir).map(Some).map_err(told)
 }
 
 type Pasts = Vec<Option<journal::Restored>>;
@@ -313,6 +327,7 @@ impl CoreBuilder {
             replies: Replies::default(),
             peers: RefCell::new(self.peers),
             peer_rounds: Cell::new(0),
+            summary: Summary::default(),
             waker: TimerWaker::default(),
             writer,
             performing: Cell::new(Performing::No),

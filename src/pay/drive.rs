@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::messages::{CoreRequest, Reply};
 use super::waker::Woken;
-use super::{CoreRuntime, Performing, notes};
+use super::{CoreRuntime, Performing, lines, notes};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, WriterSlot};
 use crate::journal::{Pending, Progress, WriterTask};
@@ -151,6 +151,10 @@ impl CoreRuntime {
                 self.give(to, Reply::Answer(answer));
             }
             Action::Note(note) => notes::count(&self.metrics, &note),
+            Action::Tell => {
+                let telling = self.owner.borrow_mut().next_telling();
+                lines::pass_on(telling, self.shared.audit.as_ref());
+            }
         }
     }
 
@@ -210,6 +214,11 @@ impl CoreRuntime {
         if self.shared.has_journal_failed.load(Ordering::Relaxed) {
             self.owner.borrow_mut().close_intake();
         }
+        let pending = self.owner.borrow().pending();
+        self.metrics.payments_pending.set_len(pending);
+        if self.core == CoreId(0) {
+            self.summarise(now);
+        }
         // A wake-up that was lost must not strand a message.
         self.take_mail();
     }
@@ -239,7 +248,10 @@ impl CoreRuntime {
         for processor in Processor::ALL {
             metrics.set_ledger(processor, *totals.get(processor));
         }
+        let held_back = owner.held_back();
         for (processor, _) in self.config.upstream.iter() {
+            let held = *held_back.get(processor);
+            metrics.payments_held_back.get(processor).set_len(held);
             metrics
                 .attempts_in_flight
                 .get(processor)
@@ -333,6 +345,10 @@ impl CoreRuntime {
             CoreRequest::Find(key, id) => {
                 let finding = self.owner.borrow().find(id);
                 self.give(to(key), Reply::Found(finding));
+            }
+            CoreRequest::Explain(key, id) => {
+                let facts = self.owner.borrow().facts_of(id);
+                self.give(to(key), Reply::Facts(facts));
             }
             CoreRequest::Sum(key, start, end) => {
                 let sums = self.owner.borrow().sums(start, end);

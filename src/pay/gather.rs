@@ -35,9 +35,7 @@ impl CoreRuntime {
             // Every place is emptied, whatever the others said.
             let part = match self.replies.take(key).await {
                 Some(Reply::Sums(part)) => part.map_err(AskFault::from),
-                Some(Reply::Answer(_) | Reply::Found(_) | Reply::Purged | Reply::Shown) | None => {
-                    Err(AskFault::Overloaded)
-                }
+                Some(_) | None => Err(AskFault::Overloaded),
             };
             sums = sums.and_then(|mut sums| {
                 sums.add(&*part?);

@@ -7,6 +7,7 @@ use crate::events::{Answer, Arrival, Finding};
 use crate::owner::SumFault;
 use crate::payment::{UpstreamId, WindowSums};
 use crate::table::Key;
+use crate::timeline::Entry;
 
 /// From one core to another. Each carries the place of its reply.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) enum CoreRequest {
     Arrive(Arrival),
     /// What is known of this id?
     Find(Key, UpstreamId),
+    /// What happened to this id?
+    Explain(Key, UpstreamId),
     /// What was charged in this window, both ends included?
     Sum(Key, Option<UnixMillis>, Option<UnixMillis>),
     /// Forget the ledger and the settled claims.
@@ -33,6 +36,8 @@ pub(super) enum Reply {
     Answer(Answer),
     /// To a question about an id.
     Found(Finding),
+    /// To a question about what happened to an id.
+    Facts(Vec<Entry>),
     /// To a question about a window.
     Sums(Sums),
     /// To a purge: forgotten, and written down.

@@ -6,7 +6,8 @@
 //! - `drive.rs`: actions, messages and timers;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
 //! - `health.rs`: the optional health poll;
-//! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what those three stand on.
+//! - `lines.rs`, `summary.rs`: what is logged of payments, of one and of all;
+//! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what all of these use.
 //!
 //! Keeps I1 (a payment is handed whole to its owner core) and I5's order of deeds, which the owner
 //! gives it.
@@ -15,10 +16,12 @@ mod builder;
 mod drive;
 mod gather;
 mod health;
+mod lines;
 mod messages;
 mod notes;
 mod peers;
 mod replies;
+mod summary;
 mod waker;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -34,6 +37,7 @@ pub use self::builder::{CoreBuilder, Setup, authorities, prepare};
 use self::builder::Shared;
 use self::messages::{CoreRequest, KeyedReply, Reply};
 use self::replies::Replies;
+use self::summary::Summary;
 use self::waker::TimerWaker;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::Config;
@@ -47,6 +51,7 @@ use crate::metrics::{CoreMetrics, HandOverFailure, ShedReason, Unanswered};
 use crate::owner::Owner;
 use crate::payment::{CoreId, Payment, Processor, UpstreamId};
 use crate::peers::{Gap, Peers};
+use crate::timeline::Entry;
 use crate::upstream::{NameIndex, Names, Resolved, Upstream};
 use crate::wire::OperatorNote;
 
@@ -111,6 +116,7 @@ pub struct CoreRuntime {
     peers: RefCell<Peers>,
     /// Rounds over all peers that are under way.
     peer_rounds: Cell<usize>,
+    summary: Summary,
     waker: TimerWaker,
     writer: Option<Writer>,
     performing: Cell<Performing>,
@@ -184,9 +190,7 @@ impl CoreRuntime {
             Some(Reply::Answer(Answer::Silence)) => (Answer::Silence, Unanswered::JournalFailed),
             Some(Reply::Answer(answer)) => return answer,
             // No word in time: its owner alone knows, so the client gets none either.
-            Some(Reply::Found(_) | Reply::Sums(_) | Reply::Purged | Reply::Shown) | None => {
-                (Answer::Silence, Unanswered::OwnerSilent)
-            }
+            Some(_) | None => (Answer::Silence, Unanswered::OwnerSilent),
         };
         self.metrics.unanswered.get(unanswered).increment();
         answer
@@ -212,9 +216,28 @@ impl CoreRuntime {
         }
         match self.replies.take(key).await {
             Some(Reply::Found(finding)) => Ok(finding),
-            Some(Reply::Answer(_) | Reply::Sums(_) | Reply::Purged | Reply::Shown) | None => {
-                Err(AskFault::Overloaded)
-            }
+            Some(_) | None => Err(AskFault::Overloaded),
+        }
+    }
+
+    /// What the owner core of `id` remembers of what happened to it, oldest first.
+    ///
+    /// # Errors
+    /// Why nothing can be said.
+    pub async fn explain(&self, id: UpstreamId) -> Result<Vec<Entry>, AskFault> {
+        let owner = id.owner(self.config.cores);
+        if owner == self.core {
+            return Ok(self.owner.borrow().facts_of(id));
+        }
+        let key = self.reserve(self.now().mono);
+        let asked = self.mailbox.hand_over(owner, CoreRequest::Explain(key, id));
+        if asked.is_err() {
+            self.replies.release(key);
+            return Err(AskFault::Overloaded);
+        }
+        match self.replies.take(key).await {
+            Some(Reply::Facts(facts)) => Ok(facts),
+            Some(_) | None => Err(AskFault::Overloaded),
         }
     }
 

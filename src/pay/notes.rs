@@ -60,7 +60,8 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
         }
         Note::Move(processor, step) => tell_of_move(processor, step),
         Note::Breaker(processor, breaker::Transition { from, to }) => {
-            log::warn!("breaker processor={} {from:?} -> {to:?}", processor.name());
+            // The summary of each minute says how often it opened.
+            log::debug!("breaker processor={} {from:?} -> {to:?}", processor.name());
         }
     }
 }

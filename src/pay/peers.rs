@@ -204,9 +204,10 @@ impl CoreRuntime {
         told
     }
 
-    /// Lends the header that peers ask for: their own secret, or what every client shows.
+    /// Lends the header that peers ask for. It is their own secret or none: with what clients show
+    /// one who took the place of a peer could pay.
     fn with_peer_headers(&self, write: impl FnOnce(&[(&str, &[u8])])) {
-        match self.peer_secret.as_ref().or(self.credentials.as_ref()) {
+        match &self.peer_secret {
             None => write(&[]),
             Some(secret) => write(&[(secret.header(), &secret.own_value())]),
         }

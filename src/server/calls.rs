@@ -18,6 +18,7 @@ use crate::metrics::Answered;
 use crate::pay::{AskFault, Scope, Unresolved};
 use crate::payment::{CorrelationId, Processor, WindowSums};
 use crate::peers::Gap;
+use crate::timeline;
 use crate::wire;
 
 impl<S: Stream> Connection<S> {
@@ -29,6 +30,7 @@ impl<S: Stream> Connection<S> {
             Call::Find => Box::pin(self.find(request)).await,
             Call::Summary => Box::pin(self.summary(request)).await,
             Call::Purge => Box::pin(self.purge(request)).await,
+            Call::Explain => Box::pin(self.explain(request)).await,
             Call::Confirm(processor) => self.confirm(request, processor),
             Call::Metrics => Box::pin(self.metrics(request)).await,
             Call::Describe => self.say(request, &Reply::DESCRIPTION),
@@ -119,6 +121,33 @@ impl<S: Stream> Connection<S> {
                 self.show(request, &Page::json(body))
             }
             Ok(None) => self.say(request, &UNKNOWN),
+            Err(fault) => self.say(request, &Reply::to_question(fault)),
+        }
+    }
+
+    /// What happened to one payment, as far as this process remembers it.
+    async fn explain(&mut self, request: &Request) -> After {
+        const UNKNOWN: Reply =
+            Reply::problem(404, "nothing is remembered of a payment with this id");
+        let octets = self.octets_of(request);
+        let Some(id) = routes::id_in_admin_path(request.head.path(octets)) else {
+            return self.say(request, &UNKNOWN);
+        };
+        if !self.core.runtime.config.shards.own.owns(&id) {
+            return self.say(request, &Reply::WRONG_SHARD);
+        }
+        if self.flush().await.is_err() {
+            return After::Cut;
+        }
+        self.watch.rest();
+        match self.core.runtime.explain(id.upstream_id()).await {
+            Ok(facts) if facts.is_empty() => self.say(request, &UNKNOWN),
+            Ok(facts) => {
+                let mut body = format!(r#"{{"correlationId":"{}","events":"#, id.as_str());
+                timeline::write_story(&facts, &mut body);
+                body.push('}');
+                self.show(request, &Page::json(body.into_bytes()))
+            }
             Err(fault) => self.say(request, &Reply::to_question(fault)),
         }
     }

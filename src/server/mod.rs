@@ -254,7 +254,7 @@ impl Core {
         let of = |reason| self.metrics().connections_closed.get(reason).get();
         log::warn!(
             "core {}: {count} connections were refused or cut; since the start: {} idle ones made \
-             runtime, {} met no place, {} were too many of their address, {} met no descriptor, {} \
+             room, {} met no place, {} were too many of their address, {} met no descriptor, {} \
              did not read",
             self.runtime.core.0,
             of(Closed::MadeRoom),
@@ -320,6 +320,11 @@ impl Core {
             status,
             took,
         } = answer;
-        log::info!(target: "p99::access", "{} {status} {} us", route.name(), took.as_micros());
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        log::info!(
+            target: "p99::access",
+            route = route.name(), status, took_us, one_of = limits::ACCESS_LOG_EVERY;
+            "answered"
+        );
     }
 }

@@ -31,6 +31,8 @@ pub(super) enum Call {
     Summary,
     /// `POST /purge-payments`
     Purge,
+    /// `GET /admin/payments/{id}/events`
+    Explain,
     /// `POST /admin/processors/{name}/confirm`
     Confirm(Processor),
     /// `GET /metrics`
@@ -53,7 +55,7 @@ impl Call {
             Self::Find => Route::Payment,
             Self::Summary => Route::Summary,
             Self::Purge => Route::Purge,
-            Self::Confirm(_) => Route::Admin,
+            Self::Explain | Self::Confirm(_) => Route::Admin,
             Self::Metrics => Route::Metrics,
             Self::Describe => Route::Openapi,
             Self::Alive => Route::Healthz,
@@ -63,6 +65,8 @@ impl Call {
     }
 }
 
+/// What operators ask about payments.
+const PAYMENTS: &str = "/admin/payments/";
 /// What operators ask of a processor.
 const PROCESSORS: &str = "/admin/processors/";
 const NOT_FOUND: Reply = Reply::problem(404, "there is nothing here");
@@ -144,7 +148,7 @@ fn shows_secret(core: &Core, asked: Asked<'_>) -> bool {
 
 /// What an operator may change is not there for anybody else, with ADMIN_LISTEN or without.
 fn only_for_operators(call: Call, role: ListenerRole) -> Option<Reply> {
-    (matches!(call, Call::Confirm(_)) && role == ListenerRole::Public).then_some(NOT_FOUND)
+    (call.route() == Route::Admin && role == ListenerRole::Public).then_some(NOT_FOUND)
 }
 
 fn wrong_method(call: Call, method: Method) -> Option<Reply> {
@@ -170,6 +174,7 @@ fn place(path: &str) -> Option<Call> {
             let name = path.strip_prefix(PROCESSORS)?.strip_suffix("/confirm")?;
             Processor::of_name(name).map(Call::Confirm)
         }
+        _ if path.starts_with(PAYMENTS) => admin_id(path, "/events").map(|_| Call::Explain),
         _ => {
             let id = path.strip_prefix(limits::PAYMENTS_PATH_PREFIX)?;
             (!id.is_empty() && !id.contains('/')).then_some(Call::Find)
@@ -200,6 +205,7 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
             | Call::Find
             | Call::Summary
             | Call::Purge
+            | Call::Explain
             | Call::Confirm(_)
             | Call::Metrics
             | Call::Describe
@@ -229,9 +235,9 @@ fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
     let credentials = core.runtime.credentials.as_ref()?;
     match call {
         Call::Pay | Call::Purge | Call::Confirm(_) => {}
-        Call::Find | Call::Summary | Call::Metrics | Call::Describe
+        Call::Find | Call::Summary | Call::Explain | Call::Metrics | Call::Describe
             if credentials.guards_reads() => {}
-        Call::Find | Call::Summary | Call::Metrics | Call::Describe => return None,
+        Call::Find | Call::Summary | Call::Explain | Call::Metrics | Call::Describe => return None,
         Call::Alive | Call::Ready | Call::Refuse(_) => return None,
     }
     let given = asked
@@ -257,9 +263,23 @@ fn wrong_media(call: Call, head: &RequestHead) -> Option<Reply> {
     }
 }
 
+/// The text between what operators ask about payments and `end`.
+fn admin_id<'a>(path: &'a str, end: &str) -> Option<&'a str> {
+    let id = path.strip_prefix(PAYMENTS)?.strip_suffix(end)?;
+    (!id.is_empty() && !id.contains('/')).then_some(id)
+}
+
+/// The id in the path of an operator's question about one payment.
+pub(super) fn id_in_admin_path(path: &str) -> Option<CorrelationId> {
+    read_id(path.strip_prefix(PAYMENTS)?.split('/').next()?)
+}
+
 /// The id in the path of `GET /payments/{id}`; none where the path names no possible id.
 pub(super) fn id_in_path(path: &str) -> Option<CorrelationId> {
-    let text = path.strip_prefix(limits::PAYMENTS_PATH_PREFIX)?;
+    read_id(path.strip_prefix(limits::PAYMENTS_PATH_PREFIX)?)
+}
+
+fn read_id(text: &str) -> Option<CorrelationId> {
     if !text.contains('%') {
         return CorrelationId::try_new(text).ok();
     }

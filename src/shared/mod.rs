@@ -34,7 +34,7 @@ pub enum News {
         /// As [`Writers::ask`] numbered it.
         question: u64,
         /// So.
-        reply: Reply,
+        reply: Box<Reply>,
     },
     /// A batch became durable.
     Committed {
@@ -190,6 +190,7 @@ impl Writers {
                 self.news.push_back(News::Committed { size, took });
             }
             Report::Answered { question, reply } => {
+                let reply = Box::new(reply);
                 self.news.push_back(News::Answered { question, reply });
             }
             Report::Expired(found) => self.adopt_one(&found),

@@ -22,6 +22,8 @@ pub const INSTANT_BYTES: usize = 24;
 /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: what four digits of a year can say.
 const WRITABLE: [i64; 2] = [-62_167_219_200_000, 253_402_300_799_999];
 
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+
 /// Which end of a window a text names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
@@ -51,7 +53,8 @@ pub fn write_instant(at: UnixMillis, out: &mut Vec<u8>) {
 }
 
 /// Reads one end of a window: date, time and `Z` or an offset, with up to nine digits of a second.
-/// The `+` of an offset may have become a space, as form encoding has it.
+/// The `+` of an offset may have become a space, as form encoding has it. A leap second is behind
+/// all of the second before it and before all of the next one: no clock of ours shows it.
 #[must_use]
 pub fn read_edge(text: &str, edge: Edge) -> Option<UnixMillis> {
     let text = match text.rsplit_once(' ') {
@@ -62,6 +65,11 @@ pub fn read_edge(text: &str, edge: Edge) -> Option<UnixMillis> {
         Some(_) | None => Cow::Borrowed(text),
     };
     let nanos = moment(&text)?;
+    let nanos = match (is_leap(&text), edge) {
+        (false, _) => nanos,
+        (true, Edge::From) => second_of(nanos).checked_add(NANOS_PER_SECOND)?,
+        (true, Edge::To) => second_of(nanos).checked_add(NANOS_PER_SECOND - 1)?,
+    };
     match edge {
         Edge::From => millis(nanos.checked_add(999_999)?),
         Edge::To => millis(nanos),
@@ -72,18 +80,37 @@ pub fn read_edge(text: &str, edge: Edge) -> Option<UnixMillis> {
 /// `Timestamp` ends two days before the year 9999 does, so that every offset still fits.
 fn moment(text: &str) -> Option<i128> {
     const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    // Years of more digits, which begin with a sign, are not RFC 3339's.
+    text.starts_with(|first: char| first.is_ascii_digit())
+        .then_some(())?;
     let pieces = Pieces::parse(text).ok()?;
     let civil = DateTime::from_parts(pieces.date(), pieces.time()?);
-    let offset = pieces.to_numeric_offset()?;
-    let offset = i128::from(offset.seconds()).checked_mul(1_000_000_000)?;
+    let offset = i128::from(pieces.to_numeric_offset()?.seconds());
+    // Nor is an offset of a day or more.
+    (offset.abs() < 86_400).then_some(())?;
+    let offset = offset.checked_mul(NANOS_PER_SECOND)?;
     civil.duration_since(EPOCH).as_nanos().checked_sub(offset)
+}
+
+/// Whether the time of day in a readable `text` has sixty seconds, which are read as 59.
+fn is_leap(text: &str) -> bool {
+    let time = text.find(['T', 't', ' ']).and_then(|at| text.get(at..));
+    let digits = time.unwrap_or_default().bytes();
+    let mut digits = digits.filter(u8::is_ascii_digit).skip("HHMM".len());
+    (digits.next(), digits.next()) == (Some(b'6'), Some(b'0'))
+}
+
+/// Where the second of this nanosecond begins.
+fn second_of(nanos: i128) -> i128 {
+    nanos - nanos.rem_euclid(NANOS_PER_SECOND)
 }
 
 /// Reads a moment that a processor stored; without an offset it is UTC, as their contract says. A
 /// text without seconds names no moment that could be compared with one that was sent. Digits
 /// behind the ninth are dropped, and a moment is the millisecond that it is a microsecond short of:
 /// a binary fraction of a second is not exact.
-pub(super) fn read_stored(text: &str) -> Option<UnixMillis> {
+#[must_use]
+pub fn read_stored(text: &str) -> Option<UnixMillis> {
     const BINARY_ERROR_NANOS: i128 = 1_000;
     let time = text.find(['T', 't', ' '])?.checked_add(1)?;
     let is_behind = |letter: char| !letter.is_ascii_digit() && letter != ':';
@@ -174,6 +201,9 @@ mod tests {
     const LATER: i64 = LAST + DAY_LESS_A_MINUTE;
     const EARLIER: i64 = LAST - DAY_LESS_A_MINUTE;
     const BEFORE: i64 = FIRST - DAY_LESS_A_MINUTE;
+    const AHEAD: i64 = 1_752_150_896_000 - DAY_LESS_A_MINUTE;
+    /// 2017-01-01T00:00:00Z, before which there was a leap second.
+    const NEW_YEAR: i64 = 1_483_228_800_000;
     const YEAR_ONE: i64 = -62_135_596_800_000;
 
     #[test]
@@ -204,6 +234,20 @@ mod tests {
             ("9999-13-31T23:59:59Z", None),
             ("10000-01-01T00:00:00Z", None),
             ("99999-01-01T00:00:00Z", None),
+            ("-000001-01-01T00:00:00Z", None),
+            ("+002025-07-10T12:34:56Z", None),
+            ("2025-07-10T12:34:56+25:00", None),
+            ("2025-07-10T12:34:56-24:00", None),
+            ("2025-07-10T12:34:56+23:59", Some((AHEAD, AHEAD))),
+            ("2016-12-31T23:59:60Z", Some((NEW_YEAR, NEW_YEAR - 1))),
+            ("2016-12-31T23:59:60.5Z", Some((NEW_YEAR, NEW_YEAR - 1))),
+            ("2017-01-01t05:29:60+05:30", Some((NEW_YEAR, NEW_YEAR - 1))),
+            ("2016-12-31 23:59:60 00:00", Some((NEW_YEAR, NEW_YEAR - 1))),
+            (
+                "2016-12-31T23:59:59.60Z",
+                Some((NEW_YEAR - 400, NEW_YEAR - 400)),
+            ),
+            ("2016-12-31T23:59:61Z", None),
             ("-0001-01-01T00:00:00Z", None),
             ("2025-07-10T12:34:56+99:00", None),
             ("2025-07-10T12:34:56Z[Europe/Berlin]", Some((base, base))),

@@ -24,11 +24,13 @@ pub use answers::{
     ACCEPTED, ACCEPTED_AND_CHARGED, CHARGED, CONFIRMED, Health, PURGED, duplicate, read_found,
     read_health, read_summary, write_found, write_summary,
 };
-pub use iso8601::{Edge, INSTANT_BYTES, read_edge, write_instant};
+pub use iso8601::{
+    Edge, INSTANT_BYTES, read_edge, read_stored as read_stored_moment, write_instant,
+};
 pub use operator::{OperatorNote, read_operator_note, write_operator_note};
 pub use payment::{
-    Field, PaymentFault, UpstreamPayment, read_payment, read_stored, read_upstream_payment,
-    upstream_payment_bytes, write_upstream_payment,
+    Field, PaymentFault, UpstreamPayment, read_listed, read_payment, read_stored,
+    read_upstream_payment, upstream_payment_bytes, write_upstream_payment,
 };
 pub use peers::{Introduction, read_introduction, read_shard_sums, write_shard_summary};
 pub use problem::{Charged, Problem, UNRESOLVED, is_unresolved, write_problem};

@@ -213,5 +213,21 @@ pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
     Some((requested_at, Cents::from_json_number(&digits).ok()?))
 }
 
+/// Reads one payment of a list that a processor gives of its charges: id, amount (a number or its
+/// digits in a string) and, if it is there, `requestedAt`. `None` when it is none.
+#[must_use]
+pub fn read_listed(object: &[u8]) -> Option<(UpstreamId, Cents, Option<UnixMillis>)> {
+    let names = ["correlationId", "amount", "requestedAt"];
+    let [id, amount, requested_at] = read_object(object, names).ok()?;
+    let id = CorrelationId::try_new(&read_string(id?)?).ok()?;
+    let digits = read_string(amount?).or_else(|| amount.map(Cow::Borrowed))?;
+    let amount = Cents::from_json_number(&digits).ok()?;
+    let requested_at = match requested_at {
+        Some(text) => Some(iso8601::read_stored(&read_string(text)?)?),
+        None => None,
+    };
+    Some((id.upstream_id(), amount, requested_at))
+}
+
 #[cfg(test)]
 mod tests;

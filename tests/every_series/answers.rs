@@ -124,6 +124,7 @@ pub(crate) fn who_may_not_ask(book: &Book) {
         (CONFIRM, open, "{}", 422),
         (CONFIRM, text, NOTE, 415),
         ("GET /admin/processors/default/confirm", open, "", 405),
+        ("GET /admin/payments/a/events", open, "", 404),
     ] {
         assert_eq!(ask(admin, line, headers, body), status, "{line}");
     }

@@ -7,7 +7,7 @@ use p99::payment::{CorrelationId, Shard};
 
 use crate::book::Book;
 use crate::kit::client::{id, wait_until};
-use crate::site::{Site, pause};
+use crate::site::{Site, ask, pause};
 
 pub(crate) fn too_many_clients_and_a_full_queue(book: &Book) {
     let settings = [
@@ -113,4 +113,15 @@ pub(crate) fn peers(book: &Book) {
     });
     assert_eq!(first.ask("POST /purge-payments", "", "{}"), 503);
     first.await_all(&[r#"p99_peer_calls_total{result="failed"}"#]);
+    let alone = Site::start(
+        book,
+        &[
+            ("SHARD", "1/2"),
+            ("PEERS", "http://127.0.0.1:1"),
+            ("ADMIN_LISTEN", "127.0.0.2:0"),
+        ],
+    );
+    let line = format!("GET /admin/payments/{foreign}/events");
+    assert_eq!(ask(alone.admin_address(), &line, "", ""), 421);
+    alone.look();
 }

@@ -36,6 +36,10 @@ use book::Book;
 
 /// What no test can move, and why. A trailing `*` stands for any end of the name.
 const STILL: &[(&str, &str)] = &[
+    (
+        "p99_payments_held_back*",
+        "needs a name that moves; tests/payments reads it while a processor does",
+    ),
     ("p99_build_info*", "one build has one version"),
     (
         r#"p99_connections_closed_total{reason="shutdown"}"#,

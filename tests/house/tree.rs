@@ -68,7 +68,10 @@ pub(crate) fn modules() -> BTreeMap<Module, (String, bool)> {
             module.pop();
         }
         let is_test = |part: &String| part == "tests" || part == "stress";
-        let is_command = matches!(path, "main" | "ctl" | "demo" | "inspection");
+        let is_command = matches!(
+            path,
+            "main" | "backups" | "comparison" | "ctl" | "demo" | "explain" | "inspection"
+        );
         if !module.iter().any(is_test) && !is_command && path != "lib" {
             all.insert(module, (code_of(&text), is_door));
         }

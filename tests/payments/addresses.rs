@@ -163,6 +163,8 @@ fn a_processor_that_moved_is_confirmed_by_hand(driver: &str) {
         metric(&admin.get("/metrics").body, lookups) >= 4.0
     });
     assert!(told.iter().all(|(id, _)| scene.stack.attempts(*id) == 1));
+    let held = r#"p99_payments_held_back{processor="default"}"#;
+    assert_eq!(metric(&admin.get("/metrics").body, held), 4.0);
     let line = "POST /admin/processors/default/confirm";
     let note = r#"{"operator":"ann","reason":"moved to rack 2"}"#;
     assert_eq!(scene.stack.client().call(line, "", note).status, 404);
@@ -174,6 +176,7 @@ fn a_processor_that_moved_is_confirmed_by_hand(driver: &str) {
     );
     scene.stack.audit("after the confirmation", &told);
     assert_eq!(scene.stack.a.rows().len(), 4);
+    assert_eq!(metric(&admin.get("/metrics").body, held), 0.0);
     drop(admin);
     scene.stack.stop();
 }

@@ -5,6 +5,7 @@
 //! - `api`, `upstream`, `reach`, `adapter`: single requests, on both sides;
 //! - `same_id`, `faults`, `tls`, `tls_peers`, `chaos`, `unknown`, `hedging`, `accepted`: exactly
 //!   once, under trouble;
+//! - `operators`: what is asked over ADMIN_LISTEN;
 //! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
 //!
 //! Every test runs on io_uring and on epoll. Ports are always 0, waits end at a deadline. The usual
@@ -35,6 +36,7 @@ mod early;
 mod faults;
 mod hedging;
 mod no_mixup;
+mod operators;
 mod process;
 mod reach;
 mod same_id;
@@ -88,7 +90,7 @@ fn run_together(driver: &'static str, bodies: &[Body]) {
     let only = std::env::var("ONLY").unwrap_or_default();
     if let Ok(filter) = std::env::var("LOG") {
         // The second test of a process finds it started.
-        let _ = p99::logging::start(&filter);
+        let _ = p99::logging::start(&filter, p99::logging::Format::Text);
     }
     let threads: Vec<_> = bodies
         .iter()

@@ -17,6 +17,71 @@ on_both_drivers! {
     every_payment_that_is_given_up_is_told,
     the_last_line_says_what_is_pending_and_the_exit_status,
     a_stop_ends_although_nobody_reads_the_log,
+    a_payment_that_was_not_plain_has_a_line_with_its_names,
+}
+
+/// Before an A where no one listens; the log once it has stopped.
+fn log_of_failovers(driver: &str, format: &str, count: u32) -> String {
+    let sims = processors();
+    let b = sims[1].url();
+    let port = free_port();
+    let settings = [
+        ("PORT", &*port.to_string()),
+        ("UPSTREAM_B_URL", &b),
+        ("REQUEST_TIMEOUT_MS", "20000"),
+        ("CB_MIN_SAMPLES", "100000"),
+        ("LOG_FORMAT", format),
+        ("ROUTING", "cheapest"),
+        ("RUST_LOG", "info,p99::access=off"),
+    ];
+    let mut instance = P99::of(command(driver, &settings));
+    instance.wait_for_line("listening on ");
+    let mut client = Client::connect(([127, 0, 0, 1], port).into());
+    let headers = "X-Request-Id: r-7\r\n\
+                   traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    for number in 0..count {
+        let body = format!(r#"{{"correlationId":"order-{number}","amount":1}}"#);
+        let answer = client.call("POST /payments", headers, &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    instance.signal(libc::SIGTERM);
+    assert_eq!(instance.wait_code(), 0);
+    instance.log()
+}
+
+fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
+    let log = log_of_failovers(driver, "text", 30);
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" p99::payment "))
+        .collect();
+    // The rest is counted with its reason.
+    assert_eq!(lines.len(), 20, "{log}");
+    let left_out = " lines left out count=10 place=failover:0";
+    assert!(log.contains(left_out), "{log}");
+    for part in [
+        " INFO  p99::payment payment was charged after trouble correlationId=order-0 id=",
+        " status=processed reason=failover attempts=1 took_us=",
+        " answer=charged processor=fallback last=no_connection request_id=r-7 \
+         traceparent=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ] {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+    }
+    let log = log_of_failovers(driver, "json", 21);
+    let objects: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect();
+    let of = |target: &str| {
+        let of = objects.iter().filter(|one| one["target"] == target);
+        of.collect::<Vec<_>>()
+    };
+    let payment = of("p99::payment")[0];
+    assert_eq!(payment["correlationId"], "order-0");
+    assert_eq!(payment["reason"], "failover");
+    assert_eq!(payment["attempts"], 1);
+    assert_eq!(payment["request_id"], "r-7");
+    assert_eq!(of("p99::logging")[0]["count"], 1, "{log}");
 }
 
 /// Sends so many payments over one connection; returns the statuses.

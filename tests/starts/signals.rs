@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -20,6 +21,7 @@ on_both_drivers! {
     a_hangup_reads_the_credentials_again,
     a_stop_at_any_moment_of_the_start_is_clean,
     the_environment_is_hidden_unless_it_may_be_seen,
+    a_umask_that_keeps_all_out_does_not_keep_p99_out,
 }
 
 /// Runs `change` in the child before it becomes p99.
@@ -95,6 +97,33 @@ fn only_signals_to_stop_end_it_although_all_were_blocked(driver: &str) {
         instance.signal(stop);
         // The pending payment is lost with it, and that is said.
         assert_eq!(instance.wait_code(), 3, "{}", instance.log());
+    }
+}
+
+fn deny_all() -> libc::c_int {
+    // SAFETY: the call takes a plain value and cannot fail.
+    unsafe { libc::umask(0o777) };
+    0
+}
+
+/// Seen by the modes: to root they mean nothing.
+fn a_umask_that_keeps_all_out_does_not_keep_p99_out(driver: &str) {
+    let scratch = Scratch::new("starts").unwrap();
+    let (journal, listen) = (scratch.text("journal"), scratch.text("p99.sock"));
+    let listen = format!("unix:{listen}");
+    let settings = [("LISTEN", listen.as_str()), ("JOURNAL_DIR", &journal)];
+    for _ in 0..2 {
+        let mut command = command(driver, &settings);
+        before(&mut command, deny_all);
+        let mut instance = P99::of(command);
+        instance.wait_ready();
+        assert_eq!(instance.stop(), Some(0));
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(Path::new(&journal)), 0o700);
+        for entry in std::fs::read_dir(&journal).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
     }
 }
 

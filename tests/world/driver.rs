@@ -74,6 +74,10 @@ impl World {
             }
             Action::Answer { to, answer } => self.answer(core, to, answer),
             Action::Note(note) => self.note(core, note),
+            Action::Tell => {
+                let telling = self.cores[core].owner.next_telling();
+                assert!(telling.is_some(), "one for each Tell");
+            }
         }
     }
 

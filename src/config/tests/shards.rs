@@ -109,6 +109,19 @@ fn the_secret_of_peers_is_read_and_never_shown() {
     assert!(config.warnings.is_empty());
     let shown = format!("{}{config:?}", report(&config, &[]));
     assert!(!shown.contains("hunter"), "{shown}");
+    let auth = ("AUTH_HEADER_VALUE", "x");
+    let open = ("AUTH_READS", "off");
+    for (more, doubts) in [
+        (&[auth][..], 1),
+        (&[auth, file], 0),
+        (&[auth, open], 0),
+        (&[auth, open, ("ALLOW_PURGE", "true")], 1),
+    ] {
+        let warnings = read(&[&settings[..2], more].concat()).unwrap().warnings;
+        assert_eq!(warnings.len(), doubts, "{warnings:?}");
+        let is_named = |text: &String| text.contains("without PEER_SECRET_FILE");
+        assert!(warnings.iter().all(is_named), "{warnings:?}");
+    }
     let alone = read(&[file]).unwrap().warnings;
     assert_eq!(alone, ["PEER_SECRET_FILE has no effect without PEERS"]);
     std::fs::write(&path, "hunter2\nhunter3\nhunter4\n").unwrap();

@@ -97,8 +97,30 @@ fn a_second_process_is_refused_and_told_by_whom() {
         "{fault}"
     );
     assert!(fault.to_string().contains("in use"));
+    // Who removes the file to get in does not get in.
+    fs::remove_file(scratch.0.join("LOCK")).unwrap();
+    let fault = start(&scratch.settings(1), WALL).unwrap_err();
+    assert!(
+        matches!(&fault, JournalFault::Locked { holder: None, .. }),
+        "{fault}"
+    );
     drop(started);
     start(&scratch.settings(1), WALL).unwrap();
+}
+
+/// A killed process, of which the kernel still takes something apart, is replaced at once.
+#[test]
+fn a_lock_that_goes_a_moment_later_is_waited_for() {
+    let scratch = Scratch::new();
+    drop(start(&scratch.settings(1), WALL).unwrap());
+    let holder = fs::File::open(scratch.0.join("LOCK")).unwrap();
+    holder.lock().unwrap();
+    let release = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(60));
+        drop(holder);
+    });
+    start(&scratch.settings(1), WALL).unwrap();
+    release.join().unwrap();
 }
 
 #[test]

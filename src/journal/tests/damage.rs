@@ -2,6 +2,7 @@
 
 use super::super::fault::Damage;
 use super::super::frame::{FILE_HEAD_BYTES, HEAD_BYTES};
+use super::super::operator;
 use super::*;
 
 /// One core's journal with a few batches, and the facts after each record.
@@ -187,6 +188,31 @@ fn a_tear_before_a_segment_with_records_is_damage() {
         Facts::of_dir(&scratch.0),
         Err(JournalFault::Missing { .. })
     ));
+}
+
+/// A stop, or a crash, in the middle of preparing a segment.
+#[test]
+fn a_segment_that_was_not_prepared_to_its_end_is_no_torn_batch() {
+    let sample = Sample::new();
+    let next = sample.scratch.0.join("00000002-000-000001.segment");
+    let head = fs::read(&next).unwrap()[..FILE_HEAD_BYTES].to_vec();
+    for written in [0, 1, FILE_HEAD_BYTES - 1] {
+        for size in [written, 8192] {
+            let mut bytes = head[..written].to_vec();
+            bytes.resize(size, 0);
+            fs::write(&next, &bytes).unwrap();
+            let report = operator::verify(&sample.scratch.0).unwrap();
+            assert_eq!(report.tears, [], "{written} of {size}");
+            assert_eq!(sample.read().unwrap(), *sample.whole());
+        }
+    }
+    // One that was used has its header.
+    let mut bytes = head;
+    bytes.extend([7; 20]);
+    bytes.resize(8192, 0);
+    fs::write(&next, &bytes).unwrap();
+    let report = operator::verify(&sample.scratch.0).unwrap();
+    assert_eq!(report.tears.len(), 1);
 }
 
 #[test]

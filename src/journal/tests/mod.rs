@@ -1,8 +1,10 @@
 //! The journal as its callers see it: files on a disk, one test folder for each question.
 
+mod backup;
 mod cores;
 mod damage;
 mod guard;
+mod live;
 mod operators;
 mod processors;
 mod running;

@@ -16,6 +16,7 @@ use crate::payment::{
     Cents, CoreId, CorrelationId, Payment, PerProcessor, Processor, ProcessorCount, UpstreamId,
 };
 use crate::table::Key;
+use crate::timeline::Telling;
 
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 /// Attempts in flight at one processor.
@@ -45,6 +46,8 @@ pub(super) struct Play {
     /// How many records were appended for which nothing waits, and how often they were asked for.
     pub(super) later: u32,
     pub(super) flushes: u32,
+    /// What operators are told.
+    pub(super) tellings: Vec<Telling>,
 }
 
 impl Play {
@@ -103,6 +106,7 @@ impl Play {
             is_deaf: None,
             later: 0,
             flushes: 0,
+            tellings: Vec::new(),
         }
     }
 
@@ -145,6 +149,7 @@ impl Play {
                     self.lookups.push(attempt);
                     self.asked_at.push(at);
                 }
+                Action::Tell => self.tellings.extend(self.owner.next_telling()),
                 Action::Abandon { .. } | Action::Close { .. } | Action::Note(_) => {}
             }
         }

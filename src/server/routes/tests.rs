@@ -19,6 +19,14 @@ fn every_path_has_its_call_and_every_call_its_methods() {
             "POST",
         ),
         ("/admin/processors/other/confirm", None, ""),
+        (
+            "/admin/payments/a-1/events",
+            Some(Call::Explain),
+            "GET, HEAD",
+        ),
+        ("/admin/payments//events", None, ""),
+        ("/admin/payments/a/b/events", None, ""),
+        ("/admin/payments/a-1", None, ""),
         ("/admin/processors/default", None, ""),
         ("/payments/test-123", Some(Call::Find), "GET, HEAD"),
         ("/payments-summary", Some(Call::Summary), "GET, HEAD"),
@@ -67,7 +75,14 @@ fn the_description_names_every_call_with_its_method_and_its_answers() {
             let mut answers: Vec<u16> = answers.keys().map(|one| one.parse().unwrap()).collect();
             answers.push(405);
             answers.sort_unstable();
-            assert_eq!(answers, call.route().statuses(), "{path}");
+            let known = call.route().statuses();
+            if call.route() == Route::Admin {
+                // Each of them has some of these, and 503 where it asks a core that is busy.
+                let is_known = |one: &u16| known.contains(one) || *one == 503;
+                assert!(answers.iter().all(is_known), "{path}: {answers:?}");
+                continue;
+            }
+            assert_eq!(answers, known, "{path}");
         }
     }
     for call in [
@@ -75,6 +90,7 @@ fn the_description_names_every_call_with_its_method_and_its_answers() {
         Call::Find,
         Call::Summary,
         Call::Purge,
+        Call::Explain,
         Call::Confirm(Processor::DEFAULT),
         Call::Metrics,
         Call::Describe,
@@ -121,6 +137,10 @@ fn an_id_in_a_path_may_be_escaped() {
     let id = |path| id_in_path(path).map(|id| id.as_str().to_owned());
     assert_eq!(id("/payments/test-123").as_deref(), Some("test-123"));
     assert_eq!(id("/payments/a%3Ab%7e").as_deref(), Some("a:b~"));
+    let id_of_admin = |path| id_in_admin_path(path).map(|id| id.as_str().to_owned());
+    let path = "/admin/payments/a%3Ab/events";
+    assert_eq!(id_of_admin(path).as_deref(), Some("a:b"));
+    assert_eq!(id_of_admin("/admin/payments/%zz/events"), None);
     for path in [
         "/payments/a%2Fb",
         "/payments/%C3%A9",

@@ -350,6 +350,11 @@ impl Set {
                 self.after(5 * MS, Event::Synced(index, life, up_to));
             }
             Action::Answer { to, answer } => self.hear(to, answer),
+            Action::Tell => {
+                let telling = self.instances[index].owner.as_mut();
+                let telling = telling.and_then(Owner::next_telling);
+                assert!(telling.is_some(), "one for each Tell");
+            }
             Action::Abandon { .. } | Action::Close { .. } | Action::Flush(_) | Action::Note(_) => {}
         }
     }

@@ -6,20 +6,22 @@
 //! What must hold: an id is charged once over all processors, what was acknowledged settles, nobody
 //! is told "not charged" of what is charged, and a sum holds all that was told before it was asked.
 
+mod acts;
 mod database;
 mod traffic;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use p99::clock::{Boot, Mono, Now, UnixMillis};
-use p99::config::Ack;
-use p99::events::{Action, Answer, AttemptRef, Exchange, Lookup, WriterSlot};
+use p99::events::{Answer, AttemptRef, Exchange, Lookup, WriterSlot};
 use p99::owner::{Journalling, Owner, OwnerSettings};
 use p99::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
-use p99::shared::{End, News, Writers};
+use p99::shared::Writers;
 use p99::store::model::Model;
-use p99::store::{MachineTerms, Outcome, Question, Reply, Transaction, Window};
+use p99::store::{MachineTerms, Outcome, Transaction};
 
 use self::database::CLOCKS;
 use crate::luck::Luck;
@@ -162,14 +164,6 @@ impl Set {
         }
     }
 
-    fn see(&mut self, sight: &'static str) {
-        *self.sights.entry(sight).or_default() += 1;
-    }
-
-    fn is_trouble(&self) -> bool {
-        self.time < TROUBLE
-    }
-
     fn run(&mut self) {
         while let Some(((at, _), event)) = self.events.pop_first() {
             if at > END {
@@ -261,7 +255,7 @@ impl Set {
         };
         event(owner, writers, now);
         let life = self.instances[index].life;
-        if !self.perform_actions(index, now) {
+        if !self.perform_actions(index) {
             return;
         }
         let mut slots: Vec<WriterSlot> = Vec::new();
@@ -276,7 +270,7 @@ impl Set {
                 if !writers.tell(slot, owner, now) {
                     break;
                 }
-                if !self.perform_actions(index, now) || !self.take_news(index) {
+                if !self.perform_actions(index) || !self.take_news(index) {
                     return;
                 }
             }
@@ -299,7 +293,7 @@ impl Set {
     }
 
     /// Whether the instance lives on.
-    fn perform_actions(&mut self, index: usize, now: Now) -> bool {
+    fn perform_actions(&mut self, index: usize) -> bool {
         while let Some(action) = self.instances[index]
             .core
             .as_mut()
@@ -310,29 +304,9 @@ impl Set {
                 self.die(index);
                 return false;
             }
-            self.act(index, action, now);
+            self.act(index, action);
         }
         self.instances[index].core.is_some()
-    }
-
-    fn take_news(&mut self, index: usize) -> bool {
-        while let Some((_, writers)) = &mut self.instances[index].core
-            && let Some(news) = writers.next_news()
-        {
-            match news {
-                News::Answered { question, reply } => self.hear_sum(index, question, &reply),
-                News::Adopted(_) => self.see("an adoption"),
-                News::Ended(End::Fenced(_)) => {
-                    self.see("a fenced instance");
-                    self.die(index);
-                    return false;
-                }
-                News::Ended(end) => panic!("{end:?}"),
-                News::Reachable(false) => self.see("a store that is away"),
-                News::Committed { .. } | News::Registered(_) | News::Reachable(true) => {}
-            }
-        }
-        true
     }
 
     fn plan_tick(&mut self, index: usize, life: u64) {
@@ -362,91 +336,6 @@ impl Set {
         one.awake_at = 0;
         self.after(SECOND, Event::Start(index));
     }
-
-    fn act(&mut self, index: usize, action: Action, now: Now) {
-        let life = self.instances[index].life;
-        match action {
-            Action::Connect {
-                attempt, processor, ..
-            } => {
-                self.instances[index].attempts.insert(attempt, processor);
-                if let Some((owner, _)) = &mut self.instances[index].core {
-                    owner.connecting(attempt);
-                }
-                self.after(MS, Event::Connected(index, life, attempt));
-            }
-            Action::Send {
-                attempt,
-                id,
-                amount,
-                requested_at,
-                ..
-            } => {
-                let processor = self.instances[index].attempts[&attempt];
-                if let Some(exchange) = self.charge(processor, id, (requested_at, amount)) {
-                    self.after(80 * MS, Event::Exchanged(index, life, attempt, exchange));
-                }
-            }
-            Action::Lookup {
-                attempt,
-                processor,
-                id,
-                ..
-            } => {
-                let lookup = self.look_up(processor, id);
-                self.after(5 * MS, Event::LookedUp(index, life, attempt, lookup));
-            }
-            Action::Append(slot, haste) => {
-                if let Some((owner, writers)) = &mut self.instances[index].core {
-                    let record = owner.next_record().expect("one for each Append");
-                    writers.append(slot, &record, haste);
-                }
-            }
-            Action::Flush(slot) => {
-                if let Some((_, writers)) = &mut self.instances[index].core {
-                    writers.flush(slot);
-                }
-            }
-            Action::Answer { to, answer } => self.hear(to, answer),
-            Action::Abandon { .. } | Action::Close { .. } | Action::Note(_) => {}
-        }
-        let _ = now;
-    }
-
-    fn ask_sum(&mut self) {
-        let index = self.any_instance();
-        let told = self.told_charged();
-        let one = &mut self.instances[index];
-        if one.awake_at > self.time {
-            return;
-        }
-        if let Some((_, writers)) = &mut one.core {
-            let number = writers.ask(Question::Sum(Window::ALL));
-            one.asked.insert(number, told);
-        }
-        self.tell(index, |_, _, _| {});
-    }
-
-    fn hear_sum(&mut self, index: usize, question: u64, reply: &Reply) {
-        let Some(told) = self.instances[index].asked.remove(&question) else {
-            return;
-        };
-        let Reply::Sums(sums) = reply else {
-            self.see("no sum");
-            return;
-        };
-        self.see("a sum");
-        self.sums += 1;
-        let count = Processor::ALL
-            .iter()
-            .map(|one| sums.charged.get(*one).count);
-        let count = usize::try_from(count.sum::<u64>()).unwrap();
-        let rows: usize = self.stores.iter().map(BTreeMap::len).sum();
-        assert!(
-            (told..=rows).contains(&count),
-            "exact: a sum of {count}, with {told} told before and {rows} charged"
-        );
-    }
 }
 
 /// What all seeds must have shown at least once.
@@ -474,20 +363,30 @@ fn equal_instances_charge_once_whatever_the_store_does() {
     };
     let first = number("WORLD_FIRST").unwrap_or(0);
     let count = number("STORE_SEEDS").unwrap_or(SEEDS);
-    let mut sights = BTreeMap::new();
-    for seed in first..first + count {
-        let mut set = Set::new(seed);
-        let end = catch_unwind(AssertUnwindSafe(|| set.run()));
-        assert!(
-            end.is_ok(),
-            "seed {seed} at {} us, {:?}",
-            set.time,
-            set.settings.ack == Ack::Accepted
-        );
-        for (sight, count) in set.sights {
-            *sights.entry(sight).or_insert(0) += count;
+    let next = AtomicU64::new(first);
+    let sights = Mutex::new(BTreeMap::new());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count {
+                return;
+            }
+            let mut set = Set::new(seed);
+            let end = catch_unwind(AssertUnwindSafe(|| set.run()));
+            assert!(end.is_ok(), "STORE seed {seed} at {} us", set.time);
+            let mut sights = sights.lock().unwrap();
+            for (sight, count) in set.sights {
+                *sights.entry(sight).or_insert(0) += count;
+            }
         }
-    }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    let sights = sights.into_inner().unwrap();
     for sight in SIGHTS {
         let is_seen = sights.contains_key(sight);
         assert!(is_seen || count < SEEDS, "no seed saw {sight}: {sights:?}");

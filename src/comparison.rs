@@ -1,0 +1,181 @@
+//! `p99 reconcile`: what an operator asks, and what is printed. The comparing is the library's room
+//! `reconcile`. Part of the command; `main` calls it, and it decides nothing.
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | both sides agree; payments may be pending |
+//! | 1 | something differs |
+//! | 2 | it could not be done: bad arguments, a journal or a book that cannot be read whole |
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use p99::clock::UnixMillis;
+use p99::config;
+use p99::limits;
+use p99::payment::{PerProcessor, Processor};
+use p99::reconcile::report::{self, Form};
+use p99::reconcile::{self, Place, ReconcileFault, Request};
+use p99::wire::{Edge, read_edge};
+
+use crate::{BAD_SETTINGS, complain, environment};
+
+/// Payments younger than this may be on their way while the books are read.
+const SETTLED_AFTER_MS: i64 = 60_000;
+
+/// The processors' own books.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Books {
+    /// The book of a processor, `default` or `fallback`: a file or pipe of CSV or JSON, or a URL
+    /// that lists its payments, in which {from} and {to} are filled in.
+    #[arg(long, value_name = "NAME=URL|FILE")]
+    processor: Vec<String>,
+    /// Headers of the request to a processor's URL, such as its credentials: one `Name: value` a
+    /// line.
+    #[arg(long, value_name = "NAME=FILE")]
+    headers_file: Vec<String>,
+}
+
+/// Where the books are, and what goes with a request to each processor.
+pub(crate) type Found = (
+    Vec<(Processor, Place)>,
+    PerProcessor<Vec<(String, Vec<u8>)>>,
+);
+
+/// What is asked for.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Asked {
+    #[command(flatten)]
+    books: Books,
+    /// The first requestedAt that is compared; without it, all that the journal knows.
+    #[arg(long, value_name = "DATE")]
+    from: Option<String>,
+    /// The last one; without it, those older than a minute.
+    #[arg(long, value_name = "DATE")]
+    to: Option<String>,
+    /// A journal's directory, once for each shard; without it, JOURNAL_DIR.
+    #[arg(long, value_name = "DIR")]
+    journal: Vec<PathBuf>,
+    /// Writes the differences as comma-separated values, and the sums to stderr.
+    #[arg(long)]
+    csv: bool,
+    /// Where files for sorting go, about 130 bytes for each payment.
+    #[arg(long, value_name = "DIR")]
+    temporary: Option<PathBuf>,
+}
+
+/// `p99 reconcile`
+pub(crate) fn reconcile(asked: Asked) -> u8 {
+    let form = if asked.csv { Form::Csv } else { Form::Table };
+    let request = match request(asked) {
+        Ok(request) => request,
+        Err(fault) => return could_not(&fault),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    match compare(&request, form, &mut out) {
+        Ok(true) => 0,
+        Ok(false) => 1,
+        Err(fault) => {
+            // What was found until then is not all, but it is true.
+            out.flush().unwrap_or_default();
+            could_not(&fault.to_string())
+        }
+    }
+}
+
+/// Compares and prints; whether all is well.
+fn compare(request: &Request, form: Form, out: &mut impl Write) -> Result<bool, ReconcileFault> {
+    let mut has_head = false;
+    let tally = reconcile::reconcile(request, &mut |difference| {
+        if !std::mem::replace(&mut has_head, true) {
+            report::write_head(form, out)?;
+        }
+        report::write_difference(form, difference, out)
+    })?;
+    let mut text = Vec::new();
+    let told = match form {
+        Form::Table => report::write_tally(&tally, out),
+        Form::Csv if has_head => report::write_tally(&tally, &mut text),
+        Form::Csv => {
+            report::write_head(form, out).and_then(|()| report::write_tally(&tally, &mut text))
+        }
+    };
+    told.and_then(|()| out.flush())
+        .map_err(ReconcileFault::Output)?;
+    complain(&String::from_utf8_lossy(&text));
+    Ok(tally.is_clean())
+}
+
+fn could_not(why: &str) -> u8 {
+    complain(&format!("p99: {why}\n"));
+    BAD_SETTINGS
+}
+
+impl Books {
+    /// Reads what was written, and the files of headers.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    pub(crate) fn find(&self) -> Result<Found, String> {
+        let mut books = Vec::new();
+        for text in &self.processor {
+            let (processor, place) = named("--processor", text)?;
+            books.push((processor, Place::parse(place)));
+        }
+        let mut headers = PerProcessor::<Vec<(String, Vec<u8>)>>::default();
+        for text in &self.headers_file {
+            let (processor, file) = named("--headers-file", text)?;
+            let lines = config::read_headers_file(file.as_ref())
+                .map_err(|fault| format!("--headers-file {file}: allowed is {fault}"))?;
+            let lines = lines.iter();
+            let lines = lines.map(|(name, value)| (name.to_owned(), value.to_vec()));
+            *headers.get_mut(processor) = lines.collect();
+        }
+        Ok((books, headers))
+    }
+}
+
+fn request(asked: Asked) -> Result<Request, String> {
+    let (books, headers) = asked.books.find()?;
+    if books.is_empty() {
+        return Err("no --processor NAME=URL|FILE: there is nothing to compare with".to_owned());
+    }
+    let date = |name: &str, text: Option<&str>, edge| match text {
+        None => Ok(None),
+        Some(text) => read_edge(text, edge).map(Some).ok_or_else(|| {
+            format!("{name} {text:?}: allowed is a date such as 2025-07-10T12:34:56.789Z")
+        }),
+    };
+    let settled = UnixMillis(crate::wall().0.saturating_sub(SETTLED_AFTER_MS));
+    Ok(Request {
+        journals: match asked.journal.is_empty() {
+            false => asked.journal,
+            true => vec![journal_dir()?],
+        },
+        books,
+        headers,
+        from: date("--from", asked.from.as_deref(), Edge::From)?,
+        to: date("--to", asked.to.as_deref(), Edge::To)?.or(Some(settled)),
+        temporary: asked.temporary.unwrap_or_else(std::env::temp_dir),
+        entries_max: limits::RECONCILE_ENTRIES_MAX,
+    })
+}
+
+/// `NAME=what`
+fn named<'a>(option: &str, text: &'a str) -> Result<(Processor, &'a str), String> {
+    text.split_once('=')
+        .and_then(|(name, what)| Some((Processor::of_name(name)?, what)))
+        .filter(|(_, what)| !what.is_empty())
+        .ok_or_else(|| {
+            format!("{option} {text:?}: allowed is default=… or fallback=…, of a URL or a file")
+        })
+}
+
+fn journal_dir() -> Result<PathBuf, String> {
+    match config::journal_dir_from_lookup(environment) {
+        Ok(Some(dir)) => Ok(dir),
+        Ok(None) => Err("JOURNAL_DIR is not set, and there is no --journal".to_owned()),
+        Err(faults) => Err(config::tell_faults(&faults).trim_end().to_owned()),
+    }
+}

@@ -1,0 +1,133 @@
+//! A processor's book: where it is, and its rows one at a time. A file or a pipe, or the answer to
+//! a GET; JSON or CSV, as its first byte says. What cannot be read is named by its line, and then
+//! nothing is compared: a row that is left out would look like a payment that is missing.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
+
+use super::row::Taker;
+pub use super::row::{BookFault, Row};
+use super::{csv, json, web};
+use crate::clock::UnixMillis;
+use crate::limits;
+
+/// Where a book is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file, or a pipe such as /dev/stdin.
+    File(PathBuf),
+    /// `http://host[:port]/path` or `unix:/socket:/path`.
+    Web(String),
+}
+
+impl Place {
+    /// Reads what an operator writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let is_web = ["http://", "https://", "unix:"]
+            .iter()
+            .any(|one| text.starts_with(one));
+        match is_web {
+            true => Self::Web(text.to_owned()),
+            false => Self::File(text.into()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Web(url) => f.write_str(url),
+        }
+    }
+}
+
+/// Reads the book at `place` and hands each row to `each`. `window` fills `{from}` and `{to}` in a
+/// URL, and `headers` go with the request.
+///
+/// # Errors
+/// It cannot be reached, or some of it cannot be understood. What was handed on until then is not
+/// the whole book.
+pub fn read(
+    place: &Place,
+    headers: &[(String, Vec<u8>)],
+    window: (Option<UnixMillis>, Option<UnixMillis>),
+    each: &mut dyn FnMut(Row) -> io::Result<()>,
+) -> Result<(), BookFault> {
+    match place {
+        Place::File(path) => read_rows(File::open(path).map_err(BookFault::Io)?, each),
+        Place::Web(url) => read_rows(web::get(url, headers, window)?, each),
+    }
+}
+
+/// Reads the rows of an open book.
+pub(super) fn read_rows(
+    source: impl Read,
+    each: &mut dyn FnMut(Row) -> io::Result<()>,
+) -> Result<(), BookFault> {
+    let mut taker = Taker::new(each);
+    let mut source = BufReader::with_capacity(limits::RECONCILE_READ_BYTES, source);
+    let mut start = Vec::new();
+    first_line(&mut source, &mut start).map_err(BookFault::Io)?;
+    let text = start.strip_prefix(csv::BOM).unwrap_or(&start);
+    match text.trim_ascii_start().first() {
+        Some(b'[' | b'{') => json::read(text.chain(source), &mut taker)?,
+        Some(_) | None => csv::read((text, source), &mut taker)?,
+    }
+    taker.finish()
+}
+
+/// The first line that is not empty, or as much of it as a row may have.
+fn first_line(source: &mut impl BufRead, out: &mut Vec<u8>) -> io::Result<()> {
+    for byte in source.bytes().take(limits::RECONCILE_ROW_BYTES_MAX) {
+        out.push(byte?);
+        if out.ends_with(b"\n") && !out.trim_ascii().is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The rows of a book, or its fault in words.
+    pub(in crate::reconcile) fn rows(bytes: &[u8]) -> Result<Vec<Row>, String> {
+        let mut rows = Vec::new();
+        let read = read_rows(bytes, &mut |row| {
+            rows.push(row);
+            Ok(())
+        });
+        read.map(|()| rows).map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn a_place_is_a_url_or_a_file() {
+        for text in [
+            "http://a/b?from={from}",
+            "unix:/run/psp.sock:/payments",
+            "https://a/",
+        ] {
+            assert_eq!(Place::parse(text), Place::Web(text.to_owned()));
+        }
+        for text in ["book.csv", "/dev/stdin", "./http.csv"] {
+            assert_eq!(Place::parse(text), Place::File(text.into()));
+        }
+    }
+
+    #[test]
+    fn only_the_first_faults_are_told() {
+        let lines: String = (0..25).map(|_| "no-uuid-!;1,00\n").collect();
+        let fault = rows(format!("id;amount\n{lines}").as_bytes()).unwrap_err();
+        assert!(fault.starts_with("line 2: "), "{fault}");
+        assert!(
+            fault.contains("line 11: ") && !fault.contains("line 12: "),
+            "{fault}"
+        );
+        assert!(fault.ends_with("; and 15 lines more"), "{fault}");
+    }
+}

@@ -1,0 +1,98 @@
+//! Why there is no reconciliation. Each names what is to be done or where to look: a comparison
+//! that leaves something out would look like one that is clean.
+
+use std::fmt;
+use std::io;
+
+use super::book::Place;
+use super::row::BookFault;
+use crate::clock::UnixMillis;
+use crate::journal::JournalFault;
+use crate::payment::{Processor, Totals};
+use crate::wire::write_instant;
+
+/// See the header of this file.
+#[derive(Debug)]
+pub enum ReconcileFault {
+    /// A journal cannot be read.
+    Journal(JournalFault),
+    /// A running instance replaced files each time that they were read.
+    Replaced,
+    /// The window cuts a second of which the journal keeps the sum only.
+    Cut(UnixMillis),
+    /// The journal knows payments of the window by their sum only.
+    Forgotten {
+        /// At which processor.
+        processor: Processor,
+        /// How many.
+        payments: Totals,
+        /// The oldest charge whose id is known.
+        oldest: Option<UnixMillis>,
+    },
+    /// A book cannot be read.
+    Book {
+        /// Whose.
+        processor: Processor,
+        /// Where it is.
+        place: Place,
+        /// What is wrong.
+        fault: BookFault,
+    },
+    /// Files for sorting cannot be written.
+    Sort(io::Error),
+    /// What was found cannot be written.
+    Output(io::Error),
+}
+
+impl fmt::Display for ReconcileFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(fault) => fault.fmt(f),
+            Self::Replaced => {
+                f.write_str("the journal was compacted each time that it was read: try again")
+            }
+            Self::Cut(boundary) => write!(
+                f,
+                "before {} the ledger keeps whole seconds: write --from and --to as whole seconds, \
+                 such as 12:00:00.000 and 12:59:59.999",
+                date(*boundary)
+            ),
+            Self::Forgotten {
+                processor,
+                payments,
+                oldest,
+            } => {
+                let (name, count) = (processor.name(), payments.count);
+                write!(
+                    f,
+                    "the journal has forgotten the ids of {count} payments of the window at {name} \
+                     and knows their sum only: raise CACHE_CAPACITY for the next time"
+                )?;
+                match oldest {
+                    Some(oldest) => {
+                        let oldest = date(*oldest);
+                        write!(
+                            f,
+                            ", take a later --from now (the oldest id is of {oldest})"
+                        )
+                    }
+                    None => Ok(()),
+                }
+            }
+            Self::Book {
+                processor,
+                place,
+                fault,
+            } => write!(f, "the book of {}, {place}: {fault}", processor.name()),
+            Self::Sort(error) => write!(f, "sorting: {error}"),
+            Self::Output(error) => error.fmt(f),
+        }
+    }
+}
+
+/// A moment as text.
+pub(super) fn date(at: UnixMillis) -> String {
+    let mut out = Vec::new();
+    write_instant(at, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}

@@ -1,0 +1,31 @@
+//! Reconciliation: p99's journal against the processors' own books, payment by payment. Every
+//! charge that one side has and the other has not, every other amount, every id that two processors
+//! charged is named, and nothing is changed.
+//!
+//! In street order: `web` fetches a book, [`book`] opens it, `csv` and `json` read its `row`s,
+//! `amount` reads their money, `entry` is one thing that is said of an id, `sort` brings all of
+//! them into the order of the ids in files, [`join`] compares what meets, [`run`] leads from one to
+//! the other, and [`report`] writes what was found. Memory is bounded whatever the number of
+//! payments (I8): at any time there is one buffer to sort and one id to compare. Money is cents
+//! throughout (I7).
+//!
+//! The command calls it; it never runs in a core.
+
+mod amount;
+pub mod book;
+mod csv;
+mod entry;
+mod fault;
+pub mod join;
+mod json;
+pub mod report;
+mod row;
+pub mod run;
+mod sort;
+mod web;
+
+pub use book::Place;
+pub use fault::ReconcileFault;
+pub use join::{Difference, Kind, Tally};
+pub use row::BookFault;
+pub use run::{Request, reconcile};

@@ -1,0 +1,288 @@
+//! Fetches a book: one GET over plain HTTP or a unix socket, with blocking sockets and a bound on
+//! every silence. The body is read as it comes; one that ends early is a fault, never a shorter
+//! book. Over https, or page by page, another program does it: a book is also a file or a pipe.
+
+use std::io::{self, Cursor, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+
+use super::row::BookFault;
+use crate::clock::UnixMillis;
+use crate::config::HttpUrl;
+use crate::http::{AnswerFraming, ChunkedDecoder, parse_answer};
+use crate::limits;
+use crate::wire::write_instant;
+
+/// A stream of either family.
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+/// Asks for the book at `url`, in which `{from}` and `{to}` are the window's ends, a second wider:
+/// a processor may keep whole seconds.
+pub(super) fn get(
+    url: &str,
+    headers: &[(String, Vec<u8>)],
+    window: (Option<UnixMillis>, Option<UnixMillis>),
+) -> Result<impl Read, BookFault> {
+    let (mut stream, host, path) = connect(url)?;
+    let mut request = format!(
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nUser-Agent: p99/{}\r\n\
+         Accept: application/json, text/csv\r\n",
+        fill(path, window),
+        env!("CARGO_PKG_VERSION")
+    )
+    .into_bytes();
+    for (name, value) in headers {
+        request.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    request.extend_from_slice(b"\r\n");
+    stream.write_all(&request).map_err(BookFault::Io)?;
+    let mut buffer = Vec::new();
+    loop {
+        match parse_answer(&buffer, false) {
+            Ok(Some(head)) if head.status == 200 => {
+                buffer.drain(..head.head_bytes.min(buffer.len()));
+                return Ok(Body::new(Cursor::new(buffer).chain(stream), head.framing));
+            }
+            Ok(Some(head)) => return Err(BookFault::Answer(format!("answers {}", head.status))),
+            Ok(None) => {}
+            Err(_) => return Err(BookFault::Answer("does not answer in HTTP/1.1".to_owned())),
+        }
+        let mut some = [0; 4096];
+        match stream.read(&mut some).map_err(BookFault::Io)? {
+            0 => return Err(BookFault::Answer("ends before it has answered".to_owned())),
+            count => buffer.extend_from_slice(some.get(..count).unwrap_or_default()),
+        }
+    }
+}
+
+/// The connection, the value of Host, and the path.
+fn connect(url: &str) -> Result<(Box<dyn Stream>, String, &str), BookFault> {
+    let words = |text: &str| BookFault::Answer(text.to_owned());
+    let silence = Some(limits::RECONCILE_SILENCE_MAX);
+    if let Some(rest) = url.strip_prefix("unix:") {
+        let (socket, path) = rest
+            .split_once(":/")
+            .map(|(socket, _)| (socket, rest.get(socket.len() + 1..).unwrap_or("/")))
+            .ok_or_else(|| words("write unix:/socket:/path"))?;
+        let stream = UnixStream::connect(socket).map_err(BookFault::Io)?;
+        stream.set_read_timeout(silence).map_err(BookFault::Io)?;
+        stream.set_write_timeout(silence).map_err(BookFault::Io)?;
+        return Ok((Box::new(stream), "localhost".to_owned(), path));
+    }
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err(words(
+            "over https, fetch it with another program into a file or /dev/stdin",
+        ));
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.ends_with(']'));
+    let port = if has_port { "" } else { ":80" };
+    let is_plain = |byte: u8| byte.is_ascii_graphic();
+    let parsed = HttpUrl::parse(&format!("http://{authority}{port}"))
+        .filter(|_| path.bytes().all(is_plain))
+        .ok_or_else(|| words("write http://host[:port]/path"))?;
+    let addresses = (parsed.host.as_str(), parsed.port).to_socket_addrs();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses
+        .map_err(BookFault::Io)?
+        .take(limits::PROBE_ADDRESSES_MAX)
+    {
+        match TcpStream::connect_timeout(&address, limits::PROBE_STEP_TIME_MAX) {
+            Ok(stream) => {
+                stream.set_read_timeout(silence).map_err(BookFault::Io)?;
+                stream.set_write_timeout(silence).map_err(BookFault::Io)?;
+                let path = if path.is_empty() { "/" } else { path };
+                return Ok((Box::new(stream), parsed.authority(), path));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(BookFault::Io(last))
+}
+
+fn fill(path: &str, (from, to): (Option<UnixMillis>, Option<UnixMillis>)) -> String {
+    let text = |at: i64| {
+        let mut out = Vec::new();
+        write_instant(UnixMillis(at), &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    };
+    let from = text(from.map_or(0, |at| at.0.saturating_sub(1_000)));
+    let to = text(to.map_or(i64::MAX, |at| at.0.saturating_add(1_000)));
+    path.replace("{from}", &from).replace("{to}", &to)
+}
+
+/// The body as it comes.
+struct Body<S> {
+    source: S,
+    /// Bytes of the body, those before `at` given out.
+    buffer: Vec<u8>,
+    at: usize,
+    frame: Frame,
+}
+
+enum Frame {
+    /// Bytes that are still to come.
+    Length(u64),
+    Chunked(ChunkedDecoder),
+    UntilClose,
+    Done,
+}
+
+impl<S: Read> Body<S> {
+    fn new(source: S, framing: AnswerFraming) -> Self {
+        Self {
+            source,
+            buffer: Vec::new(),
+            at: 0,
+            frame: match framing {
+                AnswerFraming::None => Frame::Done,
+                AnswerFraming::Length(length) => Frame::Length(length),
+                AnswerFraming::Chunked => Frame::Chunked(ChunkedDecoder::new(u64::MAX)),
+                AnswerFraming::UntilClose => Frame::UntilClose,
+            },
+        }
+    }
+
+    /// Reads some more; true when there is none.
+    fn refill(&mut self) -> io::Result<bool> {
+        let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the answer was cut");
+        self.buffer.resize(limits::RECONCILE_READ_BYTES, 0);
+        self.at = 0;
+        let most = match &self.frame {
+            Frame::Done | Frame::Length(0) => 0,
+            Frame::Length(left) => usize::try_from(*left).unwrap_or(usize::MAX),
+            Frame::Chunked(_) | Frame::UntilClose => usize::MAX,
+        };
+        let most = most.min(self.buffer.len());
+        let count = match most {
+            0 => 0,
+            most => self
+                .source
+                .read(self.buffer.get_mut(..most).unwrap_or_default())?,
+        };
+        self.buffer.truncate(count);
+        match &mut self.frame {
+            Frame::Done | Frame::Length(0) => return Ok(true),
+            Frame::UntilClose => return Ok(count == 0),
+            Frame::Length(_) | Frame::Chunked(_) if count == 0 => return Err(cut()),
+            Frame::Length(left) => *left -= count as u64,
+            Frame::Chunked(decoder) => {
+                let decoded = decoder
+                    .decode(&mut self.buffer)
+                    .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "malformed chunks"))?;
+                self.buffer.truncate(decoded.written);
+                if decoded.is_done {
+                    self.frame = Frame::Done;
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<S: Read> Read for Body<S> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.buffer.len() {
+            if self.refill()? {
+                return Ok(0);
+            }
+        }
+        let rest = self.buffer.get(self.at..).unwrap_or_default();
+        let count = rest.len().min(out.len());
+        out.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Serves one answer; returns what was asked and what was read.
+    fn ask(answer: &[u8], path: &str) -> (String, Result<String, String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap());
+        let answer = answer.to_vec();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = Vec::new();
+            let mut some = [0; 1024];
+            while !asked.ends_with(b"\r\n\r\n") {
+                let count = stream.read(&mut some).unwrap();
+                asked.extend_from_slice(&some[..count]);
+            }
+            // In pieces, so that the borders lie anywhere.
+            for piece in answer.chunks(7) {
+                stream.write_all(piece).unwrap();
+            }
+            String::from_utf8(asked).unwrap()
+        });
+        let headers = [("X-Token".to_owned(), b"123".to_vec())];
+        let window = (Some(UnixMillis(2_000)), Some(UnixMillis(3_000)));
+        let mut text = String::new();
+        let read = get(&url, &headers, window)
+            .map_err(|fault| fault.to_string())
+            .and_then(|mut body| {
+                body.read_to_string(&mut text)
+                    .map_err(|fault| fault.to_string())
+            });
+        (server.join().unwrap(), read.map(|_| text))
+    }
+
+    #[test]
+    fn every_framing_is_read_to_its_end() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n[1,2,3,4,5]",
+            "HTTP/1.1 200 OK\r\n\r\n[1,2,3,4,5]",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+             6\r\n[1,2,3\r\n5\r\n,4,5]\r\n0\r\n\r\n",
+        ] {
+            let (asked, read) = ask(answer.as_bytes(), "/list?a={from}&b={to}");
+            assert_eq!(read.as_deref(), Ok("[1,2,3,4,5]"), "{answer}");
+            let line = "GET /list?a=1970-01-01T00:00:01.000Z&b=1970-01-01T00:00:04.000Z HTTP/1.1";
+            assert!(asked.starts_with(line), "{asked}");
+            assert!(asked.contains("\r\nX-Token: 123\r\n"), "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_cut_or_a_refusal_is_a_fault() {
+        for (answer, what) in [
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n[1,2,3,4,5]",
+                "cut",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n[1,2,3\r\n",
+                "cut",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+                "",
+            ),
+            (
+                "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
+                "answers 401",
+            ),
+            (
+                "HTTP/1.1 302 No\r\nContent-Length: 0\r\n\r\n",
+                "answers 302",
+            ),
+            ("SSH-2.0\r\n\r\n", "does not answer in HTTP/1.1"),
+            ("", "ends before"),
+        ] {
+            let fault = ask(answer.as_bytes(), "/").1.unwrap_err();
+            assert!(fault.contains(what), "{answer}: {fault}");
+        }
+        for url in ["https://a/", "http://a b/", "unix:/nowhere", "http://:80/"] {
+            assert!(get(url, &[], (None, None)).is_err(), "{url}");
+        }
+    }
+}
