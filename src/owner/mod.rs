@@ -60,6 +60,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod unsettled;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -69,6 +70,7 @@ use std::time::Duration;
 
 pub use self::settings::{Journalling, OwnerSettings, breaker_settings, concurrency_bounds};
 pub use self::sums::SumFault;
+pub use self::unsettled::Unsettled;
 
 use self::addresses::Addresses;
 use self::attempts::Attempt;
