@@ -58,13 +58,13 @@ impl Demo {
         match name {
             "DRAIN_DELAY_MS" => Some("0".to_owned()),
             "SHUTDOWN_GRACE_SECS" => Some("1".to_owned()),
+            "ADMIN_LISTEN" => Some("127.0.0.1:9998".to_owned()),
             _ => None,
         }
     }
 
     /// What to type: to pay, to look, and to break a processor.
     pub(crate) fn welcome(&self, config: &Config) -> String {
-        let p99 = curl(config);
         let (a, b) = (self.default.url(), self.fallback.url());
         // The password is known to who set it; it is not shown.
         let auth = config.auth.as_ref().map_or_else(String::new, |auth| {
@@ -76,6 +76,17 @@ impl Demo {
         } else {
             auth.as_str()
         };
+        let p99 = curl(config.listen.first());
+        let admin_listen = config.admin_listen.first();
+        let metrics = admin_listen.map_or_else(|| p99.clone(), |place| curl(Some(place)));
+        let live = match admin_listen {
+            Some(ListenAddress::Tcp(_)) => {
+                let place = metrics.trim_start_matches("curl ");
+                format!("Look at {place}/ in a browser; as text: {metrics}/status.txt{reads}\n")
+            }
+            Some(ListenAddress::Unix(_)) => format!("See how it is: {metrics}/status.txt{reads}\n"),
+            None => String::new(),
+        };
         let json = "-H 'Content-Type: application/json'";
         let body = r#"{"correlationId":"test-123","amount":20}"#;
         let admin = format!("-H 'X-Rinha-Token: 123' {json}");
@@ -84,7 +95,8 @@ impl Demo {
              Pay, see what was charged, see the metrics:\n\
              {p99}/payments -X POST {json}{auth} -d '{body}'\n\
              {p99}/payments-summary{reads}\n\
-             {p99}/metrics{reads}\n\n\
+             {metrics}/metrics{reads}\n\
+             {live}\n\
              Break default (fallback's calls are the same at {b}): let it fail, let it be slow:\n\
              curl -X PUT {a}/admin/configurations/failure {admin} -d '{{\"failure\":true}}'\n\
              curl -X PUT {a}/admin/configurations/delay {admin} -d '{{\"delay\":2000}}'\n\
@@ -93,9 +105,9 @@ impl Demo {
     }
 }
 
-/// `curl` with p99's address, up to the path.
-fn curl(config: &Config) -> String {
-    match config.listen.first() {
+/// `curl` with an address of p99's, up to the path.
+fn curl(place: Option<&ListenAddress>) -> String {
+    match place {
         Some(ListenAddress::Tcp(address)) if address.ip().is_unspecified() => {
             format!("curl http://localhost:{}", address.port())
         }
@@ -144,7 +156,7 @@ mod tests {
         let demo = Demo::start([0, 0]).unwrap();
         let config = Config::from_lookup(|name| match name {
             "AUTH_HEADER_VALUE" => Some("hunter2".to_owned()),
-            name => demo.lookup(name),
+            name => demo.lookup(name).or_else(|| Demo::fallback(name)),
         })
         .unwrap();
         let text = demo.welcome(&config);
@@ -153,7 +165,9 @@ mod tests {
             "curl http://localhost:9999/payments -X POST -H 'Content-Type: application/json'",
             "-d '{\"correlationId\":\"test-123\",\"amount\":20}'",
             "curl http://localhost:9999/payments-summary -H \"authorization: $AUTH",
-            "curl http://localhost:9999/metrics -H \"authorization: $AUTH",
+            "curl http://127.0.0.1:9998/metrics -H \"authorization: $AUTH",
+            "Look at http://127.0.0.1:9998/ in a browser",
+            "curl http://127.0.0.1:9998/status.txt -H \"authorization: $AUTH",
             "-H \"authorization: $AUTH_HEADER_VALUE\"",
             &format!("{admin}failure"),
             &format!("{admin}delay"),

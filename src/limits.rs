@@ -615,6 +615,8 @@ pub const OWNER_SILENCE: Duration = Duration::from_secs(1);
 /// How long the metrics page waits for a core to write its gauges; then it shows what that core
 /// wrote last. A core that is silent for longer is shown as not ready anyway.
 pub const SHOW_PATIENCE: Duration = Duration::from_secs(1);
+/// How many of the oldest unsettled payments operators are shown: one screen.
+pub const PENDING_SHOWN: usize = 20;
 /// How often a core looks at what no event tells it: overdue replies, new addresses.
 pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(250);
 /// How often connects under way are looked at; CONNECT_TIMEOUT_MS is exact to this.

@@ -235,7 +235,7 @@ impl Path {
         } = note
         {
             let metrics = self.metrics.core(CoreId(0)).expect("a core");
-            metrics.attempt_ended(*processor, *outcome, *took);
+            metrics.attempt_ended(*processor, *outcome, *took, self.now.mono);
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct Breaker {
     /// The generation of the last HalfOpen round in which a pinned payment got its permit while
     /// fresh ones waited; [`NO_ROUND`] before the first.
     pinned_round: CachePadded<AtomicU32>,
+    /// When (ms) the state changed last.
+    changed_ms: AtomicU64,
     /// In the order of [`Transition::ALL`].
     transitions: [AtomicU64; Transition::ALL.len()],
 }
@@ -82,6 +84,7 @@ impl Breaker {
             pinned_hope_ms: CachePadded::new(AtomicU64::new(0)),
             fresh_hope_ms: CachePadded::new(AtomicU64::new(0)),
             pinned_round: CachePadded::new(AtomicU32::new(NO_ROUND)),
+            changed_ms: AtomicU64::new(0),
             transitions: [const { AtomicU64::new(0) }; Transition::ALL.len()],
         }
     }
@@ -169,7 +172,7 @@ impl Breaker {
             }
             let next = word.after(Event::Rest(span), now, &self.settings)?;
             if self.swap(word, next) {
-                return self.note(word, next);
+                return self.note(word, next, now);
             }
         }
     }
@@ -182,6 +185,17 @@ impl Breaker {
             State::Open if word.deadline_ms <= now_ms(now) => State::HalfOpen,
             State::Closed | State::Open | State::HalfOpen => word.state,
         }
+    }
+
+    /// Since when it is in the state that [`Self::state`] tells.
+    #[must_use]
+    pub fn since(&self, now: Mono) -> Mono {
+        let word = self.load();
+        let ms = match word.state {
+            State::Open if word.deadline_ms <= now_ms(now) => word.deadline_ms,
+            State::Closed | State::Open | State::HalfOpen => self.changed_ms.load(SeqCst),
+        };
+        Mono(ms.saturating_mul(1_000))
     }
 
     /// How many probe permits are free. Closed knows no bound: `u32::MAX`.
@@ -245,12 +259,12 @@ impl Breaker {
             }
             let next = word.after(event, now, &self.settings)?;
             if self.swap(word, next) {
-                return self.note(word, next);
+                return self.note(word, next, now);
             }
         }
     }
 
-    fn note(&self, from: Word, to: Word) -> Option<Transition> {
+    fn note(&self, from: Word, to: Word, now: Mono) -> Option<Transition> {
         if from.state == to.state {
             return None;
         }
@@ -265,6 +279,7 @@ impl Breaker {
             index.is_some(),
             "the table of transitions knows every one that `after` makes"
         );
+        self.changed_ms.store(now_ms(now), SeqCst);
         if let Some(counter) = index.and_then(|index| self.transitions.get(index)) {
             counter.fetch_add(1, SeqCst);
         }

@@ -299,8 +299,10 @@ pub const SETTINGS: &[Setting] = &[
         "a file with one or two such values, one a line",
     )
     .help("the secret that shards show each other; with it they have no client limits"),
-    Setting::text("ADMIN_LISTEN", DefaultValue::Text("off"), LISTEN_LIST)
-        .help("moves /metrics, purge and peers' calls off the public port; or off"),
+    Setting::text("ADMIN_LISTEN", DefaultValue::Text("off"), LISTEN_LIST).help(
+        "moves /metrics, purge and peers' calls off the public port, and serves the live page; \
+             or off",
+    ),
     Setting::text(
         "RATE_LIMIT_RPS",
         DefaultValue::Text("off"),

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::compaction;
 use super::directory::Directory;
-use super::disk::CoreDisk;
+use super::disk::{self, CoreDisk};
 use super::fault::JournalFault;
 use super::frame::Identity;
 use super::manifest::{JournalId, Manifest};
@@ -350,7 +350,9 @@ impl Work {
     }
 
     fn show(&self) {
+        let free = disk::free_bytes(&self.dir.path_to("."));
         for line in &self.lines {
+            line.disk.set_free_bytes(free.unwrap_or_default());
             line.disk
                 .set_bytes(line.snapshot_bytes.saturating_add(line.reserved_bytes));
         }

@@ -257,10 +257,10 @@ impl Writer {
         self.0.durable.get()
     }
 
-    /// What this core's journal takes on the disk, reserved room included.
+    /// What this core's journal takes on the disk, reserved room included, and what is free there.
     #[must_use]
-    pub fn disk_bytes(&self) -> u64 {
-        self.0.disk.bytes()
+    pub fn disk_bytes(&self) -> (u64, u64) {
+        (self.0.disk.bytes(), self.0.disk.free_bytes())
     }
 
     /// Whether the segment behind the one in use could not be reserved; it is tried again until it

@@ -18,8 +18,8 @@ impl Metrics {
         self.render_requests(page);
         self.render_payments(now, page);
         self.render_ledger(page);
-        self.render_attempts(page);
-        render_breakers(&reading.breakers, page);
+        self.render_attempts(now, page);
+        render_breakers(now, &reading.breakers, page);
         self.render_upstream(page);
         self.render_cores(page);
         self.render_journal(page);
@@ -97,16 +97,9 @@ impl Metrics {
         self.gauge(page, ("p99_claims_settled", settled), |core| {
             &core.claims_settled
         });
-        let arrived = self
-            .cores()
-            .map(|core| core.oldest_pending.get())
-            .filter(|time| *time > 0);
-        let age = arrived
-            .min()
-            .map_or(0, |time| now.0.saturating_sub(time - 1));
         let help = "Age of the oldest payment that is not settled yet.";
         page.begin(Kind::Gauge, "p99_payments_pending_oldest_age_seconds", help);
-        page.seconds(&[], age);
+        page.seconds(&[], self.oldest_pending_us(now));
         let duplicates = "Payments whose id was known, by its status.";
         let dropped = "Settled ids that were forgotten, by reason.";
         self.totals(
@@ -151,7 +144,7 @@ impl Metrics {
         }
     }
 
-    fn render_attempts(&self, page: &mut Page<'_>) {
+    fn render_attempts(&self, now: Mono, page: &mut Page<'_>) {
         let help = "Ended attempts, by processor and outcome.";
         page.begin(Kind::Counter, "p99_attempts_total", help);
         for (processor, outcome) in self.pairs::<Outcome>() {
@@ -168,6 +161,13 @@ impl Metrics {
                 .cores()
                 .map(|core| core.attempt_duration.get(processor));
             page.histogram(Some((PROCESSOR, processor.name())), histograms);
+        }
+        let help = "How long ago an attempt failed last, by processor; 0 before the first.";
+        page.begin(Kind::Gauge, "p99_attempt_fault_age_seconds", help);
+        for processor in self.setup.processors.all() {
+            let fault = self.last_fault(processor);
+            let age = fault.map_or(0, |(at, _)| now.0.saturating_sub(at.0));
+            page.seconds(&[(PROCESSOR, processor.name())], age);
         }
         let in_flight = "Attempts in flight, by processor.";
         let late = "Answers read after their attempt had become Unknown, by processor.";
@@ -300,6 +300,9 @@ impl Metrics {
         self.gauge(page, ("p99_journal_disk_bytes", disk), |core| {
             &core.journal_disk_bytes
         });
+        let help = "Room on the journal's disk; 0 without a journal.";
+        page.begin(Kind::Gauge, "p99_journal_free_bytes", help);
+        page.sample(&[], self.journal_free());
         let missing = "Cores whose next journal segment cannot be reserved; full disk?";
         self.gauge(
             page,
@@ -359,11 +362,17 @@ impl Metrics {
     }
 }
 
-fn render_breakers(breakers: &Configured<BreakerReading>, page: &mut Page<'_>) {
+fn render_breakers(now: Mono, breakers: &Configured<BreakerReading>, page: &mut Page<'_>) {
     let help = "0 Closed, 1 Open, 2 HalfOpen, by processor.";
     page.begin(Kind::Gauge, "p99_breaker_state", help);
     for (processor, breaker) in breakers.iter() {
         page.sample(&[(PROCESSOR, processor.name())], breaker.state);
+    }
+    let help = "How long the breaker has been in this state, by processor.";
+    page.begin(Kind::Gauge, "p99_breaker_state_age_seconds", help);
+    for (processor, breaker) in breakers.iter() {
+        let age = now.0.saturating_sub(breaker.since.0);
+        page.seconds(&[(PROCESSOR, processor.name())], age);
     }
     let help = "Attempts that may be in flight now, by processor; adapts to its answers.";
     page.begin(Kind::Gauge, "p99_attempts_in_flight_limit", help);

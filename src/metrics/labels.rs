@@ -45,6 +45,8 @@ label! {
         Purge = "purge",
         /// `POST /admin/...`.
         Admin = "admin",
+        /// `GET /`, `GET /status.json` and `GET /status.txt`.
+        Status = "status",
         /// `GET /metrics`.
         Metrics = "metrics",
         /// `GET /openapi.json`.
@@ -317,6 +319,7 @@ impl Route {
             Self::Summary => &[200, 400, 401, 403, 405, 422, 429, 503],
             Self::Purge => &[200, 400, 401, 403, 404, 405, 415, 429, 503],
             Self::Admin => &[200, 401, 404, 405, 409, 415, 421, 422],
+            Self::Status => &[200, 401, 404, 405, 429],
             Self::Metrics => &[200, 401, 404, 405, 429],
             Self::Openapi => &[200, 401, 405, 429],
             Self::Healthz => &[200, 405],

@@ -6,7 +6,7 @@ use crate::payment::{Configured, Processor};
 
 use super::cells::{Cell, Label};
 use super::page::{Kind, Page};
-use super::rolling::Recent;
+use super::rolling::{Recent, Span};
 use super::{BreakerReading, Metrics, Route, StatusCode};
 
 /// The quantiles of `payments_latency_ms`, in thousandths.
@@ -66,7 +66,11 @@ impl Metrics {
     }
 
     fn render_latency(&self, now: Mono, page: &mut Page<'_>) {
-        let recent = Recent::new(self.cores().map(|core| &core.payment_latency), now);
+        let recent = Recent::new(
+            self.cores().map(|core| &core.payments_recent),
+            Span::Minute,
+            now,
+        );
         let help = "Latency of POST /payments: quantiles of the last 60 s, sum and count of all.";
         page.begin(Kind::Summary, "payments_latency_ms", help);
         for (text, per_mille) in QUANTILES {

@@ -12,11 +12,13 @@
 
 mod cells;
 mod families;
+mod faults;
 mod labels;
 mod legacy;
 mod page;
 mod process;
 mod rolling;
+mod status;
 mod sums;
 mod tally;
 
@@ -35,12 +37,14 @@ use crate::payment::{
 };
 
 pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
+pub use faults::Fault;
 pub use labels::{
     ClaimDropped, Closed, ConnectResult, Driver, FileReading, HandOverFailure, HedgeEvent,
     JournalMode, LookupAnswer, PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
 };
 pub use process::ProcessMetrics;
 pub use rolling::Rolling;
+pub use status::{Bound, InstanceStatus, JournalStatus, Lately, PendingStatus, ProcessorStatus};
 pub use tally::Tally;
 
 /// One cell for each processor.
@@ -52,10 +56,15 @@ pub struct CoreMetrics {
     /// Answers by route and status code; see [`CoreMetrics::answered`].
     requests: By<Route, By<StatusCode, Counter, { StatusCode::COUNT }>, { Route::COUNT }>,
     request_duration: By<Route, Histogram, { Route::COUNT }>,
-    payment_latency: Rolling,
+    /// Answers to payments, by [`Met`].
+    payments_recent: Rolling,
     /// Ended attempts by outcome; see [`CoreMetrics::attempt_ended`].
     attempts: ByProcessor<By<Outcome, Counter, 4>>,
     attempt_duration: ByProcessor<Histogram>,
+    /// The same lately, by outcome.
+    attempts_recent: ByProcessor<Rolling>,
+    /// The last attempt that failed ([`Fault::pack`]); 0 before the first.
+    last_fault: ByProcessor<Gauge>,
     /// When the oldest pending payment arrived, in microseconds plus 1; 0 without any.
     oldest_pending: Gauge,
     ledger: ByProcessor<LedgerCells>,
@@ -126,12 +135,16 @@ pub struct CoreMetrics {
     pub journal_records: Counter,
     /// How long each sync took.
     pub journal_sync_duration: Histogram,
+    /// How long those of the last minute took.
+    pub journal_syncs_recent: Rolling,
     /// Writes and syncs that failed.
     pub journal_failures: Counter,
     /// Records appended and not durable yet.
     pub journal_lag: Gauge,
     /// Size of this core's journal on disk.
     pub journal_disk_bytes: Gauge,
+    /// Room on the journal's disk for whom p99 runs as.
+    pub journal_free_bytes: Gauge,
     /// 1 while this core's next segment cannot be reserved.
     pub journal_next_missing: Gauge,
 
@@ -156,6 +169,36 @@ pub struct Answered {
     pub took: Duration,
 }
 
+/// What an answer to a payment means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Met {
+    Charged,
+    Accepted,
+    /// The client's to mend, or a duplicate.
+    Refused,
+    Failed,
+}
+
+impl Met {
+    const fn of(status: u16) -> Self {
+        match status {
+            202 => Self::Accepted,
+            ..300 => Self::Charged,
+            300..500 => Self::Refused,
+            500.. => Self::Failed,
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Charged => 0,
+            Self::Accepted => 1,
+            Self::Refused => 2,
+            Self::Failed => 3,
+        }
+    }
+}
+
 /// The ledger of one processor on one core. A sum of cents beyond 64 bits stays at the end.
 #[derive(Debug, Default)]
 struct LedgerCells {
@@ -177,16 +220,25 @@ impl CoreMetrics {
             .increment();
         self.request_duration.get(route).record(took);
         if route == Route::Payments {
-            self.payment_latency.record(took, now);
+            self.payments_recent.record(took, now);
+            self.payments_recent.count(Met::of(status).index(), now);
         }
     }
 
     /// An attempt ended, `took` after its first byte; zero when nothing was sent.
-    pub fn attempt_ended(&self, processor: Processor, outcome: Outcome, took: Duration) {
+    pub fn attempt_ended(&self, processor: Processor, outcome: Outcome, took: Duration, now: Mono) {
         self.attempts.get(processor).get(outcome).increment();
+        let recent = self.attempts_recent.get(processor);
+        recent.count(outcome.index(), now);
         if outcome != Outcome::NotSent {
             self.attempt_duration.get(processor).record(took);
+            recent.record(took, now);
         }
+    }
+
+    /// An attempt failed in this way.
+    pub fn attempt_failed(&self, processor: Processor, fault: Fault, now: Mono) {
+        self.last_fault.get(processor).set(fault.pack(now));
     }
 
     /// When the oldest pending payment arrived; `None` without any.
@@ -246,6 +298,8 @@ pub struct BreakerReading {
     pub state: u64,
     /// How many attempts may be in flight.
     pub limit: u64,
+    /// Since when it is in this state.
+    pub since: Mono,
     /// How often each transition happened, in the order of [`Transition`].
     pub transitions: [u64; Transition::COUNT],
 }

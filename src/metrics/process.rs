@@ -45,6 +45,11 @@ impl ProcessMetrics {
         set(&self.open_fds, open);
     }
 
+    /// How many descriptors are open, and how many may be.
+    pub(super) fn descriptors(&self) -> (u64, u64) {
+        (self.open_fds.get(), self.max_fds.get())
+    }
+
     pub(super) fn render(&self, started: UnixMillis, page: &mut Page<'_>) {
         let cpu = "User and system CPU time spent.";
         page.begin(Kind::Counter, "process_cpu_seconds_total", cpu);

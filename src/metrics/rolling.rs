@@ -1,6 +1,7 @@
-//! Latency quantiles over the last 60 s, for the page's `payments_latency_ms`. A log-linear
-//! histogram: 16 steps for each power of two, so a value is known to 1 part in 32. Twelve windows
-//! of 5 s make a ring; the owning core empties a window when it enters it anew.
+//! What happened in the last 60 s, or in the last few: latency quantiles and counts by class, for
+//! `payments_latency_ms` and for operators. A log-linear histogram: 16 steps for each power of
+//! two, so a value is known to 1 part in 32. Twelve windows of 5 s make a ring; the owning core
+//! empties a window when it enters it anew.
 //!
 //! Who reads while a window is emptied may miss or count twice that window's edge. It is a
 //! statistic: no decision stands on it.
@@ -21,15 +22,36 @@ const PLACES: usize = STEPS * (26 - 4 + 1);
 /// 12 windows of 5 s are the 60 s of the page.
 const WINDOWS: usize = 12;
 const WINDOW_US: u64 = 5_000_000;
+/// What is counted by kind: answers by their meaning, attempts by their outcome.
+pub(super) const CLASSES: usize = 4;
+
+/// How far back is looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    /// The present window and the one before: 5 to 10 s.
+    Moments,
+    /// All windows: 55 to 60 s.
+    Minute,
+}
+
+impl Span {
+    const fn windows(self) -> u64 {
+        match self {
+            Self::Moments => 2,
+            Self::Minute => 12,
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Window {
     /// Which 5 s of the process these are, counted from 1; 0 is never.
     number: AtomicU64,
     counts: [AtomicU32; PLACES],
+    classes: [AtomicU32; CLASSES],
 }
 
-/// The latencies of one core. 12 windows of 368 counts of 4 bytes are 17.3 KiB.
+/// The latencies of one core. 12 windows of 372 counts of 4 bytes are 17.5 KiB.
 #[derive(Debug)]
 pub struct Rolling {
     windows: [Window; WINDOWS],
@@ -40,6 +62,7 @@ impl Default for Rolling {
         let window = |_| Window {
             number: AtomicU64::new(0),
             counts: std::array::from_fn(|_| AtomicU32::new(0)),
+            classes: std::array::from_fn(|_| AtomicU32::new(0)),
         };
         Self {
             windows: std::array::from_fn(window),
@@ -50,51 +73,72 @@ impl Default for Rolling {
 impl Rolling {
     /// Counts one that took `span`. Only the owning core may call this.
     pub fn record(&self, span: Duration, now: Mono) {
+        if let Some(window) = self.enter(now) {
+            add_one(window.counts.get(place_of(micros(span))));
+        }
+    }
+
+    /// Counts one of this class. Only the owning core may call this.
+    pub(super) fn count(&self, class: usize, now: Mono) {
+        if let Some(window) = self.enter(now) {
+            add_one(window.classes.get(class));
+        }
+    }
+
+    /// The window of `now`, emptied when it was another one's.
+    fn enter(&self, now: Mono) -> Option<&Window> {
         let number = window_number(now);
-        let Some(window) = self.windows.get(window_place(number)) else {
-            return;
-        };
+        let window = self.windows.get(window_place(number))?;
         if window.number.load(Ordering::Relaxed) != number {
             window.number.store(0, Ordering::Relaxed);
-            window
-                .counts
-                .iter()
-                .for_each(|count| count.store(0, Ordering::Relaxed));
+            let all = window.counts.iter().chain(&window.classes);
+            all.for_each(|count| count.store(0, Ordering::Relaxed));
             window.number.store(number, Ordering::Release);
         }
-        if let Some(count) = window.counts.get(place_of(micros(span))) {
-            count.store(
-                count.load(Ordering::Relaxed).wrapping_add(1),
-                Ordering::Relaxed,
-            );
-        }
+        Some(window)
     }
 }
 
-/// The latencies of the last 60 s of several cores, added up.
+fn add_one(count: Option<&AtomicU32>) {
+    if let Some(count) = count {
+        let next = count.load(Ordering::Relaxed).wrapping_add(1);
+        count.store(next, Ordering::Relaxed);
+    }
+}
+
+/// What several cores counted lately, added up.
 #[derive(Debug)]
 pub(super) struct Recent {
     counts: [u64; PLACES],
     total: u64,
+    pub(super) classes: [u64; CLASSES],
+    /// How long that was, in microseconds: less than the span right after the start.
+    pub(super) took_us: u64,
 }
 
 impl Recent {
-    pub(super) fn new<'a>(cores: impl Iterator<Item = &'a Rolling>, now: Mono) -> Self {
+    pub(super) fn new<'a>(cores: impl Iterator<Item = &'a Rolling>, span: Span, now: Mono) -> Self {
+        let newest = window_number(now);
+        let began = newest.saturating_sub(span.windows());
         let mut recent = Self {
             counts: [0; PLACES],
             total: 0,
+            classes: [0; CLASSES],
+            took_us: now.0.saturating_sub(began.saturating_mul(WINDOW_US)),
         };
-        let newest = window_number(now);
         for window in cores.flat_map(|core| &core.windows) {
             let number = window.number.load(Ordering::Acquire);
             // Each core reads its own clock: a window may be a little ahead of `now`.
-            if number == 0 || newest.saturating_sub(number) >= u64_from(WINDOWS) {
+            if number == 0 || newest.saturating_sub(number) >= span.windows() {
                 continue;
             }
             for (sum, count) in recent.counts.iter_mut().zip(&window.counts) {
                 let count = u64::from(count.load(Ordering::Relaxed));
                 *sum += count;
                 recent.total += count;
+            }
+            for (sum, count) in recent.classes.iter_mut().zip(&window.classes) {
+                *sum += u64::from(count.load(Ordering::Relaxed));
             }
         }
         recent
@@ -176,7 +220,8 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_last_minute_over_all_cores() {
         let cores = [Rolling::default(), Rolling::default()];
-        let quantile = |now, per_mille| Recent::new(cores.iter(), now).quantile_us(per_mille);
+        let recent = |span, now| Recent::new(cores.iter(), span, now);
+        let quantile = |now, per_mille| recent(Span::Minute, now).quantile_us(per_mille);
         assert_eq!(quantile(at(0), 990), 0, "nothing yet");
         for value in 1..=100 {
             cores
@@ -198,5 +243,22 @@ mod tests {
             .take(1)
             .for_each(|core| core.record(Duration::from_micros(7), at(61)));
         assert_eq!(quantile(at(61), 500), 7, "the old window was emptied first");
+    }
+
+    #[test]
+    fn classes_are_counted_over_moments_and_over_a_minute() {
+        let core = Rolling::default();
+        let of = |span, now| {
+            let recent = Recent::new(std::iter::once(&core), span, now);
+            (recent.classes, recent.took_us / 1_000_000)
+        };
+        core.count(0, at(1));
+        core.count(3, at(1));
+        assert_eq!(of(Span::Moments, at(3)), ([1, 0, 0, 1], 3));
+        core.count(3, at(12));
+        assert_eq!(of(Span::Moments, at(12)), ([0, 0, 0, 1], 7));
+        assert_eq!(of(Span::Minute, at(12)), ([1, 0, 0, 2], 12));
+        assert_eq!(of(Span::Minute, at(69)), ([0, 0, 0, 1], 59));
+        assert_eq!(of(Span::Minute, at(71)), ([0, 0, 0, 0], 56), "forgotten");
     }
 }

@@ -1,7 +1,7 @@
 //! What all cores have answered and how long it took, for the line that p99 logs once a minute.
 
 use super::cells::Label;
-use super::rolling::Recent;
+use super::rolling::{Recent, Span};
 use super::{Metrics, Route, StatusCode};
 use crate::clock::Mono;
 
@@ -62,7 +62,11 @@ impl Metrics {
     /// The median and the 99th percentile of the last minute's answers, in microseconds.
     #[must_use]
     pub fn latencies_us(&self, now: Mono) -> [u64; 2] {
-        let recent = Recent::new(self.cores().map(|core| &core.payment_latency), now);
+        let recent = Recent::new(
+            self.cores().map(|core| &core.payments_recent),
+            Span::Minute,
+            now,
+        );
         [500, 990].map(|per_mille| recent.quantile_us(per_mille))
     }
 }

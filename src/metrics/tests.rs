@@ -130,8 +130,9 @@ fn cores_are_added_up() {
             Processor::DEFAULT,
             Outcome::Applied,
             Duration::from_millis(30),
+            NOW,
         );
-        core.attempt_ended(Processor::DEFAULT, Outcome::NotSent, Duration::ZERO);
+        core.attempt_ended(Processor::DEFAULT, Outcome::NotSent, Duration::ZERO, NOW);
         core.set_ledger(
             Processor::FALLBACK,
             Totals {
@@ -196,6 +197,7 @@ fn breakers_are_shown_in_both_name_sets() {
     let reading = BreakerReading {
         state: 2,
         limit: 32,
+        since: Mono(0),
         transitions: [4, 3, 2, 1],
     };
     let mut out = Vec::new();

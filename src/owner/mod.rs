@@ -63,6 +63,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod unsettled;
 mod writers;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -73,6 +74,7 @@ use std::time::Duration;
 
 pub use self::settings::{Journalling, OwnerSettings, breaker_settings, concurrency_bounds};
 pub use self::sums::SumFault;
+pub use self::unsettled::Unsettled;
 
 use self::addresses::Addresses;
 use self::attempts::Attempt;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use std::time::Instant;
 
 use super::messages::{CoreRequest, KeyedReply};
@@ -95,6 +95,8 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     /// What is wrong with a peer ([`Trouble::pack`]), as core 0 saw it last.
     pub(super) peer_trouble: AtomicU32,
+    /// Whether each of PEERS answered core 0 last: 0 not asked yet, 1 yes, 2 no.
+    pub(super) peer_answers: Box<[AtomicU8]>,
     /// A core's journal failed. No core takes payments in any more.
     pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
@@ -183,6 +185,13 @@ pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
         metrics: Arc::clone(&setup.metrics),
         has_journal_failed: AtomicBool::new(false),
         peer_trouble: AtomicU32::new(0),
+        peer_answers: setup
+            .config
+            .shards
+            .peers
+            .iter()
+            .map(|_| AtomicU8::new(0))
+            .collect(),
         audit: open_audit(config)?,
         keeper,
     });

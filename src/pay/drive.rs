@@ -150,7 +150,7 @@ impl CoreRuntime {
             Action::Answer { to, answer } => {
                 self.give(to, Reply::Answer(answer));
             }
-            Action::Note(note) => notes::count(&self.metrics, &note),
+            Action::Note(note) => notes::count(&self.metrics, &note, now.mono),
             Action::Tell => {
                 let telling = self.owner.borrow_mut().next_telling();
                 lines::pass_on(telling, self.shared.audit.as_ref());
@@ -264,7 +264,9 @@ impl CoreRuntime {
             metrics
                 .journal_lag
                 .set(writer.last().saturating_sub(writer.durable()));
-            metrics.journal_disk_bytes.set(writer.disk_bytes());
+            let (taken, free) = writer.disk_bytes();
+            metrics.journal_disk_bytes.set(taken);
+            metrics.journal_free_bytes.set(free);
             metrics
                 .journal_next_missing
                 .set(u64::from(writer.is_next_missing()));
@@ -278,10 +280,11 @@ impl CoreRuntime {
                 self.metrics
                     .journal_bytes
                     .add(u64::try_from(bytes).unwrap_or(u64::MAX));
+                let now = self.now();
                 if let Some(span) = sync {
                     self.metrics.journal_sync_duration.record(span);
+                    self.metrics.journal_syncs_recent.record(span, now.mono);
                 }
-                let now = self.now();
                 self.tell(now, |owner| owner.durable(WriterSlot::OWN, up_to, now));
                 self.answer_purges(up_to);
             }
@@ -355,9 +358,10 @@ impl CoreRuntime {
                 self.give(to(key), Reply::Sums(sums.map(Box::new)));
             }
             CoreRequest::Purge(key) => self.forget(to(key)),
-            CoreRequest::Show(key) => {
+            CoreRequest::Show(key, count) => {
                 self.show_gauges();
-                self.give(to(key), Reply::Shown);
+                let oldest = self.owner.borrow().oldest(count);
+                self.give(to(key), Reply::Shown(oldest));
             }
         }
     }

@@ -1,6 +1,5 @@
-//! Sums and purges over all cores and, where asked, all PEERS; the metrics page. A part is never
-//! passed off as the whole: a core or a peer that does not answer makes the question fail; on the
-//! page it is shown as it last was.
+//! Sums and purges over all cores and, where asked, all PEERS. A part is never passed off as the
+//! whole: a core or a peer that does not answer makes the question fail.
 
 use std::rc::Rc;
 
@@ -8,10 +7,8 @@ use super::messages::{CoreRequest, Reply};
 use super::{AskFault, CoreRuntime, Scope};
 use crate::clock::{Mono, UnixMillis};
 use crate::events::ReplyTo;
-use crate::limits;
-use crate::metrics::{BreakerReading, Reading};
 use crate::owner::SumFault;
-use crate::payment::{Configured, CoreId, WindowSums};
+use crate::payment::{CoreId, WindowSums};
 use crate::table::Key;
 
 impl CoreRuntime {
@@ -86,31 +83,6 @@ impl CoreRuntime {
         Ok(())
     }
 
-    /// Appends the metrics page. Every core writes its gauges first, in a turn of its own; one that
-    /// is stuck is shown as it last was.
-    pub async fn render_metrics(&self, is_serving: bool, out: &mut Vec<u8>) {
-        let deadline = self.now().mono.after(limits::SHOW_PATIENCE);
-        let asked = self.ask_others_until(deadline, CoreRequest::Show);
-        self.show_gauges();
-        for key in asked.unwrap_or_default() {
-            let _: Option<Reply> = self.replies.take(key).await;
-        }
-        let now = self.now().mono;
-        let breaker = |processor| {
-            let breaker = self.shared.processors.breaker(processor);
-            BreakerReading {
-                state: u64::from(breaker.state(now).gauge()),
-                limit: u64::from(self.shared.processors.limit(processor).get()),
-                transitions: breaker.transitions().map(|(_, count)| count),
-            }
-        };
-        let reading = Reading {
-            breakers: Configured::new(self.config.upstream.count(), breaker),
-            is_serving,
-        };
-        self.shared.metrics.render(now, &reading, out);
-    }
-
     /// Forgets this core's part; `to` hears of it once that is written down.
     pub(super) fn forget(&self, to: ReplyTo) {
         let now = self.now();
@@ -144,7 +116,7 @@ impl CoreRuntime {
     }
 
     /// Asks every other core; all places or none are taken.
-    fn ask_others_until(
+    pub(super) fn ask_others_until(
         &self,
         deadline: Mono,
         question: impl Fn(Key) -> CoreRequest,

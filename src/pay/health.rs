@@ -37,9 +37,9 @@ impl CoreRuntime {
         log::debug!("health processor={} {health:?}", processor.name());
         if health.is_some_and(|health| health.failing) {
             let breaker = self.shared.processors.breaker(processor);
-            if let Some(transition) = breaker.rest(breaker.generation(), interval, self.now().mono)
-            {
-                notes::count(&self.metrics, &Note::Breaker(processor, transition));
+            let now = self.now().mono;
+            if let Some(transition) = breaker.rest(breaker.generation(), interval, now) {
+                notes::count(&self.metrics, &Note::Breaker(processor, transition), now);
             }
         }
     }

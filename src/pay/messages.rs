@@ -4,7 +4,7 @@
 
 use crate::clock::UnixMillis;
 use crate::events::{Answer, Arrival, Finding};
-use crate::owner::SumFault;
+use crate::owner::{SumFault, Unsettled};
 use crate::payment::{UpstreamId, WindowSums};
 use crate::table::Key;
 use crate::timeline::Entry;
@@ -22,8 +22,8 @@ pub(super) enum CoreRequest {
     Sum(Key, Option<UnixMillis>, Option<UnixMillis>),
     /// Forget the ledger and the settled claims.
     Purge(Key),
-    /// Write your gauges: the page is about to be read.
-    Show(Key),
+    /// Write your gauges: the page is about to be read. And so many of the oldest payments.
+    Show(Key, usize),
 }
 
 /// One core's sums, or why nothing exact can be said.
@@ -42,8 +42,8 @@ pub(super) enum Reply {
     Sums(Sums),
     /// To a purge: forgotten, and written down.
     Purged,
-    /// To a page: the gauges are written.
-    Shown,
+    /// To a page: the gauges are written, and these are the oldest payments.
+    Shown(Vec<Unsettled>),
 }
 
 /// A reply on its way to the place that was reserved for it.

@@ -5,6 +5,7 @@
 //! - `builder.rs`: how it is built;
 //! - `drive.rs`: actions, messages and timers;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
+//! - `overview.rs`: what is shown of the whole instance;
 //! - `health.rs`: the optional health poll;
 //! - `lines.rs`, `summary.rs`: what is logged of payments, of one and of all;
 //! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what all of these use.
@@ -19,6 +20,7 @@ mod health;
 mod lines;
 mod messages;
 mod notes;
+mod overview;
 mod peers;
 mod replies;
 mod summary;
@@ -264,6 +266,12 @@ impl CoreRuntime {
         );
         self.shared.processors.confirm(processor, listing.number);
         Ok(())
+    }
+
+    /// Why the journal failed on this core; none while it has not.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// Whether this core may take payments: its journal syncs in time and has room to go on.

@@ -1,13 +1,14 @@
 //! What an owner notes, as metrics and log lines. Nothing here changes what happens.
 
 use crate::breaker;
+use crate::clock::Mono;
 use crate::events::{Hedge, Lookup, Move, Note, Reason, Shed};
-use crate::metrics::{CoreMetrics, HedgeEvent, LookupAnswer, ShedReason};
+use crate::metrics::{CoreMetrics, Fault, HedgeEvent, LookupAnswer, ShedReason};
 use crate::payment::{Outcome, Processor};
 
 /// Counts `note`, and logs it where it is worth a line: what is unusual at `warn`, what an operator
 /// would ask about one payment at `debug`.
-pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
+pub(super) fn count(metrics: &CoreMetrics, note: &Note, now: Mono) {
     match *note {
         Note::AttemptEnded {
             id,
@@ -16,7 +17,10 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
             reason,
             took,
         } => {
-            metrics.attempt_ended(processor, outcome, took);
+            metrics.attempt_ended(processor, outcome, took, now);
+            if let Some(fault) = fault_of(outcome, reason) {
+                metrics.attempt_failed(processor, fault, now);
+            }
             let name = processor.name();
             if let Reason::Status(status @ (401 | 403..=405)) = reason {
                 log::error!("set-up fault: {name} answers {status}; check its URL and path");
@@ -63,6 +67,17 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note) {
             // The summary of each minute says how often it opened.
             log::debug!("breaker processor={} {from:?} -> {to:?}", processor.name());
         }
+    }
+}
+
+/// What is worth showing as a processor's last fault; none where it did its part.
+fn fault_of(outcome: Outcome, reason: Reason) -> Option<Fault> {
+    match reason {
+        Reason::Status(status) => (outcome != Outcome::Applied).then_some(Fault::Status(status)),
+        Reason::NoConnection => Some(Fault::NoConnection),
+        Reason::Cut => Some(Fault::Cut),
+        Reason::Timeout => Some(Fault::Timeout),
+        Reason::Abandoned => None,
     }
 }
 

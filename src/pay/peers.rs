@@ -75,6 +75,16 @@ impl CoreRuntime {
         Trouble::unpack(self.shared.peer_trouble.load(Ordering::Relaxed))
     }
 
+    /// PEERS, and whether each answered core 0 last; none where it was not asked yet.
+    pub fn peer_answers(&self) -> impl Iterator<Item = (String, Option<bool>)> {
+        let peers = self.config.shards.peers.iter().map(ToString::to_string);
+        let states = self.shared.peer_answers.iter();
+        peers.zip(states.map(|state| match state.load(Ordering::Relaxed) {
+            0 => None,
+            state => Some(state == 1),
+        }))
+    }
+
     /// What this instance says of itself to a peer.
     #[must_use]
     pub fn introduce(&self) -> Introduction {
@@ -139,6 +149,10 @@ impl CoreRuntime {
         }
         if self.core != CoreId(0) {
             return result;
+        }
+        for (state, answer) in self.shared.peer_answers.iter().zip(&round) {
+            let is_there = answer.is_some();
+            state.store(if is_there { 1 } else { 2 }, Ordering::Relaxed);
         }
         for (index, peer) in self.config.shards.peers.iter().enumerate() {
             match (before.trouble_of(index), peers.trouble_of(index)) {

@@ -11,6 +11,7 @@ use super::connection::{After, Connection, Request, Stream};
 use super::page::{Page, write_page};
 use super::reply::{Reply, ResponseContext, write_reply};
 use super::routes::{self, Call};
+use super::status;
 use crate::config::CorrelationIdRule;
 use crate::events::Trace;
 use crate::http::{ConnectionField, Span};
@@ -32,6 +33,8 @@ impl<S: Stream> Connection<S> {
             Call::Purge => Box::pin(self.purge(request)).await,
             Call::Explain => Box::pin(self.explain(request)).await,
             Call::Confirm(processor) => self.confirm(request, processor),
+            Call::Live => self.show(request, &status::live_page()),
+            Call::Status | Call::StatusText => Box::pin(self.status(request)).await,
             Call::Metrics => Box::pin(self.metrics(request)).await,
             Call::Describe => self.say(request, &Reply::DESCRIPTION),
             Call::Alive => self.say(request, &Reply::ALIVE),
@@ -150,6 +153,20 @@ impl<S: Stream> Connection<S> {
             }
             Err(fault) => self.say(request, &Reply::to_question(fault)),
         }
+    }
+
+    async fn status(&mut self, request: &Request) -> After {
+        if self.flush().await.is_err() {
+            return After::Cut;
+        }
+        self.watch.rest();
+        let status = self.core.status().await;
+        let page = if request.call == Call::Status {
+            status.json()
+        } else {
+            status.text()
+        };
+        self.show(request, &page)
     }
 
     async fn metrics(&mut self, request: &Request) -> After {

@@ -5,6 +5,7 @@
 //! Inside: `listen` and `socket_file` bind, `accept` takes connections, `places` says who may stay,
 //! `connection` reads and writes bytes, `routes` judges a request, `clients` knows who sent it,
 //! `calls` does what is asked, `reply` chooses the status, `page` has what is made for one request,
+//! `status` is what operators look at,
 //! `deadlines` ends what takes too long, `farewell` is how a connection leaves, `lifecycle` is what
 //! the process knows of itself. Payments are the matter of `pay`: the server hands one over, waits,
 //! and writes what it is told. It never drops an I/O future.
@@ -22,6 +23,7 @@ pub mod places;
 mod reply;
 mod routes;
 pub mod socket_file;
+mod status;
 #[doc(hidden)]
 pub mod testing;
 
@@ -298,11 +300,8 @@ impl Core {
         let is_serving = self.lifecycle.readiness(self.now().mono) == Readiness::Ready;
         self.runtime.render_metrics(is_serving, &mut body).await;
         Page {
-            status: 200,
             content_type: "text/plain; version=0.0.4; charset=utf-8",
-            retry_after: None,
-            body,
-            pending: Vec::new(),
+            ..Page::json(body)
         }
     }
 

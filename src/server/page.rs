@@ -17,6 +17,8 @@ pub(super) struct Page {
     pub(super) body: Vec<u8>,
     /// `X-P99-Pending-In-Window`; empty for none.
     pub(super) pending: Vec<u8>,
+    /// More fields.
+    pub(super) fields: &'static [(&'static str, &'static [u8])],
 }
 
 impl Page {
@@ -27,6 +29,16 @@ impl Page {
             retry_after: None,
             body,
             pending: Vec::new(),
+            fields: &[],
+        }
+    }
+
+    /// Made for this moment: kept by no cache.
+    pub(super) fn fresh(content_type: &'static str, body: Vec<u8>) -> Self {
+        Self {
+            content_type,
+            fields: &[("Cache-Control", b"no-store")],
+            ..Self::json(body)
         }
     }
 
@@ -70,6 +82,7 @@ impl Page {
             retry_after: None,
             body,
             pending: Vec::new(),
+            fields: &[],
         }
     }
 }
@@ -81,15 +94,17 @@ pub(super) fn write_page(
     parts: &ResponseParts<'_>,
     out: &mut Vec<u8>,
 ) {
+    let mut extra = vec![
+        ("X-Request-Id", context.request_id),
+        ("traceparent", context.trace_parent),
+        ("X-P99-Pending-In-Window", &page.pending),
+    ];
+    extra.extend_from_slice(page.fields);
     let head = ResponseHead {
         content_type: page.content_type,
         retry_after: page.retry_after,
         connection: context.connection,
-        extra: &[
-            ("X-Request-Id", context.request_id),
-            ("traceparent", context.trace_parent),
-            ("X-P99-Pending-In-Window", &page.pending),
-        ],
+        extra: &extra,
         ..ResponseHead::new(page.status, parts.date)
     };
     write_response(out, &head, &page.body, context.is_head);

@@ -35,6 +35,12 @@ pub(super) enum Call {
     Explain,
     /// `POST /admin/processors/{name}/confirm`
     Confirm(Processor),
+    /// `GET /`: the live page
+    Live,
+    /// `GET /status.json`
+    Status,
+    /// `GET /status.txt`
+    StatusText,
     /// `GET /metrics`
     Metrics,
     /// `GET /openapi.json`
@@ -56,6 +62,7 @@ impl Call {
             Self::Summary => Route::Summary,
             Self::Purge => Route::Purge,
             Self::Explain | Self::Confirm(_) => Route::Admin,
+            Self::Live | Self::Status | Self::StatusText => Route::Status,
             Self::Metrics => Route::Metrics,
             Self::Describe => Route::Openapi,
             Self::Alive => Route::Healthz,
@@ -146,9 +153,10 @@ fn shows_secret(core: &Core, asked: Asked<'_>) -> bool {
         .is_some_and(|(secret, given)| secret.accept(given))
 }
 
-/// What an operator may change is not there for anybody else, with ADMIN_LISTEN or without.
+/// What operators see and change is not there for anybody else, with ADMIN_LISTEN or without.
 fn only_for_operators(call: Call, role: ListenerRole) -> Option<Reply> {
-    (call.route() == Route::Admin && role == ListenerRole::Public).then_some(NOT_FOUND)
+    let is_theirs = matches!(call.route(), Route::Admin | Route::Status);
+    (is_theirs && role == ListenerRole::Public).then_some(NOT_FOUND)
 }
 
 fn wrong_method(call: Call, method: Method) -> Option<Reply> {
@@ -167,6 +175,9 @@ fn place(path: &str) -> Option<Call> {
         "/payments-summary" => Some(Call::Summary),
         "/healthz" => Some(Call::Alive),
         "/readyz" => Some(Call::Ready),
+        "/" => Some(Call::Live),
+        "/status.json" => Some(Call::Status),
+        "/status.txt" => Some(Call::StatusText),
         "/metrics" => Some(Call::Metrics),
         "/openapi.json" => Some(Call::Describe),
         "/purge-payments" => Some(Call::Purge),
@@ -207,6 +218,9 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
             | Call::Purge
             | Call::Explain
             | Call::Confirm(_)
+            | Call::Live
+            | Call::Status
+            | Call::StatusText
             | Call::Metrics
             | Call::Describe
             | Call::Refuse(_),
@@ -235,10 +249,19 @@ fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
     let credentials = core.runtime.credentials.as_ref()?;
     match call {
         Call::Pay | Call::Purge | Call::Confirm(_) => {}
-        Call::Find | Call::Summary | Call::Explain | Call::Metrics | Call::Describe
-            if credentials.guards_reads() => {}
-        Call::Find | Call::Summary | Call::Explain | Call::Metrics | Call::Describe => return None,
-        Call::Alive | Call::Ready | Call::Refuse(_) => return None,
+        Call::Find
+        | Call::Summary
+        | Call::Explain
+        | Call::Status
+        | Call::StatusText
+        | Call::Metrics
+        | Call::Describe => {
+            if !credentials.guards_reads() {
+                return None;
+            }
+        }
+        // The page is the same for everybody; what it shows it has to ask for.
+        Call::Live | Call::Alive | Call::Ready | Call::Refuse(_) => return None,
     }
     let given = asked
         .head

@@ -107,6 +107,7 @@ pub(crate) fn who_may_not_ask(book: &Book) {
         ("GET /payments-summary?scope=local", closed, 403),
         ("POST /purge-payments", open, 404),
         ("GET /metrics", open, 404),
+        ("GET /status.json", open, 404),
         ("GET /nothing", closed, 404),
         (CONFIRM, open, 404),
     ] {
@@ -117,6 +118,9 @@ pub(crate) fn who_may_not_ask(book: &Book) {
     for (line, headers, body, status) in [
         ("POST /purge-payments", "", "", 401),
         ("GET /metrics", "", "", 401),
+        ("GET /status.json", "", "", 401),
+        ("GET /status.txt", open, "", 200),
+        ("POST /status.json", open, "{}", 405),
         ("POST /purge-payments", open, "", 403),
         ("POST /payments", open, "", 404),
         (CONFIRM, "", NOTE, 401),
@@ -155,6 +159,7 @@ pub(crate) fn who_asks_too_often(book: &Book) {
         ("GET /payments-summary", ""),
         ("POST /purge-payments", ""),
         ("GET /metrics", ""),
+        ("GET /status.json", ""),
         ("GET /openapi.json", ""),
         ("GET /payments/a", EXPECT),
     ] {

@@ -18,6 +18,7 @@ mod http_cases;
 mod http_table;
 #[path = "../kit/mod.rs"]
 mod kit;
+mod live_page;
 mod peers;
 mod pipelining;
 

@@ -30,6 +30,9 @@ fn every_path_has_its_call_and_every_call_its_methods() {
         ("/admin/processors/default", None, ""),
         ("/payments/test-123", Some(Call::Find), "GET, HEAD"),
         ("/payments-summary", Some(Call::Summary), "GET, HEAD"),
+        ("/", Some(Call::Live), "GET, HEAD"),
+        ("/status.json", Some(Call::Status), "GET, HEAD"),
+        ("/status.txt", Some(Call::StatusText), "GET, HEAD"),
         ("/metrics", Some(Call::Metrics), "GET, HEAD"),
         ("/openapi.json", Some(Call::Describe), "GET, HEAD"),
         ("/healthz", Some(Call::Alive), "GET, HEAD"),
@@ -37,7 +40,7 @@ fn every_path_has_its_call_and_every_call_its_methods() {
         ("/payments/", None, ""),
         ("/payments/a/b", None, ""),
         ("/Payments", None, ""),
-        ("/", None, ""),
+        ("/status", None, ""),
         ("*", None, ""),
     ];
     for (path, call, allow) in rows {
@@ -74,6 +77,10 @@ fn the_description_names_every_call_with_its_method_and_its_answers() {
             let answers = operation["responses"].as_object().unwrap();
             let mut answers: Vec<u16> = answers.keys().map(|one| one.parse().unwrap()).collect();
             answers.push(405);
+            if call == Call::Live {
+                // The page itself shows nothing: what it asks for needs credentials.
+                answers.push(401);
+            }
             answers.sort_unstable();
             let known = call.route().statuses();
             if call.route() == Route::Admin {
@@ -92,6 +99,9 @@ fn the_description_names_every_call_with_its_method_and_its_answers() {
         Call::Purge,
         Call::Explain,
         Call::Confirm(Processor::DEFAULT),
+        Call::Live,
+        Call::Status,
+        Call::StatusText,
         Call::Metrics,
         Call::Describe,
         Call::Alive,

@@ -1,0 +1,62 @@
+//! What is shown of the whole instance: the metrics page, and how operators see it. Every core
+//! writes its gauges first, in a turn of its own; one that is stuck is shown as it last was.
+
+use super::CoreRuntime;
+use super::messages::{CoreRequest, Reply};
+use crate::limits;
+use crate::metrics::{BreakerReading, InstanceStatus, Reading};
+use crate::owner::Unsettled;
+use crate::payment::Configured;
+
+impl CoreRuntime {
+    /// Appends the metrics page.
+    pub async fn render_metrics(&self, is_serving: bool, out: &mut Vec<u8>) {
+        self.gather_oldest(0).await;
+        let now = self.now().mono;
+        let reading = self.reading(is_serving);
+        self.shared.metrics.render(now, &reading, out);
+    }
+
+    /// How the instance is, and its oldest unsettled payments, oldest first.
+    pub async fn overview(&self, is_serving: bool) -> (InstanceStatus, Vec<Unsettled>) {
+        let oldest = self.gather_oldest(limits::PENDING_SHOWN).await;
+        let status = self
+            .shared
+            .metrics
+            .status(self.now().mono, &self.reading(is_serving));
+        (status, oldest)
+    }
+
+    /// Has every core write its gauges, and gathers what is oldest of all.
+    async fn gather_oldest(&self, count: usize) -> Vec<Unsettled> {
+        let deadline = self.now().mono.after(limits::SHOW_PATIENCE);
+        let asked = self.ask_others_until(deadline, |key| CoreRequest::Show(key, count));
+        self.show_gauges();
+        let mut oldest = self.owner.borrow().oldest(count);
+        for key in asked.unwrap_or_default() {
+            if let Some(Reply::Shown(others)) = self.replies.take(key).await {
+                oldest.extend(others);
+            }
+        }
+        oldest.sort_unstable_by_key(|pending| pending.arrived);
+        oldest.truncate(count);
+        oldest
+    }
+
+    fn reading(&self, is_serving: bool) -> Reading {
+        let now = self.now().mono;
+        let breaker = |processor| {
+            let breaker = self.shared.processors.breaker(processor);
+            BreakerReading {
+                state: u64::from(breaker.state(now).gauge()),
+                limit: u64::from(self.shared.processors.limit(processor).get()),
+                since: breaker.since(now),
+                transitions: breaker.transitions().map(|(_, count)| count),
+            }
+        };
+        Reading {
+            breakers: Configured::new(self.config.upstream.count(), breaker),
+            is_serving,
+        }
+    }
+}
