@@ -1,9 +1,10 @@
 //! Time, as values. Every room below the driver is told the time; only [`Clock`] reads it.
 //!
-//! Three axes, because three questions differ:
+//! Four axes, because four questions differ:
 //! - [`Mono`]: how long has it been? Deadlines, windows, TTLs. Never steps back.
 //! - `run`: the same, less the time in which this core did not run. A container that throttles a
 //!   core must not make its processors look slow, so attempts are timed on this axis.
+//! - [`Boot`]: how old is what another process was told? Leases of the store.
 //! - [`UnixMillis`]: what date is it? Only `requestedAt` and `Date` use it; a step back of wall
 //!   time breaks nothing.
 
@@ -33,6 +34,47 @@ impl Mono {
 /// Milliseconds since 1970-01-01T00:00:00Z, as `requestedAt` carries them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub i64);
+
+/// Microseconds of CLOCK_BOOTTIME, which runs on while the machine sleeps and is the same in every
+/// process: leases are measured on it, since the others go on meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Boot(pub u64);
+
+impl Boot {
+    /// Reads it.
+    #[must_use]
+    #[allow(
+        unsafe_code,
+        reason = "the standard library has no name for this clock"
+    )]
+    pub fn now() -> Self {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the kernel writes one timespec, and `time` is one.
+        unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
+        Self(
+            seconds
+                .saturating_mul(1_000_000)
+                .saturating_add(nanos / 1_000),
+        )
+    }
+
+    /// The moment `span` later; saturates instead of wrapping.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(micros(span)))
+    }
+
+    /// How long ago `earlier` was; zero when it lies ahead.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
 
 /// One reading of every axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,6 +170,15 @@ fn micros(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_of_leases_runs() {
+        let before = Boot::now();
+        assert!(before > Boot::default() && Boot::now() >= before);
+        let later = before.after(Duration::from_secs(3));
+        assert_eq!(later.since(before), Duration::from_secs(3));
+        assert_eq!(before.since(later), Duration::ZERO);
+    }
 
     #[test]
     fn a_late_wake_is_taken_off_the_run_axis_only() {

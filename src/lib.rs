@@ -11,7 +11,8 @@
 //!   [`concurrency`] and [`latency`] know how it is, [`wheel`] keeps the times;
 //! - [`upstream`] sends it and reads the answer, over [`tls`] where it must, and [`judge`] says
 //!   what that proves;
-//! - [`journal`] keeps what must survive, [`ledger`] what was charged;
+//! - [`journal`] keeps what must survive, or [`store`] does for several instances, [`ledger`] what
+//!   was charged; [`sockets`] are how processors and store are reached;
 //! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the
 //!   places, [`generations`] what is replaced while p99 runs, [`limits`] every bound, [`config`]
 //!   the settings, [`metrics`] and [`logging`] what is told, [`supervisor`] what
@@ -58,6 +59,8 @@ pub mod reconcile;
 pub mod route;
 pub mod server;
 pub mod sim;
+pub mod sockets;
+pub mod store;
 pub mod supervisor;
 pub mod table;
 pub mod timeline;

@@ -536,6 +536,68 @@ pub const FILES_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Shortest pause between two readings, however many answers of 401 ask for one.
 pub const FILES_READ_PAUSE: Duration = Duration::from_millis(500);
 
+// ---- store ----
+
+/// How long a writer's lease is. It only says when another instance looks after its payments: six
+/// seconds are three heartbeats, and longer than any pause of a healthy machine.
+pub const STORE_LEASE: Duration = Duration::from_secs(6);
+/// An answer of 200 before the verdict, and the first byte of an Intent, need a batch that was sent
+/// less than this ago and acknowledged. Half the lease leaves the other half for the way.
+pub const STORE_FRESH: Duration = Duration::from_secs(3);
+const _: () = assert!(STORE_FRESH.as_millis() * 2 <= STORE_LEASE.as_millis());
+/// Longest pause between two batches of an idle writer.
+pub const STORE_HEARTBEAT: Duration = Duration::from_secs(2);
+/// The same while it has open rows or records wait: sums at other instances wait for two batches.
+pub const STORE_HEARTBEAT_OPEN: Duration = Duration::from_millis(50);
+/// Ids of one batch. At 256 a commit takes 4 ms (PostgreSQL 15, two cores); twice that is a burst.
+pub const STORE_BATCH_IDS_MAX: usize = 512;
+/// Records that wait for the store: QUEUE_CAPACITY (100,000 by default) payments with a verdict and
+/// a next Intent each. Beyond it the core stops.
+pub const STORE_QUEUE_MAX: usize = 262_144;
+/// Questions that wait for one core's batches; one more is answered as unavailable at once.
+pub const STORE_QUESTIONS_MAX: usize = 4_096;
+/// Questions that one batch carries.
+pub const STORE_QUESTIONS_A_BATCH: usize = 256;
+/// How long a sum or a purge waits for the batches of other writers; then it is 503.
+pub const STORE_SUM_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a question about one id waits for its writer; then what was read last is answered.
+pub const STORE_FIND_PATIENCE: Duration = Duration::from_millis(100);
+/// Pause before what has to be read again is read again.
+pub const STORE_ASK_AGAIN: Duration = Duration::from_millis(5);
+/// An open row that is older than this lingers: it is in a table of its own.
+pub const STORE_LINGERS_AFTER: Duration = Duration::from_secs(60);
+/// Rows that begin to linger with one batch.
+pub const STORE_LINGERING_A_BATCH: usize = 64;
+/// How often a core looks for writers whose lease is over.
+pub const STORE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Open rows of an adopted writer in one page.
+pub const STORE_PAGE_ROWS: u32 = 1_000;
+/// Ids whose acknowledged change is remembered, to name them if the database forgets it: some
+/// seconds at 10,000 a second.
+pub const STORE_ACKNOWLEDGED_KEPT: usize = 65_536;
+/// How long a server may take for one transaction. Longer means that it, or the way to it, is gone.
+pub const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
+/// The same for a purge, which deletes every row.
+pub const STORE_PURGE_MAX: Duration = Duration::from_secs(60);
+/// How long one host of STORE may take to be reached and to let p99 log in.
+pub const STORE_HOST_TIMEOUT: Duration = Duration::from_millis(250);
+/// First and longest pause before the hosts are tried again, and before a batch that the server
+/// refused goes to it again.
+pub const STORE_PAUSE_FIRST: Duration = Duration::from_millis(20);
+/// See [`STORE_PAUSE_FIRST`].
+pub const STORE_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Bytes of one message of the server: a row has under 400, an error with its context a few
+/// thousand.
+pub const STORE_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one answer: a page of rows, the rows of a batch's questions.
+pub const STORE_ANSWER_BYTES_MAX: usize = 16 << 20;
+/// What one read of the server's answer takes in.
+pub const STORE_READ_BYTES: usize = 16 * 1024;
+/// Unacknowledged bytes are given up by the kernel after this (TCP_USER_TIMEOUT).
+pub const STORE_TCP_USER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Hosts that STORE may name.
+pub const STORE_HOSTS_MAX: usize = 16;
+
 // ---- pay ----
 
 /// How often a line is logged about all payments: 1,440 a day of 300 bytes are 0.4 MB.

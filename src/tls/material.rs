@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring::default_provider;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::session::Session;
 use crate::limits;
@@ -100,8 +102,23 @@ impl Material {
     /// # Errors
     /// It cannot be had, which [`Material::read`] has ruled out.
     pub fn client(&self, name: &ServerName<'static>) -> Result<Client, String> {
+        let mut config = self.config()?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Client {
-            config: Arc::new(self.config()?),
+            config: Arc::new(config),
+            name: name.clone(),
+        })
+    }
+
+    /// The same for a PostgreSQL server.
+    ///
+    /// # Errors
+    /// As [`Material::client`].
+    pub fn client_of_postgresql(&self, name: &ServerName<'static>) -> Result<Client, String> {
+        let mut config = self.config()?;
+        config.alpn_protocols = vec![POSTGRESQL.to_vec()];
+        Ok(Client {
+            config: Arc::new(config),
             name: name.clone(),
         })
     }
@@ -117,7 +134,6 @@ impl Material {
                 .with_client_auth_cert(chain.clone(), key.clone_key())
                 .map_err(|_| "it is no key of the certificate".to_owned())?,
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption = Resumption::in_memory_sessions(limits::TLS_SESSIONS_KEPT);
         // A replay by the network would be a second charge.
         config.enable_early_data = false;
@@ -139,6 +155,71 @@ impl Client {
     /// It cannot be had, in words for the operator.
     pub fn session(&self) -> Result<Session, String> {
         Session::new(Arc::clone(&self.config), self.name.clone())
+    }
+}
+
+/// Sessions with a PostgreSQL server whose certificate is not looked at (`sslmode=require`): they
+/// keep out who only listens, and no one else.
+///
+/// # Errors
+/// It cannot be had, in words for the operator.
+pub fn unverified_postgresql(name: &ServerName<'static>) -> Result<Client, String> {
+    let provider = Arc::new(default_provider());
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|fault| fault.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![POSTGRESQL.to_vec()];
+    config.enable_early_data = false;
+    Ok(Client {
+        config: Arc::new(config),
+        name: name.clone(),
+    })
+}
+
+/// What a PostgreSQL server from version 17 on wants to be asked for.
+const POSTGRESQL: &[u8] = b"postgresql";
+
+/// Believes every certificate, and that its owner speaks.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

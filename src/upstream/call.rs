@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use socket2::SockAddr;
 
-use super::channel::{Channel, Speech};
-use super::reach::Connecting;
 use super::{NameIndex, Upstream};
 use crate::http::{Answer, AnswerReader};
 use crate::limits;
 use crate::payment::Processor;
+use crate::sockets::Connecting;
+use crate::sockets::{Channel, Speech};
 
 /// Where it is asked, in order, and how.
 type Peer = (Vec<SockAddr>, Speech);

@@ -17,10 +17,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::channel::{Channel, Unreached};
 use super::connection::Connection;
 use super::job::Job;
-use super::reach::Connecting;
 use super::{Link, NameIndex, Upstream};
 use crate::addresses::AddressState;
 use crate::clock::Mono;
@@ -28,6 +26,8 @@ use crate::events::{AttemptRef, Exchange, Lookup};
 use crate::limits;
 use crate::metrics::ConnectResult;
 use crate::payment::Processor;
+use crate::sockets::Connecting;
+use crate::sockets::{Channel, Unreached};
 
 /// One connection that is wanted, over all addresses that are tried for it.
 pub(super) struct Dial {

@@ -16,15 +16,15 @@ use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
-use super::channel::Channel;
 use super::job::{self, Job};
-use super::reach::{send_now, shut_down};
 use super::{NameIndex, Upstream};
 use crate::clock::Mono;
 use crate::events::Exchange;
 use crate::http::{Answer, AnswerReader};
 use crate::limits;
 use crate::payment::Processor;
+use crate::sockets::Channel;
+use crate::sockets::{send_now, shut_down};
 use crate::tls::{Session, TlsFault};
 
 /// See the header of this file.

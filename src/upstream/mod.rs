@@ -5,8 +5,7 @@
 //! - `connection.rs`: the life of one connection, `job.rs`: what it is for at the moment;
 //! - `pool.rs`: connections that wait for the next attempt;
 //! - `call.rs`: one question on a connection of its own;
-//! - `connect.rs`: how one comes to be, `channel.rs`: one socket of it with its TLS session,
-//!   `reach.rs`: the socket alone;
+//! - `connect.rs`: how one comes to be;
 //! - `target.rs`: one processor's addresses and pool;
 //! - `files.rs`: the processors' files, read again on a thread of its own;
 //! - `resolve.rs`: names to addresses, on threads of their own.
@@ -16,13 +15,11 @@
 //! down, and the task that waits on it unwinds in order.
 
 mod call;
-mod channel;
 mod connect;
 mod connection;
 mod files;
 mod job;
 mod pool;
-mod reach;
 mod resolve;
 mod target;
 
@@ -39,11 +36,9 @@ pub use self::call::Called;
 pub use self::files::HeldFiles;
 pub use self::resolve::{NameIndex, NameLookup, Names, Resolution, Resolved, Resolver};
 
-use self::channel::Channel;
 use self::connect::Dial;
 use self::connection::Connection;
 use self::job::Job;
-use self::reach::Connecting;
 use self::target::TargetState;
 use crate::addresses::{AddressState, Listing};
 use crate::clock::{Mono, UnixMillis};
@@ -51,6 +46,7 @@ use crate::config::Config;
 use crate::events::{AttemptRef, Exchange, Lookup, Trace};
 use crate::metrics::CoreMetrics;
 use crate::payment::{Configured, Processor, UpstreamId};
+use crate::sockets::{Channel, Connecting};
 use crate::wire::{self, UpstreamPayment};
 
 /// Who is told what became of an attempt. Called from connection tasks, never from within a call

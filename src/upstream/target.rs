@@ -9,12 +9,12 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use socket2::SockAddr;
 
-use super::channel::Speech;
 use super::connection::Connection;
 use crate::addresses::{Listing, is_same};
 use crate::config::{Held, Origin, ProcessorConfig, UpstreamUrl};
 use crate::http::FixedHead;
 use crate::limits;
+use crate::sockets::Speech;
 use crate::tls::Material;
 
 /// One processor as this core sees it.

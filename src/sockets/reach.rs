@@ -1,6 +1,6 @@
 //! One socket on its way to one address. It is made here and not by the runtime, so that its
 //! descriptor is known while it connects and a deadline can shut it down instead of dropping a
-//! future. `connect` and `call` use it; it knows no processor and no deadline of its own.
+//! future. `channel`, `upstream` and `store` use it; it knows no peer and no deadline of its own.
 
 use std::cell::Cell;
 use std::io;
@@ -15,15 +15,20 @@ use crate::descriptors;
 use crate::limits;
 
 /// One socket that is connecting, or a call on a connection of its own.
-pub(super) struct Connecting {
-    pub(super) deadline: Mono,
+#[derive(Debug)]
+pub struct Connecting {
+    /// When it is given up.
+    pub deadline: Mono,
     /// The socket that is connecting, while one is.
-    pub(super) descriptor: Cell<Option<RawFd>>,
-    pub(super) is_given_up: Cell<bool>,
+    pub descriptor: Cell<Option<RawFd>>,
+    /// Whether its end was asked for.
+    pub is_given_up: Cell<bool>,
 }
 
 impl Connecting {
-    pub(super) fn until(deadline: Mono) -> Rc<Self> {
+    /// One that is to be there by `deadline`.
+    #[must_use]
+    pub fn until(deadline: Mono) -> Rc<Self> {
         Rc::new(Self {
             deadline,
             descriptor: Cell::new(None),
@@ -32,7 +37,7 @@ impl Connecting {
     }
 
     /// Ends it: the socket is shut down, and the task that waits for it ends by itself.
-    pub(super) fn give_up(&self) {
+    pub fn give_up(&self) {
         self.is_given_up.set(true);
         if let Some(descriptor) = self.descriptor.get() {
             shut_down(descriptor);
@@ -42,7 +47,10 @@ impl Connecting {
 
 /// Connects to `place`. The runtime's TCP stream reads, writes and closes a stream socket of any
 /// family, so a unix socket is one too: one kind of connection.
-pub(super) async fn reach_one(place: &SockAddr, connecting: &Connecting) -> io::Result<TcpStream> {
+///
+/// # Errors
+/// What the kernel says; [`io::ErrorKind::TimedOut`] once it is given up.
+pub async fn reach_one(place: &SockAddr, connecting: &Connecting) -> io::Result<TcpStream> {
     let is_tcp = !place.is_unix();
     let protocol = is_tcp.then_some(Protocol::TCP);
     let domain = Domain::from(i32::from(place.family()));
@@ -107,7 +115,7 @@ fn socket_of<R>(stream: &TcpStream, ask: impl FnOnce(&Socket) -> R) -> R {
     unsafe_code,
     reason = "shutdown(2) on a descriptor that the caller holds open"
 )]
-pub(super) fn shut_down(descriptor: RawFd) {
+pub fn shut_down(descriptor: RawFd) {
     // SAFETY: shutdown takes no pointer; a descriptor that is no socket is refused by the kernel.
     let _ = unsafe { libc::shutdown(descriptor, libc::SHUT_RDWR) };
 }
@@ -117,7 +125,7 @@ pub(super) fn shut_down(descriptor: RawFd) {
     unsafe_code,
     reason = "send(2) on a descriptor that the caller holds open"
 )]
-pub(super) fn send_now(descriptor: RawFd, bytes: &[u8]) {
+pub fn send_now(descriptor: RawFd, bytes: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the pointer and the length are those of `bytes`, which outlives the call.
     let _ = unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), flags) };

@@ -1,6 +1,6 @@
-//! A socket to one place, with a TLS session on it where the place is reached by https: how it
-//! comes to be, and how one task alone reads and writes on it. `connect` and `call` make it;
-//! `connection` takes it apart into its two tasks.
+//! A socket to one place, with a TLS session on it where the place is spoken to so: how it comes to
+//! be, and how one task alone reads and writes on it. `upstream` and `store` make it; a connection
+//! to a processor is taken apart into its two tasks.
 //!
 //! A handshake belongs to the connect and is under its deadline: whatever ends it ends the connect,
 //! and no byte of a payment was written (I3). No future is dropped: the deadline shuts the socket
@@ -19,14 +19,17 @@ use crate::limits;
 use crate::tls::{Client, Session};
 
 /// See the header of this file.
-pub(super) struct Channel {
-    pub(super) stream: TcpStream,
-    pub(super) session: Option<Box<Session>>,
+#[derive(Debug)]
+pub struct Channel {
+    /// The socket.
+    pub stream: TcpStream,
+    /// What is spoken on it, where that is sealed.
+    pub session: Option<Box<Session>>,
 }
 
 /// How a place is to be spoken to.
 #[derive(Clone, Debug)]
-pub(super) enum Speech {
+pub enum Speech {
     /// As it is.
     Plain,
     /// Over TLS.
@@ -37,7 +40,7 @@ pub(super) enum Speech {
 
 /// Why there is no channel.
 #[derive(Debug)]
-pub(super) enum Unreached {
+pub enum Unreached {
     /// The deadline was over.
     TimedOut,
     /// There is no connection.
@@ -68,7 +71,10 @@ impl From<Unreached> for io::Error {
 
 impl Channel {
     /// Connects to `place`, and has its handshake.
-    pub(super) async fn open(
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn open(
         place: &SockAddr,
         speech: &Speech,
         connecting: &Connecting,
@@ -96,6 +102,16 @@ impl Channel {
             shaken.map_err(Unreached::NoHandshake)?;
         }
         Ok(channel)
+    }
+
+    /// Begins a session on a connection that was plain up to here, and has its handshake. The
+    /// caller watches its deadline.
+    ///
+    /// # Errors
+    /// Why no session came to be, in words for the operator.
+    pub async fn secure(&mut self, client: &Client) -> Result<(), String> {
+        self.session = Some(Box::new(client.session()?));
+        self.shake_hands().await
     }
 
     async fn shake_hands(&mut self) -> Result<(), String> {
@@ -142,7 +158,10 @@ impl Channel {
     }
 
     /// Writes `request`, sealed where there is a session.
-    pub(super) async fn write(&mut self, request: Vec<u8>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn write(&mut self, request: Vec<u8>) -> io::Result<()> {
         let out = match &mut self.session {
             None => request,
             Some(session) => {
@@ -158,7 +177,7 @@ impl Channel {
 
     /// Reads once, behind what `buffer` holds. Zero at the end of a plain connection, and where
     /// the peer has said that nothing more comes; another end of a session is a fault (I4).
-    pub(super) async fn read(&mut self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    pub async fn read(&mut self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let filled = buffer.len();
         let Some(session) = &mut self.session else {
             let (result, slice) = self.stream.read(buffer.slice_mut(filled..)).await;

@@ -1,0 +1,13 @@
+//! Sockets that p99 opens itself, each with the deadline of whoever opened it: to processors, to
+//! peers and to the store. A deadline shuts the socket down; no future is dropped.
+//!
+//! - `reach`: a socket on its way to one address;
+//! - `channel`: one that is connected, with a TLS session where it is spoken to so.
+//!
+//! It decides nothing: which address, which deadline and which words are the caller's.
+
+mod channel;
+mod reach;
+
+pub use channel::{Channel, Speech, Unreached};
+pub use reach::{Connecting, reach_one, send_now, shut_down};

@@ -1,0 +1,380 @@
+//! A store without PostgreSQL: the tables as maps, each transaction as what its statements say. For
+//! tests of machines and for the simulated world; nothing of p99 itself uses it. Whoever drives it
+//! decides which transactions reach it, when, how often, and whose answers get back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::batch::{Batch, Change, Claim, Pin, Update};
+use super::exchange::{
+    Adoption, Answer, OpenAt, PageFrom, Reading, Reads, SumReading, Transaction, Window,
+};
+use super::record::{Epoch, Row, RowStatus, WriterId};
+use crate::limits;
+use crate::payment::{CorrelationId, PerProcessor, Processor, Totals, UpstreamId};
+
+/// A writer's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelWriter {
+    /// Counts who held it.
+    pub epoch: Epoch,
+    /// Its last batch.
+    pub batch: i64,
+    /// What its last write wrote.
+    pub nonce: i64,
+    /// When its lease ends, on the database's clock in microseconds.
+    pub lease_until: u64,
+    /// The least `at` of its open rows.
+    pub open_since: Option<i64>,
+}
+
+/// A payment's row, and the batches that claimed and settled it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelRow {
+    /// What a read shows, but for its writer's state.
+    pub row: Row,
+    /// The batch that claimed it.
+    pub batch: i64,
+    /// The batch that settled it.
+    pub settled_batch: Option<i64>,
+}
+
+/// See the header of this file.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// Payments.
+    pub rows: BTreeMap<UpstreamId, ModelRow>,
+    /// Writers.
+    pub writers: BTreeMap<WriterId, ModelWriter>,
+    /// Sums by writer, processor and second.
+    pub rollup: BTreeMap<(WriterId, Processor, i64), Totals>,
+    /// Open rows that linger.
+    pub lingering: BTreeSet<(WriterId, UpstreamId)>,
+    /// How many writers there ever were.
+    pub registered: i32,
+    /// How often it was purged.
+    pub purges: i64,
+}
+
+impl Model {
+    /// Performs `transaction` as a whole, at `now` of the database's clock.
+    pub fn perform(&mut self, transaction: &Transaction, now: u64) -> Answer {
+        match transaction {
+            Transaction::Register { nonce, .. } => {
+                self.registered += 1;
+                let writer = WriterId(self.registered);
+                let epoch = Epoch(1);
+                self.writers.insert(
+                    writer,
+                    ModelWriter {
+                        epoch,
+                        batch: 0,
+                        nonce: *nonce,
+                        lease_until: lease(now),
+                        open_since: None,
+                    },
+                );
+                Answer::Registered { writer, epoch }
+            }
+            Transaction::Batch { batch, reads } => self.batch(batch, reads, now),
+            Transaction::Resolve {
+                writer,
+                epoch,
+                number,
+                nonce,
+                claims,
+            } => self.resolve((*writer, *epoch), *number, *nonce, claims),
+            Transaction::Adopt {
+                writer,
+                epoch,
+                nonce,
+                ..
+            } => Answer::Adopted(self.adopt(*writer, *epoch, *nonce, now)),
+        }
+    }
+
+    fn batch(&mut self, batch: &Batch, reads: &Reads, now: u64) -> Answer {
+        let held = self.writers.get_mut(&batch.writer).filter(|row| {
+            let is = (row.epoch, row.batch + 1, row.nonce);
+            is == (batch.epoch, batch.number, batch.expected)
+        });
+        let Some(row) = held else {
+            return Answer::Batch {
+                held: false,
+                freed: 0,
+                updated: 0,
+                won: Vec::new(),
+                reading: Reading::default(),
+            };
+        };
+        row.batch = batch.number;
+        row.nonce = batch.nonce;
+        row.open_since = batch.open_since;
+        row.lease_until = if batch.is_last { now } else { lease(now) };
+        let freed = batch.freed.iter().filter(|id| self.free(batch, **id));
+        let freed = freed.collect::<Vec<_>>().len() as u64;
+        let updated = batch.updates.iter();
+        let updated = updated.filter(|update| self.update(batch, update)).count() as u64;
+        let claims = batch.claims.iter();
+        let won: Vec<UpstreamId> = claims
+            .filter(|claim| self.claim(batch, claim))
+            .map(|claim| claim.id)
+            .collect();
+        for id in batch.counted() {
+            self.count(batch, id);
+        }
+        let writer = batch.writer;
+        self.lingering
+            .extend(batch.lingering.iter().map(|id| (writer, *id)));
+        for id in &batch.relieved {
+            self.lingering.remove(&(writer, *id));
+        }
+        if batch.is_purge {
+            self.rows.retain(|_, row| row.row.status.is_open());
+            self.rollup.clear();
+            self.purges += 1;
+        }
+        Answer::Batch {
+            held: true,
+            freed,
+            updated,
+            won,
+            reading: self.read(batch, reads, now),
+        }
+    }
+
+    fn own_open(&mut self, batch: &Batch, id: UpstreamId) -> Option<&mut ModelRow> {
+        self.rows
+            .get_mut(&id)
+            .filter(|row| row.row.writer == batch.writer && row.row.status.is_open())
+    }
+
+    fn free(&mut self, batch: &Batch, id: UpstreamId) -> bool {
+        let is_there = self.own_open(batch, id).is_some();
+        if is_there {
+            self.rows.remove(&id);
+        }
+        is_there
+    }
+
+    fn update(&mut self, batch: &Batch, update: &Update) -> bool {
+        let Some(model) = self.own_open(batch, update.id) else {
+            return false;
+        };
+        let row = &mut model.row;
+        let was_promised = row.status == RowStatus::Promised;
+        row.status = match update.change {
+            Change::None => row.status,
+            Change::Promised => RowStatus::Promised,
+            Change::Charged if !was_promised => RowStatus::Charged,
+            Change::Charged | Change::ChargedAfterPromise => RowStatus::ChargedAfterPromise,
+            Change::Settled(status) => status,
+        };
+        row.at = update.at.unwrap_or(row.at);
+        row.processor = match update.processor {
+            Pin::Same => row.processor,
+            Pin::Nowhere => None,
+            Pin::To(processor) => Some(processor),
+        };
+        row.address = update.address.or(row.address);
+        row.accepted_at = row.accepted_at.or(update.accepted_at);
+        if matches!(update.processor, Pin::To(_)) {
+            row.first_sent = row.first_sent.or(update.at);
+        }
+        if update.was_heard || update.change.is_end() {
+            row.epoch = batch.epoch;
+        }
+        if update.change.is_end() {
+            model.settled_batch = Some(batch.number);
+        }
+        true
+    }
+
+    fn claim(&mut self, batch: &Batch, claim: &Claim) -> bool {
+        if self.rows.contains_key(&claim.id) {
+            return false;
+        }
+        let spelling = claim.correlation_id.clone();
+        let spelling = spelling.unwrap_or_else(|| claim.id.to_string());
+        let Ok(correlation_id) = CorrelationId::try_new(&spelling) else {
+            return false;
+        };
+        let row = Row {
+            id: claim.id,
+            correlation_id,
+            amount: claim.amount,
+            status: claim.status,
+            processor: claim.processor,
+            at: claim.at,
+            first_sent: claim.processor.map(|_| claim.at),
+            accepted_at: claim.accepted_at,
+            address: claim.address,
+            writer: batch.writer,
+            epoch: batch.epoch,
+            writer_epoch: batch.epoch,
+            writer_batch: batch.number,
+            is_expired: false,
+        };
+        let settled_batch = (!claim.status.is_open()).then_some(batch.number);
+        let batch = batch.number;
+        self.rows.insert(
+            claim.id,
+            ModelRow {
+                row,
+                batch,
+                settled_batch,
+            },
+        );
+        true
+    }
+
+    fn count(&mut self, batch: &Batch, id: UpstreamId) {
+        let Some(model) = self.rows.get(&id) else {
+            return;
+        };
+        let row = &model.row;
+        let is_ours = row.writer == batch.writer && model.settled_batch == Some(batch.number);
+        if let Some(processor) = row.processor.filter(|_| is_ours && row.status.is_counted()) {
+            let key = (batch.writer, processor, row.at.0 / 1_000);
+            add(self.rollup.entry(key).or_default(), row);
+        }
+    }
+
+    fn resolve(
+        &mut self,
+        (writer, epoch): (WriterId, Epoch),
+        number: i64,
+        nonce: i64,
+        claims: &[UpstreamId],
+    ) -> Answer {
+        let row = self.writers.get_mut(&writer);
+        let number = row.filter(|row| row.epoch == epoch).map(|row| {
+            row.nonce = nonce;
+            (row.batch, number)
+        });
+        let is_mine = |id: &&UpstreamId| {
+            let row = self.rows.get(id);
+            row.is_some_and(|row| {
+                row.row.writer == writer && number.is_some_and(|(_, asked)| row.batch == asked)
+            })
+        };
+        Answer::Resolved {
+            number: number.map(|(is, _)| is),
+            mine: claims.iter().filter(is_mine).copied().collect(),
+        }
+    }
+
+    fn adopt(&mut self, writer: WriterId, epoch: Epoch, nonce: i64, now: u64) -> Option<Adoption> {
+        let row = self.writers.get_mut(&writer)?;
+        if row.epoch != epoch || row.lease_until >= now {
+            return None;
+        }
+        row.epoch = Epoch(epoch.0 + 1);
+        row.nonce = nonce;
+        row.lease_until = lease(now);
+        Some(Adoption {
+            writer,
+            epoch: row.epoch,
+            number: row.batch,
+            nonce,
+            open_since: row.open_since,
+        })
+    }
+
+    fn seen(&self, model: &ModelRow, now: u64) -> Row {
+        let writer = self.writers.get(&model.row.writer);
+        Row {
+            writer_epoch: writer.map_or(model.row.epoch, |writer| writer.epoch),
+            writer_batch: writer.map_or(0, |writer| writer.batch),
+            is_expired: writer.is_none_or(|writer| writer.lease_until < now),
+            ..model.row
+        }
+    }
+
+    fn read(&self, batch: &Batch, reads: &Reads, now: u64) -> Reading {
+        let found = reads.rows.iter().filter_map(|id| self.rows.get(id));
+        let mut reading = Reading {
+            rows: found.map(|row| self.seen(row, now)).collect(),
+            sums: reads.sums.iter().map(|one| self.sum(*one, now)).collect(),
+            purges: self.purges,
+            ..Reading::default()
+        };
+        if reads.expired {
+            let expired = self.writers.iter().filter(|(writer, row)| {
+                let lingers = self.lingering.iter().any(|(other, _)| other == *writer);
+                row.lease_until < now && (row.open_since.is_some() || lingers)
+            });
+            reading.expired = expired.map(|(writer, row)| (*writer, row.epoch)).collect();
+        }
+        if let Some(from) = reads.page {
+            self.page(batch.writer, from, now, &mut reading);
+        }
+        reading
+    }
+
+    fn page(&self, writer: WriterId, from: PageFrom, now: u64, reading: &mut Reading) {
+        let open = self
+            .rows
+            .values()
+            .filter(|row| row.row.writer == writer && row.row.status.is_open());
+        let mut open: Vec<Row> = open.map(|row| self.seen(row, now)).collect();
+        open.sort_by_key(|row| (row.at, row.id));
+        match from {
+            PageFrom::Start(since) => {
+                let is_lingering = |row: &&Row| self.lingering.contains(&(writer, row.id));
+                reading.lingering = open.iter().filter(is_lingering).copied().collect();
+                open.retain(|row| since.is_some_and(|since| row.at.0 >= since));
+            }
+            PageFrom::Behind(at, id) => open.retain(|row| (row.at, row.id) > (at, id)),
+        }
+        let most = usize::try_from(limits::STORE_PAGE_ROWS).unwrap_or(usize::MAX);
+        reading.is_last_page = open.len() <= most;
+        open.truncate(most);
+        reading.page = open;
+    }
+
+    fn sum(&self, window: Window, now: u64) -> SumReading {
+        let mut reading = SumReading::default();
+        let mut open: BTreeMap<WriterId, OpenAt> = BTreeMap::new();
+        let rows = self.rows.values();
+        for model in rows.filter(|one| (window.from..=window.to).contains(&one.row.at.0)) {
+            let row = self.seen(model, now);
+            match row.processor {
+                Some(processor) if row.status.is_counted() => {
+                    add(reading.charged.get_mut(processor), &row);
+                }
+                Some(_) if row.status.is_open() => {
+                    let at = open.entry(row.writer).or_insert(OpenAt {
+                        writer: row.writer,
+                        batch: row.writer_batch,
+                        count: 0,
+                        is_unheard: false,
+                    });
+                    at.count += 1;
+                    at.is_unheard |= row.is_expired || row.epoch < row.writer_epoch;
+                }
+                Some(_) | None => {}
+            }
+        }
+        reading.open = open.into_values().collect();
+        reading
+    }
+
+    /// What the rollup says of all time, over all writers.
+    #[must_use]
+    pub fn totals(&self) -> PerProcessor<Totals> {
+        let mut all = PerProcessor::<Totals>::default();
+        for ((_, processor, _), totals) in &self.rollup {
+            all.get_mut(*processor).add(*totals);
+        }
+        all
+    }
+}
+
+fn add(totals: &mut Totals, row: &Row) {
+    totals.count += 1;
+    totals.cents += u128::from(row.amount.0);
+}
+
+const fn lease(now: u64) -> u64 {
+    now.saturating_add(limits::STORE_LEASE.as_secs() * 1_000_000)
+}

@@ -1,0 +1,382 @@
+//! What is asked of the store beside records, and the barrier of each question. Pure.
+//!
+//! A row that is open at another writer may be charged already, and its client told so: its verdict
+//! rides in that writer's next batch. So an answer waits until every writer that had open rows when
+//! the first reading was made has come two batches further: batch n + 1 may have been formed before
+//! the question, n + 2 was not. The asking writer's own verdicts are in the batch that carries the
+//! question, since it is asked only behind all records that came before it.
+
+use std::collections::VecDeque;
+
+use super::exchange::{Question, Reading, Reads, Reply, Report, SumReading, Window};
+use super::record::{Row, WriterId};
+use crate::clock::Boot;
+use crate::limits;
+use crate::payment::{UpstreamId, WindowSums};
+
+/// A question that waits.
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    what: What,
+    /// It may be asked in a batch that holds the records up to here.
+    behind: u64,
+    /// When it was asked first.
+    since: Option<Boot>,
+    /// The writers that had open rows at the first reading, and how far they were.
+    seen: Option<Vec<(WriterId, i64)>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// The winner of a claim that this record lost.
+    Winner {
+        sequence: u64,
+        id: UpstreamId,
+    },
+    Find(UpstreamId),
+    Sum(Window),
+    /// Every other writer first; then the purge itself may ride in a batch.
+    BeforePurge,
+    Purge,
+}
+
+/// See the header of this file.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    waiting: VecDeque<Waiting>,
+    last: u64,
+    /// When those that were asked already may be asked again.
+    again_at: Option<Boot>,
+}
+
+/// Which questions a batch carries, by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Carried {
+    rows: Vec<(u64, UpstreamId)>,
+    sums: Vec<u64>,
+    purge: Option<u64>,
+}
+
+impl Questions {
+    /// Takes a question behind the record `behind`; `None` when there are too many.
+    pub(super) fn ask(&mut self, question: Question, behind: u64) -> u64 {
+        let what = match question {
+            Question::Find(id) => What::Find(id),
+            Question::Sum(window) => What::Sum(window),
+            Question::Purge => What::BeforePurge,
+        };
+        self.push(what, behind)
+    }
+
+    /// Asks who won the id that the record of this sequence claimed.
+    pub(super) fn ask_winner(&mut self, sequence: u64, id: UpstreamId) {
+        self.push(What::Winner { sequence, id }, 0);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= limits::STORE_QUESTIONS_MAX
+    }
+
+    fn push(&mut self, what: What, behind: u64) -> u64 {
+        self.last += 1;
+        self.waiting.push_back(Waiting {
+            number: self.last,
+            what,
+            behind,
+            since: None,
+            seen: None,
+        });
+        self.last
+    }
+
+    /// When a batch is to be made for their sake, if any waits.
+    pub(super) fn due(&self) -> Option<Boot> {
+        let is_new = self.waiting.iter().any(|one| one.since.is_none());
+        if is_new {
+            return Some(Boot::default());
+        }
+        self.waiting.front().and(self.again_at)
+    }
+
+    /// Those that a batch with all records up to `up_to` carries, and whether it purges.
+    pub(super) fn carry(&mut self, up_to: u64, now: Boot, reads: &mut Reads) -> Carried {
+        let mut carried = Carried::default();
+        let mut count = 0;
+        for one in &mut self.waiting {
+            if one.behind > up_to || count >= limits::STORE_QUESTIONS_A_BATCH {
+                continue;
+            }
+            count += 1;
+            one.since = one.since.or(Some(now));
+            match one.what {
+                What::Winner { id, .. } | What::Find(id) => {
+                    carried.rows.push((one.number, id));
+                    reads.rows.push(id);
+                }
+                What::Sum(window) => {
+                    carried.sums.push(one.number);
+                    reads.sums.push(window);
+                }
+                What::BeforePurge => {
+                    carried.sums.push(one.number);
+                    reads.sums.push(Window::ALL);
+                }
+                What::Purge => carried.purge = Some(one.number),
+            }
+        }
+        reads.rows.sort_unstable();
+        reads.rows.dedup();
+        carried
+    }
+
+    /// Whether a batch that carries these purges.
+    pub(super) const fn is_purge(carried: &Carried) -> bool {
+        carried.purge.is_some()
+    }
+
+    /// A batch of writer `own` that carried some was acknowledged.
+    pub(super) fn read(
+        &mut self,
+        carried: &Carried,
+        reading: &Reading,
+        own: WriterId,
+        now: Boot,
+    ) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for (number, id) in &carried.rows {
+            let row = reading.rows.iter().find(|row| row.id == *id);
+            reports.extend(self.found(*number, row, own, now));
+        }
+        for (number, sums) in carried.sums.iter().zip(&reading.sums) {
+            reports.extend(self.summed(*number, sums, own, now));
+        }
+        reports.extend(self.purged(carried));
+        self.again_at = Some(now.after(limits::STORE_ASK_AGAIN));
+        reports
+    }
+
+    /// A purge that was in doubt was done.
+    pub(super) fn purged(&mut self, carried: &Carried) -> Option<Report> {
+        carried
+            .purge
+            .and_then(|number| self.end(number, Reply::Purged))
+    }
+
+    /// The batch came to nothing, or its answer was not heard. A purge stays with it; ids are asked
+    /// for again; a sum may be what took too long, so it is given up.
+    pub(super) fn not_read(&mut self, carried: &mut Carried) -> Vec<Report> {
+        carried.rows.clear();
+        let sums = std::mem::take(&mut carried.sums);
+        sums.into_iter()
+            .filter_map(|number| self.end(number, Reply::Unavailable))
+            .collect()
+    }
+
+    fn found(
+        &mut self,
+        number: u64,
+        row: Option<&Row>,
+        own: WriterId,
+        now: Boot,
+    ) -> Option<Report> {
+        let one = self.waiting.iter_mut().find(|one| one.number == number)?;
+        let found = Reply::Found(row.copied());
+        if let What::Winner { sequence, id } = one.what {
+            self.waiting.retain(|one| one.number != number);
+            let row = row.copied();
+            return Some(Report::Known { sequence, id, row });
+        }
+        let open = row.filter(|row| row.status.is_open() && row.writer != own);
+        let at: Vec<(WriterId, i64)> = open
+            .map(|row| (row.writer, row.writer_batch))
+            .into_iter()
+            .collect();
+        let is_late = late(one, now, limits::STORE_FIND_PATIENCE);
+        if has_passed(&mut one.seen, at) || is_late {
+            return self.end(number, found);
+        }
+        None
+    }
+
+    fn summed(
+        &mut self,
+        number: u64,
+        sums: &SumReading,
+        own: WriterId,
+        now: Boot,
+    ) -> Option<Report> {
+        let one = self.waiting.iter_mut().find(|one| one.number == number)?;
+        let is_purge = one.what == What::BeforePurge;
+        let is_unheard = sums.open.iter().any(|open| open.is_unheard);
+        let is_late = late(one, now, limits::STORE_SUM_PATIENCE);
+        let others = sums.open.iter().filter(|open| open.writer != own);
+        let others = others.map(|open| (open.writer, open.batch)).collect();
+        if is_unheard && !is_purge {
+            return self.end(number, Reply::Unavailable);
+        }
+        if has_passed(&mut one.seen, others) {
+            if is_purge {
+                one.what = What::Purge;
+                return None;
+            }
+            let pending = sums.open.iter().map(|open| open.count).sum();
+            let charged = sums.charged;
+            return self.end(number, Reply::Sums(WindowSums { charged, pending }));
+        }
+        if is_late {
+            return self.end(number, Reply::Unavailable);
+        }
+        None
+    }
+
+    fn end(&mut self, number: u64, reply: Reply) -> Option<Report> {
+        let before = self.waiting.len();
+        self.waiting.retain(|one| one.number != number);
+        (self.waiting.len() < before).then_some(Report::Answered {
+            question: number,
+            reply,
+        })
+    }
+
+    /// No batch can be made: whoever has waited for too long is told so.
+    pub(super) fn expire(&mut self, now: Boot) -> Vec<Report> {
+        let mut reports = Vec::new();
+        self.waiting.retain_mut(|one| {
+            one.since = one.since.or(Some(now));
+            let is_kept = matches!(one.what, What::Winner { .. })
+                || !late(one, now, limits::STORE_SUM_PATIENCE);
+            if !is_kept {
+                reports.push(Report::Answered {
+                    question: one.number,
+                    reply: Reply::Unavailable,
+                });
+            }
+            is_kept
+        });
+        reports
+    }
+
+    /// No batch will ever be made again.
+    pub(super) fn end_all(&mut self) -> Vec<Report> {
+        let ended = self.waiting.drain(..);
+        ended
+            .filter(|one| !matches!(one.what, What::Winner { .. }))
+            .map(|one| Report::Answered {
+                question: one.number,
+                reply: Reply::Unavailable,
+            })
+            .collect()
+    }
+}
+
+fn late(one: &Waiting, now: Boot, patience: std::time::Duration) -> bool {
+    one.since.is_some_and(|since| now.since(since) >= patience)
+}
+
+/// Whether each writer that had open rows at the first reading has none any more, or has come two
+/// batches further. `at` are those that have some now.
+fn has_passed(seen: &mut Option<Vec<(WriterId, i64)>>, at: Vec<(WriterId, i64)>) -> bool {
+    let Some(seen) = seen else {
+        let is_empty = at.is_empty();
+        *seen = Some(at);
+        return is_empty;
+    };
+    at.iter().all(|(writer, batch)| {
+        let first = seen.iter().find(|(other, _)| other == writer);
+        first.is_none_or(|(_, first)| *batch >= first + 2)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::exchange::OpenAt;
+
+    const OWN: WriterId = WriterId(1);
+
+    fn open(writer: i32, batch: i64) -> OpenAt {
+        OpenAt {
+            writer: WriterId(writer),
+            batch,
+            count: 1,
+            is_unheard: false,
+        }
+    }
+
+    /// What is answered to a sum whose readings were these, one after the other.
+    fn sum(readings: &[Vec<OpenAt>], step: u64) -> Option<Reply> {
+        let mut questions = Questions::default();
+        questions.ask(Question::Sum(Window::ALL), 0);
+        let mut now = Boot(1);
+        for open in readings {
+            let carried = questions.carry(0, now, &mut Reads::default());
+            let reading = Reading {
+                sums: vec![SumReading {
+                    open: open.clone(),
+                    ..SumReading::default()
+                }],
+                ..Reading::default()
+            };
+            let reports = questions.read(&carried, &reading, OWN, now);
+            if let [Report::Answered { reply, .. }] = &reports[..] {
+                return Some(reply.clone());
+            }
+            now = Boot(now.0 + step);
+        }
+        None
+    }
+
+    #[test]
+    fn a_sum_waits_until_writers_with_open_rows_have_come_two_batches_further() {
+        let exact = |pending| {
+            let charged = <_>::default();
+            Some(Reply::Sums(WindowSums { charged, pending }))
+        };
+        assert_eq!(sum(&[vec![]], 1), exact(0));
+        assert_eq!(sum(&[vec![open(1, 7)]], 1), exact(1), "its own");
+        assert_eq!(sum(&[vec![open(2, 7)], vec![open(2, 8)]], 1), None);
+        let passed = [vec![open(2, 7)], vec![open(2, 9)]];
+        assert_eq!(sum(&passed, 1), exact(1));
+        let gone = [vec![open(2, 7)], vec![open(3, 1)]];
+        assert_eq!(sum(&gone, 1), exact(1), "3 had none when it was asked");
+        let slow = [vec![open(2, 7)], vec![open(2, 8)]];
+        assert_eq!(sum(&slow, 1_000_000), Some(Reply::Unavailable));
+        let unheard = OpenAt {
+            is_unheard: true,
+            ..open(2, 7)
+        };
+        assert_eq!(sum(&[vec![unheard]], 1), Some(Reply::Unavailable));
+    }
+
+    #[test]
+    fn a_question_is_asked_behind_the_records_before_it() {
+        let mut questions = Questions::default();
+        questions.ask(Question::Find(UpstreamId(1)), 5);
+        let mut reads = Reads::default();
+        questions.carry(4, Boot(1), &mut reads);
+        assert!(reads.rows.is_empty());
+        questions.carry(5, Boot(1), &mut reads);
+        assert_eq!(reads.rows, [UpstreamId(1)]);
+    }
+
+    #[test]
+    fn a_purge_waits_for_the_others_first() {
+        let mut questions = Questions::default();
+        let number = questions.ask(Question::Purge, 0);
+        let carried = questions.carry(0, Boot(1), &mut Reads::default());
+        assert!(!Questions::is_purge(&carried));
+        let reading = Reading {
+            sums: vec![SumReading::default()],
+            ..Reading::default()
+        };
+        assert!(questions.read(&carried, &reading, OWN, Boot(2)).is_empty());
+        let carried = questions.carry(0, Boot(3), &mut Reads::default());
+        assert!(Questions::is_purge(&carried));
+        let reports = questions.read(&carried, &Reading::default(), OWN, Boot(4));
+        let reply = Reply::Purged;
+        let question = number;
+        assert_eq!(reports, [Report::Answered { question, reply }]);
+        assert_eq!(questions.due(), None);
+    }
+}
