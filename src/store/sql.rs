@@ -2,7 +2,8 @@
 //! what is said; each is prepared once on a connection, and planned once for all arrays.
 //!
 //! Every write of a batch is guarded by the writer's row as the fence left it in this transaction
-//! (`GUARD`): without the fence nothing is written. `+ 0` keeps the planner away from the index on
+//! (`guard`): without the fence nothing is written. It names no column of the statement, so it is
+//! looked at once and not for each row. `+ 0` keeps the planner away from the index on
 //! writer and time, which never fits as well as the primary key.
 
 /// What the schema is counted as. A binary runs with this one and the one before.
@@ -38,10 +39,11 @@ pub(super) const SCHEMA: [&str; 10] = [
 
 /// What a role of p99's must have set, and why: prepared on empty tables the planner keeps
 /// sequential scans, it plans again for each array, and a paused instance holds its locks.
-pub(super) const ROLE_SETTINGS: [(&str, &str); 9] = [
+pub(super) const ROLE_SETTINGS: [(&str, &str); 10] = [
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
+    ("enable_memoize", "off"),
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("default_transaction_isolation", "read committed"),
@@ -62,8 +64,8 @@ pub(super) const TABLES: [&str; 6] = [
 
 macro_rules! guard {
     () => {
-        "w.writer = $1::int AND w.epoch = $2::bigint AND w.batch = $3::bigint \
-         AND w.nonce = $4::bigint"
+        "EXISTS (SELECT 1 FROM p99.writer w WHERE w.writer = $1::int AND w.epoch = $2::bigint \
+         AND w.batch = $3::bigint AND w.nonce = $4::bigint)"
     };
 }
 
@@ -180,9 +182,9 @@ impl Statement {
                  AND nonce = $5::bigint"
             }
             Self::Free => concat!(
-                "DELETE FROM p99.payment p USING unnest($5::uuid[]) u(id), p99.writer w WHERE ",
+                "DELETE FROM p99.payment p USING unnest($5::uuid[]) u(id) WHERE ",
                 guard!(),
-                " AND p.id = u.id AND p.writer + 0 = w.writer AND p.status IN (0, 1)"
+                " AND p.id = u.id AND p.writer + 0 = $1::int AND p.status IN (0, 1)"
             ),
             // 2 adds what the row was: charged, or charged after a promise.
             Self::Change => concat!(
@@ -194,27 +196,26 @@ impl Statement {
                  accepted_at = COALESCE(p.accepted_at, u.accepted_at), \
                  first_sent = CASE WHEN u.processor >= 0 THEN COALESCE(p.first_sent, u.at) \
                  ELSE p.first_sent END, \
-                 epoch = CASE WHEN u.heard = 1 OR u.change >= 2 THEN w.epoch ELSE p.epoch END, \
+                 epoch = CASE WHEN u.heard = 1 OR u.change >= 2 THEN $2::bigint ELSE p.epoch END, \
                  settled_at = CASE WHEN u.change >= 2 THEN now() END, \
-                 settled_batch = CASE WHEN u.change >= 2 THEN w.batch END \
+                 settled_batch = CASE WHEN u.change >= 2 THEN $3::bigint END \
                  FROM unnest($5::uuid[], $6::smallint[], $7::bigint[], $8::smallint[], \
                  $9::text[], $10::bigint[], $11::smallint[]) \
-                 u(id, change, at, processor, address, accepted_at, heard), p99.writer w WHERE ",
+                 u(id, change, at, processor, address, accepted_at, heard) WHERE ",
                 guard!(),
-                " AND p.id = u.id AND p.writer + 0 = w.writer AND p.status IN (0, 1)"
+                " AND p.id = u.id AND p.writer + 0 = $1::int AND p.status IN (0, 1)"
             ),
             Self::Claim => concat!(
                 "INSERT INTO p99.payment (id, cents, at, accepted_at, epoch, batch, writer, \
                  processor, status, correlation_id, address, first_sent, settled_at, \
-                 settled_batch) SELECT u.id, u.cents, u.at, u.accepted_at, w.epoch, w.batch, \
-                 w.writer, u.processor, u.status, u.correlation_id, u.address, \
+                 settled_batch) SELECT u.id, u.cents, u.at, u.accepted_at, $2::bigint, $3::bigint, \
+                 $1::int, u.processor, u.status, u.correlation_id, u.address, \
                  CASE WHEN u.processor IS NOT NULL THEN u.at END, \
                  CASE WHEN u.status >= 2 THEN now() END, \
-                 CASE WHEN u.status >= 2 THEN w.batch END \
+                 CASE WHEN u.status >= 2 THEN $3::bigint END \
                  FROM unnest($5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[], \
                  $9::smallint[], $10::smallint[], $11::text[], $12::text[]) \
-                 u(id, cents, at, accepted_at, processor, status, correlation_id, address), \
-                 p99.writer w WHERE ",
+                 u(id, cents, at, accepted_at, processor, status, correlation_id, address) WHERE ",
                 guard!(),
                 " ON CONFLICT (id) DO NOTHING RETURNING id"
             ),
@@ -222,43 +223,31 @@ impl Statement {
             Self::Roll => concat!(
                 "INSERT INTO p99.rollup AS r (writer, processor, sec, n, cents) \
                  SELECT p.writer, p.processor, p.at / 1000, count(*), sum(p.cents)::bigint \
-                 FROM unnest($5::uuid[]) u(id), p99.writer w, p99.payment p WHERE ",
+                 FROM unnest($5::uuid[]) u(id), p99.payment p WHERE ",
                 guard!(),
-                " AND p.id = u.id AND p.writer + 0 = w.writer AND p.settled_batch = w.batch \
+                " AND p.id = u.id AND p.writer + 0 = $1::int AND p.settled_batch = $3::bigint \
                  AND p.status IN (2, 3, 6) AND p.processor IS NOT NULL GROUP BY 1, 2, 3 \
                  ON CONFLICT (writer, processor, sec) DO UPDATE \
                  SET n = r.n + excluded.n, cents = r.cents + excluded.cents"
             ),
             Self::Linger => concat!(
-                "INSERT INTO p99.lingering (writer, id) SELECT w.writer, u.id \
-                 FROM unnest($5::uuid[]) u(id), p99.writer w WHERE ",
+                "INSERT INTO p99.lingering (writer, id) SELECT $1::int, u.id \
+                 FROM unnest($5::uuid[]) u(id) WHERE ",
                 guard!(),
                 " ON CONFLICT DO NOTHING"
             ),
             Self::Relieve => concat!(
-                "DELETE FROM p99.lingering l USING unnest($5::uuid[]) u(id), p99.writer w WHERE ",
+                "DELETE FROM p99.lingering l USING unnest($5::uuid[]) u(id) WHERE ",
                 guard!(),
-                " AND l.writer = w.writer AND l.id = u.id"
+                " AND l.writer = $1::int AND l.id = u.id"
             ),
             // Their batches wait until the purge is over.
-            Self::StopWriters => {
-                "UPDATE p99.writer SET batch = batch WHERE EXISTS \
-                 (SELECT 1 FROM p99.writer w WHERE w.writer = $1::int AND w.epoch = $2::bigint \
-                 AND w.batch = $3::bigint AND w.nonce = $4::bigint)"
+            Self::StopWriters => concat!("UPDATE p99.writer SET batch = batch WHERE ", guard!()),
+            Self::ForgetRows => concat!("DELETE FROM p99.payment WHERE status >= 2 AND ", guard!()),
+            Self::ForgetSums => concat!("DELETE FROM p99.rollup WHERE ", guard!()),
+            Self::CountPurge => {
+                concat!("UPDATE p99.meta SET purges = purges + 1 WHERE ", guard!())
             }
-            Self::ForgetRows => concat!(
-                "DELETE FROM p99.payment p USING p99.writer w WHERE ",
-                guard!(),
-                " AND p.status >= 2"
-            ),
-            Self::ForgetSums => concat!(
-                "DELETE FROM p99.rollup r USING p99.writer w WHERE ",
-                guard!()
-            ),
-            Self::CountPurge => concat!(
-                "UPDATE p99.meta m SET purges = purges + 1 FROM p99.writer w WHERE ",
-                guard!()
-            ),
             Self::Rows => concat!(
                 "SELECT ",
                 row!(),
