@@ -31,6 +31,7 @@ mod poison;
 mod power;
 mod prove;
 mod selectors;
+mod store_cost;
 mod store_storm;
 mod storm;
 mod sync;
@@ -91,6 +92,8 @@ enum Run {
     },
     /// Ids that one processor never answers
     Poison(poison::Options),
+    /// What a payment costs PostgreSQL, in batches and one by one
+    StoreCost(store_cost::Options),
     /// Writers race on a PostgreSQL that is killed, frozen and slow: is each claim one writer's?
     StoreStorm(store_storm::Options),
     /// Two started at once on one port
@@ -154,6 +157,7 @@ fn main() {
             end_after(Duration::from_secs(180));
             Some(poison::run(options, &binary))
         }
+        Run::StoreCost(options) => store_cost::run(options),
         Run::StoreStorm(options) => {
             end_after(options.longest());
             store_storm::run(options)

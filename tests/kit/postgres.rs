@@ -262,6 +262,30 @@ impl Cluster {
         ask
     }
 
+    /// The CPU time that the server and all its processes, ended ones too, have taken.
+    pub(crate) fn cpu(&self) -> Duration {
+        let server = self.server.as_ref().expect("a running server").id();
+        let mut ticks = 0;
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+                continue;
+            };
+            // Behind the name: state, parent, ..., user, system, children's user and system.
+            let Some((head, rest)) = stat.rsplit_once(')') else {
+                continue;
+            };
+            let fields: Vec<&str> = rest.split_whitespace().collect();
+            let number = |at: usize| fields[at].parse::<u64>().unwrap_or(0);
+            let is_server = head.split(' ').next() == Some(&*server.to_string());
+            if is_server || fields[1] == server.to_string() {
+                ticks += number(11) + number(12) + number(13) + number(14);
+            }
+        }
+        // SAFETY: sysconf takes no pointer.
+        let rate = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        Duration::from_millis(ticks * 1_000 / u64::try_from(rate).unwrap())
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
