@@ -570,6 +570,8 @@ pub const STORE_LINGERS_AFTER: Duration = Duration::from_secs(60);
 pub const STORE_LINGERING_A_BATCH: usize = 64;
 /// How often a core looks for writers whose lease is over.
 pub const STORE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often a writer asks whether another instance has purged.
+pub const STORE_PURGES_INTERVAL: Duration = Duration::from_secs(1);
 /// Open rows of an adopted writer in one page.
 pub const STORE_PAGE_ROWS: u32 = 1_000;
 /// Ids whose acknowledged change is remembered, to name them if the database forgets it: some
@@ -579,8 +581,11 @@ pub const STORE_ACKNOWLEDGED_KEPT: usize = 65_536;
 pub const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// The same for a purge, which deletes every row.
 pub const STORE_PURGE_MAX: Duration = Duration::from_secs(60);
-/// How long one host of STORE may take to be reached and to let p99 log in.
+/// How long one address of STORE may take to be reached, and one name to be resolved.
 pub const STORE_HOST_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long it may take from there until p99 is logged in: a server makes a process first, and a
+/// password of 4,096 rounds takes either end some milliseconds.
+pub const STORE_LOGIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// First and longest pause before the hosts are tried again, and before a batch that the server
 /// refused goes to it again.
 pub const STORE_PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -601,6 +606,8 @@ pub const STORE_ADOPTED_MAX: usize = 64;
 pub const STORE_CLAIMS_AGAIN_MAX: u32 = 2;
 /// How long a client is kept beyond REQUEST_TIMEOUT_MS for a record that is being written.
 pub const STORE_LAST_WORD: Duration = Duration::from_secs(1);
+/// Longest file of passwords: some hundred lines.
+pub const STORE_PASSWORD_FILE_BYTES_MAX: usize = 64 * 1024;
 /// Hosts that STORE may name.
 pub const STORE_HOSTS_MAX: usize = 16;
 

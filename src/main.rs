@@ -14,6 +14,7 @@ mod ctl;
 mod demo;
 mod explain;
 mod inspection;
+mod store_command;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -113,6 +114,9 @@ enum Command {
         #[arg(long)]
         although_acknowledged: bool,
     },
+    /// Makes, looks at or fills the shared PostgreSQL store that STORE names.
+    #[command(subcommand)]
+    Store(store_command::StoreTask),
     /// Looks into JOURNAL_DIR, or tells it that the processors have other names now.
     Journal {
         #[command(subcommand)]
@@ -164,6 +168,7 @@ fn main() -> ExitCode {
         Some(Command::Health { url }) => ctl::health(url.as_deref()),
         Some(Command::Ctl(task)) => ctl::control(task),
         Some(Command::Explain { id, url }) => explain::explain(&id, url.as_deref()),
+        Some(Command::Store(task)) => store_command::store(task),
         Some(Command::Pending) => {
             inspect(|dir| inspection::pending(dir, wall(), &mut io::stdout().lock()))
         }
@@ -356,6 +361,9 @@ mod tests {
             "p99 journal backup /copy",
             "p99 journal restore --original-gone --processor default=a.csv",
             "p99 reconcile --processor default=a.csv --processor fallback=http://b/list --csv",
+            "p99 store migrate --role p99",
+            "p99 store check",
+            "p99 store import --done",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
@@ -364,6 +372,8 @@ mod tests {
             "p99 resolve test-123",
             "p99 resolve x maybe",
             "p99 journal",
+            "p99 store",
+            "p99 store import",
         ] {
             assert!(
                 Arguments::try_parse_from(line.split(' ')).is_err(),

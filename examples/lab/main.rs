@@ -31,6 +31,8 @@ mod poison;
 mod power;
 mod prove;
 mod selectors;
+mod store_cost;
+mod store_storm;
 mod storm;
 mod sync;
 mod twins;
@@ -90,6 +92,10 @@ enum Run {
     },
     /// Ids that one processor never answers
     Poison(poison::Options),
+    /// What a payment costs PostgreSQL, in batches and one by one
+    StoreCost(store_cost::Options),
+    /// Writers race on a PostgreSQL that is killed, frozen and slow: is each claim one writer's?
+    StoreStorm(store_storm::Options),
     /// Two started at once on one port
     Twins(twins::Options),
 }
@@ -150,6 +156,11 @@ fn main() {
         Run::Poison(options) => {
             end_after(Duration::from_secs(180));
             Some(poison::run(options, &binary))
+        }
+        Run::StoreCost(options) => store_cost::run(options),
+        Run::StoreStorm(options) => {
+            end_after(options.longest());
+            store_storm::run(options)
         }
         Run::Twins(options) => {
             end_after(options.longest());

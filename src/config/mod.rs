@@ -18,6 +18,7 @@ mod reader;
 mod settings;
 mod shards;
 mod spelling;
+mod store;
 mod upstream;
 mod values;
 
@@ -41,6 +42,7 @@ pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use shards::Shards;
 pub use spelling::{NearMiss, near_misses};
+pub use store::{StoreHost, StoreTls, StoreUrl, store_from_lookup};
 pub use upstream::{Origin, UpstreamUrl};
 pub use values::{
     Ack, AnswerAfter, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig,

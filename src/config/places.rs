@@ -148,7 +148,7 @@ impl fmt::Display for HttpUrl {
 
 /// Whether `host` is a name, perhaps with a dot at its end, or an IPv4 address. What ends in a
 /// number is an address or nothing: a resolver would read `10.1` and `0x7f.1` in its own way.
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -200,6 +200,24 @@ fn file_path(text: &str) -> Option<PathBuf> {
     let begins = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_');
     let is_plain = text.trim() == text && text.starts_with(begins) && !text.ends_with([',', ';']);
     (is_plain && !text.contains(is_odd) && !has_parent).then(|| path.to_owned())
+}
+
+/// Where machines keep the authorities that they believe: Debian and Alpine, Fedora, openSUSE, and
+/// the BSDs.
+const AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The file of authorities that every program of this machine believes.
+pub(super) fn usual_authorities(lookup: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let told = lookup("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    told.map(PathBuf::from).or_else(|| {
+        let usual = AUTHORITIES.iter().map(PathBuf::from);
+        usual.into_iter().find(|path| path.is_file())
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use super::files;
 use super::headers::{HeaderLines, read_headers_file};
+use super::places;
 use super::reader::Reader;
 use super::upstream::UpstreamUrl;
 use crate::limits;
@@ -149,15 +150,6 @@ const NAMES: [Names; 2] = [
     },
 ];
 
-/// Where machines keep the authorities that they believe: Debian and Alpine, Fedora, openSUSE, and
-/// the BSDs.
-const AUTHORITIES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// Processor A, and B where it is set.
 pub(super) fn read_processors(reader: &mut Reader<'_>) -> Configured<ProcessorConfig> {
     let [a, b] = &NAMES;
@@ -241,11 +233,7 @@ fn with_files(
 
 /// The file of authorities that every program of this machine believes.
 fn usual_authorities(reader: &Reader<'_>, setting: &'static str) -> Option<NamedFile> {
-    let told = (reader.lookup)("SSL_CERT_FILE").filter(|path| !path.is_empty());
-    let path = told.map(PathBuf::from).or_else(|| {
-        let usual = AUTHORITIES.iter().map(PathBuf::from);
-        usual.into_iter().find(|path| path.is_file())
-    })?;
+    let path = places::usual_authorities(reader.lookup)?;
     Some(NamedFile { setting, path })
 }
 

@@ -51,6 +51,7 @@ fn of_flow(flow: &Flow) -> Unsettled {
         Stage::Sending { .. } => (None, "sent; the answer is awaited"),
         Stage::Unknown { .. } => (None, "in doubt; is sent there again"),
         Stage::WritingVerdict { .. } => (None, "its verdict is being written"),
+        Stage::Elsewhere => (None, "another instance has it"),
     };
     Unsettled {
         id: flow.payment.correlation_id,

@@ -203,6 +203,7 @@ impl Writers {
                     self.unread.push(slot);
                 }
             }
+            Report::Purged => owner.forget_settled(),
             Report::Unreachable { .. } => self.reach(slot, owner, false),
             Report::Reachable => self.reach(slot, owner, true),
             Report::Fenced => {

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use monoio::net::TcpStream;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -108,6 +109,14 @@ fn socket_of<R>(stream: &TcpStream, ask: impl FnOnce(&Socket) -> R) -> R {
     // SAFETY: the borrow of `stream` keeps the descriptor open for longer than this one lives.
     let descriptor = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
     ask(&SockRef::from(&descriptor))
+}
+
+/// Has the kernel give a connection up whose bytes are not acknowledged for so long.
+///
+/// # Errors
+/// What the kernel says; a unix socket has no such time.
+pub fn set_user_timeout(stream: &TcpStream, longest: Duration) -> io::Result<()> {
+    socket_of(stream, |socket| socket.set_tcp_user_timeout(Some(longest)))
 }
 
 /// Ends both directions of a socket; whoever waits on it wakes.

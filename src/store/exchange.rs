@@ -107,6 +107,8 @@ pub enum Report {
         /// Whether there are no more.
         is_last: bool,
     },
+    /// Some instance has purged: what is remembered of settled ids is to be forgotten.
+    Purged,
     /// No batch can be made.
     Unreachable {
         /// When the last one that was acknowledged was sent; when the machine began, if none was.
@@ -214,6 +216,8 @@ pub struct Reads {
     pub expired: bool,
     /// Open rows of the batch's writer.
     pub page: Option<PageFrom>,
+    /// How often anything was purged.
+    pub purges: bool,
 }
 
 /// Where a page of open rows begins.
@@ -240,8 +244,8 @@ pub struct Reading {
     pub page: Vec<Row>,
     /// Whether nothing is behind the page.
     pub is_last_page: bool,
-    /// How often anything was purged.
-    pub purges: i64,
+    /// How often anything was purged, where that was asked.
+    pub purges: Option<i64>,
 }
 
 /// A window as one transaction saw it.

@@ -26,6 +26,7 @@
 //!   append the claim again, twice at most, then 503;
 //! - [`Report::Durable`]: as the journal's. Bytes of an Intent that is not lost may leave, a 202 of
 //!   an Accept that is not lost may be told;
+//! - [`Report::Purged`]: forget what is remembered of settled ids;
 //! - [`Report::Answered`], [`Report::Expired`], [`Report::Adopted`], [`Report::Page`];
 //! - [`Report::Unreachable`] and [`Report::Reachable`]: no batch can be made meanwhile; fresh ids
 //!   are 503, what is durable goes on;
@@ -45,25 +46,41 @@
 //! loop; `model` is a store for tests.
 
 mod batch;
-#[cfg_attr(not(test), expect(dead_code, reason = "the connection uses all of it"))]
+mod connection;
 mod doubt;
 mod exchange;
 mod gather;
 mod history;
+mod login;
 mod machine;
+mod messages;
 #[doc(hidden)]
 pub mod model;
+pub mod operator;
+mod parts;
+mod place;
 mod questions;
+mod reading;
 mod record;
+mod resolve;
 mod rows;
+mod script;
+mod sql;
+mod talk;
+mod writer;
 
 pub use batch::{Batch, Change, Claim, Pin, Update};
+pub use connection::Connection;
 pub use exchange::{
     Adoption, Answer, Command, OpenAt, Outcome, PageFrom, Question, Reading, Reads, Reply, Report,
     SumReading, Transaction, Window,
 };
+pub use login::ServerFacts;
 pub use machine::{Machine, MachineTerms};
+pub use place::StorePlace;
 pub use record::{Epoch, Record, Row, RowStatus, WriterId};
+pub use sql::SCHEMA_VERSION;
+pub use writer::{Writer, WriterTask};
 
 #[cfg(test)]
 mod tests;

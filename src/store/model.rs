@@ -295,7 +295,7 @@ impl Model {
         let mut reading = Reading {
             rows: found.map(|row| self.seen(row, now)).collect(),
             sums: reads.sums.iter().map(|one| self.sum(*one, now)).collect(),
-            purges: self.purges,
+            purges: reads.purges.then_some(self.purges),
             ..Reading::default()
         };
         if reads.expired {

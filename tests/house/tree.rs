@@ -70,7 +70,14 @@ pub(crate) fn modules() -> BTreeMap<Module, (String, bool)> {
         let is_test = |part: &String| part == "tests" || part == "stress";
         let is_command = matches!(
             path,
-            "main" | "backups" | "comparison" | "ctl" | "demo" | "explain" | "inspection"
+            "main"
+                | "backups"
+                | "comparison"
+                | "ctl"
+                | "demo"
+                | "explain"
+                | "inspection"
+                | "store_command"
         );
         if !module.iter().any(is_test) && !is_command && path != "lib" {
             all.insert(module, (code_of(&text), is_door));

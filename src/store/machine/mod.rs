@@ -115,6 +115,9 @@ pub struct Machine {
     pages: Option<Pages>,
     adoptions: VecDeque<(WriterId, Epoch)>,
     look_at: Boot,
+    /// When and what was read last of purges.
+    purges_at: Boot,
+    purges: Option<i64>,
     is_closing: bool,
     /// When the last batch that was acknowledged was sent.
     acknowledged: Option<Boot>,
@@ -170,6 +173,8 @@ impl Machine {
             pages,
             adoptions: VecDeque::new(),
             look_at: now,
+            purges_at: now,
+            purges: None,
             is_closing: false,
             acknowledged: None,
             sent_at: now,

@@ -162,6 +162,12 @@ impl Machine {
             let expired = reading.expired.clone();
             self.reports.push_back(Report::Expired(expired));
         }
+        if let Some(purges) = reading.purges {
+            let before = self.purges.replace(purges);
+            if before.is_some_and(|before| before < purges) {
+                self.reports.push_back(Report::Purged);
+            }
+        }
         if flight.reads.page.is_some() {
             self.turn_page(reading, now);
         }

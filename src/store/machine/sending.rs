@@ -131,6 +131,10 @@ impl Machine {
             let next = now.after(limits::STORE_LOOK_INTERVAL);
             self.look_at = Boot(next.0.saturating_add(jitter));
         }
+        if now >= self.purges_at {
+            reads.purges = true;
+            self.purges_at = now.after(limits::STORE_PURGES_INTERVAL);
+        }
         if let Some(pages) = self.pages.as_mut().filter(|pages| pages.is_wanted) {
             pages.is_wanted = false;
             reads.page = Some(pages.from);

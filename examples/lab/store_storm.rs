@@ -1,0 +1,210 @@
+//! `lab store-storm`: four writers race for the same ids on a real PostgreSQL while their
+//! connections are ended, the primary is killed and a synchronous standby takes over, waits for a
+//! frozen standby are cancelled, and a proxy holds copies of batches back. What each writer
+//! believes is joined with the tables and the rollup. Clusters are its own, in a temporary folder.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use p99::config::StoreUrl;
+use p99::reactor::Reactor;
+use p99::store::{StorePlace, operator};
+
+use crate::kit::dice::Dice;
+use crate::kit::postgres::{self, Cluster, PASSWORD};
+use crate::kit::report::{Report, say};
+use crate::kit::scratch::Scratch;
+use crate::kit::store_race::{Belief, Race, judge, run as run_race};
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The scenes to play; all of them without this
+    #[arg(long, value_enum)]
+    scene: Vec<Scene>,
+    /// How long each lasts
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scene {
+    /// Every connection is ended each 50 ms
+    Terminate,
+    /// kill -9 of the primary, and its synchronous standby takes over
+    Kill,
+    /// The standby stands still, waits for it are cancelled, then the same
+    Frozen,
+    /// A proxy holds one write in twenty for 3 s, and lets it go
+    Delay,
+}
+
+impl Options {
+    pub(crate) fn longest(&self) -> Duration {
+        Duration::from_secs(600 + 8 * self.seconds)
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Option<bool> {
+    if !postgres::is_there("store-storm") {
+        return None;
+    }
+    let all = [Scene::Terminate, Scene::Kill, Scene::Frozen, Scene::Delay];
+    let scenes = if options.scene.is_empty() {
+        &all[..]
+    } else {
+        &options.scene
+    };
+    let played = scenes.iter().map(|scene| play(*scene, options.seconds));
+    // Each is played, whatever became of those before.
+    let kept: Vec<bool> = played.collect();
+    Some(kept.into_iter().all(|is_kept| is_kept))
+}
+
+fn play(scene: Scene, seconds: u64) -> bool {
+    let scratch = Scratch::new("store-storm").unwrap();
+    let beliefs_and_cluster = match scene {
+        Scene::Terminate => terminate(&scratch, seconds),
+        Scene::Kill | Scene::Frozen => fail_over(&scratch, seconds, scene == Scene::Frozen),
+        Scene::Delay => delay(&scratch, seconds),
+    };
+    let (beliefs, cluster) = beliefs_and_cluster;
+    let mut report = Report::default();
+    judge(&beliefs, &cluster, &mut report);
+    if beliefs.iter().all(|belief| belief.doubtful == 0) {
+        report.broke("something is in doubt", || format!("{scene:?} did nothing"));
+    }
+    drop(cluster);
+    scratch.close(&report, &format!("store-storm, {scene:?}"))
+}
+
+fn make(cluster: &Cluster) {
+    let url = StoreUrl::parse(&cluster.store_of_superuser(), &|_| None).unwrap();
+    let place = StorePlace::read(url, false).unwrap();
+    Reactor::best().unwrap().run(async {
+        operator::migrate(&place, "p99").await.unwrap();
+        operator::finish_import(&place).await.unwrap();
+    });
+}
+
+fn race(store: String, seconds: u64) -> Race {
+    Race {
+        store,
+        writers: 4,
+        seconds,
+        burst: 24,
+    }
+}
+
+fn terminate(scratch: &Scratch, seconds: u64) -> (Vec<Belief>, Cluster) {
+    let cluster = Cluster::new(scratch, "pg", &[]);
+    make(&cluster);
+    let rounds = seconds * 20;
+    let mut ending = cluster.begin_sql(
+        "p99",
+        &format!(
+            "DO $$ BEGIN FOR i IN 1..{rounds} LOOP PERFORM pg_stat_clear_snapshot(); \
+             PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'p99'; \
+             PERFORM pg_sleep(0.05); END LOOP; END $$"
+        ),
+    );
+    let beliefs = run_race(&race(cluster.store("sslmode=disable"), seconds));
+    let _ = ending.wait();
+    (beliefs, cluster)
+}
+
+fn fail_over(scratch: &Scratch, seconds: u64, is_frozen: bool) -> (Vec<Belief>, Cluster) {
+    let mut primary = Cluster::new(scratch, "primary", &[]);
+    make(&primary);
+    let standby = Cluster::standby(scratch, "standby", &primary, &[]);
+    primary.sql(
+        "postgres",
+        "ALTER SYSTEM SET synchronous_standby_names = 'standby'",
+    );
+    primary.sql("postgres", "SELECT pg_reload_conf()");
+    let store = format!(
+        "postgres://p99:{PASSWORD}@127.0.0.1:{},127.0.0.1:{}/p99?sslmode=disable",
+        primary.port(),
+        standby.port()
+    );
+    let racing = thread::spawn(move || run_race(&race(store, seconds)));
+    thread::sleep(Duration::from_secs(seconds / 2));
+    if is_frozen {
+        // What was not sent to the standby is acknowledged all the same, with a warning.
+        let receiver = standby.sql("postgres", "SELECT pid FROM pg_stat_wal_receiver");
+        let receiver: i32 = receiver.trim().parse().unwrap();
+        // SAFETY: kill takes no pointer, and the process is of this run's own cluster.
+        unsafe { libc::kill(receiver, libc::SIGSTOP) };
+        for _ in 0..20 {
+            primary.sql(
+                "p99",
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'p99' \
+                 AND wait_event = 'SyncRep'",
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+        primary.stop(libc::SIGQUIT);
+        // SAFETY: as above.
+        unsafe { libc::kill(receiver, libc::SIGCONT) };
+    } else {
+        primary.stop(libc::SIGKILL);
+    }
+    standby.promote();
+    let beliefs = racing.join().unwrap();
+    (beliefs, standby)
+}
+
+fn delay(scratch: &Scratch, seconds: u64) -> (Vec<Belief>, Cluster) {
+    let cluster = Cluster::new(scratch, "pg", &[]);
+    make(&cluster);
+    let held = Arc::new(AtomicU64::new(0));
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = proxy.local_addr().unwrap().port();
+    let (server, counted) = (cluster.port(), Arc::clone(&held));
+    thread::spawn(move || {
+        for (number, client) in (1..).zip(proxy.incoming().flatten()) {
+            let server = TcpStream::connect(("127.0.0.1", server));
+            let Ok(server) = server else { continue };
+            pass(&client, &server, number, &counted);
+        }
+    });
+    let store = format!("postgres://p99:{PASSWORD}@127.0.0.1:{port}/p99?sslmode=disable");
+    let beliefs = run_race(&race(store, seconds));
+    // What is held still goes, and must come to nothing.
+    thread::sleep(Duration::from_secs(4));
+    say(&format!("held back {}", held.load(Ordering::Relaxed)));
+    (beliefs, cluster)
+}
+
+/// Moves bytes both ways; after the login one write in twenty waits for 3 s, and goes on then,
+/// though its client is gone by that time.
+fn pass(client: &TcpStream, server: &TcpStream, number: u64, held: &Arc<AtomicU64>) {
+    let clone = |one: &TcpStream| one.try_clone().unwrap();
+    let (mut from, mut to) = (clone(server), clone(client));
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
+    let (mut from, mut to, held) = (clone(client), clone(server), Arc::clone(held));
+    thread::spawn(move || {
+        let mut dice = Dice::new(number);
+        let mut bytes = vec![0; 1 << 20];
+        for turn in 0_u64.. {
+            let Ok(count @ 1..) = from.read(&mut bytes) else {
+                break;
+            };
+            if turn > 8 && dice.is_one_in(20) {
+                held.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_secs(3));
+            }
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+}

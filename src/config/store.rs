@@ -1,0 +1,389 @@
+//! STORE: where the shared PostgreSQL is, who p99 is there, and how it is spoken to.
+//!
+//! `postgres://user[:password]@host[:port][,host[:port]]/database?parameter=value&...`, as libpq
+//! has it, with the parameters below and no others. A host may be the folder of a unix socket, as
+//! `%2Frun%2Fpostgresql` or by `host=/run/postgresql`. The password is in the URL, or in a file of
+//! lines `host:port:database:user:password` (`passfile=`, or PGPASSFILE); it is never shown.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::auth::Secret;
+use super::files::read_text;
+use super::places::{is_host, usual_authorities};
+use super::reader::ConfigFault;
+use super::values::{MASK, digits};
+use crate::limits;
+
+/// How a connection to the store is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreTls {
+    /// TLS, with a certificate for the host by an authority that is believed.
+    #[default]
+    VerifyFull,
+    /// TLS with any certificate: only who merely listens is kept out.
+    Require,
+    /// None.
+    Disable,
+}
+
+/// One server of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreHost {
+    /// A name or an address, and a port.
+    Tcp(String, u16),
+    /// The folder of its unix socket, and the port in the socket's name.
+    Unix(PathBuf, u16),
+}
+
+/// Where the store is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreUrl {
+    /// Who p99 is there.
+    pub user: String,
+    /// Servers, tried in this order; one of them writes.
+    pub hosts: Vec<StoreHost>,
+    /// The database.
+    pub database: String,
+    /// How the way there is protected.
+    pub tls: StoreTls,
+    /// The authorities that are believed; of a machine's own where none was named.
+    pub authorities: Option<PathBuf>,
+    password: Option<Secret>,
+    lines: Vec<PasswordLine>,
+}
+
+/// A line of a password file.
+#[derive(Clone, PartialEq, Eq)]
+struct PasswordLine {
+    /// Host, port, database, user; `*` is any.
+    of: [String; 4],
+    password: Secret,
+}
+
+const FORM: &str = "postgres://user@host[:port][,host[:port]]/database with the parameters \
+                    sslmode, \
+                    sslrootcert, target_session_attrs, passfile and host";
+/// Where PostgreSQL listens when a URL names no port.
+const PORT: u16 = 5_432;
+
+/// STORE, if it is set.
+///
+/// # Errors
+/// Everything that is wrong with it, and what is allowed. No fault shows a password.
+pub fn store_from_lookup(
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Option<StoreUrl>, Vec<ConfigFault>> {
+    let Some(text) = lookup("STORE") else {
+        return Ok(None);
+    };
+    StoreUrl::parse(&text, &lookup).map(Some).map_err(|faults| {
+        let fault = |allowed| ConfigFault {
+            name: "STORE",
+            value: Some(masked(&text)),
+            is_set: true,
+            allowed,
+        };
+        faults.into_iter().map(fault).collect()
+    })
+}
+
+/// `text` without what may be a password.
+fn masked(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, behind)) => format!("{MASK}@{behind}"),
+        None => MASK.to_owned(),
+    }
+}
+
+impl StoreUrl {
+    /// Reads the URL, and the file that it names.
+    ///
+    /// # Errors
+    /// What is allowed, for each part that breaks it.
+    pub fn parse(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
+        let rest = ["postgres://", "postgresql://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme));
+        let Some(rest) = rest.filter(|_| text.chars().all(|c| c.is_ascii_graphic())) else {
+            return Err(vec![FORM.to_owned()]);
+        };
+        let mut faults = Vec::new();
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (user, password) = match user.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (user, None),
+        };
+        let mut url = Self {
+            user: name(user, "a user before @", &mut faults),
+            hosts: Vec::new(),
+            database: name(
+                database,
+                "a database behind the hosts, as in /p99",
+                &mut faults,
+            ),
+            tls: StoreTls::default(),
+            authorities: None,
+            password: None,
+            lines: Vec::new(),
+        };
+        if let Some(password) = password {
+            match unescaped(password).filter(|text| !text.is_empty()) {
+                Some(text) => url.password = Some(Secret::new(text)),
+                None => faults.push("a password in %-escapes, or none".to_owned()),
+            }
+        }
+        let mut parameters = Parameters::default();
+        parameters.read(query, &mut faults);
+        url.tls = parameters.tls;
+        let hosts = parameters.host.as_deref().unwrap_or(hosts);
+        url.take_hosts(hosts, &mut faults);
+        url.take_files(parameters, lookup, &mut faults);
+        if faults.is_empty() {
+            Ok(url)
+        } else {
+            Err(faults)
+        }
+    }
+
+    fn take_hosts(&mut self, text: &str, faults: &mut Vec<String>) {
+        for one in text.split(',') {
+            match host(one) {
+                Some(host) => self.hosts.push(host),
+                // Without an @ a password is where a host should be, so it is not shown.
+                None => {
+                    faults.push("hosts as name, name:port, [address]:port or %2Ffolder".to_owned());
+                }
+            }
+        }
+        if self.hosts.len() > limits::STORE_HOSTS_MAX {
+            faults.push(format!("at most {} hosts", limits::STORE_HOSTS_MAX));
+        }
+    }
+
+    fn take_files(
+        &mut self,
+        parameters: Parameters,
+        lookup: &dyn Fn(&str) -> Option<String>,
+        faults: &mut Vec<String>,
+    ) {
+        let has_tcp = self
+            .hosts
+            .iter()
+            .any(|host| matches!(host, StoreHost::Tcp(..)));
+        if self.tls == StoreTls::VerifyFull && has_tcp {
+            self.authorities = parameters.authorities.or_else(|| usual_authorities(lookup));
+            if self.authorities.is_none() {
+                faults.push(
+                    "sslrootcert=/file, as neither SSL_CERT_FILE nor this machine names \
+                     authorities to believe"
+                        .to_owned(),
+                );
+            }
+        } else if parameters.authorities.is_some() {
+            faults.push("sslrootcert with sslmode=verify-full only".to_owned());
+        }
+        let file = parameters
+            .password_file
+            .or_else(|| lookup("PGPASSFILE").map(PathBuf::from));
+        if let Some(file) = file {
+            match password_lines(&file) {
+                Ok(lines) => self.lines = lines,
+                Err(why) => faults.push(format!("a password file; {}: {why}", file.display())),
+            }
+        }
+    }
+
+    /// The password for `host`.
+    #[must_use]
+    pub fn password(&self, host: &StoreHost) -> Option<&Secret> {
+        if let Some(password) = &self.password {
+            return Some(password);
+        }
+        let (name, port) = match host {
+            StoreHost::Tcp(name, port) => (name.clone(), port),
+            StoreHost::Unix(folder, port) => (folder.display().to_string(), port),
+        };
+        let is = [
+            name,
+            port.to_string(),
+            self.database.clone(),
+            self.user.clone(),
+        ];
+        let fits = |line: &&PasswordLine| {
+            let mut both = line.of.iter().zip(&is);
+            both.all(|(wanted, is)| wanted == "*" || wanted == is)
+        };
+        self.lines.iter().find(fits).map(|line| &line.password)
+    }
+}
+
+/// What is behind `?`.
+#[derive(Debug, Default)]
+struct Parameters {
+    tls: StoreTls,
+    authorities: Option<PathBuf>,
+    password_file: Option<PathBuf>,
+    host: Option<String>,
+}
+
+impl Parameters {
+    fn read(&mut self, query: &str, faults: &mut Vec<String>) {
+        let mut known = Vec::new();
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            if known.contains(&name) {
+                faults.push(format!("each parameter once, and {name} is there twice"));
+            }
+            known.push(name);
+            self.take(name, &unescaped(value).unwrap_or_default(), faults);
+        }
+    }
+
+    fn take(&mut self, name: &str, value: &str, faults: &mut Vec<String>) {
+        let path = || Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+        match name {
+            "sslmode" => match value {
+                "verify-full" => self.tls = StoreTls::VerifyFull,
+                "require" => self.tls = StoreTls::Require,
+                "disable" => self.tls = StoreTls::Disable,
+                _ => faults.push("sslmode=verify-full, require or disable".to_owned()),
+            },
+            "sslrootcert" => {
+                self.authorities = path();
+                if self.authorities.is_none() {
+                    faults.push("sslrootcert=/file".to_owned());
+                }
+            }
+            "passfile" => {
+                self.password_file = path();
+                if self.password_file.is_none() {
+                    faults.push("passfile=/file".to_owned());
+                }
+            }
+            "target_session_attrs" if value == "read-write" => {}
+            "target_session_attrs" => faults.push("target_session_attrs=read-write".to_owned()),
+            "host" if value.starts_with('/') => self.host = Some(value.replace('/', "%2F")),
+            "host" => faults.push("host=/folder of a unix socket".to_owned()),
+            other => faults.push(format!("{FORM}; {other:?} is none of them")),
+        }
+    }
+}
+
+fn name(text: &str, wanted: &str, faults: &mut Vec<String>) -> String {
+    let is_name = |text: &String| {
+        (1..=63).contains(&text.len()) && !text.contains(|c: char| c.is_control() || c == '/')
+    };
+    unescaped(text).filter(is_name).unwrap_or_else(|| {
+        faults.push(wanted.to_owned());
+        String::new()
+    })
+}
+
+fn host(text: &str) -> Option<StoreHost> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((_, behind)) if behind.ends_with(']') => (text, PORT),
+        Some((host, port)) => (host, u16::try_from(digits(port)?).ok()?),
+        None => (text, PORT),
+    };
+    if port == 0 {
+        return None;
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let address: std::net::Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+        return Some(StoreHost::Tcp(address.to_string(), port));
+    }
+    let host = unescaped(host)?;
+    if host.starts_with('/') {
+        let fits = host.len() + ".s.PGSQL.65535".len() < limits::UNIX_PATH_BYTES_MAX;
+        return fits.then(|| StoreHost::Unix(PathBuf::from(host), port));
+    }
+    is_host(&host).then(|| StoreHost::Tcp(host.to_ascii_lowercase(), port))
+}
+
+/// `text` without its %-escapes.
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let (high, low) = (digit()?, digit()?);
+        bytes.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn password_lines(file: &PathBuf) -> Result<Vec<PasswordLine>, String> {
+    let text = read_text(file, limits::STORE_PASSWORD_FILE_BYTES_MAX)?;
+    let mode = std::fs::metadata(file).map_err(|fault| fault.to_string())?;
+    if mode.mode() & 0o077 != 0 {
+        return Err("others may read it; chmod 600".to_owned());
+    }
+    let mut lines = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let fields = fields(line);
+        let Ok([host, port, database, user, password]) = <[String; 5]>::try_from(fields) else {
+            return Err(format!(
+                "line {number} is not host:port:database:user:password"
+            ));
+        };
+        lines.push(PasswordLine {
+            of: [host, port, database, user],
+            password: Secret::new(password),
+        });
+    }
+    Ok(lines)
+}
+
+/// The parts between colons; a backslash takes the next character as it is.
+fn fields(line: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (c, all.last_mut()) {
+            (':', _) => all.push(String::new()),
+            ('\\', Some(last)) => last.extend(chars.next()),
+            (c, Some(last)) => last.push(c),
+            (_, None) => {}
+        }
+    }
+    all
+}
+
+impl fmt::Display for StoreHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(folder, port) => write!(f, "{}/.s.PGSQL.{port}", folder.display()),
+        }
+    }
+}
+
+/// Without any password.
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();
+        let (user, hosts) = (&self.user, hosts.join(","));
+        write!(f, "postgres://{user}@{hosts}/{}", self.database)
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! What connections to the store are made of: the URL, the authorities that it names, and names
+//! that are being looked up. Opens nothing.
+
+use super::resolve::Lookup;
+use crate::config::{StoreTls, StoreUrl};
+use crate::tls::{Client, Material, peer_name, unverified_postgresql};
+
+/// See the header of this file.
+#[derive(Debug)]
+pub struct StorePlace {
+    pub(super) url: StoreUrl,
+    material: Option<Material>,
+    /// Whether statements are prepared (STORE_PREPARE).
+    pub(super) is_prepared: bool,
+    pub(super) lookup: Lookup,
+}
+
+impl StorePlace {
+    /// Reads the authorities.
+    ///
+    /// # Errors
+    /// What is wrong with their file.
+    pub fn read(url: StoreUrl, is_prepared: bool) -> Result<Self, String> {
+        let material = match &url.authorities {
+            None => None,
+            Some(path) => {
+                let named = |why: String| format!("sslrootcert {}: {why}", path.display());
+                let pem = std::fs::read(path).map_err(|fault| named(fault.to_string()))?;
+                let material = Material::read(&pem, None);
+                Some(material.map_err(|fault| named(format!("{fault:?}")))?)
+            }
+        };
+        Ok(Self {
+            url,
+            material,
+            is_prepared,
+            lookup: Lookup::default(),
+        })
+    }
+
+    /// Where it is, without a password.
+    #[must_use]
+    pub const fn url(&self) -> &StoreUrl {
+        &self.url
+    }
+
+    /// What sessions with `host` are made of, if it is to be spoken to over TLS.
+    pub(super) fn client(&self, host: &str) -> Result<Option<Client>, String> {
+        let Some(name) = peer_name(host) else {
+            return Err(format!("no certificate can be for {host:?}"));
+        };
+        match (self.url.tls, &self.material) {
+            (StoreTls::Disable, _) => Ok(None),
+            (StoreTls::Require, _) => unverified_postgresql(&name).map(Some),
+            (StoreTls::VerifyFull, Some(material)) => {
+                material.client_of_postgresql(&name).map(Some)
+            }
+            (StoreTls::VerifyFull, None) => Err("no authorities are known".to_owned()),
+        }
+    }
+}

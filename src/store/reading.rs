@@ -1,0 +1,204 @@
+//! A transaction's answer out of what its statements returned. Pure; a row that is not as its
+//! statement says is a fault of the connection.
+
+use super::batch::Batch;
+use super::exchange::{
+    Adoption, Answer, OpenAt, PageFrom, Reading, Reads, SumReading, Transaction,
+};
+use super::messages::{Fields, Misread, Output};
+use super::parts::Parts;
+use super::record::{Epoch, Row, RowStatus, WriterId};
+use crate::clock::UnixMillis;
+use crate::limits;
+use crate::payment::{Cents, CorrelationId, Processor, Totals, UpstreamId};
+
+/// Whether the store registers no writer yet.
+pub(super) fn is_importing(transaction: &Transaction, outputs: &[Output]) -> bool {
+    let is_registration = matches!(transaction, Transaction::Register { .. });
+    is_registration && outputs.get(1).is_some_and(|output| output.count == 0)
+}
+
+/// What the statements of `transaction` returned, without BEGIN's and COMMIT's.
+pub(super) fn answer(transaction: &Transaction, outputs: Vec<Output>) -> Result<Answer, Misread> {
+    let mut outputs = outputs.into_iter().skip(1);
+    let mut next = || outputs.next().ok_or(Misread);
+    match transaction {
+        Transaction::Register { .. } => {
+            next()?;
+            let mut row = next()?.rows.into_iter().next().ok_or(Misread)?;
+            Ok(Answer::Registered {
+                writer: WriterId(row.int4()?),
+                epoch: Epoch(row.int8()?),
+            })
+        }
+        Transaction::Batch { batch, reads } => batch_answer(batch, reads, &mut next),
+        Transaction::Resolve { .. } => {
+            let number = match next()?.rows.into_iter().next() {
+                Some(mut row) => Some(row.int8()?),
+                None => None,
+            };
+            let mine = id_rows(next()?)?;
+            Ok(Answer::Resolved { number, mine })
+        }
+        Transaction::Adopt { writer, nonce, .. } => {
+            let Some(mut row) = next()?.rows.into_iter().next() else {
+                return Ok(Answer::Adopted(None));
+            };
+            Ok(Answer::Adopted(Some(Adoption {
+                writer: *writer,
+                epoch: Epoch(row.int8()?),
+                number: row.int8()?,
+                nonce: *nonce,
+                open_since: row.maybe_int8()?,
+            })))
+        }
+    }
+}
+
+fn id_rows(output: Output) -> Result<Vec<UpstreamId>, Misread> {
+    let rows = output.rows.into_iter();
+    rows.map(|mut row| row.uuid().map(UpstreamId)).collect()
+}
+
+fn batch_answer(
+    batch: &Batch,
+    reads: &Reads,
+    next: &mut dyn FnMut() -> Result<Output, Misread>,
+) -> Result<Answer, Misread> {
+    let held = next()?.count == 1;
+    let (mut freed, mut updated, mut won) = (0, 0, Vec::new());
+    if !batch.freed.is_empty() {
+        freed = next()?.count;
+    }
+    if !batch.updates.is_empty() {
+        updated = next()?.count;
+    }
+    if !batch.claims.is_empty() {
+        won = id_rows(next()?)?;
+    }
+    let silent = [
+        !batch.counted().is_empty(),
+        !batch.lingering.is_empty(),
+        !batch.relieved.is_empty(),
+        batch.is_purge,
+        batch.is_purge,
+        batch.is_purge,
+        batch.is_purge,
+    ];
+    for _ in silent.into_iter().filter(|is_there| *is_there) {
+        next()?;
+    }
+    Ok(Answer::Batch {
+        held,
+        freed,
+        updated,
+        won,
+        reading: reading(reads, next)?,
+    })
+}
+
+fn reading(
+    reads: &Reads,
+    next: &mut dyn FnMut() -> Result<Output, Misread>,
+) -> Result<Reading, Misread> {
+    let mut reading = Reading::default();
+    if !reads.rows.is_empty() {
+        reading.rows = rows(next()?)?;
+    }
+    for window in &reads.sums {
+        let mut sums = SumReading::default();
+        let parts = Parts::of(*window);
+        let count = usize::from(parts.whole.is_some()) + parts.edges.iter().flatten().count();
+        for _ in 0..count {
+            for row in next()?.rows {
+                add(row, &mut sums)?;
+            }
+        }
+        let open = next()?.rows.into_iter().map(open_at);
+        sums.open = open.collect::<Result<_, _>>()?;
+        reading.sums.push(sums);
+    }
+    if reads.expired {
+        let expired = next()?.rows.into_iter();
+        let expired = expired.map(|mut row| Ok((WriterId(row.int4()?), Epoch(row.int8()?))));
+        reading.expired = expired.collect::<Result<_, Misread>>()?;
+    }
+    if let Some(from) = reads.page {
+        if matches!(from, PageFrom::Start(_)) {
+            reading.lingering = rows(next()?)?;
+        }
+        reading.page = rows(next()?)?;
+        let most = usize::try_from(limits::STORE_PAGE_ROWS).unwrap_or(usize::MAX);
+        reading.is_last_page = reading.page.len() <= most;
+        reading.page.truncate(most);
+    }
+    if reads.purges {
+        let mut row = next()?.rows.into_iter().next().ok_or(Misread)?;
+        reading.purges = Some(row.int8()?);
+    }
+    Ok(reading)
+}
+
+fn processor(number: Option<i16>) -> Result<Option<Processor>, Misread> {
+    let Some(number) = number else {
+        return Ok(None);
+    };
+    let index = usize::try_from(number).map_err(|_| Misread)?;
+    Processor::of_index(index).map(Some).ok_or(Misread)
+}
+
+fn add(mut row: Fields, sums: &mut SumReading) -> Result<(), Misread> {
+    let processor = processor(row.int2()?)?.ok_or(Misread)?;
+    let count = u64::try_from(row.int8()?).map_err(|_| Misread)?;
+    let cents = row.text()?.and_then(|text| text.parse().ok());
+    sums.charged.get_mut(processor).add(Totals {
+        count,
+        cents: cents.ok_or(Misread)?,
+    });
+    Ok(())
+}
+
+fn open_at(mut row: Fields) -> Result<OpenAt, Misread> {
+    Ok(OpenAt {
+        writer: WriterId(row.int4()?),
+        batch: row.int8()?,
+        count: u64::try_from(row.int8()?).map_err(|_| Misread)?,
+        is_unheard: row.int4()? != 0,
+    })
+}
+
+fn rows(output: Output) -> Result<Vec<Row>, Misread> {
+    output.rows.into_iter().map(row).collect()
+}
+
+fn row(mut row: Fields) -> Result<Row, Misread> {
+    let id = UpstreamId(row.uuid()?);
+    let amount = Cents(u64::try_from(row.int8()?).map_err(|_| Misread)?);
+    let at = UnixMillis(row.int8()?);
+    let accepted_at = row.maybe_int8()?.map(UnixMillis);
+    let epoch = Epoch(row.int8()?);
+    let writer = WriterId(row.int4()?);
+    let processor = processor(row.int2()?)?;
+    let status = row.int2()?.and_then(RowStatus::of_number).ok_or(Misread)?;
+    let spelling = row.text()?.unwrap_or_else(|| id.to_string());
+    let address = match row.text()? {
+        Some(text) => Some(text.parse().map_err(|_| Misread)?),
+        None => None,
+    };
+    Ok(Row {
+        id,
+        correlation_id: CorrelationId::try_new(&spelling).map_err(|_| Misread)?,
+        amount,
+        status,
+        processor,
+        at,
+        first_sent: row.maybe_int8()?.map(UnixMillis),
+        accepted_at,
+        address,
+        writer,
+        epoch,
+        writer_epoch: Epoch(row.int8()?),
+        writer_batch: row.int8()?,
+        is_expired: row.int4()? != 0,
+    })
+}

@@ -1,0 +1,183 @@
+//! A transaction as calls of statements. Pure; `reading` takes what they return.
+
+use super::batch::{Batch, Pin};
+use super::exchange::{PageFrom, Reads, Transaction};
+use super::messages::{Call, Value, int2s, int4, int8, int8s, text, texts, uuid, uuids};
+use super::parts::Parts;
+use super::sql::Statement;
+use crate::limits;
+use crate::payment::UpstreamId;
+
+fn call(statement: Statement, values: Vec<Value>) -> Call {
+    Call { statement, values }
+}
+
+fn lease() -> Value {
+    int4(i32::try_from(limits::STORE_LEASE.as_secs()).unwrap_or(i32::MAX))
+}
+
+/// The calls of `transaction`, BEGIN and COMMIT around them.
+pub(super) fn calls(transaction: &Transaction) -> Vec<Call> {
+    let mut calls = vec![call(Statement::Begin, Vec::new())];
+    match transaction {
+        Transaction::Register { holder, nonce } => {
+            calls.push(call(Statement::NextWriter, Vec::new()));
+            let values = vec![int8(*nonce), text(holder), lease()];
+            calls.push(call(Statement::Register, values));
+        }
+        Transaction::Batch { batch, reads } => {
+            batch_calls(batch, &mut calls);
+            read_calls(batch, reads, &mut calls);
+        }
+        Transaction::Resolve {
+            writer,
+            epoch,
+            number,
+            nonce,
+            claims,
+        } => {
+            let values = vec![int4(writer.0), int8(epoch.0), int8(*nonce)];
+            calls.push(call(Statement::Doubt, values));
+            let values = vec![int4(writer.0), int8(*number), ids(claims)];
+            calls.push(call(Statement::Mine, values));
+        }
+        Transaction::Adopt {
+            writer,
+            epoch,
+            nonce,
+            holder,
+        } => {
+            let values = vec![
+                int4(writer.0),
+                int8(epoch.0),
+                int8(*nonce),
+                text(holder),
+                lease(),
+            ];
+            calls.push(call(Statement::Adopt, values));
+        }
+    }
+    calls.push(call(Statement::Commit, Vec::new()));
+    calls
+}
+
+fn ids(all: &[UpstreamId]) -> Value {
+    uuids(all.iter().map(|id| id.0))
+}
+
+fn batch_calls(batch: &Batch, calls: &mut Vec<Call>) {
+    let guard = || {
+        vec![
+            int4(batch.writer.0),
+            int8(batch.epoch.0),
+            int8(batch.number),
+            int8(batch.nonce),
+        ]
+    };
+    let mut guarded = |statement: Statement, more: Vec<Value>| {
+        let mut values = guard();
+        values.extend(more);
+        calls.push(call(statement, values));
+    };
+    let lease = if batch.is_last { int4(0) } else { lease() };
+    let open_since = batch.open_since.and_then(int8);
+    guarded(
+        Statement::Fence,
+        vec![int8(batch.expected), open_since, lease],
+    );
+    if !batch.freed.is_empty() {
+        guarded(Statement::Free, vec![ids(&batch.freed)]);
+    }
+    if !batch.updates.is_empty() {
+        guarded(Statement::Change, updates(batch));
+    }
+    if !batch.claims.is_empty() {
+        guarded(Statement::Claim, claims(batch));
+    }
+    let counted = batch.counted();
+    if !counted.is_empty() {
+        guarded(Statement::Roll, vec![ids(&counted)]);
+    }
+    if !batch.lingering.is_empty() {
+        guarded(Statement::Linger, vec![ids(&batch.lingering)]);
+    }
+    if !batch.relieved.is_empty() {
+        guarded(Statement::Relieve, vec![ids(&batch.relieved)]);
+    }
+    if batch.is_purge {
+        for statement in [
+            Statement::StopWriters,
+            Statement::ForgetRows,
+            Statement::ForgetSums,
+            Statement::CountPurge,
+        ] {
+            guarded(statement, Vec::new());
+        }
+    }
+}
+
+fn updates(batch: &Batch) -> Vec<Value> {
+    let all = || batch.updates.iter();
+    vec![
+        uuids(all().map(|one| one.id.0)),
+        int2s(all().map(|one| Some(one.change.number()))),
+        int8s(all().map(|one| one.at.map(|at| at.0))),
+        int2s(all().map(|one| match one.processor {
+            Pin::Same => None,
+            Pin::Nowhere => Some(-1),
+            Pin::To(processor) => Some(i16::from(processor.number())),
+        })),
+        texts(all().map(|one| one.address.map(|address| address.to_string()))),
+        int8s(all().map(|one| one.accepted_at.map(|at| at.0))),
+        int2s(all().map(|one| Some(i16::from(one.was_heard)))),
+    ]
+}
+
+fn claims(batch: &Batch) -> Vec<Value> {
+    let all = || batch.claims.iter();
+    vec![
+        uuids(all().map(|one| one.id.0)),
+        int8s(all().map(|one| i64::try_from(one.amount.0).ok())),
+        int8s(all().map(|one| Some(one.at.0))),
+        int8s(all().map(|one| one.accepted_at.map(|at| at.0))),
+        int2s(all().map(|one| one.processor.map(|one| i16::from(one.number())))),
+        int2s(all().map(|one| Some(one.status.number()))),
+        texts(all().map(|one| one.correlation_id.clone())),
+        texts(all().map(|one| one.address.map(|address| address.to_string()))),
+    ]
+}
+
+fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
+    if !reads.rows.is_empty() {
+        calls.push(call(Statement::Rows, vec![ids(&reads.rows)]));
+    }
+    for window in &reads.sums {
+        let parts = Parts::of(*window);
+        let range = |(from, to): (i64, i64)| vec![int8(from), int8(to)];
+        if let Some(whole) = parts.whole {
+            calls.push(call(Statement::Whole, range(whole)));
+        }
+        for edge in parts.edges.into_iter().flatten() {
+            calls.push(call(Statement::Edge, range(edge)));
+        }
+        calls.push(call(Statement::Open, range((window.from, window.to))));
+    }
+    if reads.expired {
+        calls.push(call(Statement::Expired, Vec::new()));
+    }
+    if let Some(from) = reads.page {
+        let (at, id) = match from {
+            PageFrom::Start(since) => {
+                calls.push(call(Statement::Lingering, vec![int4(batch.writer.0)]));
+                (since.unwrap_or(i64::MAX), 0)
+            }
+            PageFrom::Behind(at, id) => (at.0, id.0),
+        };
+        let most = i32::try_from(limits::STORE_PAGE_ROWS + 1).unwrap_or(i32::MAX);
+        let values = vec![int4(batch.writer.0), int8(at), uuid(id), int4(most)];
+        calls.push(call(Statement::Page, values));
+    }
+    if reads.purges {
+        calls.push(call(Statement::Purges, Vec::new()));
+    }
+}

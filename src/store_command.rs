@@ -1,0 +1,74 @@
+//! `p99 store`: what an operator asks of the shared store, and in which words the answer comes. The
+//! work is `store::operator`'s. Part of the command, not of the library.
+
+use clap::Subcommand;
+use p99::config::{self, StoreUrl};
+use p99::reactor::Reactor;
+use p99::store::{StorePlace, operator};
+
+use crate::{BAD_SETTINGS, FAILED, complain, environment, fail, say};
+
+/// What `p99 store` is asked for.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum StoreTask {
+    /// Makes or upgrades the schema in STORE, as a role that may do so, and gives the role of the
+    /// instances its rights and settings.
+    Migrate {
+        /// The role that the instances log in as.
+        #[arg(long, default_value = "p99")]
+        role: String,
+    },
+    /// Says whether an instance can run with STORE, and what is missing.
+    Check,
+    /// Ends the import of journals: from then on instances take payments.
+    Import {
+        /// Says that nothing is left to import.
+        #[arg(long, required = true)]
+        done: bool,
+    },
+}
+
+/// `p99 store`
+pub(crate) fn store(task: StoreTask) -> u8 {
+    let url = match config::store_from_lookup(environment) {
+        Ok(Some(url)) => url,
+        Ok(None) => {
+            complain("STORE is not set: it must be postgres://user@host/database\n");
+            return BAD_SETTINGS;
+        }
+        Err(faults) => {
+            complain(&config::tell_faults(&faults));
+            return BAD_SETTINGS;
+        }
+    };
+    match perform(url, task) {
+        Ok(code) => code,
+        Err(fault) => fail(&fault),
+    }
+}
+
+fn perform(url: StoreUrl, task: StoreTask) -> Result<u8, String> {
+    let place = StorePlace::read(url, false)?;
+    let reactor = Reactor::best().map_err(|fault| fault.to_string())?;
+    let lines = match task {
+        StoreTask::Migrate { role } => reactor.run(operator::migrate(&place, &role))?,
+        StoreTask::Import { done: _ } => reactor.run(operator::finish_import(&place))?,
+        StoreTask::Check => {
+            let found = reactor.run(operator::check(&place))?;
+            for fact in &found.facts {
+                say(&format!("{fact}\n"));
+            }
+            for warning in &found.warnings {
+                complain(&format!("WARNING: {warning}\n"));
+            }
+            for fault in &found.faults {
+                complain(&format!("p99: {fault}\n"));
+            }
+            return Ok(if found.faults.is_empty() { 0 } else { FAILED });
+        }
+    };
+    for line in lines {
+        say(&format!("{line}\n"));
+    }
+    Ok(0)
+}

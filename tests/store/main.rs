@@ -1,0 +1,48 @@
+//! The store on real PostgreSQL: `p99 store`, login and TLS, a writer's batches, and writers that
+//! race while their connections are ended. Without PostgreSQL each test is skipped by its name.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    reason = "what goes wrong here shall fail the test, and a process is waited for by the clock"
+)]
+
+mod command;
+#[path = "../kit/mod.rs"]
+mod kit;
+mod login;
+mod race;
+mod writing;
+
+use kit::postgres::Cluster;
+use kit::scratch::Scratch;
+use p99::config::StoreUrl;
+use p99::reactor::Reactor;
+use p99::store::{StorePlace, operator};
+
+fn place(store: &str) -> StorePlace {
+    let url = StoreUrl::parse(store, &|_| None);
+    let url = url.unwrap_or_else(|faults| panic!("{store}: {faults:?}"));
+    StorePlace::read(url, true).unwrap()
+}
+
+/// A cluster whose schema is made and takes payments.
+fn filled(scratch: &Scratch, settings: &[&str]) -> Cluster {
+    let cluster = Cluster::new(scratch, "pg", settings);
+    make(&cluster);
+    cluster
+}
+
+/// Makes the schema.
+fn make(cluster: &Cluster) {
+    let place = place(&cluster.store_of_superuser());
+    Reactor::best().unwrap().run(async {
+        operator::migrate(&place, "p99").await.unwrap();
+        operator::finish_import(&place).await.unwrap();
+    });
+}

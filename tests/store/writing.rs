@@ -1,0 +1,273 @@
+//! One story after the other on real tables: what is written is read again as it was meant.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::kit::postgres::{self, Cluster};
+use super::kit::scratch::Scratch;
+use super::{Reactor, filled, place};
+use p99::clock::{Boot, UnixMillis};
+use p99::journal::{Fate, Haste, Verdict};
+use p99::payment::{Cents, CorrelationId, Payment, Processor, Status, UpstreamId};
+use p99::store::{
+    Adoption, Machine, MachineTerms, Question, Record, Reply, Report, StorePlace, Window, Writer,
+};
+
+const A: Processor = Processor::DEFAULT;
+
+fn payment(text: &str) -> Payment {
+    let correlation_id = CorrelationId::try_new(text).unwrap();
+    Payment {
+        id: correlation_id.upstream_id(),
+        correlation_id,
+        amount: Cents(1_990),
+    }
+}
+
+fn intent(text: &str, at: i64) -> Record {
+    Record::Intent {
+        payment: payment(text),
+        processor: A,
+        requested_at: UnixMillis(at),
+        accepted_at: None,
+        address: Some("10.0.0.1:80".parse().unwrap()),
+    }
+}
+
+fn verdict(text: &str, verdict: Verdict) -> Record {
+    let id = payment(text).id;
+    Record::Verdict { id, verdict }
+}
+
+fn applied(text: &str, at: i64) -> Record {
+    let verdict_of = Verdict::Applied {
+        processor: A,
+        amount: Cents(1_990),
+        requested_at: UnixMillis(at),
+    };
+    verdict(text, verdict_of)
+}
+
+/// A writer on its task, and what it was told.
+struct Pen {
+    writer: Writer,
+    told: Rc<RefCell<Vec<Report>>>,
+}
+
+impl Pen {
+    fn new(place: &Rc<StorePlace>, adoption: Option<&Adoption>, is_lookout: bool) -> Self {
+        let terms = MachineTerms {
+            holder: "test".to_owned(),
+            seed: p99::keys::unlike_all(),
+            is_lookout,
+            now: Boot::now(),
+        };
+        let machine = match adoption {
+            None => Machine::new(terms),
+            Some(adoption) => Machine::adopted(terms, adoption),
+        };
+        let (writer, task) = Writer::new(machine, Rc::clone(place));
+        let told: Rc<RefCell<Vec<Report>>> = Rc::default();
+        let hears = Rc::clone(&told);
+        monoio::spawn(task.run(move |report| hears.borrow_mut().push(report), |_| ()));
+        Self { writer, told }
+    }
+
+    /// Waits for what `found` finds among the reports, and takes it.
+    async fn wait<R>(&self, found: impl Fn(&Report) -> Option<R>) -> R {
+        for _ in 0..5_000 {
+            let place = self
+                .told
+                .borrow()
+                .iter()
+                .position(|one| found(one).is_some());
+            if let Some(place) = place {
+                let report = self.told.borrow_mut().remove(place);
+                return found(&report).unwrap();
+            }
+            monoio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("not told: {:?}", self.told.borrow());
+    }
+
+    /// Appends, and waits until all is durable.
+    async fn write(&self, records: impl IntoIterator<Item = Record>) {
+        for record in records {
+            self.writer.append(record, Haste::Now);
+        }
+        let last = self.writer.look(Machine::last);
+        self.wait(|report| match report {
+            Report::Durable { up_to, .. } if *up_to >= last => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+
+    async fn ask(&self, question: Question) -> Reply {
+        let number = self.writer.ask(question);
+        self.wait(|report| match report {
+            Report::Answered { question, reply } if *question == number => Some(reply.clone()),
+            _ => None,
+        })
+        .await
+    }
+}
+
+fn on_a_store(name: &str, test: impl AsyncFnOnce(&Cluster, Rc<StorePlace>)) {
+    if !postgres::is_there(name) {
+        return;
+    }
+    let scratch = Scratch::new("store-writing").unwrap();
+    let cluster = filled(&scratch, &[]);
+    let place = Rc::new(place(&cluster.store("sslmode=disable")));
+    Reactor::best().unwrap().run(test(&cluster, place));
+}
+
+#[test]
+fn a_payment_is_claimed_once_settled_and_summed() {
+    on_a_store("claims", async |cluster, place| {
+        let one = Pen::new(&place, None, false);
+        let other = Pen::new(&place, None, false);
+        let accept = Record::Accept {
+            payment: payment("order:3"),
+            accepted_at: UnixMillis(900),
+        };
+        one.write([intent("order:1", 1_000), intent("order:2", 1_500), accept])
+            .await;
+        other.writer.append(intent("order:1", 1_200), Haste::Now);
+        let row = other
+            .wait(|report| match report {
+                Report::Known { row, .. } => Some(*row),
+                _ => None,
+            })
+            .await
+            .unwrap();
+        assert_eq!(Some(row.writer), one.writer.look(Machine::writer));
+        assert_eq!(row.correlation_id.as_str(), "order:1");
+        assert_eq!((row.at.0, row.address.unwrap().port()), (1_000, 80));
+        assert_eq!(row.status.in_api(), Status::Pending);
+
+        let refused = Verdict::Refused {
+            processor: A,
+            fate: Fate::Freed,
+        };
+        let held = Verdict::Refused {
+            processor: A,
+            fate: Fate::Held,
+        };
+        one.write([applied("order:1", 1_000), verdict("order:2", refused)])
+            .await;
+        one.write([intent("order:3", 2_500)]).await;
+        one.write([verdict("order:3", held), intent("order:3", 2_600)])
+            .await;
+        one.write([applied("order:3", 2_600)]).await;
+        let Reply::Found(None) = other.ask(Question::Find(payment("order:2").id)).await else {
+            panic!("order:2 is free")
+        };
+        let Reply::Found(Some(row)) = other.ask(Question::Find(payment("order:3").id)).await else {
+            panic!("order:3 is there")
+        };
+        let was = (row.at.0, row.first_sent.unwrap().0, row.status.number());
+        assert_eq!(was, (2_600, 2_500, 3), "after its promise");
+        for (from, to, count) in [(0, i64::MAX, 2), (1_000, 1_999, 1), (2_000, 2_599, 0)] {
+            let window = Window { from, to };
+            let Reply::Sums(sums) = other.ask(Question::Sum(window)).await else {
+                panic!("no sum")
+            };
+            let totals = sums.charged.get(A);
+            assert_eq!(
+                (totals.count, totals.cents),
+                (count, u128::from(count) * 1_990)
+            );
+            assert_eq!(sums.pending, 0);
+        }
+        assert_eq!(other.ask(Question::Purge).await, Reply::Purged);
+        one.wait(|report| (*report == Report::Purged).then_some(()))
+            .await;
+        let left = "SELECT (SELECT count(*) FROM p99.payment) + (SELECT count(*) FROM p99.rollup)";
+        assert_eq!(cluster.sql("p99", left).trim(), "0");
+    });
+}
+
+#[test]
+fn a_dead_writer_is_adopted_its_rows_go_on_and_the_dead_one_is_fenced() {
+    on_a_store("adoption", async |cluster, place| {
+        let dead = Pen::new(&place, None, false);
+        dead.write([intent("order:1", 1_000)]).await;
+        // As if it had been paused for longer than its lease.
+        let late = "UPDATE p99.writer SET lease_until = now() - interval '1 second'";
+        let live = Pen::new(&place, None, true);
+        live.write([intent("order:2", 1_100)]).await;
+        let writer = dead.writer.look(Machine::writer).unwrap();
+        let mut adoption = None;
+        while adoption.is_none() {
+            cluster.sql("p99", &format!("{late} WHERE writer = {}", writer.0));
+            live.writer.adopt(writer, p99::store::Epoch(1));
+            for _ in 0..20 {
+                monoio::time::sleep(Duration::from_millis(2)).await;
+                let told = live.told.borrow();
+                let adopted = told.iter().find_map(|report| match report {
+                    Report::Adopted(adoption) => Some(*adoption),
+                    _ => None,
+                });
+                adoption = adoption.or(adopted);
+            }
+        }
+        let Reply::Unavailable = live.ask(Question::Sum(Window::ALL)).await else {
+            panic!("its client may have been told 200")
+        };
+        let second = Pen::new(&place, adoption.as_ref(), false);
+        let rows = second
+            .wait(|report| match report {
+                Report::Page {
+                    rows,
+                    is_last: true,
+                } => Some(rows.clone()),
+                _ => None,
+            })
+            .await;
+        assert_eq!((rows.len(), rows[0].id), (1, payment("order:1").id));
+        dead.writer.append(intent("order:9", 1_200), Haste::Now);
+        dead.wait(|report| (*report == Report::Fenced).then_some(()))
+            .await;
+        let heard = Record::Heard {
+            id: payment("order:1").id,
+        };
+        second.write([heard]).await;
+        let Reply::Sums(sums) = live.ask(Question::Sum(Window::ALL)).await else {
+            panic!("its processor has spoken")
+        };
+        assert_eq!(sums.pending, 2);
+        second.write([applied("order:1", 1_000)]).await;
+        second.writer.close();
+        let is_free = format!(
+            "SELECT count(*) FROM p99.writer WHERE writer = {} AND open_since IS NULL \
+             AND lease_until <= now()",
+            writer.0
+        );
+        for _ in 0..1_000 {
+            if cluster.sql("p99", &is_free).trim() == "1" {
+                break;
+            }
+            monoio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(cluster.sql("p99", &is_free).trim(), "1");
+        let absent = UpstreamId(payment("order:9").id.0);
+        let Reply::Found(None) = live.ask(Question::Find(absent)).await else {
+            panic!("the fenced one wrote")
+        };
+    });
+}
+
+#[test]
+fn a_store_that_is_being_filled_registers_no_writer() {
+    on_a_store("importing", async |cluster, place| {
+        cluster.sql("p99", "UPDATE p99.meta SET importing = true");
+        let one = Pen::new(&place, None, false);
+        one.wait(|report| matches!(report, Report::Unreachable { .. }).then_some(()))
+            .await;
+        cluster.sql("p99", "UPDATE p99.meta SET importing = false");
+        one.write([intent("order:1", 1_000)]).await;
+    });
+}
