@@ -56,8 +56,7 @@ impl Places {
     pub fn claim(config: &mut Config) -> Self {
         let descriptors = raise_limit();
         let shares = share_out(descriptors, config);
-        let first = descriptors.saturating_sub(shares.reserved);
-        let first = RawFd::try_from(first).unwrap_or(RawFd::MAX);
+        let first = reserved_from(descriptors, shares.reserved, &inherited());
         RESERVED_FROM.store(first, Ordering::Relaxed);
         clip(config, shares.upstream, descriptors);
         if shares.places.clients < limits::CONNECTIONS_MAX {
@@ -69,6 +68,25 @@ impl Places {
         }
         shares.places
     }
+}
+
+/// From which number on `reserved` descriptors are free, though `held` are not: a parent may have
+/// left some open, and those may be among the last.
+fn reserved_from(descriptors: usize, reserved: usize, held: &[RawFd]) -> RawFd {
+    let mut first = RawFd::try_from(descriptors).unwrap_or(RawFd::MAX);
+    let mut left = reserved;
+    while left > 0 && first > 0 {
+        first -= 1;
+        left -= usize::from(!held.contains(&first));
+    }
+    first
+}
+
+/// What is open; nothing where no one tells.
+fn inherited() -> Vec<RawFd> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
 fn share_out(descriptors: usize, config: &Config) -> Shares {
@@ -220,6 +238,16 @@ mod tests {
                 assert!(config.upstream_concurrency >= cores && places.clients >= 4);
             }
         }
+    }
+
+    #[test]
+    fn numbers_that_are_taken_are_not_reserved() {
+        assert_eq!(reserved_from(160, 16, &[]), 144);
+        assert_eq!(reserved_from(160, 16, &[0, 1, 2, 100]), 144);
+        assert_eq!(reserved_from(160, 16, &[159, 150, 143]), 141);
+        let last: Vec<RawFd> = (120..160).collect();
+        assert_eq!(reserved_from(160, 16, &last), 104);
+        assert_eq!(reserved_from(10, 16, &last), 0);
     }
 
     #[test]

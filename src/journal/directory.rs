@@ -13,15 +13,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::fault::{Damage, JournalFault};
 use super::files;
 use super::frame::{Identity, Kind};
 use super::guard;
+use super::hold;
 use super::manifest::Manifest;
 use crate::limits;
 
@@ -52,16 +51,17 @@ impl Directory {
         let lock_path = path.join("LOCK");
         let io = |error| JournalFault::io(&lock_path, error);
         let mut lock = files::create_or_keep(&lock_path).map_err(io)?;
-        match patiently(&lock) {
+        let in_use = |holder| JournalFault::Locked {
+            dir: path.to_owned(),
+            holder,
+        };
+        match hold::lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 let is_read = lock.take(32).read_to_string(&mut text).is_ok();
                 let holder = text.trim().parse().ok().filter(|_| is_read);
-                return Err(JournalFault::Locked {
-                    dir: path.to_owned(),
-                    holder,
-                });
+                return Err(in_use(holder));
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
@@ -85,7 +85,13 @@ impl Directory {
         ];
         let others = others.map(str::to_owned);
         guard::close_files(path, names.chain(others))?;
-        dir.hold_manifest()?;
+        let manifest = dir.manifest_path();
+        match hold::lock_replaced(&manifest) {
+            Ok(None) => {}
+            Ok(Some(file)) => dir.hold(file),
+            Err(TryLockError::WouldBlock) => return Err(in_use(None)),
+            Err(TryLockError::Error(error)) => return Err(JournalFault::io(&manifest, error)),
+        }
         Ok(dir)
     }
 
@@ -96,29 +102,6 @@ impl Directory {
             _lock: None,
             held: Mutex::default(),
         }
-    }
-
-    /// Locks the manifest, if there is one. A fault of it is told where it is read; where files
-    /// cannot be locked, LOCK could not be either.
-    fn hold_manifest(&self) -> Result<(), JournalFault> {
-        let path = self.manifest_path();
-        for _ in 0..=limits::JOURNAL_LOCK_TRIES_MAX {
-            let Ok(file) = files::read(&path) else {
-                return Ok(());
-            };
-            let is_free = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-            // Its holder may have replaced it meanwhile.
-            let named = fs::symlink_metadata(&path).map(|found| found.ino());
-            if is_free && named.ok() == file.metadata().map(|found| found.ino()).ok() {
-                self.hold(file);
-                return Ok(());
-            }
-            thread::sleep(limits::JOURNAL_LOCK_PAUSE);
-        }
-        Err(JournalFault::Locked {
-            dir: self.path.clone(),
-            holder: None,
-        })
     }
 
     fn hold(&self, manifest: File) {
@@ -180,7 +163,7 @@ impl Directory {
         let mut file = files::create_empty(&fresh).map_err(io)?;
         file.write_all(manifest.write().as_bytes()).map_err(io)?;
         file.sync_all().map_err(io)?;
-        let _is_locked = file.try_lock();
+        file.try_lock().map_err(|fault| io(fault.into()))?;
         fs::rename(&fresh, self.manifest_path()).map_err(io)?;
         self.hold(file);
         self.sync()
@@ -253,20 +236,5 @@ impl Directory {
             }
         }
         Ok(found)
-    }
-}
-
-/// Locks the file, unless another process keeps it locked: one that was killed holds its lock until
-/// the kernel has taken all of it apart, and is to be replaced at once.
-fn patiently(lock: &File) -> Result<(), TryLockError> {
-    let mut tries = 0;
-    loop {
-        match lock.try_lock() {
-            Err(TryLockError::WouldBlock) if tries < limits::JOURNAL_LOCK_TRIES_MAX => {
-                tries += 1;
-                thread::sleep(limits::JOURNAL_LOCK_PAUSE);
-            }
-            end => return end,
-        }
     }
 }

@@ -21,6 +21,7 @@ mod fault;
 mod files;
 mod frame;
 mod guard;
+mod hold;
 mod keeper;
 mod line;
 mod load;

@@ -8,6 +8,7 @@
 //! rounded into it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -94,10 +95,19 @@ fn moment(text: &str) -> Option<i128> {
 
 /// Whether the time of day in a readable `text` has sixty seconds, which are read as 59.
 fn is_leap(text: &str) -> bool {
-    let time = text.find(['T', 't', ' ']).and_then(|at| text.get(at..));
-    let digits = time.unwrap_or_default().bytes();
-    let mut digits = digits.filter(u8::is_ascii_digit).skip("HHMM".len());
-    (digits.next(), digits.next()) == (Some(b'6'), Some(b'0'))
+    let time = time_of_day(text).and_then(|place| text.get(place));
+    let digits = time.into_iter().flat_map(str::bytes);
+    let digits = digits.filter(u8::is_ascii_digit);
+    digits.skip("HHMM".len()).eq(*b"60")
+}
+
+/// Where the time of day is in `text`, as far as its whole seconds.
+fn time_of_day(text: &str) -> Option<Range<usize>> {
+    let start = text.find(['T', 't', ' '])?.checked_add(1)?;
+    let is_behind = |letter: char| !letter.is_ascii_digit() && letter != ':';
+    let rest = text.get(start..)?;
+    let length = rest.find(is_behind).unwrap_or(rest.len());
+    Some(start..start.checked_add(length)?)
 }
 
 /// Where the second of this nanosecond begins.
@@ -112,13 +122,12 @@ fn second_of(nanos: i128) -> i128 {
 #[must_use]
 pub fn read_stored(text: &str) -> Option<UnixMillis> {
     const BINARY_ERROR_NANOS: i128 = 1_000;
-    let time = text.find(['T', 't', ' '])?.checked_add(1)?;
-    let is_behind = |letter: char| !letter.is_ascii_digit() && letter != ':';
-    let whole_time = text.get(time..)?.split(is_behind).next()?;
-    if whole_time.bytes().filter(u8::is_ascii_digit).count() < "HHMMSS".len() {
+    let time = time_of_day(text)?;
+    let (whole, rest) = text.split_at_checked(time.end)?;
+    let digits = text.get(time)?.bytes().filter(u8::is_ascii_digit);
+    if digits.count() < "HHMMSS".len() {
         return None;
     }
-    let (whole, rest) = text.split_at_checked(time.checked_add(whole_time.len())?)?;
     let text = match rest.strip_prefix(['.', ',']) {
         Some(fraction) => {
             let offset = fraction.trim_start_matches(|digit: char| digit.is_ascii_digit());
@@ -248,6 +257,8 @@ mod tests {
                 Some((NEW_YEAR - 400, NEW_YEAR - 400)),
             ),
             ("2016-12-31T23:59:61Z", None),
+            ("2025-07-10T12:34:56Z[+60]", None),
+            ("2025-07-10T12:34:56Z[Etc/GMT-60]", Some((base, base))),
             ("-0001-01-01T00:00:00Z", None),
             ("2025-07-10T12:34:56+99:00", None),
             ("2025-07-10T12:34:56Z[Europe/Berlin]", Some((base, base))),
