@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct CoreDisk {
     bytes: AtomicU64,
+    free_bytes: AtomicU64,
     is_next_missing: AtomicBool,
 }
 
@@ -18,6 +19,15 @@ impl CoreDisk {
 
     pub(crate) fn set_bytes(&self, bytes: u64) {
         self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What is free on the file system; the first core's alone, as it is that of all.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_free_bytes(&self, bytes: u64) {
+        self.free_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether the segment behind the one in use could not be reserved when it was last tried.

@@ -19,6 +19,7 @@ use super::compaction;
 use super::directory::{Directory, JournalId, Manifest};
 use super::disk::CoreDisk;
 use super::fault::JournalFault;
+use super::files;
 use super::frame::Identity;
 use super::segment::{self, Fill};
 use super::settings::JournalSettings;
@@ -352,6 +353,11 @@ impl Work {
         for line in &self.lines {
             line.disk
                 .set_bytes(line.snapshot_bytes.saturating_add(line.reserved_bytes));
+        }
+        // Where it cannot be asked, nothing is free as far as anyone can tell.
+        let free = files::free_bytes(&self.dir.path_to("")).unwrap_or(0);
+        if let Some(line) = self.lines.first() {
+            line.disk.set_free_bytes(free);
         }
     }
 }

@@ -263,6 +263,13 @@ impl Writer {
         self.0.disk.bytes()
     }
 
+    /// What is free on the journal's file system, from the first core; 0 from the others, so that
+    /// a sum over the cores is right.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.0.disk.free_bytes()
+    }
+
     /// Whether the segment behind the one in use could not be reserved; it is tried again until it
     /// can or is needed.
     #[must_use]

@@ -300,6 +300,10 @@ impl Metrics {
         self.gauge(page, ("p99_journal_disk_bytes", disk), |core| {
             &core.journal_disk_bytes
         });
+        let free = "What is free on the file system of the journal.";
+        self.gauge(page, ("p99_journal_free_bytes", free), |core| {
+            &core.journal_free_bytes
+        });
         let missing = "Cores whose next journal segment cannot be reserved; full disk?";
         self.gauge(
             page,

@@ -132,6 +132,8 @@ pub struct CoreMetrics {
     pub journal_lag: Gauge,
     /// Size of this core's journal on disk.
     pub journal_disk_bytes: Gauge,
+    /// What is free on the journal's file system; the first core's alone.
+    pub journal_free_bytes: Gauge,
     /// 1 while this core's next segment cannot be reserved.
     pub journal_next_missing: Gauge,
 

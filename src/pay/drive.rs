@@ -264,6 +264,7 @@ impl CoreRuntime {
                 .journal_lag
                 .set(writer.last().saturating_sub(writer.durable()));
             metrics.journal_disk_bytes.set(writer.disk_bytes());
+            metrics.journal_free_bytes.set(writer.free_bytes());
             metrics
                 .journal_next_missing
                 .set(u64::from(writer.is_next_missing()));
