@@ -24,12 +24,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::directory::{CoreFiles, Directory, Manifest};
+use super::directory::{CoreFiles, Directory};
 use super::fault::JournalFault;
 use super::files;
 use super::frame::Identity;
 use super::guard;
 use super::load::{self, Sink, Tear};
+use super::manifest::Manifest;
 use super::record::Record;
 use super::snapshot::Line;
 use crate::clock::UnixMillis;

@@ -10,10 +10,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::directory::{CoreFiles, Directory, Manifest};
+use super::directory::{CoreFiles, Directory};
 use super::fault::JournalFault;
 use super::frame::{Identity, Kind};
 use super::load::{self, IntoState};
+use super::manifest::Manifest;
 use super::replay::State;
 use super::settings::JournalSettings;
 use super::snapshot::{self, Line, SnapshotWriter};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// See the header of this file.
 #[derive(Debug, Default)]
-pub(crate) struct CoreDisk {
+pub struct CoreDisk {
     bytes: AtomicU64,
     free_bytes: AtomicU64,
     is_next_missing: AtomicBool,
@@ -13,7 +13,8 @@ pub(crate) struct CoreDisk {
 
 impl CoreDisk {
     /// What snapshot and segments take, reserved room included.
-    pub(crate) fn bytes(&self) -> u64 {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
@@ -22,7 +23,8 @@ impl CoreDisk {
     }
 
     /// What is free on the file system; the first core's alone, as it is that of all.
-    pub(crate) fn free_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Ordering::Relaxed)
     }
 
@@ -30,8 +32,10 @@ impl CoreDisk {
         self.free_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Whether the segment behind the one in use could not be reserved when it was last tried.
-    pub(crate) fn is_next_missing(&self) -> bool {
+    /// Whether the segment behind the one in use could not be reserved; it is tried again until it
+    /// can or is needed.
+    #[must_use]
+    pub fn is_next_missing(&self) -> bool {
         self.is_next_missing.load(Ordering::Relaxed)
     }
 

@@ -16,11 +16,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::compaction;
-use super::directory::{Directory, JournalId, Manifest};
+use super::directory::Directory;
 use super::disk::CoreDisk;
 use super::fault::JournalFault;
 use super::files;
 use super::frame::Identity;
+use super::manifest::{JournalId, Manifest};
 use super::segment::{self, Fill};
 use super::settings::JournalSettings;
 use super::writer::{Order, Prepared, WriterSeed};

@@ -10,11 +10,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::directory::{CoreFiles, Directory, Manifest};
+use super::directory::{CoreFiles, Directory};
 use super::fault::{JournalFault, Move};
 use super::frame::{self, Identity, Place};
 use super::line;
 use super::load::{self, Sink, Tear};
+use super::manifest::Manifest;
 use super::processors::{self, Authorities};
 use super::record::{Fate, Record, Verdict};
 use super::replay::{Pending, State};

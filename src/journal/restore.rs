@@ -14,8 +14,9 @@
 //! The journal gets an id of its own: the other shards notice that it is not the one that they met.
 
 use super::backup::BackupFault;
-use super::directory::{Directory, JournalId, Manifest};
+use super::directory::Directory;
 use super::fault::JournalFault;
+use super::manifest::{JournalId, Manifest};
 use super::processors;
 use super::record::{Record, Verdict};
 use super::replay::{Pending, State};

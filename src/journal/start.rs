@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 
-use super::directory::{CoreFiles, Directory, JournalId, Manifest};
+use super::directory::{CoreFiles, Directory};
 use super::distribution;
 use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
 use super::load::{self, Tear};
+use super::manifest::{JournalId, Manifest};
 use super::processors;
 use super::replay::{Oddity, Pending, State};
 use super::segment::{self, Fill};

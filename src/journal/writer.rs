@@ -24,11 +24,11 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::blocks::Blocks;
-use super::directory::JournalId;
 use super::disk::CoreDisk;
 use super::fault::JournalFault;
 use super::files;
 use super::frame::{self, Identity, Place};
+use super::manifest::JournalId;
 use super::record::{Haste, Record};
 use crate::clock::Mono;
 use crate::config::JournalSync;
@@ -257,31 +257,17 @@ impl Writer {
         self.0.durable.get()
     }
 
-    /// What this core's journal takes on the disk, reserved room included.
+    /// How this core's journal stands on the disk.
     #[must_use]
-    pub fn disk_bytes(&self) -> u64 {
-        self.0.disk.bytes()
-    }
-
-    /// What is free on the journal's file system, from the first core; 0 from the others, so that
-    /// a sum over the cores is right.
-    #[must_use]
-    pub fn free_bytes(&self) -> u64 {
-        self.0.disk.free_bytes()
-    }
-
-    /// Whether the segment behind the one in use could not be reserved; it is tried again until it
-    /// can or is needed.
-    #[must_use]
-    pub fn is_next_missing(&self) -> bool {
-        self.0.disk.is_next_missing()
+    pub fn disk(&self) -> &CoreDisk {
+        &self.0.disk
     }
 
     /// Whether the journal is about to end for want of room: no next segment, and three quarters of
     /// the one in use are written.
     #[must_use]
     pub fn is_short(&self) -> bool {
-        self.is_next_missing() && self.0.is_nearly_full.get()
+        self.disk().is_next_missing() && self.0.is_nearly_full.get()
     }
 
     /// Since when the sync under way has been running; `None` while none is. One of more than

@@ -263,11 +263,11 @@ impl CoreRuntime {
             metrics
                 .journal_lag
                 .set(writer.last().saturating_sub(writer.durable()));
-            metrics.journal_disk_bytes.set(writer.disk_bytes());
-            metrics.journal_free_bytes.set(writer.free_bytes());
+            metrics.journal_disk_bytes.set(writer.disk().bytes());
+            metrics.journal_free_bytes.set(writer.disk().free_bytes());
             metrics
                 .journal_next_missing
-                .set(u64::from(writer.is_next_missing()));
+                .set(u64::from(writer.disk().is_next_missing()));
         }
     }
 

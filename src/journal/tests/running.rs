@@ -228,7 +228,7 @@ fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
                     monoio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            wait_for(&|| writer.is_next_missing()).await;
+            wait_for(&|| writer.disk().is_next_missing()).await;
             assert!(!writer.is_short(), "there is room for now");
             let mut numbers = numbers.iter();
             while !writer.is_short() {
@@ -238,9 +238,9 @@ fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
                 }
             }
             fs::remove_dir_all(&taken).unwrap();
-            wait_for(&|| !writer.is_next_missing()).await;
+            wait_for(&|| !writer.disk().is_next_missing()).await;
             assert!(!writer.is_short());
-            assert!(writer.disk_bytes() > 2 * 4096);
+            assert!(writer.disk().bytes() > 2 * 4096);
             for number in numbers {
                 for record in story(*number) {
                     let sequence = writer.append(&record, Haste::Now);

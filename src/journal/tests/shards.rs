@@ -1,6 +1,7 @@
 //! A journal belongs to one shard of a set of one size, and remembers whom that shard has met.
 
-use super::super::directory::{Directory, JournalId};
+use super::super::directory::Directory;
+use super::super::manifest::JournalId;
 use super::super::operator;
 use super::*;
 use crate::payment::Shard;
