@@ -52,10 +52,12 @@ impl Demo {
         }
     }
 
-    /// What holds unless the environment says otherwise: no one balances over a demo, so Ctrl-C
-    /// waits for no balancer, and what a broken processor keeps pending is given up soon.
+    /// What holds unless the environment says otherwise: the cheap processor is asked first, as
+    /// most would set it; no one balances over a demo, so Ctrl-C waits for no balancer, and what a
+    /// broken processor keeps pending is given up soon.
     pub(crate) fn fallback(name: &str) -> Option<String> {
         match name {
+            "ROUTING" => Some("cheapest".to_owned()),
             "DRAIN_DELAY_MS" => Some("0".to_owned()),
             "SHUTDOWN_GRACE_SECS" => Some("1".to_owned()),
             "ADMIN_LISTEN" => Some("127.0.0.1:9998".to_owned()),

@@ -2,8 +2,10 @@
 //! link that was put in place of one, and not inherited by any child. Nothing else in this room
 //! opens a file.
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -73,6 +75,18 @@ pub(crate) fn directory(path: &Path) -> io::Result<File> {
 pub(crate) fn sync_directory(path: &Path) -> Result<(), JournalFault> {
     let synced = directory(path).and_then(|dir| dir.sync_all());
     synced.map_err(|error| JournalFault::io(path, error))
+}
+
+/// What p99 may still write to the file system that holds `path`.
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: an all-zero statvfs is a valid one.
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends with a zero, and both places live as long as the call.
+    if unsafe { libc::statvfs(path.as_ptr(), &raw mut found) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// A small text file. What is longer than any that is written reads as damaged.

@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use super::compaction;
 use super::directory::Directory;
-use super::disk::{self, CoreDisk};
+use super::disk::CoreDisk;
 use super::fault::JournalFault;
+use super::files;
 use super::frame::Identity;
 use super::manifest::{JournalId, Manifest};
 use super::segment::{self, Fill};
@@ -350,9 +351,10 @@ impl Work {
     }
 
     fn show(&self) {
-        let free = disk::free_bytes(&self.dir.path_to("."));
+        // Where it cannot be asked, nothing is free as far as anyone can tell.
+        let free = files::free_bytes(&self.dir.path_to("")).unwrap_or_default();
         for line in &self.lines {
-            line.disk.set_free_bytes(free.unwrap_or_default());
+            line.disk.set_free_bytes(free);
             line.disk
                 .set_bytes(line.snapshot_bytes.saturating_add(line.reserved_bytes));
         }

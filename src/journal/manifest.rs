@@ -1,5 +1,6 @@
-//! The manifest: whose journal it is, which files of it count, and what it knows of others. As text
-//! with a checksum, in one spelling only.
+//! The manifest: whose journal a directory holds, which snapshot of each core counts, and what it
+//! has to do with other journals. One small text with one spelling, so that whatever reads
+//! differently was not written by p99. `directory` stores it.
 
 use std::collections::BTreeMap;
 use std::fmt;

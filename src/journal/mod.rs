@@ -2,12 +2,12 @@
 //! payment's Accept, Intent and Verdict and every Purge (I5, I6).
 //!
 //! In street order: [`record`] is what an owner writes down, `codec` and `frame` spell it,
-//! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files,
-//! `directory` says which of them count, [`replay`] gives them their meaning, [`start`] brings an
-//! instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded,
-//! `disk` shows how it stands, and
-//! [`operator`], [`account`], [`backup`] and [`restore`] serve those who come from outside.
-//! Nothing here decides about a payment; a failure is reported, never repaired in silence.
+//! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files, `directory`
+//! and its `manifest` say which of them count, [`replay`] gives them their meaning, [`start`]
+//! brings an instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded, `disk`
+//! shows how it stands, and [`operator`], [`account`], [`backup`] and [`restore`] serve those who
+//! come from outside. Nothing here decides about a payment; a failure is reported, never repaired
+//! in silence.
 
 pub mod account;
 pub mod backup;
@@ -41,6 +41,7 @@ pub mod testing;
 mod writer;
 
 pub use codec::Unreadable;
+pub use disk::CoreDisk;
 pub use distribution::distribute;
 pub use fault::{Damage, JournalFault, Move};
 pub use keeper::{Keeper, KeeperStats};

@@ -257,24 +257,17 @@ impl Writer {
         self.0.durable.get()
     }
 
-    /// What this core's journal takes on the disk, reserved room included, and what is free there.
+    /// How this core's journal stands on the disk.
     #[must_use]
-    pub fn disk_bytes(&self) -> (u64, u64) {
-        (self.0.disk.bytes(), self.0.disk.free_bytes())
-    }
-
-    /// Whether the segment behind the one in use could not be reserved; it is tried again until it
-    /// can or is needed.
-    #[must_use]
-    pub fn is_next_missing(&self) -> bool {
-        self.0.disk.is_next_missing()
+    pub fn disk(&self) -> &CoreDisk {
+        &self.0.disk
     }
 
     /// Whether the journal is about to end for want of room: no next segment, and three quarters of
     /// the one in use are written.
     #[must_use]
     pub fn is_short(&self) -> bool {
-        self.is_next_missing() && self.0.is_nearly_full.get()
+        self.disk().is_next_missing() && self.0.is_nearly_full.get()
     }
 
     /// Since when the sync under way has been running; `None` while none is. One of more than

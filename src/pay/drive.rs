@@ -264,12 +264,11 @@ impl CoreRuntime {
             metrics
                 .journal_lag
                 .set(writer.last().saturating_sub(writer.durable()));
-            let (taken, free) = writer.disk_bytes();
-            metrics.journal_disk_bytes.set(taken);
-            metrics.journal_free_bytes.set(free);
+            metrics.journal_disk_bytes.set(writer.disk().bytes());
+            metrics.journal_free_bytes.set(writer.disk().free_bytes());
             metrics
                 .journal_next_missing
-                .set(u64::from(writer.is_next_missing()));
+                .set(u64::from(writer.disk().is_next_missing()));
         }
     }
 

@@ -112,6 +112,8 @@ pub(crate) fn write_journal(
 ) {
     let settings = JournalSettings {
         claims_max,
+        // Seldom: each one reads all claims.
+        compact_bytes_min: 256 << 20,
         ..JournalSettings::new(dir.to_owned(), JournalSync::Os, CoreCount(1))
     };
     let mut started = journal::start(&settings, at(0)).unwrap();

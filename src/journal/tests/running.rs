@@ -228,7 +228,7 @@ fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
                     monoio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            wait_for(&|| writer.is_next_missing()).await;
+            wait_for(&|| writer.disk().is_next_missing()).await;
             assert!(!writer.is_short(), "there is room for now");
             let mut numbers = numbers.iter();
             while !writer.is_short() {
@@ -238,10 +238,10 @@ fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
                 }
             }
             fs::remove_dir_all(&taken).unwrap();
-            wait_for(&|| !writer.is_next_missing()).await;
+            wait_for(&|| !writer.disk().is_next_missing()).await;
             assert!(!writer.is_short());
-            let (used, free) = writer.disk_bytes();
-            assert!(used > 2 * 4096 && free > 0, "{used} {free}");
+            let disk = writer.disk();
+            assert!(disk.bytes() > 2 * 4096 && disk.free_bytes() > 0);
             for number in numbers {
                 for record in story(*number) {
                     let sequence = writer.append(&record, Haste::Now);
@@ -295,4 +295,16 @@ fn a_record_for_which_nothing_waits_shares_the_next_write() {
         pause().await;
         assert_eq!(*batches.borrow(), [1, 3], "there is nothing to write");
     });
+}
+
+#[test]
+fn the_first_core_says_what_is_free_for_all() {
+    let scratch = Scratch::new();
+    let started = start(&scratch.settings(2), WALL).unwrap();
+    let [first, second] = <[Restored; 2]>::try_from(started.cores).unwrap();
+    // The keeper looks each time that it wakes up, and at once.
+    while first.writer.disk.free_bytes() == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(second.writer.disk.free_bytes(), 0);
 }

@@ -1,0 +1,145 @@
+//! docs/RETRY.md against `p99 demo`: both programs, as they are there, pay through a p99 that dies
+//! without an answer and comes back, and each payment is charged once. And the demo's own promise:
+//! the first payment goes to the cheap processor.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "what goes wrong here shall fail the test"
+)]
+
+#[path = "kit/mod.rs"]
+mod kit;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Output, Stdio};
+
+use kit::client::Client;
+use kit::scratch::Scratch;
+use kit::start::free_port;
+
+/// The demo on ports of its own; killed when it is dropped.
+struct Demo {
+    child: Child,
+    p99: SocketAddr,
+}
+
+impl Demo {
+    fn start(port: u16) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_p99"))
+            .args(["demo", "--default-port", "0", "--fallback-port", "0"])
+            .env_clear()
+            .env("LISTEN", format!("127.0.0.1:{port}"))
+            // A busy machine must not turn a 200 into a 202.
+            .env("REQUEST_TIMEOUT_MS", "20000")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let welcome = lines.find_map(|line| line.ok().filter(|line| line.contains("is ready")));
+        welcome.expect("the demo says that it is ready");
+        let p99 = SocketAddr::from(([127, 0, 0, 1], port));
+        Self { child, p99 }
+    }
+
+    fn summary(&self) -> String {
+        Client::connect(self.p99).get("/payments-summary").body
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The block of code of this language.
+fn recipe(language: &str) -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/RETRY.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, code) = text.split_once(&format!("```{language}\n")).unwrap();
+    code.split_once("```").unwrap().0.to_owned()
+}
+
+/// The program with p99 at this port.
+fn start(scratch: &Scratch, port: u16, program: &str, code: &str) -> Child {
+    Command::new(program)
+        .args(["-c", code])
+        .current_dir(scratch.path())
+        .env("P99", format!("http://127.0.0.1:{port}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|fault| panic!("{program}: {fault}"))
+}
+
+/// What it said; it must have ended well.
+fn end(child: Child) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().unwrap();
+    let out = String::from_utf8(stdout).unwrap();
+    let err = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{out}{err}");
+    out
+}
+
+/// Runs the program while p99 takes its request and ends without an answer, brings p99 back, and
+/// runs it again with the same id.
+fn play(program: &str, code: &str) -> String {
+    let scratch = Scratch::new("recipes").unwrap();
+    let port = free_port();
+    let dying = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let child = start(&scratch, port, program, code);
+    let (mut connection, _) = dying.accept().unwrap();
+    assert!(connection.read(&mut [0; 64]).unwrap() > 0);
+    drop((connection, dying));
+    let demo = Demo::start(port);
+    let said = end(child) + &end(start(&scratch, port, program, code));
+    let once = r#"{"default":{"totalRequests":1,"totalAmount":19.90}"#;
+    assert!(demo.summary().starts_with(once), "{}", demo.summary());
+    said
+}
+
+#[test]
+fn the_first_payment_of_the_demo_goes_to_the_cheap_processor() {
+    let demo = Demo::start(free_port());
+    let mut client = Client::connect(demo.p99);
+    // Half of these would go to the other one by their hash.
+    for number in 0..8 {
+        assert_eq!(client.pay(format!("test-{number}"), "20").status, 200);
+    }
+    let expected = r#"{"default":{"totalRequests":8,"totalAmount":160.00}"#;
+    assert!(demo.summary().starts_with(expected), "{}", demo.summary());
+}
+
+#[test]
+fn the_recipe_for_curl_charges_once_though_p99_dies() {
+    let code = format!("{}\npay from-curl 19.90\n", recipe("sh"));
+    let said = play("sh", &code);
+    assert_eq!(said, "from-curl is charged, or will be\n".repeat(2));
+}
+
+#[test]
+fn the_recipe_for_python_charges_once_though_p99_dies() {
+    let code = format!(
+        "{}\nimport os\nassert pay(os.environ['P99'], 'from-python', '19.90')\n\
+         try:\n    pay(os.environ['P99'], 'from-python', '19.91')\n\
+         except ValueError as fault:\n    assert 'amount-differs' in str(fault)\n\
+         else:\n    raise AssertionError('another amount')\n",
+        recipe("python")
+    );
+    play("python3", &code);
+}
