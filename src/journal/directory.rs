@@ -216,6 +216,8 @@ impl Directory {
             "MANIFEST.new",
             "PROCESSORS",
             "PROCESSORS.new",
+            "PAUSED",
+            "PAUSED.new",
         ];
         let others = others.map(str::to_owned);
         guard::close_files(path, names.chain(others))?;

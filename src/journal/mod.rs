@@ -25,6 +25,7 @@ mod keeper;
 mod line;
 mod load;
 pub mod operator;
+pub mod pauses;
 mod processors;
 pub mod record;
 pub mod replay;

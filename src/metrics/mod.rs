@@ -246,6 +246,8 @@ pub struct BreakerReading {
     pub state: u64,
     /// How many attempts may be in flight.
     pub limit: u64,
+    /// 1 while an operator has paused it.
+    pub paused: u64,
     /// How often each transition happened, in the order of [`Transition`].
     pub transitions: [u64; Transition::COUNT],
 }

@@ -196,6 +196,7 @@ fn breakers_are_shown_in_both_name_sets() {
     let reading = BreakerReading {
         state: 2,
         limit: 32,
+        paused: 1,
         transitions: [4, 3, 2, 1],
     };
     let mut out = Vec::new();
@@ -213,6 +214,8 @@ fn breakers_are_shown_in_both_name_sets() {
             .unwrap(),
         "2"
     );
+    let paused = "p99_processor_paused{processor=\"fallback\"}";
+    assert_eq!(samples.get(paused).unwrap(), "1");
     let name =
         "p99_breaker_transitions_total{processor=\"fallback\",from=\"half_open\",to=\"open\"}";
     assert_eq!(samples.get(name).unwrap(), "1");

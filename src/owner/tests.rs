@@ -5,6 +5,7 @@ mod addresses;
 mod early;
 mod play;
 mod rules;
+mod steer;
 mod telling;
 
 use std::time::Duration;

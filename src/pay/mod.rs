@@ -4,7 +4,8 @@
 //! - `mod.rs`: the room and its doors for the server;
 //! - `builder.rs`: how it is built;
 //! - `drive.rs`: actions, messages and timers;
-//! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
+//! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers; `steer.rs`: what operators
+//!   ask;
 //! - `health.rs`: the optional health poll;
 //! - `lines.rs`, `summary.rs`: what is logged of payments, of one and of all;
 //! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what all of these use.
@@ -21,6 +22,7 @@ mod messages;
 mod notes;
 mod peers;
 mod replies;
+mod steer;
 mod summary;
 mod waker;
 
@@ -33,6 +35,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 pub use self::builder::{CoreBuilder, Setup, authorities, prepare};
+pub use self::steer::{Kept, OperatorCall, SteerFault};
 
 use self::builder::Shared;
 use self::messages::{CoreRequest, KeyedReply, Reply};
@@ -53,7 +56,6 @@ use crate::payment::{CoreId, Payment, Processor, UpstreamId};
 use crate::peers::{Gap, Peers};
 use crate::timeline::Entry;
 use crate::upstream::{NameIndex, Names, Resolved, Upstream};
-use crate::wire::OperatorNote;
 
 /// Whom a summary or a purge asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,8 @@ pub struct CoreRuntime {
     pub credentials: Option<Credentials>,
     /// What shards show each other; none where that is not demanded.
     pub peer_secret: Option<Credentials>,
+    /// What operators show who change something.
+    pub admin_secret: Option<Credentials>,
     /// This core's clock.
     pub clock: Clock,
     /// Which core this is.
@@ -120,8 +124,8 @@ pub struct CoreRuntime {
     waker: TimerWaker,
     writer: Option<Writer>,
     performing: Cell<Performing>,
-    /// Purges that wait for their record: how many records must be durable, and who asked.
-    purges: RefCell<Vec<(u64, ReplyTo)>>,
+    /// Replies that wait for a record: how many must be durable, who asked, what to say.
+    awaiting: RefCell<Vec<(u64, ReplyTo, Reply)>>,
     /// Why the journal failed, once it has.
     failure: OnceCell<String>,
 }
@@ -242,11 +246,11 @@ impl CoreRuntime {
     }
 
     /// An operator says that the processor at its present addresses is the one that payments in
-    /// doubt went to (I10).
+    /// doubt went to (I10). Returns these addresses.
     ///
     /// # Errors
     /// It has none.
-    pub fn confirm(&self, processor: Processor, note: &OperatorNote) -> Result<(), Unresolved> {
+    pub fn confirm(&self, processor: Processor) -> Result<String, Unresolved> {
         let listing = self.names.borrow().listing(NameIndex::of(processor));
         if listing.listed.is_empty() {
             return Err(Unresolved);
@@ -255,15 +259,8 @@ impl CoreRuntime {
             .listed
             .iter()
             .map(|listed| listed.address.to_string());
-        log::warn!(
-            "processor {} at {} was confirmed by hand: operator={:?} reason={:?}",
-            processor.name(),
-            addresses.collect::<Vec<_>>().join(", "),
-            note.operator,
-            note.reason
-        );
         self.shared.processors.confirm(processor, listing.number);
-        Ok(())
+        Ok(addresses.collect::<Vec<_>>().join(", "))
     }
 
     /// Whether this core may take payments: its journal syncs in time and has room to go on.
@@ -292,6 +289,13 @@ impl CoreRuntime {
     /// Ends this core's work: waits until what was appended is durable. Returns how many pending
     /// payments nothing remembers; each was logged.
     pub async fn close(&self) -> usize {
+        if let Some(audit) = &self.shared.audit {
+            let round = audit.next_round();
+            let end = self.now().mono.after(limits::LOG_FLUSH_TIME_MAX);
+            while !audit.is_past(round) && self.now().mono < end {
+                monoio::time::sleep(limits::TIMER_STEP).await;
+            }
+        }
         if let Some(writer) = &self.writer {
             writer.flush();
             while writer.durable() < writer.last() && !self.has_failed() {
