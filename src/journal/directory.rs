@@ -210,17 +210,7 @@ impl Directory {
             .identities()?
             .into_iter()
             .map(|identity| identity.name());
-        let others = [
-            "LOCK",
-            MANIFEST,
-            "MANIFEST.new",
-            "PROCESSORS",
-            "PROCESSORS.new",
-            "PAUSED",
-            "PAUSED.new",
-        ];
-        let others = others.map(str::to_owned);
-        guard::close_files(path, names.chain(others))?;
+        guard::close_files(path, names)?;
         dir.hold_manifest()?;
         Ok(dir)
     }

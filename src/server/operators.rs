@@ -1,6 +1,6 @@
 //! What operators ask over ADMIN_LISTEN: the list of pending payments, and the calls that change
-//! something. Each of these needs a name and a reason, and leaves a line in the log and in the audit
-//! file, whatever came of it. Whether it comes from an operator was judged before (`guard`).
+//! something. Each of these needs a name and a reason, and leaves a line in the log and in the
+//! audit file, whatever came of it. Whether an operator sent it was judged before (`guard`).
 
 use super::connection::{After, Connection, Request, Stream};
 use super::page::Page;
