@@ -1,4 +1,4 @@
-//! What an operator of the tests shows: a secret in a file of p99's, and the header that carries it.
+//! What an operator of the tests shows: the secret in a file, and the header that carries it.
 
 use super::scratch::Scratch;
 
