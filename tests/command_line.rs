@@ -255,8 +255,13 @@ fn a_payment_is_explained_while_it_runs_and_after_it_was_killed() {
     let serving = Serving::start(&socket, &settings);
     let body = r#"{"correlationId":"Held-1","amount":19.90}"#;
     assert_eq!(serving.call("POST /payments", body).0, 202);
-    let (status, text, stderr) = run(&["explain", "Held-1"], &settings);
-    assert_eq!((status, stderr.as_str()), (0, ""));
+    let mut text = String::new();
+    wait_until("the attempt is given up", || {
+        let (status, lines, stderr) = run(&["explain", "Held-1"], &settings);
+        assert_eq!((status, stderr.as_str()), (0, ""));
+        text = lines;
+        text.contains(r#""step":"pinned""#)
+    });
     let running = steps(&text);
     assert_eq!(running[..2], ["claimed", "sent"], "{text}");
     for step in ["attempt_ended", "pinned", "told"] {
