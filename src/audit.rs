@@ -39,6 +39,8 @@ pub enum Item {
 pub struct Audit {
     queue: Option<SyncSender<Item>>,
     left_out: Arc<AtomicU64>,
+    /// How often the thread has emptied the queue and written what was in it.
+    rounds: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -49,16 +51,34 @@ impl Audit {
     /// The file or the thread cannot be had.
     pub fn start(dir: &Path) -> io::Result<Self> {
         let (queue, items) = sync_channel(limits::AUDIT_QUEUE_MAX);
-        let left_out = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer::open(dir, Arc::clone(&left_out))?;
+        let (left_out, rounds) = (Arc::default(), Arc::default());
+        let mut writer = Writer::open(dir, Arc::clone(&left_out), Arc::clone(&rounds))?;
         let thread = thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || writer.run(&items))?;
         Ok(Self {
             queue: Some(queue),
             left_out,
+            rounds,
             thread: Some(thread),
         })
+    }
+
+    /// The round after which all that was put in so far is written.
+    #[must_use]
+    pub fn next_round(&self) -> u64 {
+        // The one that is under way may have looked already.
+        self.rounds.load(Ordering::Acquire).saturating_add(2)
+    }
+
+    /// Whether that round is over; hurries the thread while it is not.
+    #[must_use]
+    pub fn is_past(&self, round: u64) -> bool {
+        let is_past = self.rounds.load(Ordering::Acquire) >= round;
+        if let (false, Some(thread)) = (is_past, &self.thread) {
+            thread.thread().unpark();
+        }
+        is_past
     }
 
     /// Has `item` written down soon; false when there is no room for it.
@@ -91,11 +111,12 @@ struct Writer {
     bytes: u64,
     left_out: Arc<AtomicU64>,
     told_left_out: u64,
+    rounds: Arc<AtomicU64>,
     text: String,
 }
 
 impl Writer {
-    fn open(dir: &Path, left_out: Arc<AtomicU64>) -> io::Result<Self> {
+    fn open(dir: &Path, left_out: Arc<AtomicU64>, rounds: Arc<AtomicU64>) -> io::Result<Self> {
         let (file, bytes) = open_file(&path(dir, 0))?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -103,6 +124,7 @@ impl Writer {
             bytes,
             left_out,
             told_left_out: 0,
+            rounds,
             text: String::new(),
         })
     }
@@ -115,6 +137,7 @@ impl Writer {
             {
                 log::error!("the audit file cannot be written: {fault}");
             }
+            self.rounds.fetch_add(1, Ordering::Release);
             if is_over {
                 return;
             }
@@ -284,7 +307,7 @@ mod tests {
     fn files_are_bounded_in_size_and_number() {
         let dir = Dir::new("rotation");
         let left_out = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer::open(&dir.0, left_out).unwrap();
+        let mut writer = Writer::open(&dir.0, left_out, Arc::default()).unwrap();
         for round in 0..=limits::AUDIT_FILES_MAX {
             writer.text = format!("{{\"id\":\"{}\",\"round\":{round}}}\n", UpstreamId(3));
             writer.write().unwrap();
@@ -309,12 +332,13 @@ mod tests {
         let audit = Audit {
             queue: Some(queue),
             left_out: Arc::clone(&left_out),
+            rounds: Arc::default(),
             thread: None,
         };
         let put: Vec<bool> = (0..5).map(|id| audit.put(line(id, "x"))).collect();
         assert_eq!(put, [true, true, false, false, false]);
         let dir = Dir::new("full");
-        let mut writer = Writer::open(&dir.0, left_out).unwrap();
+        let mut writer = Writer::open(&dir.0, left_out, Arc::default()).unwrap();
         assert!(!writer.gather(&items));
         assert!(
             writer

@@ -613,6 +613,9 @@ pub const STORE_HOSTS_MAX: usize = 16;
 
 // ---- pay ----
 
+/// Pending payments that one list shows, the oldest: at 300 bytes 60 KB, and who has more of them
+/// asks a processor and not a list.
+pub const PENDING_SHOWN_MAX: usize = 200;
 /// How often a line is logged about all payments: 1,440 a day of 300 bytes are 0.4 MB.
 pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -351,6 +351,10 @@ mod tests {
             "p99 check",
             "p99 health --url http://127.0.0.1:9999",
             "p99 explain order-1 --url unix:/run/p99/admin.sock",
+            "p99 ctl list",
+            "p99 ctl resolve order-1 refused --although-acknowledged --operator a --reason b",
+            "p99 ctl processors pause default --operator ann --reason double",
+            "p99 ctl log debug --operator ann --reason look",
             "p99 pending",
             "p99 resolve test-123 applied",
             "p99 resolve test-123 refused --although-acknowledged",
@@ -370,6 +374,7 @@ mod tests {
         for line in [
             "p99 serve",
             "p99 resolve test-123",
+            "p99 ctl processors pause default --operator ann",
             "p99 resolve x maybe",
             "p99 journal",
             "p99 store",

@@ -255,8 +255,13 @@ fn a_payment_is_explained_while_it_runs_and_after_it_was_killed() {
     let serving = Serving::start(&socket, &settings);
     let body = r#"{"correlationId":"Held-1","amount":19.90}"#;
     assert_eq!(serving.call("POST /payments", body).0, 202);
-    let (status, text, stderr) = run(&["explain", "Held-1"], &settings);
-    assert_eq!((status, stderr.as_str()), (0, ""));
+    let mut text = String::new();
+    wait_until("the attempt is given up", || {
+        let (status, lines, stderr) = run(&["explain", "Held-1"], &settings);
+        assert_eq!((status, stderr.as_str()), (0, ""));
+        text = lines;
+        text.contains(r#""step":"pinned""#)
+    });
     let running = steps(&text);
     assert_eq!(running[..2], ["claimed", "sent"], "{text}");
     for step in ["attempt_ended", "pinned", "told"] {
@@ -287,4 +292,56 @@ fn a_payment_is_explained_while_it_runs_and_after_it_was_killed() {
     }
     let (status, text, _) = run(&["explain", "Held-1"], &[("JOURNAL_DIR", dir.as_str())]);
     assert_eq!((status, steps(&text)), (0, stopped));
+}
+
+#[test]
+fn an_operator_steers_it_from_a_shell() {
+    let scratch = Scratch::new("cli-ctl").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let (dir, socket) = (scratch.text("journal"), scratch.text("p99.sock"));
+    let admin = format!("unix:{}", scratch.text("admin.sock"));
+    let settings = [
+        ("UPSTREAM_A_URL", url.as_str()),
+        ("JOURNAL_DIR", dir.as_str()),
+        ("ADMIN_LISTEN", admin.as_str()),
+        ("REQUEST_TIMEOUT_MS", "500"),
+        ("SETTLE_TIMEOUT_MS", "500"),
+        ("DRAIN_DELAY_MS", "0"),
+    ];
+    let ctl = |words: &[&str]| {
+        let signed = ["--operator", "ann", "--reason", "a drill"];
+        let signed = if words == ["list"] { &[][..] } else { &signed };
+        run(&[&["ctl"], words, signed].concat(), &settings)
+    };
+    let serving = Serving::start(&socket, &settings);
+    let body = r#"{"correlationId":"Held-1","amount":19.90}"#;
+    assert_eq!(serving.call("POST /payments", body).0, 202);
+    let (status, text, stderr) = ctl(&["processors", "pause", "default"]);
+    assert_eq!(status, 0, "{stderr}");
+    assert!(text.contains("is paused"), "{text}");
+    let (_, lines, _) = ctl(&["list"]);
+    let pending: serde_json::Value = serde_json::from_str(&lines).unwrap();
+    assert_eq!(pending["correlationId"], "Held-1");
+    let (status, _, stderr) = ctl(&["resolve", "Held-2", "refused"]);
+    assert_eq!(status, 1);
+    assert!(
+        stderr.contains("no payment with this id is known"),
+        "{stderr}"
+    );
+    wait_until("nothing of it is in flight", || {
+        let (status, _, stderr) = ctl(&["resolve", "Held-1", "refused"]);
+        assert!(status == 0 || stderr.contains("in flight"), "{stderr}");
+        status == 0
+    });
+    assert_eq!(ctl(&["list"]).1, "");
+    let (_, found) = serving.call("GET /payments/Held-1", "");
+    assert!(found.contains(r#""status":"refused""#), "{found}");
+    assert_eq!(ctl(&["log", "loud"]).0, 1);
+    assert_eq!(ctl(&["log", "debug"]).0, 0);
+    assert_eq!(serving.p99.stop(), Some(0));
+    // One that is stopped is told apart from one that refuses.
+    let (status, _, stderr) = ctl(&["processors", "resume", "default"]);
+    assert_eq!(status, 1);
+    assert!(stderr.contains("does not answer"), "{stderr}");
 }

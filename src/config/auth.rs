@@ -139,6 +139,28 @@ pub(super) fn read_auth(reader: &mut Reader<'_>) -> Option<AuthHeader> {
     })
 }
 
+/// The secret in the file that `setting` names, carried by `header`.
+pub(super) fn read_secret_of(
+    reader: &mut Reader<'_>,
+    setting: &'static str,
+    header: &str,
+) -> Option<AuthHeader> {
+    let file = reader.read(setting, |text| path(text).map(Some))?;
+    match read_secret_file(&file) {
+        Ok(values) => Some(AuthHeader {
+            setting,
+            name: header.to_owned(),
+            values,
+            file: Some(file),
+            guards_reads: true,
+        }),
+        Err(why) => {
+            reader.relation(false, &[setting], &why);
+            None
+        }
+    }
+}
+
 fn header_name(text: &str) -> Option<String> {
     let name = text.to_ascii_lowercase();
     // A token of RFC 9110, section 5.6.2.

@@ -6,6 +6,7 @@
 //! file but those that hold credentials, never changes a value later and never shows a secret. A
 //! bad value stops the start, and all faults are told together.
 
+mod admin;
 mod auth;
 mod files;
 mod headers;
@@ -59,6 +60,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// `ADMIN_LISTEN`: where metrics, purge and peers' calls go instead; empty when off.
     pub admin_listen: Vec<ListenAddress>,
+    /// `ADMIN_SECRET_FILE`: what operators show who do not come by a unix socket.
+    pub admin_secret: Option<AuthHeader>,
     /// `CORES`: worker cores.
     pub cores: CoreCount,
     /// `MONOIO_FORCE_LEGACY_DRIVER`: which event loop a core uses.
@@ -206,6 +209,12 @@ pub fn listen_from_lookup(
     } else {
         Err(reader.faults)
     }
+}
+
+/// Whether `text` can be RUST_LOG.
+#[must_use]
+pub fn is_log_filter(text: &str) -> bool {
+    parse::log_filter(text).is_some()
 }
 
 /// `JOURNAL_DIR` alone: all that the commands which look into a journal need.

@@ -9,6 +9,7 @@ use crate::logging::Format;
 use crate::payment::{CoreCount, Processor};
 
 use super::Config;
+use super::admin::read_admin_secret;
 use super::auth::read_auth;
 use super::places::{self, HttpUrl, ListenAddress};
 use super::processors;
@@ -34,6 +35,7 @@ impl Config {
             admin_listen: reader.read("ADMIN_LISTEN", |text| {
                 values::list_or("off", text, ListenAddress::parse)
             }),
+            admin_secret: read_admin_secret(reader),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
             upstream: processors::read_processors(reader),
@@ -180,6 +182,10 @@ impl Config {
                  no credentials of clients, so they refuse each other's sums and purges",
             ),
             (
+                self.admin_secret.is_some() && self.admin_listen.is_empty(),
+                "ADMIN_SECRET_FILE has no effect without ADMIN_LISTEN",
+            ),
+            (
                 self.rate_limit.is_some() && has_socket && self.trusted_proxies.is_empty(),
                 "RATE_LIMIT_RPS: all clients of a unix socket share one budget while \
                  TRUSTED_PROXIES names no proxy whose X-Forwarded-For counts",
@@ -294,7 +300,9 @@ fn health_interval(text: &str) -> Option<Option<Duration>> {
     }
 }
 
-fn log_filter(text: &str) -> Option<String> {
+/// What RUST_LOG may be: levels, and targets with a level each. A bare word that is no level would
+/// be a target to the filter, and all else would be silent.
+pub(super) fn log_filter(text: &str) -> Option<String> {
     let is_level = |word: &str| {
         ["off", "error", "warn", "info", "debug", "trace"]
             .iter()

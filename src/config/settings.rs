@@ -300,9 +300,15 @@ pub const SETTINGS: &[Setting] = &[
     )
     .help("the secret that shards show each other; with it they have no client limits"),
     Setting::text("ADMIN_LISTEN", DefaultValue::Text("off"), LISTEN_LIST).help(
-        "moves /metrics, purge and peers' calls off the public port, and serves the live page; \
-             or off",
+        "moves /metrics, purge and peers' calls off the public port, and serves operators and the \
+             live page; or off",
     ),
+    Setting::text(
+        "ADMIN_SECRET_FILE",
+        DefaultValue::Derived("none"),
+        "a file with one or two such values, one a line",
+    )
+    .help("the secret of operators who change something and do not come by a unix socket"),
     Setting::text(
         "RATE_LIMIT_RPS",
         DefaultValue::Text("off"),

@@ -2,8 +2,7 @@
 //! the others are, and what they show each other. Whether the others are who they should be is
 //! seen when they answer (`peers`).
 
-use super::auth::{AuthHeader, read_secret_file};
-use super::files::path;
+use super::auth::{AuthHeader, read_secret_of};
 use super::places::{HttpUrl, ListenAddress};
 use super::reader::Reader;
 use super::values::list_or;
@@ -27,20 +26,7 @@ impl Shards {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let own = reader.read("SHARD", Shard::parse);
         let peers = reader.read("PEERS", |text| list_or("none", text, HttpUrl::parse));
-        let file = reader.read("PEER_SECRET_FILE", |text| path(text).map(Some));
-        let secret = file.and_then(|file| match read_secret_file(&file) {
-            Ok(values) => Some(AuthHeader {
-                setting: "PEER_SECRET_FILE",
-                name: SECRET_HEADER.to_owned(),
-                values,
-                file: Some(file),
-                guards_reads: true,
-            }),
-            Err(why) => {
-                reader.relation(false, &["PEER_SECRET_FILE"], &why);
-                None
-            }
-        });
+        let secret = read_secret_of(reader, "PEER_SECRET_FILE", SECRET_HEADER);
         Self { own, peers, secret }
     }
 

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | SIGTERM, SIGQUIT, SIGPWR | an orderly stop; the last one is how some containers are told |
 //! | SIGINT | the same; a second one ends the process at once |
-//! | SIGHUP | the files of the credentials are read again; everything else goes on |
+//! | SIGHUP | the files of secrets and headers are read again, and RUST_LOG holds again |
 //! | SIGUSR1, SIGUSR2 | a log line; other servers reopen logs or take over upon them |
 //! | SIGPIPE, SIGXFSZ | ignored: the write that caused them fails, and says so where it was made |
 //! | those of timers, limits and real time | ignored: they outlive exec, and ask p99 nothing |
@@ -22,6 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 
 use crate::config::CoreDumps;
+use crate::logging;
 use crate::pay::Setup;
 use crate::payment::Processor;
 
@@ -153,10 +154,8 @@ impl Signals {
 /// All that SIGHUP reads again. Settings come from the environment, which does not change while a
 /// process runs.
 fn read_again(setup: &Setup) {
-    for secrets in [&setup.credentials, &setup.peer_secret]
-        .into_iter()
-        .flatten()
-    {
+    let secrets = [&setup.credentials, &setup.peer_secret, &setup.admin_secret];
+    for secrets in secrets.into_iter().flatten() {
         match secrets.reload() {
             Ok(told) => log::info!("SIGHUP: {}: {told}", secrets.setting()),
             Err(why) => log::error!("SIGHUP: {why}; the values stay as they are"),
@@ -165,5 +164,11 @@ fn read_again(setup: &Setup) {
     for processor in Processor::ALL {
         setup.files.ask(processor);
     }
-    log::info!("SIGHUP: settings of the environment, RUST_LOG too, change with a restart only");
+    // What an operator changed meanwhile ends here.
+    let filter = &setup.config.log_filter;
+    match logging::set_filter(filter) {
+        Ok(()) => log::info!("SIGHUP: what is logged is RUST_LOG again: {filter}"),
+        Err(why) => log::error!("SIGHUP: RUST_LOG={filter}: {why}"),
+    }
+    log::info!("SIGHUP: all other settings change with a restart only");
 }

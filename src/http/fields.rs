@@ -102,6 +102,31 @@ fn is_line_end(after: &[u8]) -> Result<bool, SectionFault> {
     }
 }
 
+/// The value of the field `name` in a head that was read, its bytes to the end: none where it is
+/// not given, an empty one where it is given twice or is no text.
+#[must_use]
+pub fn find_field<'b>(head: &'b [u8], name: &str) -> Option<Option<&'b str>> {
+    let line_of = |start: usize| head.get(start..).unwrap_or_default();
+    // Behind the request line.
+    let mut start = memchr::memmem::find(head, LINE_END)?.saturating_add(LINE_END.len());
+    let mut found = None;
+    while let Ok(Line::Field {
+        name: this,
+        value,
+        bytes,
+    }) = read_line(line_of(start))
+    {
+        if this.eq_ignore_ascii_case(name.as_bytes()) {
+            found = match found {
+                None => Some(std::str::from_utf8(value).ok()),
+                Some(_) => Some(None),
+            };
+        }
+        start = start.saturating_add(bytes);
+    }
+    found
+}
+
 /// What the framing fields of one head said so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FramingFields {

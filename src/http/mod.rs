@@ -28,6 +28,7 @@ pub use answer::{Answer, AnswerFault, AnswerHead, AnswerReader, parse_answer};
 pub use body::{AnswerFraming, Body, BodyFault, BodyReader};
 pub use chunked::{ChunkFault, ChunkedDecoder, Decoded};
 pub use date::{DateCache, DateText};
+pub use fields::find_field;
 pub use head::{
     ContentCoding, ContentType, ForwardedFor, Framing, HeadRules, Persistence, RequestHead,
     parse_head,

@@ -76,15 +76,7 @@ impl Directory {
             .identities()?
             .into_iter()
             .map(|identity| identity.name());
-        let others = [
-            "LOCK",
-            MANIFEST,
-            "MANIFEST.new",
-            "PROCESSORS",
-            "PROCESSORS.new",
-        ];
-        let others = others.map(str::to_owned);
-        guard::close_files(path, names.chain(others))?;
+        guard::close_files(path, names)?;
         let manifest = dir.manifest_path();
         match hold::lock_replaced(&manifest) {
             Ok(None) => {}

@@ -128,6 +128,8 @@ pub enum Damage {
     Manifest,
     /// The list of processors is not what was written.
     Processors,
+    /// The list of paused processors is not what was written.
+    Pauses,
 }
 
 impl JournalFault {
@@ -296,6 +298,9 @@ impl fmt::Display for Damage {
             Self::Manifest => "the manifest is broken",
             Self::Processors => {
                 "the list of processors is broken; `p99 journal accept-upstreams` writes it anew"
+            }
+            Self::Pauses => {
+                "the list of paused processors is broken; remove the file, and none is paused"
             }
         })
     }

@@ -13,6 +13,16 @@ use super::files;
 const OTHERS: u32 = 0o077;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
+/// What the directory holds besides segments and snapshots.
+const NAMED_FILES: [&str; 7] = [
+    "LOCK",
+    "MANIFEST",
+    "MANIFEST.new",
+    "PROCESSORS",
+    "PROCESSORS.new",
+    "PAUSED",
+    "PAUSED.new",
+];
 /// Others may write to the directory, but only rename what is theirs.
 const STICKY: u32 = 0o1000;
 
@@ -109,14 +119,15 @@ fn is_our_group(group: libc::gid_t) -> bool {
     own == group || groups.iter().take(count).any(|other| *other == group)
 }
 
-/// Takes from others what an earlier version let them read. What is no plain file in place of one
+/// Takes from others what an earlier version let them read: the files with these names, and those
+/// that have a name of their own. What is no plain file in place of one
 /// is refused: a link may lead to another file, and opening a pipe would wait for ever.
 pub(super) fn close_files(
     dir: &Path,
     names: impl Iterator<Item = String>,
 ) -> Result<(), JournalFault> {
     let mut closed = 0_u32;
-    for name in names {
+    for name in names.chain(NAMED_FILES.map(str::to_owned)) {
         let path = dir.join(name);
         let io = |error| JournalFault::io(&path, error);
         let found: Metadata = match fs::symlink_metadata(&path) {

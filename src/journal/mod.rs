@@ -27,6 +27,7 @@ mod line;
 mod load;
 mod manifest;
 pub mod operator;
+pub mod pauses;
 mod processors;
 pub mod record;
 pub mod replay;

@@ -379,6 +379,11 @@ fn render_breakers(now: Mono, breakers: &Configured<BreakerReading>, page: &mut 
     for (processor, breaker) in breakers.iter() {
         page.sample(&[(PROCESSOR, processor.name())], breaker.limit);
     }
+    let help = "1 while an operator has paused the processor.";
+    page.begin(Kind::Gauge, "p99_processor_paused", help);
+    for (processor, breaker) in breakers.iter() {
+        page.sample(&[(PROCESSOR, processor.name())], breaker.paused);
+    }
     let help = "Transitions of the breakers.";
     page.begin(Kind::Counter, "p99_breaker_transitions_total", help);
     for (processor, breaker) in breakers.iter() {

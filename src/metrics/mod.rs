@@ -300,6 +300,8 @@ pub struct BreakerReading {
     pub limit: u64,
     /// Since when it is in this state.
     pub since: Mono,
+    /// 1 while an operator has paused it.
+    pub paused: u64,
     /// How often each transition happened, in the order of [`Transition`].
     pub transitions: [u64; Transition::COUNT],
 }

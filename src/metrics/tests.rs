@@ -198,6 +198,7 @@ fn breakers_are_shown_in_both_name_sets() {
         state: 2,
         limit: 32,
         since: Mono(0),
+        paused: 1,
         transitions: [4, 3, 2, 1],
     };
     let mut out = Vec::new();
@@ -215,6 +216,8 @@ fn breakers_are_shown_in_both_name_sets() {
             .unwrap(),
         "2"
     );
+    let paused = "p99_processor_paused{processor=\"fallback\"}";
+    assert_eq!(samples.get(paused).unwrap(), "1");
     let name =
         "p99_breaker_transitions_total{processor=\"fallback\",from=\"half_open\",to=\"open\"}";
     assert_eq!(samples.get(name).unwrap(), "1");
@@ -295,4 +298,45 @@ fn every_bucket_of_a_histogram_moves() {
         .collect();
     let expected: Vec<u64> = (1..=17).collect();
     assert_eq!(counts, expected, "one more in each");
+}
+
+#[test]
+fn a_minute_is_what_came_since_the_last_one() {
+    let metrics = metrics(2);
+    let answer = |core: u16, status, millis| {
+        let answered = Answered {
+            route: Route::Payments,
+            status,
+            took: Duration::from_millis(millis),
+        };
+        metrics.core(CoreId(core)).unwrap().answered(answered, NOW);
+    };
+    answer(0, 200, 2);
+    let before = metrics.tally();
+    for (core, status) in [
+        (0, 200),
+        (1, 200),
+        (1, 202),
+        (0, 409),
+        (0, 422),
+        (1, 502),
+        (1, 503),
+        (0, 401),
+    ] {
+        answer(core, status, 2);
+    }
+    let expected = Tally {
+        answered: 8,
+        charged: 2,
+        accepted: 1,
+        duplicates: 1,
+        refused: 2,
+        unavailable: 1,
+    };
+    assert_eq!(metrics.tally().since(before), expected);
+    let [median, p99] = metrics.latencies_us(NOW);
+    assert!(
+        (1_900..2_200).contains(&median) && median == p99,
+        "{median} {p99}"
+    );
 }

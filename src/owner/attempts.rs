@@ -141,6 +141,9 @@ impl Owner {
         purpose: Purpose,
         now: Now,
     ) -> Option<AttemptRef> {
+        if self.processors.is_paused(processor) {
+            return None;
+        }
         let flow = self.flows.get(flow_key)?;
         let id = flow.payment.id;
         let at = match purpose {

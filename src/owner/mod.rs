@@ -6,6 +6,7 @@
 //!
 //! - `mod.rs` takes payments in and answers questions about them; `timers.rs` acts when a time has
 //!   come; `answers.rs` says what was seen of an attempt, `identity.rs` who a processor is;
+//! - `steer.rs` does what operators ask;
 //! - `progress.rs` moves a payment on after each attempt;
 //! - `planning.rs` says where it goes, or has it wait;
 //! - `settling.rs` ends it;
@@ -35,6 +36,7 @@
 //! | `restore`, `resolved` | `Connect`, `Lookup`, `Append` |
 //! | `journal_failed` | answers that close connections |
 //! | `purge` | `Append` |
+//! | `resolve` | any |
 //!
 //! An attempt's name ([`AttemptRef`]) is told by `Connect` or `Lookup` and used until `Close`,
 //! `Abandon` or its own end; a name that is no longer known changes nothing.
@@ -58,6 +60,7 @@ mod routes;
 mod settings;
 mod settling;
 mod stages;
+mod steer;
 mod sums;
 mod telling;
 #[cfg(test)]
@@ -68,11 +71,12 @@ mod writers;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use self::settings::{Journalling, OwnerSettings, breaker_settings, concurrency_bounds};
+pub use self::steer::{PendingView, Unresolvable};
 pub use self::sums::SumFault;
 pub use self::unsettled::Unsettled;
 
@@ -104,6 +108,8 @@ pub struct Processors {
     breakers: Configured<Breaker>,
     limits: Configured<Limit>,
     lookups: Configured<LookupRoutes>,
+    /// What an operator has paused.
+    paused: PerProcessor<AtomicBool>,
     /// The addresses of this resolution, and those that were listed before it, are the processor
     /// that payments in doubt went to; zero when nothing says so.
     confirmed: PerProcessor<AtomicU64>,
@@ -120,6 +126,7 @@ impl Processors {
             limits: Configured::new(count, |_| Limit::new(bounds)),
             breakers: Configured::new(count, |_| Breaker::new(settings)),
             lookups: Configured::new(count, |_| LookupRoutes::default()),
+            paused: PerProcessor::default(),
             confirmed: PerProcessor::default(),
             proofs: Configured::new(count, |_| {
                 [const { OnceLock::new() }; limits::ADDRESSES_MAX]

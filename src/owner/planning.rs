@@ -49,7 +49,11 @@ impl Owner {
         let preferred = route::prefer(self.settings.routing, id, count, |one| {
             lanes.get_mut(one).median(now.mono)
         });
-        let state = |processor| self.processors.breaker(processor).state(now.mono);
+        // One that is paused is as good as down.
+        let state = |processor| match self.processors.is_paused(processor) {
+            true => State::Open,
+            false => self.processors.breaker(processor).state(now.mono),
+        };
         let situation = Situation {
             preferred,
             breaker: state(preferred),

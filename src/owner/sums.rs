@@ -33,6 +33,11 @@ impl Inherited {
         self.0.extend(flow.sent_times().map(|at| (at, key)));
     }
 
+    /// Whether `flow` was open when a process ended, and is not resolved yet.
+    pub(super) fn holds(&self, key: Key, flow: &Flow) -> bool {
+        flow.sent_times().any(|at| self.0.contains(&(at, key)))
+    }
+
     /// What was open is resolved.
     pub(super) fn remove(&mut self, key: Key, flow: &Flow) {
         if !self.0.is_empty() {

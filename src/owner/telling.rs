@@ -55,6 +55,7 @@ impl Owner {
         let choice = match plan.first {
             Some(preferred) if preferred == processor => Choice::Preferred,
             None => Choice::Tried,
+            Some(preferred) if self.processors.is_paused(preferred) => Choice::Paused,
             Some(preferred) => match self.processors.breaker(preferred).state(now.mono) {
                 State::Closed => Choice::Slow,
                 State::Open | State::HalfOpen => Choice::Breaker,

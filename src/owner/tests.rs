@@ -6,6 +6,7 @@ mod early;
 mod play;
 mod rules;
 mod shared;
+mod steer;
 mod telling;
 
 use std::time::Duration;

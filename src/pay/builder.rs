@@ -7,8 +7,8 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::messages::{CoreRequest, KeyedReply};
@@ -42,6 +42,8 @@ pub struct Setup {
     pub credentials: Option<Credentials>,
     /// What shards show each other; none where that is not demanded.
     pub peer_secret: Option<Credentials>,
+    /// What operators show who change something; none where they come by unix sockets alone.
+    pub admin_secret: Option<Credentials>,
     /// What is counted, on all cores.
     pub metrics: Arc<Metrics>,
     /// The moment from which every core's clock counts.
@@ -78,6 +80,7 @@ impl Setup {
         Self {
             credentials: config.auth.as_ref().map(Credentials::new),
             peer_secret: config.shards.secret.as_ref().map(Credentials::new),
+            admin_secret: config.admin_secret.as_ref().map(Credentials::new),
             files: HeldFiles::new(&config),
             config: Arc::new(config),
             metrics: Arc::new(metrics),
@@ -101,6 +104,8 @@ pub(super) struct Shared {
     pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
     pub(super) keeper: Option<Keeper>,
+    /// Held by whoever writes down which processors are paused; never by a core.
+    pub(super) pauses: Mutex<()>,
     /// What was not plain, in a file beside the journal.
     pub(super) audit: Option<Audit>,
 }
@@ -193,8 +198,10 @@ pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
             .map(|_| AtomicU8::new(0))
             .collect(),
         audit: open_audit(config)?,
+        pauses: Mutex::new(()),
         keeper,
     });
+    pause_again(config, &shared.processors)?;
     let builders = mailboxes(config.cores, mailbox::capacity(config.cores))
         .into_iter()
         .zip(resolved)
@@ -220,6 +227,20 @@ pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
 pub fn authorities(config: &Config) -> journal::Authorities {
     let upstream = &config.upstream;
     Configured::new(upstream.count(), |one| upstream.get(one).url.place())
+}
+
+/// Pauses what an operator had paused before the restart.
+fn pause_again(config: &Config, processors: &Processors) -> Result<(), String> {
+    let Some(journal) = &config.journal else {
+        return Ok(());
+    };
+    let paused = journal::pauses::read(&journal.dir).map_err(|fault| fault.to_string())?;
+    for processor in config.upstream.count().all().filter(|one| paused.has(*one)) {
+        processors.set_paused(processor, true);
+        let name = processor.name();
+        log::warn!("processor {name} is paused, until `p99 ctl processors resume {name}`");
+    }
+    Ok(())
 }
 
 /// Begins to write down what is not plain, beside the journal, whose directory is ours by now.
@@ -326,6 +347,7 @@ impl CoreBuilder {
             config,
             credentials: self.setup.credentials,
             peer_secret: self.setup.peer_secret,
+            admin_secret: self.setup.admin_secret,
             clock,
             core: self.core,
             metrics,
@@ -340,7 +362,7 @@ impl CoreBuilder {
             waker: TimerWaker::default(),
             writer,
             performing: Cell::new(Performing::No),
-            purges: RefCell::default(),
+            awaiting: RefCell::default(),
             failure: OnceCell::new(),
         });
         room.begin(pending, task, now);

@@ -285,7 +285,7 @@ impl CoreRuntime {
                     self.metrics.journal_syncs_recent.record(span, now.mono);
                 }
                 self.tell(now, |owner| owner.durable(WriterSlot::OWN, up_to, now));
-                self.answer_purges(up_to);
+                self.answer_durable(up_to);
             }
             Progress::Failed(fault) => {
                 log::error!("journal: {fault}; no payment is taken in any more");
@@ -355,6 +355,13 @@ impl CoreRuntime {
             CoreRequest::Sum(key, start, end) => {
                 let sums = self.owner.borrow().sums(start, end);
                 self.give(to(key), Reply::Sums(sums.map(Box::new)));
+            }
+            CoreRequest::List(key) => {
+                let (views, count) = self.owner.borrow().list(self.now());
+                self.give(to(key), Reply::Pending(views, count));
+            }
+            CoreRequest::Resolve(key, id, resolution) => {
+                self.resolve_here(to(key), id, resolution);
             }
             CoreRequest::Purge(key) => self.forget(to(key)),
             CoreRequest::Show(key, count) => {

@@ -87,31 +87,38 @@ impl CoreRuntime {
     pub(super) fn forget(&self, to: ReplyTo) {
         let now = self.now();
         let records = self.tell(now, |owner| owner.purge(now));
-        self.purges.borrow_mut().push((records, to));
+        self.reply_when_durable(records, to, Reply::Purged);
+    }
+
+    /// Gives `to` its reply once the `records`-th record is durable.
+    pub(super) fn reply_when_durable(&self, records: u64, to: ReplyTo, reply: Reply) {
+        self.awaiting.borrow_mut().push((records, to, reply));
         let durable = self
             .writer
             .as_ref()
             .map_or(records, crate::journal::Writer::durable);
-        self.answer_purges(durable);
+        self.answer_durable(durable);
     }
 
-    /// Tells whoever purged and waited for a record up to the `durable`-th.
-    pub(super) fn answer_purges(&self, durable: u64) {
-        if self.purges.borrow().is_empty() {
+    /// Gives their replies to those who waited for a record up to the `durable`-th.
+    pub(super) fn answer_durable(&self, durable: u64) {
+        if self.awaiting.borrow().is_empty() {
             return;
         }
-        let ready: Vec<ReplyTo> = self
-            .purges
+        let ready: Vec<(u64, ReplyTo, Reply)> = self
+            .awaiting
             .borrow_mut()
-            .extract_if(.., |(records, _)| *records <= durable)
-            .map(|(_, to)| to)
+            .extract_if(.., |(records, ..)| *records <= durable)
             .collect();
-        for to in ready {
-            self.give(to, Reply::Purged);
+        for (_, to, reply) in ready {
+            self.give(to, reply);
         }
     }
 
-    fn ask_others(&self, question: impl Fn(Key) -> CoreRequest) -> Result<Vec<Key>, AskFault> {
+    pub(super) fn ask_others(
+        &self,
+        question: impl Fn(Key) -> CoreRequest,
+    ) -> Result<Vec<Key>, AskFault> {
         self.ask_others_until(self.reply_deadline(self.now().mono), question)
     }
 

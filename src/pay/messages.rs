@@ -4,7 +4,8 @@
 
 use crate::clock::UnixMillis;
 use crate::events::{Answer, Arrival, Finding};
-use crate::owner::{SumFault, Unsettled};
+use crate::journal::operator::Resolution;
+use crate::owner::{PendingView, SumFault, Unresolvable, Unsettled};
 use crate::payment::{UpstreamId, WindowSums};
 use crate::table::Key;
 use crate::timeline::Entry;
@@ -20,6 +21,10 @@ pub(super) enum CoreRequest {
     Explain(Key, UpstreamId),
     /// What was charged in this window, both ends included?
     Sum(Key, Option<UnixMillis>, Option<UnixMillis>),
+    /// Which payments are pending?
+    List(Key),
+    /// Settle this one by hand.
+    Resolve(Key, UpstreamId, Resolution),
     /// Forget the ledger and the settled claims.
     Purge(Key),
     /// Write your gauges: the page is about to be read. And so many of the oldest payments.
@@ -40,6 +45,10 @@ pub(super) enum Reply {
     Facts(Vec<Entry>),
     /// To a question about a window.
     Sums(Sums),
+    /// The oldest pending payments, and how many there are.
+    Pending(Vec<PendingView>, usize),
+    /// To a resolution by hand: settled and written down, or why not.
+    Resolved(Result<(), Unresolvable>),
     /// To a purge: forgotten, and written down.
     Purged,
     /// To a page: the gauges are written, and these are the oldest payments.

@@ -4,7 +4,8 @@
 //! - `mod.rs`: the room and its doors for the server;
 //! - `builder.rs`: how it is built;
 //! - `drive.rs`: actions, messages and timers;
-//! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers;
+//! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers; `steer.rs`: what operators
+//!   ask;
 //! - `overview.rs`: what is shown of the whole instance;
 //! - `health.rs`: the optional health poll;
 //! - `lines.rs`, `summary.rs`: what is logged of payments, of one and of all;
@@ -23,6 +24,7 @@ mod notes;
 mod overview;
 mod peers;
 mod replies;
+mod steer;
 mod summary;
 mod waker;
 
@@ -35,6 +37,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 pub use self::builder::{CoreBuilder, Setup, authorities, prepare};
+pub use self::steer::{Kept, OperatorCall, SteerFault};
 
 use self::builder::Shared;
 use self::messages::{CoreRequest, KeyedReply, Reply};
@@ -55,7 +58,6 @@ use crate::payment::{CoreId, Payment, Processor, UpstreamId};
 use crate::peers::{Gap, Peers};
 use crate::timeline::Entry;
 use crate::upstream::{NameIndex, Names, Resolved, Upstream};
-use crate::wire::OperatorNote;
 
 /// Whom a summary or a purge asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,8 @@ pub struct CoreRuntime {
     pub credentials: Option<Credentials>,
     /// What shards show each other; none where that is not demanded.
     pub peer_secret: Option<Credentials>,
+    /// What operators show who change something.
+    pub admin_secret: Option<Credentials>,
     /// This core's clock.
     pub clock: Clock,
     /// Which core this is.
@@ -122,8 +126,8 @@ pub struct CoreRuntime {
     waker: TimerWaker,
     writer: Option<Writer>,
     performing: Cell<Performing>,
-    /// Purges that wait for their record: how many records must be durable, and who asked.
-    purges: RefCell<Vec<(u64, ReplyTo)>>,
+    /// Replies that wait for a record: how many must be durable, who asked, what to say.
+    awaiting: RefCell<Vec<(u64, ReplyTo, Reply)>>,
     /// Why the journal failed, once it has.
     failure: OnceCell<String>,
 }
@@ -244,11 +248,11 @@ impl CoreRuntime {
     }
 
     /// An operator says that the processor at its present addresses is the one that payments in
-    /// doubt went to (I10).
+    /// doubt went to (I10). Returns these addresses.
     ///
     /// # Errors
     /// It has none.
-    pub fn confirm(&self, processor: Processor, note: &OperatorNote) -> Result<(), Unresolved> {
+    pub fn confirm(&self, processor: Processor) -> Result<String, Unresolved> {
         let listing = self.names.borrow().listing(NameIndex::of(processor));
         if listing.listed.is_empty() {
             return Err(Unresolved);
@@ -257,15 +261,8 @@ impl CoreRuntime {
             .listed
             .iter()
             .map(|listed| listed.address.to_string());
-        log::warn!(
-            "processor {} at {} was confirmed by hand: operator={:?} reason={:?}",
-            processor.name(),
-            addresses.collect::<Vec<_>>().join(", "),
-            note.operator,
-            note.reason
-        );
         self.shared.processors.confirm(processor, listing.number);
-        Ok(())
+        Ok(addresses.collect::<Vec<_>>().join(", "))
     }
 
     /// Why the journal failed on this core; none while it has not.
@@ -300,6 +297,13 @@ impl CoreRuntime {
     /// Ends this core's work: waits until what was appended is durable. Returns how many pending
     /// payments nothing remembers; each was logged.
     pub async fn close(&self) -> usize {
+        if let Some(audit) = &self.shared.audit {
+            let round = audit.next_round();
+            let end = self.now().mono.after(limits::LOG_FLUSH_TIME_MAX);
+            while !audit.is_past(round) && self.now().mono < end {
+                monoio::time::sleep(limits::TIMER_STEP).await;
+            }
+        }
         if let Some(writer) = &self.writer {
             writer.flush();
             while writer.durable() < writer.last() && !self.has_failed() {

@@ -50,6 +50,7 @@ impl CoreRuntime {
             BreakerReading {
                 state: u64::from(breaker.state(now).gauge()),
                 limit: u64::from(self.shared.processors.limit(processor).get()),
+                paused: u64::from(self.shared.processors.is_paused(processor)),
                 since: breaker.since(now),
                 transitions: breaker.transitions().map(|(_, count)| count),
             }

@@ -8,16 +8,18 @@
 use std::sync::Arc;
 
 use super::connection::{After, Connection, Request, Stream};
+use super::listen::ListenerRole;
 use super::page::{Page, write_page};
+use super::queries;
 use super::reply::{Reply, ResponseContext, write_reply};
 use super::routes::{self, Call};
 use super::status;
 use crate::config::CorrelationIdRule;
 use crate::events::Trace;
 use crate::http::{ConnectionField, Span};
-use crate::metrics::Answered;
-use crate::pay::{AskFault, Scope, Unresolved};
-use crate::payment::{CorrelationId, Processor, WindowSums};
+use crate::metrics::{Answered, Route};
+use crate::pay::{AskFault, Scope};
+use crate::payment::{CorrelationId, WindowSums};
 use crate::peers::Gap;
 use crate::timeline;
 use crate::wire;
@@ -25,16 +27,22 @@ use crate::wire;
 impl<S: Stream> Connection<S> {
     pub(super) async fn answer(&mut self, request: &Request) -> After {
         match request.call {
-            Call::Refuse(reply) => self.say(request, &reply),
+            Call::Refuse(reply) => {
+                if request.route == Route::Admin && self.peer.role == ListenerRole::Admin {
+                    self.note_refused_operator(request, &reply);
+                }
+                self.say(request, &reply)
+            }
             Call::Pay => self.pay(request).await,
             // Rare and large: kept out of the frame that every connection holds.
             Call::Find => Box::pin(self.find(request)).await,
             Call::Summary => Box::pin(self.summary(request)).await,
             Call::Purge => Box::pin(self.purge(request)).await,
             Call::Explain => Box::pin(self.explain(request)).await,
-            Call::Confirm(processor) => self.confirm(request, processor),
             Call::Live => self.show(request, &status::live_page()),
             Call::Status | Call::StatusText => Box::pin(self.status(request)).await,
+            Call::List => Box::pin(self.list(request)).await,
+            Call::Operate(operation) => Box::pin(self.operate(request, operation)).await,
             Call::Metrics => Box::pin(self.metrics(request)).await,
             Call::Describe => self.say(request, &Reply::DESCRIPTION),
             Call::Alive => self.say(request, &Reply::ALIVE),
@@ -181,7 +189,7 @@ impl<S: Stream> Connection<S> {
     async fn summary(&mut self, request: &Request) -> After {
         let octets = self.octets_of(request);
         let query = request.head.query(octets).unwrap_or_default();
-        let (window, scope) = match routes::summary_query(query) {
+        let (window, scope) = match queries::summary_query(query) {
             Ok(asked) => asked,
             Err(page) => return self.show(request, &page),
         };
@@ -222,7 +230,7 @@ impl<S: Stream> Connection<S> {
         }
         let octets = self.octets_of(request);
         let query = request.head.query(octets).unwrap_or_default();
-        let scope = match routes::purge_query(query) {
+        let scope = match queries::purge_query(query) {
             Ok(scope) => scope,
             Err(page) => return self.show(request, &page),
         };
@@ -243,30 +251,13 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// An operator says that a processor which moved is the one that it was.
-    fn confirm(&mut self, request: &Request, processor: Processor) -> After {
-        const NO_NOTE: Reply = Reply::problem(
-            422,
-            "operator and reason are needed, as texts of at most 200 bytes",
-        );
-        const UNRESOLVED: Reply = Reply::problem(409, "the name of this processor has no address");
-        let body = self.input.get(request.body_start..request.body_end);
-        let Some(note) = body.and_then(wire::read_operator_note) else {
-            return self.say(request, &NO_NOTE);
-        };
-        match self.core.runtime.confirm(processor, &note) {
-            Ok(()) => self.say(request, &Reply::CONFIRMED),
-            Err(Unresolved) => self.say(request, &UNRESOLVED),
-        }
-    }
-
     /// The bytes that `request` was parsed from; nothing is read while it is answered.
-    fn octets_of(&self, request: &Request) -> &[u8] {
+    pub(super) fn octets_of(&self, request: &Request) -> &[u8] {
         self.input.get(request.start..).unwrap_or_default()
     }
 
     /// Puts `reply` behind what is to be written.
-    fn say(&mut self, request: &Request, reply: &Reply) -> After {
+    pub(super) fn say(&mut self, request: &Request, reply: &Reply) -> After {
         self.now = self.core.now();
         self.put(request, reply, None)
     }
@@ -286,7 +277,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Puts `page` behind what is to be written.
-    fn show(&mut self, request: &Request, page: &Page) -> After {
+    pub(super) fn show(&mut self, request: &Request, page: &Page) -> After {
         self.now = self.core.now();
         let octets = self.input.get(request.start..).unwrap_or_default();
         let context = ResponseContext::new(&request.head, octets, self.core.lifecycle.is_leaving());

@@ -4,6 +4,7 @@
 //! [`Core::run`] is one core's whole life as a server; `cores` calls it on the core's own thread.
 //! Inside: `listen` and `socket_file` bind, `accept` takes connections, `places` says who may stay,
 //! `connection` reads and writes bytes, `routes` judges a request, `clients` knows who sent it,
+//! `guard` whether an operator did, `operators` does what these ask,
 //! `calls` does what is asked, `reply` chooses the status, `page` has what is made for one request,
 //! `status` is what operators look at,
 //! `deadlines` ends what takes too long, `farewell` is how a connection leaves, `lifecycle` is what
@@ -16,10 +17,13 @@ mod clients;
 mod connection;
 mod deadlines;
 mod farewell;
+mod guard;
 pub mod lifecycle;
 pub mod listen;
+mod operators;
 mod page;
 pub mod places;
+mod queries;
 mod reply;
 mod routes;
 pub mod socket_file;
@@ -183,7 +187,12 @@ impl Core {
         self.all_deadlines(|deadlines| deadlines.sweep(now));
         self.make_room_for_others(now);
         self.tell_refusals(now);
-        let secrets = [&self.runtime.credentials, &self.runtime.peer_secret];
+        let runtime = &self.runtime;
+        let secrets = [
+            &runtime.credentials,
+            &runtime.peer_secret,
+            &runtime.admin_secret,
+        ];
         secrets.into_iter().flatten().for_each(Credentials::refresh);
         self.metrics().turns.increment();
         now

@@ -198,8 +198,6 @@ impl Reply {
     pub(super) const DESCRIPTION: Self = Self::json(200, include_bytes!("openapi.json"));
     /// What `/healthz` says.
     pub(super) const ALIVE: Self = Self::json(200, br#"{"status":"alive"}"#);
-    /// The answer to an operator's confirmation.
-    pub(super) const CONFIRMED: Self = Self::json(200, wire::CONFIRMED);
     /// An id that another shard owns, whatever is asked of it. Never 404: it may be known there.
     pub(super) const WRONG_SHARD: Self = Self::problem(
         421,

@@ -4,21 +4,17 @@
 //!
 //! Called by `connection` once per request. Decides nothing about payments, and reads no body.
 
-use std::borrow::Cow;
-
 use super::Core;
 use super::clients::client_of;
+use super::guard;
 use super::listen::{ListenerRole, Peer};
-use super::page::Page;
 use super::reply::Reply;
-use crate::clock::UnixMillis;
 use crate::http::{ContentCoding, ContentType, Method, RequestHead};
 use crate::limits;
 use crate::metrics::Route;
-use crate::pay::Scope;
 use crate::payment::{CorrelationId, Processor};
 use crate::rate_limit::Client;
-use crate::wire::{Edge, QueryFault, query_has, read_edge, read_query};
+use crate::wire::query_has;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +29,16 @@ pub(super) enum Call {
     Purge,
     /// `GET /admin/payments/{id}/events`
     Explain,
-    /// `POST /admin/processors/{name}/confirm`
-    Confirm(Processor),
     /// `GET /`: the live page
     Live,
     /// `GET /status.json`
     Status,
     /// `GET /status.txt`
     StatusText,
+    /// `GET /admin/payments`
+    List,
+    /// What operators change.
+    Operate(Operation),
     /// `GET /metrics`
     Metrics,
     /// `GET /openapi.json`
@@ -53,6 +51,21 @@ pub(super) enum Call {
     Refuse(Reply),
 }
 
+/// What an operator changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// `POST /admin/processors/{name}/confirm`
+    Confirm(Processor),
+    /// `POST /admin/processors/{name}/pause`
+    Pause(Processor),
+    /// `POST /admin/processors/{name}/resume`
+    Resume(Processor),
+    /// `POST /admin/payments/{id}/resolve`
+    Resolve,
+    /// `POST /admin/log`
+    SetLog,
+}
+
 impl Call {
     /// What it is counted as.
     pub(super) const fn route(self) -> Route {
@@ -61,7 +74,7 @@ impl Call {
             Self::Find => Route::Payment,
             Self::Summary => Route::Summary,
             Self::Purge => Route::Purge,
-            Self::Explain | Self::Confirm(_) => Route::Admin,
+            Self::Explain | Self::List | Self::Operate(_) => Route::Admin,
             Self::Live | Self::Status | Self::StatusText => Route::Status,
             Self::Metrics => Route::Metrics,
             Self::Describe => Route::Openapi,
@@ -130,6 +143,11 @@ pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) 
                 .or_else(|| unauthorized(core, wanted, asked))
             })
         })
+        .or_else(|| {
+            let is_change = matches!(wanted, Call::Operate(_));
+            let secret = core.runtime.admin_secret.as_ref();
+            is_change.then(|| guard::refuse(secret, (head, octets), peer))?
+        })
         .or_else(|| wrong_media(wanted, head));
     Judged {
         call: refusal.map_or(wanted, Call::Refuse),
@@ -161,8 +179,8 @@ fn only_for_operators(call: Call, role: ListenerRole) -> Option<Reply> {
 
 fn wrong_method(call: Call, method: Method) -> Option<Reply> {
     match (call, method) {
-        (Call::Pay | Call::Purge | Call::Confirm(_), Method::Post) => None,
-        (Call::Pay | Call::Purge | Call::Confirm(_), _) => Some(POST_ONLY),
+        (Call::Pay | Call::Purge | Call::Operate(_), Method::Post) => None,
+        (Call::Pay | Call::Purge | Call::Operate(_), _) => Some(POST_ONLY),
         (_, Method::Get | Method::Head) => None,
         (_, _) => Some(READ_ONLY),
     }
@@ -181,11 +199,23 @@ fn place(path: &str) -> Option<Call> {
         "/metrics" => Some(Call::Metrics),
         "/openapi.json" => Some(Call::Describe),
         "/purge-payments" => Some(Call::Purge),
+        "/admin/payments" => Some(Call::List),
+        "/admin/log" => Some(Call::Operate(Operation::SetLog)),
         _ if path.starts_with(PROCESSORS) => {
-            let name = path.strip_prefix(PROCESSORS)?.strip_suffix("/confirm")?;
-            Processor::of_name(name).map(Call::Confirm)
+            let (name, task) = path.strip_prefix(PROCESSORS)?.split_once('/')?;
+            let processor = Processor::of_name(name)?;
+            Some(Call::Operate(match task {
+                "confirm" => Operation::Confirm(processor),
+                "pause" => Operation::Pause(processor),
+                "resume" => Operation::Resume(processor),
+                _ => return None,
+            }))
         }
-        _ if path.starts_with(PAYMENTS) => admin_id(path, "/events").map(|_| Call::Explain),
+        _ if path.starts_with(PAYMENTS) => {
+            let events = admin_id(path, "/events").map(|_| Call::Explain);
+            let resolve = || admin_id(path, "/resolve");
+            events.or_else(|| resolve().map(|_| Call::Operate(Operation::Resolve)))
+        }
         _ => {
             let id = path.strip_prefix(limits::PAYMENTS_PATH_PREFIX)?;
             (!id.is_empty() && !id.contains('/')).then_some(Call::Find)
@@ -217,10 +247,11 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
             | Call::Summary
             | Call::Purge
             | Call::Explain
-            | Call::Confirm(_)
             | Call::Live
             | Call::Status
             | Call::StatusText
+            | Call::List
+            | Call::Operate(_)
             | Call::Metrics
             | Call::Describe
             | Call::Refuse(_),
@@ -248,10 +279,11 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
 fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
     let credentials = core.runtime.credentials.as_ref()?;
     match call {
-        Call::Pay | Call::Purge | Call::Confirm(_) => {}
+        Call::Pay | Call::Purge | Call::Operate(_) => {}
         Call::Find
         | Call::Summary
         | Call::Explain
+        | Call::List
         | Call::Status
         | Call::StatusText
         | Call::Metrics
@@ -274,11 +306,11 @@ fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
 
 fn wrong_media(call: Call, head: &RequestHead) -> Option<Reply> {
     match (call, head.content_coding, head.content_type) {
-        (Call::Pay | Call::Purge | Call::Confirm(_), ContentCoding::Other, _) => Some(
+        (Call::Pay | Call::Purge | Call::Operate(_), ContentCoding::Other, _) => Some(
             Reply::problem(415, "the body must not have a content coding")
                 .with("Accept-Encoding", "identity"),
         ),
-        (Call::Pay | Call::Confirm(_), ContentCoding::Identity, ContentType::Other) => Some(
+        (Call::Pay | Call::Operate(_), ContentCoding::Identity, ContentType::Other) => Some(
             Reply::problem(415, "the body must be application/json")
                 .with("Accept", "application/json"),
         ),
@@ -318,70 +350,6 @@ fn read_id(text: &str) -> Option<CorrelationId> {
     }
     decoded.push_str(rest);
     CorrelationId::try_new(&decoded).ok()
-}
-
-/// A window of time, as a summary's query gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Window {
-    pub(super) from: Option<UnixMillis>,
-    pub(super) to: Option<UnixMillis>,
-}
-
-/// Reads a summary's query.
-///
-/// # Errors
-/// 400, naming the parameter that is not known, repeated or has no good value.
-pub(super) fn summary_query(query: &str) -> Result<(Window, Scope), Page> {
-    let names = ["from", "to", "scope"];
-    let [from, to, scope] =
-        read_query(query, names).map_err(|fault| bad_query(fault, "from, to and scope"))?;
-    let from = edge("from", from, Edge::From)?;
-    let to = edge("to", to, Edge::To)?;
-    Ok((Window { from, to }, read_scope(scope)?))
-}
-
-/// Reads a purge's query.
-///
-/// # Errors
-/// The same.
-pub(super) fn purge_query(query: &str) -> Result<Scope, Page> {
-    let [scope] = read_query(query, ["scope"]).map_err(|fault| bad_query(fault, "scope"))?;
-    read_scope(scope)
-}
-
-fn bad_query(fault: QueryFault<'_>, known: &str) -> Page {
-    let detail = match fault {
-        QueryFault::Unknown(name) => {
-            format!("the parameter {name:?} is not known; known are {known}")
-        }
-        QueryFault::Repeated(name) => format!("the parameter {name:?} is given twice"),
-        QueryFault::BadEscape(name) => {
-            format!("the parameter {name:?} has a malformed percent-encoding")
-        }
-    };
-    Page::problem(400, &detail)
-}
-
-fn edge(name: &str, text: Option<Cow<'_, str>>, edge: Edge) -> Result<Option<UnixMillis>, Page> {
-    let Some(text) = text else {
-        return Ok(None);
-    };
-    let at = read_edge(&text, edge);
-    at.map(Some).ok_or_else(|| {
-        let detail = format!(
-            "{name} is not a date and time with an offset, such as 2026-01-31T23:59:59.999Z"
-        );
-        Page::problem(400, &detail)
-    })
-}
-
-fn read_scope(text: Option<Cow<'_, str>>) -> Result<Scope, Page> {
-    match text.as_deref() {
-        None => Ok(Scope::All),
-        Some("local") => Ok(Scope::Local),
-        Some("ask") => Ok(Scope::Ask),
-        Some(_) => Err(Page::problem(400, "scope is local, ask or absent")),
-    }
 }
 
 #[cfg(test)]

@@ -25,11 +25,14 @@ pub enum Remark {
     Foreign = 1 << 7,
     /// None could be tried in time.
     Unavailable = 1 << 8,
+    /// An operator settled it.
+    ByHand = 1 << 9,
 }
 
 impl Remark {
     /// All of them, the one that says most first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::ByHand,
         Self::Foreign,
         Self::Refused,
         Self::Unavailable,
@@ -54,6 +57,7 @@ impl Remark {
             Self::Refused => "refused",
             Self::Foreign => "foreign",
             Self::Unavailable => "unavailable",
+            Self::ByHand => "by_hand",
         }
     }
 }
@@ -96,6 +100,8 @@ pub enum Choice {
     Preferred,
     /// The preferred one's breaker is Open or HalfOpen.
     Breaker,
+    /// The preferred one is paused.
+    Paused,
     /// The preferred one was tried in vain.
     Tried,
     /// The preferred one had no place or no connection in time.
@@ -111,6 +117,7 @@ impl Choice {
         match self {
             Self::Preferred => "preferred",
             Self::Breaker => "breaker_of_preferred",
+            Self::Paused => "preferred_is_paused",
             Self::Tried => "preferred_was_tried",
             Self::Slow => "preferred_was_slow",
             Self::Pinned => "pinned",

@@ -117,6 +117,11 @@ pub enum Fact {
         /// How long after it came, in us.
         took_us: u32,
     },
+    /// An operator says what became of it.
+    Resolved {
+        /// That it was charged, or that it was not and never will be.
+        is_charged: bool,
+    },
     /// Its fate is known and written down.
     Settled {
         /// As what.

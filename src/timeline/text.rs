@@ -56,6 +56,9 @@ pub fn write_entry(entry: &Entry, out: &mut String) {
                 object.word("processor", processor.name());
             }
         }
+        Fact::Resolved { is_charged } => {
+            object.word("as", if is_charged { "applied" } else { "refused" });
+        }
         Fact::Told { answer } => object.word("answer", answer_name(answer)),
     }
     object.end();
@@ -73,6 +76,7 @@ const fn fact_name(fact: Fact) -> &'static str {
         Fact::Pinned { .. } => "pinned",
         Fact::Charged { .. } => "charged",
         Fact::Settled { .. } => "settled",
+        Fact::Resolved { .. } => "resolved_by_hand",
         Fact::Told { .. } => "told",
     }
 }

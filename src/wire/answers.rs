@@ -15,8 +15,6 @@ pub const CHARGED: &[u8] = br#"{"message":"payment processed successfully"}"#;
 pub const ACCEPTED: &[u8] = br#"{"message":"payment accepted","status":"pending"}"#;
 /// 202 again, `ON_DUPLICATE=replay`: charged by now.
 pub const ACCEPTED_AND_CHARGED: &[u8] = br#"{"message":"payment accepted","status":"processed"}"#;
-/// The answer to an operator's confirmation.
-pub const CONFIRMED: &[u8] = br#"{"message":"processor confirmed"}"#;
 /// The answer to a purge.
 pub const PURGED: &[u8] = br#"{"message":"all payments purged"}"#;
 

@@ -21,13 +21,13 @@ mod problem;
 mod query;
 
 pub use answers::{
-    ACCEPTED, ACCEPTED_AND_CHARGED, CHARGED, CONFIRMED, Health, PURGED, duplicate, read_found,
-    read_health, read_summary, write_found, write_summary,
+    ACCEPTED, ACCEPTED_AND_CHARGED, CHARGED, Health, PURGED, duplicate, read_found, read_health,
+    read_summary, write_found, write_summary,
 };
 pub use iso8601::{
     Edge, INSTANT_BYTES, read_edge, read_stored as read_stored_moment, write_instant,
 };
-pub use operator::{OperatorNote, read_operator_note, write_operator_note};
+pub use operator::{NoteFault, OperatorNote, read_filter, read_operator_note, read_verdict};
 pub use payment::{
     Field, PaymentFault, UpstreamPayment, read_listed, read_payment, read_stored,
     read_upstream_payment, upstream_payment_bytes, write_upstream_payment,

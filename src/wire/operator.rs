@@ -1,5 +1,6 @@
-//! What an operator sends with a call that changes something: who it is, and why. Both are logged,
-//! so both are needed, and neither may be longer than a line of a log.
+//! What an operator sends with a call that changes something: who it is and why, which are logged
+//! and kept, so both are needed and neither may be longer than a line of a log; and what is to be
+//! done, where the path does not say it.
 
 use super::object::{read_object, read_string};
 use crate::limits;
@@ -13,21 +14,50 @@ pub struct OperatorNote {
     pub reason: String,
 }
 
-/// Reads `{"operator": "…", "reason": "…"}`.
-#[must_use]
-pub fn read_operator_note(body: &[u8]) -> Option<OperatorNote> {
-    let [operator, reason] = read_object(body, ["operator", "reason"]).ok()?;
-    Some(OperatorNote {
-        operator: text(operator)?,
-        reason: text(reason)?,
-    })
+/// Why a body is no operator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoteFault {
+    /// It is no object of JSON, or names a member twice.
+    NotAnObject,
+    /// Operator or reason is missing, empty or too long.
+    Missing,
 }
 
-/// Appends what [`read_operator_note`] reads.
-pub fn write_operator_note(note: &OperatorNote, out: &mut Vec<u8>) {
-    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
-    let (operator, reason) = (quoted(&note.operator), quoted(&note.reason));
-    out.extend_from_slice(format!(r#"{{"operator":{operator},"reason":{reason}}}"#).as_bytes());
+/// Reads `{"operator": "…", "reason": "…"}`; other members are passed over.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_operator_note(body: &[u8]) -> Result<OperatorNote, NoteFault> {
+    let members = read_object(body, ["operator", "reason"]);
+    let [operator, reason] = members.map_err(|_| NoteFault::NotAnObject)?;
+    let note = text(operator).zip(text(reason));
+    let (operator, reason) = note.ok_or(NoteFault::Missing)?;
+    Ok(OperatorNote { operator, reason })
+}
+
+/// Reads what became of a payment: `"verdict"` is `"applied"` or `"refused"`, whose
+/// `"although_acknowledged"` may be true. The first is whether it was charged, the second that.
+#[must_use]
+pub fn read_verdict(body: &[u8]) -> Option<(bool, bool)> {
+    let names = ["verdict", "although_acknowledged"];
+    let [verdict, although] = read_object(body, names).ok()?;
+    let although = match although {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return None,
+    };
+    match read_string(verdict?)?.as_ref() {
+        "applied" => Some((true, false)),
+        "refused" => Some((false, although)),
+        _ => None,
+    }
+}
+
+/// Reads what is to be logged: `"filter"`, as RUST_LOG spells it.
+#[must_use]
+pub fn read_filter(body: &[u8]) -> Option<String> {
+    let [filter] = read_object(body, ["filter"]).ok()?;
+    text(filter)
 }
 
 fn text(json: Option<&str>) -> Option<String> {
@@ -45,24 +75,46 @@ mod tests {
     fn who_and_why_are_both_needed() {
         let long = "x".repeat(limits::OPERATOR_TEXT_BYTES_MAX + 1);
         let too_long = format!(r#"{{"operator":"ann","reason":"{long}"}}"#);
-        for body in [
-            "",
-            "[]",
-            "{}",
-            r#"{"operator":"ann"}"#,
-            r#"{"operator":"ann","reason":" "}"#,
-            r#"{"operator":"ann","reason":7}"#,
-            r#"{"operator":"ann","reason":"a","reason":"b"}"#,
-            &too_long,
+        for (body, fault) in [
+            ("", NoteFault::NotAnObject),
+            ("[]", NoteFault::NotAnObject),
+            ("{}", NoteFault::Missing),
+            (r#"{"operator":"ann"}"#, NoteFault::Missing),
+            (r#"{"operator":"ann","reason":" "}"#, NoteFault::Missing),
+            (r#"{"operator":"ann","reason":7}"#, NoteFault::Missing),
+            (
+                r#"{"operator":"ann","reason":"a","reason":"b"}"#,
+                NoteFault::NotAnObject,
+            ),
+            (&too_long, NoteFault::Missing),
         ] {
-            assert_eq!(read_operator_note(body.as_bytes()), None, "{body}");
+            assert_eq!(read_operator_note(body.as_bytes()), Err(fault), "{body}");
         }
+        let body = r#"{"x":1,"operator":" ann ","reason":"moved to \"rack 2\"\nby plan"}"#;
         let note = OperatorNote {
             operator: "ann".to_owned(),
             reason: "moved to \"rack 2\"\nby plan".to_owned(),
         };
-        let mut body = Vec::new();
-        write_operator_note(&note, &mut body);
-        assert_eq!(read_operator_note(&body), Some(note));
+        assert_eq!(read_operator_note(body.as_bytes()), Ok(note));
+    }
+
+    #[test]
+    fn a_verdict_is_one_of_two_words() {
+        #[rustfmt::skip]
+        let rows = [
+            (r#"{"verdict":"applied"}"#, Some((true, false))),
+            (r#"{"verdict":"refused","although_acknowledged":false}"#, Some((false, false))),
+            (r#"{"verdict":"refused","although_acknowledged":true}"#, Some((false, true))),
+            (r#"{"verdict":"refused","although_acknowledged":"yes"}"#, None),
+            (r#"{"verdict":"charged"}"#, None),
+            (r#"{"verdict":true}"#, None),
+            ("{}", None),
+        ];
+        for (body, expected) in rows {
+            assert_eq!(read_verdict(body.as_bytes()), expected, "{body}");
+        }
+        let filter = read_filter(br#"{"filter":"info,p99::pay=debug"}"#);
+        assert_eq!(filter.as_deref(), Some("info,p99::pay=debug"));
+        assert_eq!(read_filter(b"{}"), None);
     }
 }

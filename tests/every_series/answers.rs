@@ -8,10 +8,11 @@ use p99::sim::{Act, Fault, Moment};
 
 use crate::book::Book;
 use crate::kit::client::{payment, request, wait_until};
+use crate::kit::operator::{KEY, NOTE, secret_file};
+use crate::kit::scratch::Scratch;
 use crate::site::{NO_PLACE, NOWHERE, Site, ask, pause};
 
 const CONFIRM: &str = "POST /admin/processors/default/confirm";
-const NOTE: &str = r#"{"operator":"o","reason":"r"}"#;
 const EXPECT: &str = "Expect: 100-continue\r\nContent-Length: 2\r\n";
 
 pub(crate) fn what_is_asked_wrongly(book: &Book) {
@@ -87,11 +88,14 @@ pub(crate) fn what_is_asked_wrongly(book: &Book) {
 }
 
 pub(crate) fn who_may_not_ask(book: &Book) {
+    let scratch = Scratch::new("series-admin").unwrap();
+    let secret = secret_file(&scratch);
     let site = Site::start(
         book,
         &[
             ("AUTH_HEADER_VALUE", "secret"),
             ("ADMIN_LISTEN", "127.0.0.2:0"),
+            ("ADMIN_SECRET_FILE", &secret),
         ],
     );
     let open = "Authorization: secret\r\n";
@@ -114,7 +118,8 @@ pub(crate) fn who_may_not_ask(book: &Book) {
         assert_eq!(site.ask(line, headers, ""), status, "{line}");
     }
     let admin = site.admin_address();
-    let text = &format!("{open}Content-Type: text/plain\r\n");
+    let both = &format!("{open}{KEY}");
+    let text = &format!("{both}Content-Type: text/plain\r\n");
     for (line, headers, body, status) in [
         ("POST /purge-payments", "", "", 401),
         ("GET /metrics", "", "", 401),
@@ -124,15 +129,23 @@ pub(crate) fn who_may_not_ask(book: &Book) {
         ("POST /purge-payments", open, "", 403),
         ("POST /payments", open, "", 404),
         (CONFIRM, "", NOTE, 401),
-        (CONFIRM, open, NOTE, 200),
-        (CONFIRM, open, "{}", 422),
+        (CONFIRM, open, NOTE, 403),
+        (CONFIRM, both, NOTE, 200),
+        (CONFIRM, both, "[]", 400),
+        (CONFIRM, both, "{}", 422),
         (CONFIRM, text, NOTE, 415),
         ("GET /admin/processors/default/confirm", open, "", 405),
         ("GET /admin/payments/a/events", open, "", 404),
     ] {
         assert_eq!(ask(admin, line, headers, body), status, "{line}");
     }
-    site.look();
+    for task in ["pause", "resume"] {
+        for name in ["default", "fallback"] {
+            let line = format!("POST /admin/processors/{name}/{task}");
+            assert_eq!(ask(admin, &line, both, NOTE), 200, "{line}");
+        }
+        site.look();
+    }
 }
 
 pub(crate) fn who_asks_too_often(book: &Book) {

@@ -9,6 +9,8 @@ use p99::sim::{Act, Fault, Moment, Route, SimulatorHandle};
 
 use crate::book::Book;
 use crate::kit::client::{id, wait_until};
+use crate::kit::operator::{KEY, NOTE, secret_file};
+use crate::kit::scratch::Scratch;
 use crate::kit::stack::processors;
 use crate::site::{NO_PLACE, NOWHERE, Site, ask};
 
@@ -114,10 +116,13 @@ fn one_alone(site: &Site<'_>, sim: &SimulatorHandle, name: &str) {
 
 /// Names that cannot be resolved, and addresses that swallow what asks for a connection.
 pub(crate) fn processors_that_cannot_be_reached(book: &Book) {
+    let scratch = Scratch::new("series-names").unwrap();
+    let secret = secret_file(&scratch);
     let names = [
         ("UPSTREAM_A_URL", "http://a.invalid:1"),
         ("UPSTREAM_B_URL", "http://b.invalid:1"),
         ("ADMIN_LISTEN", "127.0.0.2:0"),
+        ("ADMIN_SECRET_FILE", &secret),
     ];
     let site = Site::start(book, &names);
     site.await_all(
@@ -126,11 +131,8 @@ pub(crate) fn processors_that_cannot_be_reached(book: &Book) {
             .each_ref()
             .map(String::as_str),
     );
-    let (line, note) = (
-        "POST /admin/processors/default/confirm",
-        r#"{"operator":"o","reason":"r"}"#,
-    );
-    assert_eq!(ask(site.admin_address(), line, "", note), 409);
+    let line = "POST /admin/processors/default/confirm";
+    assert_eq!(ask(site.admin_address(), line, KEY, NOTE), 409);
     site.look();
     drop(site);
 

@@ -28,6 +28,7 @@ mod exchange;
 pub(crate) mod liar;
 mod listener;
 pub(crate) mod load;
+pub(crate) mod operator;
 pub(crate) mod payers;
 pub(crate) mod places;
 pub(crate) mod postgres;

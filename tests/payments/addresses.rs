@@ -7,7 +7,9 @@ use p99::sim::{Act, Fault, Moment, Simulator, SimulatorOptions, Window};
 use socket2::{Domain, Socket, Type};
 
 use crate::kit::client::{Client, id, wait_until};
+use crate::kit::operator::{KEY, NOTE, secret_file};
 use crate::kit::payers::{pay_all, with_status};
+use crate::kit::scratch::Scratch;
 use crate::kit::stack::{Stack, Told, metric, processors, tcp};
 use crate::on_both_drivers_together;
 use crate::places::{Names, Place};
@@ -145,7 +147,12 @@ fn a_processor_at_a_new_address_that_stores_nothing_is_not_believed(driver: &str
 }
 
 fn a_processor_that_moved_is_confirmed_by_hand(driver: &str) {
-    let settings = [("ROUTING", "cheapest"), ("ADMIN_LISTEN", "127.0.0.2:0")];
+    let scratch = Scratch::new("confirm").unwrap();
+    let settings = [
+        ("ROUTING", "cheapest"),
+        ("ADMIN_LISTEN", "127.0.0.2:0"),
+        ("ADMIN_SECRET_FILE", &secret_file(&scratch)),
+    ];
     let mut scene = Scene::begin(driver, &settings);
     let swallow = Fault::new(Moment::Body, Act::Stall);
     scene.stack.a.inject(swallow).unwrap();
@@ -166,14 +173,14 @@ fn a_processor_that_moved_is_confirmed_by_hand(driver: &str) {
     let held = r#"p99_payments_held_back{processor="default"}"#;
     assert_eq!(metric(&admin.get("/metrics").body, held), 4.0);
     let line = "POST /admin/processors/default/confirm";
-    let note = r#"{"operator":"ann","reason":"moved to rack 2"}"#;
-    assert_eq!(scene.stack.client().call(line, "", note).status, 404);
-    assert_eq!(admin.call(line, "", r#"{"operator":"ann"}"#).status, 422);
-    let answer = admin.call(line, "", note);
-    assert_eq!(
-        (answer.status, &*answer.body),
-        (200, r#"{"message":"processor confirmed"}"#)
+    assert_eq!(scene.stack.client().call(line, KEY, NOTE).status, 404);
+    let answer = admin.call(line, KEY, NOTE);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let confirmed = format!(
+        r#"{{"message":"processor confirmed at {}"}}"#,
+        fresh.address()
     );
+    assert_eq!(answer.body, confirmed);
     scene.stack.audit("after the confirmation", &told);
     assert_eq!(scene.stack.a.rows().len(), 4);
     assert_eq!(metric(&admin.get("/metrics").body, held), 0.0);

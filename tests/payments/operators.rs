@@ -1,13 +1,21 @@
 //! What operators ask of a running p99 over ADMIN_LISTEN.
 
+use p99::payment::UpstreamId;
 use p99::sim::{Act, Fault, Moment};
 
+use crate::kit::children::Processors;
 use crate::kit::client::{Client, id, wait_until};
-use crate::kit::stack::Stack;
+use crate::kit::operator::{KEY, NOTE, secret_file};
+use crate::kit::scratch::Scratch;
+use crate::kit::stack::{Stack, Told};
 use crate::on_both_drivers_together;
 
 on_both_drivers_together! {
     a_payment_is_explained_by_its_owner_core,
+    a_paused_processor_gets_nothing_until_it_goes_on_also_after_a_restart,
+    a_payment_is_resolved_by_hand_while_it_runs,
+    what_no_operator_sent_changes_nothing,
+    both_of_two_secrets_are_good_and_a_unix_socket_needs_none,
 }
 
 const SETTINGS: [(&str, &str); 6] = [
@@ -86,5 +94,227 @@ fn a_payment_is_explained_by_its_owner_core(driver: &str) {
         statuses.contains(&404) && statuses.contains(&421),
         "{statuses:?}"
     );
+    stack.stop();
+}
+
+const PAUSE_A: &str = "POST /admin/processors/default/pause";
+const RESUME_A: &str = "POST /admin/processors/default/resume";
+
+/// A stack with a journal and an operator's secret.
+fn guarded(driver: &str, scratch: &Scratch, more: &[(&str, &str)]) -> Stack {
+    let (secret, journal) = (secret_file(scratch), scratch.text("journal"));
+    let own = [
+        ("ADMIN_SECRET_FILE", secret.as_str()),
+        ("JOURNAL_DIR", &journal),
+        ("JOURNAL_SYNC", "os"),
+        // A late answer is awaited no longer than this.
+        ("SETTLE_TIMEOUT_MS", "3000"),
+    ];
+    Stack::start(driver, &[&SETTINGS[..], &own, more].concat())
+}
+
+/// What the audit file has by now, once it has `part`.
+fn audited(scratch: &Scratch, part: &str) -> String {
+    let read = || std::fs::read_to_string(scratch.file("journal/audit.log")).unwrap();
+    wait_until("the audit file has it", || read().contains(part));
+    read()
+}
+
+fn a_paused_processor_gets_nothing_until_it_goes_on_also_after_a_restart(driver: &str) {
+    let scratch = Scratch::new("pause").unwrap();
+    let (journal, socket) = (scratch.text("journal"), scratch.text("admin.sock"));
+    let listen = format!("unix:{socket}");
+    let settings = [
+        ("ADMIN_LISTEN", listen.as_str()),
+        ("JOURNAL_DIR", &journal),
+        ("ROUTING", "cheapest"),
+        ("HEDGE_DELAY_MS", "60000"),
+        ("DRAIN_DELAY_MS", "0"),
+    ];
+    let processors = Processors::start();
+    let rows = || (processors.a.rows().len(), processors.b.rows().len());
+    let first = processors.p99(driver, &settings);
+    let mut client = Client::connect(first.address);
+    assert_eq!(client.pay(id(1), "1").status, 200);
+    let mut admin = Client::connect_unix(&socket);
+    let answer = admin.call(PAUSE_A, "", NOTE);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    for number in 2..20 {
+        assert_eq!(client.pay(id(number), "1").status, 200);
+    }
+    assert_eq!(rows(), (1, 18));
+    let paused = r#"p99_processor_paused{processor="default"} 1"#;
+    assert!(admin.get("/metrics").body.contains(paused));
+    drop((client, admin));
+    assert_eq!(first.stop(), Some(0));
+
+    let second = processors.p99(driver, &settings);
+    let mut client = Client::connect(second.address);
+    assert_eq!(client.pay(id(30), "1").status, 200);
+    assert_eq!(rows(), (1, 19), "it is still paused");
+    let mut admin = Client::connect_unix(&socket);
+    assert_eq!(admin.call(RESUME_A, "", NOTE).status, 200);
+    assert_eq!(client.pay(id(31), "1").status, 200);
+    assert_eq!(rows(), (2, 19));
+    drop((client, admin));
+    assert_eq!(second.stop(), Some(0));
+    // A stop has written all of it.
+    let log = std::fs::read_to_string(scratch.file("journal/audit.log")).unwrap();
+    let line = concat!(
+        r#""step":"operator","path":"/admin/processors/default/pause","#,
+        r#""operator":"ann","reason":"by plan","status":200"#
+    );
+    for part in [line, r#""path":"/admin/processors/default/resume""#] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+}
+
+/// Leaves payment `id` in doubt at A, which is paused; nothing of it is in flight any more.
+fn leave_in_doubt(stack: &Stack, admin: &mut Client, id: UpstreamId) {
+    stack
+        .a
+        .inject(Fault::new(Moment::Body, Act::Stall).next(1))
+        .unwrap();
+    assert_eq!(stack.client().pay(id, "1").status, 202);
+    assert_eq!(admin.call(PAUSE_A, KEY, NOTE).status, 200);
+}
+
+fn order(verdict: &str) -> String {
+    format!(r#"{{"operator":"ann","reason":"asked the bank","verdict":"{verdict}"}}"#)
+}
+
+fn a_payment_is_resolved_by_hand_while_it_runs(driver: &str) {
+    let scratch = Scratch::new("resolve").unwrap();
+    let stack = guarded(driver, &scratch, &[]);
+    let mut admin = Client::connect(stack.admin_address());
+    let told: Vec<(UpstreamId, Told)> = [(1, "refused"), (2, "applied")]
+        .into_iter()
+        .map(|(number, verdict)| {
+            let id = id(number);
+            leave_in_doubt(&stack, &mut admin, id);
+            let list = admin.get("/admin/payments").body;
+            let read: serde_json::Value = serde_json::from_str(&list).unwrap();
+            assert_eq!(read["pending"], 1, "{list}");
+            assert_eq!(read["oldest"][0]["correlationId"], id.to_string());
+            assert_eq!(read["oldest"][0]["processor"], "default");
+            assert_eq!(read["oldest"][0]["attempts"], 1);
+            let line = format!("POST /admin/payments/{id}/resolve");
+            // Its late answer is awaited: nothing is settled, and the answer says what to do.
+            let early = admin.call(&line, KEY, &order(verdict));
+            assert_eq!(early.status, 409, "{}", early.body);
+            assert!(early.body.contains("pause its processor"), "{}", early.body);
+            wait_until("nothing of it is in flight", || {
+                let answer = admin.call(&line, KEY, &order(verdict));
+                assert!([200, 409].contains(&answer.status), "{}", answer.body);
+                answer.status == 200
+            });
+            let again = admin.call(&line, KEY, &order(verdict));
+            assert_eq!(again.status, 409, "{}", again.body);
+            assert!(again.body.contains("settled already"), "{}", again.body);
+            stack.a.clear_faults();
+            assert_eq!(admin.call(RESUME_A, KEY, NOTE).status, 200);
+            (id, Told::Status(202))
+        })
+        .collect();
+    let mut client = stack.client();
+    let states: Vec<String> = told
+        .iter()
+        .map(|(id, _)| Stack::state_of(&mut client, *id))
+        .collect();
+    assert_eq!(states, ["refused", "processed"]);
+    assert_eq!(client.pay(id(1), "1").status, 409, "its id is not free");
+    let steps = steps(&mut admin, id(1));
+    assert!(
+        steps.iter().any(|step| step == "resolved_by_hand"),
+        "{steps:?}"
+    );
+    let log = audited(&scratch, r#""result":"resolved by hand as applied""#);
+    assert!(log.contains(r#""reason":"asked the bank""#), "{log}");
+    drop((client, admin));
+    stack.stop();
+}
+
+fn what_no_operator_sent_changes_nothing(driver: &str) {
+    let scratch = Scratch::new("guard").unwrap();
+    let shard = [("SHARD", "1/2"), ("PEERS", "http://127.0.0.1:1")];
+    let stack = guarded(driver, &scratch, &shard);
+    let host = stack.admin_address();
+    let mut admin = Client::connect(host);
+    let mut resolve = |id: UpstreamId| {
+        let line = format!("POST /admin/payments/{id}/resolve");
+        admin.call(&line, KEY, &order("refused")).status
+    };
+    let statuses: Vec<u16> = (0..40).map(|number| resolve(id(number))).collect();
+    assert!(
+        statuses.iter().all(|one| [404, 421].contains(one)),
+        "{statuses:?}"
+    );
+    assert!(
+        statuses.contains(&404) && statuses.contains(&421),
+        "{statuses:?}"
+    );
+    let json = "Content-Type: application/json\r\n";
+    let foreign = &format!("{KEY}Origin: http://evil.example\r\n");
+    let rebound = &format!("{KEY}Origin: http://p99\r\n");
+    let plain = &format!("{KEY}Content-Type: text/plain\r\n");
+    let unnamed = &format!("{KEY}Content-Length: 0\r\n");
+    let wrong = &format!("X-P99-Admin-Secret: hunter3\r\n{json}");
+    for (headers, body, status, what) in [
+        ("", NOTE, 403, "no secret"),
+        (wrong, NOTE, 403, "another secret"),
+        (foreign, NOTE, 403, "a page of another origin"),
+        (rebound, NOTE, 403, "a name that leads here"),
+        (plain, NOTE, 415, "no JSON type"),
+        (unnamed, "", 415, "no type at all"),
+        (KEY, "no JSON", 400, "no JSON"),
+        (KEY, r#"{"operator":"ann"}"#, 422, "no reason"),
+    ] {
+        let answer = admin.call(PAUSE_A, headers, body);
+        assert_eq!(answer.status, status, "{what}: {}", answer.body);
+    }
+    assert_eq!(admin.call("GET /admin/log", KEY, "").status, 405);
+    let filter = r#"{"operator":"ann","reason":"look","filter":"loud"}"#;
+    assert_eq!(admin.call("POST /admin/log", KEY, filter).status, 422);
+    let nowhere = "POST /admin/processors/third/pause";
+    assert_eq!(admin.call(nowhere, KEY, NOTE).status, 404);
+    for line in [PAUSE_A, "POST /admin/log", "GET /admin/payments"] {
+        let status = stack.client().call(line, KEY, NOTE).status;
+        assert_eq!(status, 404, "{line} on the public listener");
+    }
+    let page = admin.get("/metrics").body;
+    assert!(page.contains(r#"p99_processor_paused{processor="default"} 0"#));
+    assert!(!scratch.file("journal/PAUSED").exists());
+    // What was refused is in the audit file all the same.
+    let log = audited(&scratch, r#""status":415"#);
+    for part in [r#""status":403"#, r#""status":421"#, r#""status":400"#] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    drop(admin);
+    stack.stop();
+}
+
+fn both_of_two_secrets_are_good_and_a_unix_socket_needs_none(driver: &str) {
+    let scratch = Scratch::new("secrets").unwrap();
+    let socket = scratch.text("admin.sock");
+    let listen = format!("127.0.0.1:0,unix:{socket}");
+    let secret = secret_file(&scratch);
+    let more = [
+        ("ADMIN_LISTEN", listen.as_str()),
+        ("ADMIN_SECRET_FILE", &secret),
+    ];
+    std::fs::write(&secret, "new\nhunter2\n").unwrap();
+    let stack = Stack::start(driver, &[&SETTINGS[..], &more].concat());
+    let mut admin = Client::connect(stack.admin_address());
+    for key in ["new", "hunter2"] {
+        let header = format!("X-P99-Admin-Secret: {key}\r\n");
+        assert_eq!(admin.call(RESUME_A, &header, NOTE).status, 200, "{key}");
+    }
+    let mut local = Client::connect_unix(&socket);
+    let answer = local.call(RESUME_A, "", NOTE);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.body.contains("without a journal"), "{}", answer.body);
+    let foreign = "Origin: http://evil.example\r\n";
+    assert_eq!(local.call(RESUME_A, foreign, NOTE).status, 403);
+    drop((admin, local));
     stack.stop();
 }

@@ -28,6 +28,8 @@ impl World {
                 fresh,
                 at,
             } => {
+                let is_paused = *self.paused.get(processor);
+                assert!(!is_paused, "{processor:?} is paused and gets nothing new");
                 let reached = self.reach(processor, at);
                 self.dial(core, attempt, (processor, fresh, reached), now);
             }

@@ -52,7 +52,7 @@ const LINES: usize = 120;
 const FAILURES: usize = 3;
 
 /// What 256 seeds must have shown at least once: a world in which all goes well proves nothing.
-const SIGHTS: [&str; 48] = [
+const SIGHTS: [&str; 49] = [
     "a duplicate of one Pending",
     "a duplicate of one Processed",
     "a duplicate of one Refused",
@@ -65,6 +65,7 @@ const SIGHTS: [&str; 48] = [
     "a name Back",
     "a name Moved",
     "a name Replaced",
+    "a processor is paused",
     "a restart",
     "answered Accepted",
     "answered AmountDiffers",

@@ -69,6 +69,10 @@ impl World {
             self.plan.breaker,
             self.plan.bounds(u8::try_from(count.0).unwrap()),
         ));
+        for processor in self.plan.settings.processors.all() {
+            let is_paused = *self.paused.get(processor);
+            self.processors.set_paused(processor, is_paused);
+        }
         self.limits = PerProcessor::default();
         self.crash_at = self.plan.crashes.pop().map(|after| self.steps + after);
         let process = self.process;

@@ -87,6 +87,8 @@ pub(crate) enum Event {
     Resolve(Processor),
     /// A human confirms a processor.
     Confirm(Processor),
+    /// An operator pauses a processor, or lets it go on.
+    Pause(Processor, bool),
     Foreign {
         processor: Processor,
         id: usize,
@@ -143,6 +145,8 @@ pub(crate) struct World {
     /// A processor said 429 or tripped its breaker since.
     pub(crate) troubled: PerProcessor<bool>,
     pub(crate) is_healed: bool,
+    /// What an operator has paused, and the next process finds paused.
+    pub(crate) paused: PerProcessor<bool>,
     /// When the last thing heals.
     pub(crate) healed_at: u64,
     /// The process died in the middle of a purge.
@@ -198,6 +202,7 @@ impl World {
             steps: 0,
             crash_at: None,
             is_healed: false,
+            paused: PerProcessor::default(),
             healed_at: 0,
             is_purge_torn: false,
             processors,
@@ -344,6 +349,7 @@ impl World {
             Event::Move(processor, change) => self.change(processor, change),
             Event::Resolve(processor) => self.resolve(processor),
             Event::Confirm(processor) => self.confirm(processor),
+            Event::Pause(processor, is_paused) => self.pause(processor, is_paused),
             Event::Foreign { processor, id } => self.plant(processor, id),
             Event::Purge => self.purge(),
             Event::Stall { core, span } => self.stall(core, span),
@@ -374,6 +380,7 @@ fn core_of(event: Event) -> Option<usize> {
         | Event::Move(..)
         | Event::Resolve(_)
         | Event::Confirm(_)
+        | Event::Pause(..)
         | Event::Foreign { .. }
         | Event::Purge
         | Event::Stall { .. }

@@ -3,6 +3,7 @@
 
 use p99::payment::Processor;
 
+use crate::luck::Luck;
 use crate::plan::{MS, SECOND};
 use crate::simulation::{Event, HEALING, World};
 use crate::site::{MOODS, Mood, Row};
@@ -77,12 +78,39 @@ impl World {
             self.seen.insert("a clock that is far off".to_owned());
         }
         self.plan_moves();
+        self.plan_pauses();
         self.schedule_at(span + 1, Event::Heal);
         self.healed_at = span;
         if let Some(stubborn) = self.plan.stubborn {
             self.healed_at = span + HEALING;
             self.schedule_at(self.healed_at, Event::Relent(stubborn));
         }
+    }
+
+    /// An operator pauses a processor in one of eight worlds, and lets it go on some time later,
+    /// at the latest when all heals. A stream of its own: the other worlds stay as they are.
+    fn plan_pauses(&mut self) {
+        let mut luck = Luck::new(self.luck.clone().next());
+        if !luck.next().is_multiple_of(8) {
+            return;
+        }
+        let all: Vec<_> = self.plan.settings.processors.all().collect();
+        let processor = luck.pick(&all);
+        let at = luck.within(0..=self.plan.span);
+        let span = luck.within(MS..=self.plan.span);
+        self.schedule_at(at, Event::Pause(processor, true));
+        self.schedule_at(at + span, Event::Pause(processor, false));
+    }
+
+    pub(crate) fn pause(&mut self, processor: Processor, is_paused: bool) {
+        if is_paused && self.is_healed {
+            return;
+        }
+        if is_paused {
+            self.seen.insert("a processor is paused".to_owned());
+        }
+        *self.paused.get_mut(processor) = is_paused;
+        self.processors.set_paused(processor, is_paused);
     }
 
     /// Another client charges an id.
@@ -128,6 +156,9 @@ impl World {
 
     pub(crate) fn heal(&mut self) {
         self.is_healed = true;
+        for processor in self.plan.settings.processors.all() {
+            self.pause(processor, false);
+        }
         self.crash_at = None;
         self.heal_names();
         for processor in self.plan.settings.processors.all() {

@@ -84,6 +84,7 @@ fn reading() -> Reading {
     let breaker = |_| BreakerReading {
         state: 1,
         limit: 32,
+        paused: 0,
         since: Mono(6_500_000),
         transitions: [1, 0, 0, 0],
     };

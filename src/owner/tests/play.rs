@@ -9,9 +9,10 @@ use crate::clock::Now;
 use crate::concurrency::Bounds;
 use crate::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, WriterSlot};
+use crate::journal::operator::Resolution;
 use crate::journal::replay::State;
 use crate::journal::{Haste, Record};
-use crate::owner::{Journalling, Owner, OwnerSettings, Processors};
+use crate::owner::{Journalling, Owner, OwnerSettings, Processors, Unresolvable};
 use crate::payment::{
     Cents, CoreId, CorrelationId, Payment, PerProcessor, Processor, ProcessorCount, UpstreamId,
 };
@@ -117,6 +118,21 @@ impl Play {
 
     pub(super) fn confirm(&self, processor: Processor, number: u64) {
         self.processors.confirm(processor, number);
+    }
+
+    /// An operator settles `id`.
+    pub(super) fn resolve_by_hand(
+        &mut self,
+        id: UpstreamId,
+        resolution: Resolution,
+    ) -> Result<u64, Unresolvable> {
+        let result = self.owner.resolve(id, resolution, self.now);
+        self.perform();
+        result
+    }
+
+    pub(super) fn set_paused(&self, processor: Processor, is_paused: bool) {
+        self.processors.set_paused(processor, is_paused);
     }
 
     pub(super) fn perform(&mut self) {

@@ -1,7 +1,10 @@
 //! Which request is which call, and which rule refuses it first.
 
+use super::super::queries::{Window, purge_query, summary_query};
 use super::*;
+use crate::clock::UnixMillis;
 use crate::http::{HeadRules, parse_head};
+use crate::pay::Scope;
 
 #[test]
 fn every_path_has_its_call_and_every_call_its_methods() {
@@ -10,14 +13,28 @@ fn every_path_has_its_call_and_every_call_its_methods() {
         ("/purge-payments", Some(Call::Purge), "POST"),
         (
             "/admin/processors/default/confirm",
-            Some(Call::Confirm(Processor::DEFAULT)),
+            Some(Call::Operate(Operation::Confirm(Processor::DEFAULT))),
             "POST",
         ),
         (
-            "/admin/processors/fallback/confirm",
-            Some(Call::Confirm(Processor::FALLBACK)),
+            "/admin/processors/fallback/pause",
+            Some(Call::Operate(Operation::Pause(Processor::FALLBACK))),
             "POST",
         ),
+        (
+            "/admin/processors/default/resume",
+            Some(Call::Operate(Operation::Resume(Processor::DEFAULT))),
+            "POST",
+        ),
+        (
+            "/admin/payments/a-1/resolve",
+            Some(Call::Operate(Operation::Resolve)),
+            "POST",
+        ),
+        ("/admin/payments//resolve", None, ""),
+        ("/admin/payments", Some(Call::List), "GET, HEAD"),
+        ("/admin/log", Some(Call::Operate(Operation::SetLog)), "POST"),
+        ("/admin/processors/default/stop", None, ""),
         ("/admin/processors/other/confirm", None, ""),
         (
             "/admin/payments/a-1/events",
@@ -98,10 +115,15 @@ fn the_description_names_every_call_with_its_method_and_its_answers() {
         Call::Summary,
         Call::Purge,
         Call::Explain,
-        Call::Confirm(Processor::DEFAULT),
         Call::Live,
         Call::Status,
         Call::StatusText,
+        Call::List,
+        Call::Operate(Operation::Confirm(Processor::DEFAULT)),
+        Call::Operate(Operation::Pause(Processor::DEFAULT)),
+        Call::Operate(Operation::Resume(Processor::DEFAULT)),
+        Call::Operate(Operation::Resolve),
+        Call::Operate(Operation::SetLog),
         Call::Metrics,
         Call::Describe,
         Call::Alive,
@@ -131,7 +153,7 @@ fn with_a_door_for_administrators_each_door_has_its_own_calls() {
         (Call::Summary, "scope=all", None, None),
         (Call::Purge, "", Some(404), None),
         (Call::Metrics, "", Some(404), None),
-        (Call::Confirm(Processor::DEFAULT), "", None, None),
+        (Call::Operate(Operation::SetLog), "", None, None),
         (Call::Alive, "", None, None),
         (Call::Ready, "", None, None),
     ];

@@ -113,6 +113,10 @@ fn every_fact_is_one_object() {
             r#""step":"settled","status":"refused"}"#,
         ),
         (
+            Fact::Resolved { is_charged: false },
+            r#""step":"resolved_by_hand","as":"refused"}"#,
+        ),
+        (
             Fact::Told { answer },
             r#""step":"told","answer":"accepted"}"#,
         ),

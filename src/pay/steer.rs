@@ -1,0 +1,194 @@
+//! What operators ask of a running instance: the oldest pending payments of all cores, one settled
+//! by hand by its owner core, a processor paused on all cores. The owner decides; here it is asked,
+//! and what it did is durable before the operator is told.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::thread;
+
+use super::messages::{CoreRequest, Reply};
+use super::{AskFault, CoreRuntime};
+use crate::audit::Item;
+use crate::clock::UnixMillis;
+use crate::events::ReplyTo;
+use crate::journal;
+use crate::journal::operator::Resolution;
+use crate::limits;
+use crate::owner::{PendingView, Unresolvable};
+use crate::payment::{CorrelationId, Processor, UpstreamId};
+use crate::wire::{self, OperatorNote};
+
+/// Why an operator's call came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SteerFault {
+    /// The payment cannot be settled by hand.
+    Unresolvable(Unresolvable),
+    /// The owner core did not answer in time: whether it was settled can be asked.
+    Busy,
+}
+
+/// Whether a pause holds after a restart too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is written down.
+    Yes,
+    /// There is no journal to keep it beside.
+    NoJournal,
+    /// Why it could not be written down.
+    Failed(String),
+}
+
+/// What an operator did, or tried to do.
+#[derive(Clone, Copy, Debug)]
+pub struct OperatorCall<'a> {
+    /// The path, which names what was asked for.
+    pub path: &'a str,
+    /// Who and why, where the call said so.
+    pub note: Option<&'a OperatorNote>,
+    /// The payment that it is about.
+    pub id: Option<&'a CorrelationId>,
+    /// What was answered.
+    pub status: u16,
+    /// In words.
+    pub result: &'a str,
+}
+
+impl CoreRuntime {
+    /// Settles a payment by hand, durably.
+    ///
+    /// # Errors
+    /// Why it is not, or may not be.
+    pub async fn resolve(&self, id: UpstreamId, resolution: Resolution) -> Result<(), SteerFault> {
+        let owner = id.owner(self.config.cores);
+        let key = self.reserve(self.now().mono);
+        let to = ReplyTo {
+            core: self.core,
+            key,
+        };
+        if owner == self.core {
+            self.resolve_here(to, id, resolution);
+        } else {
+            let request = CoreRequest::Resolve(key, id, resolution);
+            if self.mailbox.hand_over(owner, request).is_err() {
+                self.replies.release(key);
+                return Err(SteerFault::Busy);
+            }
+        }
+        match self.replies.take(key).await {
+            Some(Reply::Resolved(result)) => result.map_err(SteerFault::Unresolvable),
+            Some(_) | None => Err(SteerFault::Busy),
+        }
+    }
+
+    /// Settles a payment of this core; `to` hears of it once that is written down.
+    pub(super) fn resolve_here(&self, to: ReplyTo, id: UpstreamId, resolution: Resolution) {
+        let now = self.now();
+        match self.tell(now, |owner| owner.resolve(id, resolution, now)) {
+            Ok(records) => self.reply_when_durable(records, to, Reply::Resolved(Ok(()))),
+            Err(why) => self.give(to, Reply::Resolved(Err(why))),
+        }
+    }
+
+    /// Pauses `processor` on all cores, or lets it go on, at once; then writes that down.
+    pub async fn set_paused(&self, processor: Processor, is_paused: bool) -> Kept {
+        self.shared.processors.set_paused(processor, is_paused);
+        let Some(journal) = &self.config.journal else {
+            return Kept::NoJournal;
+        };
+        let written = self.write_pauses(journal.dir.clone());
+        let end = self.now().mono.after(limits::SYNC_SLOW);
+        loop {
+            if let Some(kept) = written.get() {
+                return kept.clone();
+            }
+            if self.now().mono >= end {
+                return Kept::Failed("the disk does not answer".to_owned());
+            }
+            monoio::time::sleep(limits::TIMER_STEP).await;
+        }
+    }
+
+    /// Has a thread write down which processors are paused by then: a core must not wait for a
+    /// disk. One after the other, so that the last one writes what holds.
+    fn write_pauses(&self, dir: PathBuf) -> Arc<OnceLock<Kept>> {
+        let written = Arc::new(OnceLock::new());
+        let (shared, told) = (Arc::clone(&self.shared), Arc::clone(&written));
+        let all = self.config.upstream.count();
+        let write = move || {
+            let _turn = shared.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+            let paused = all.all().filter(|one| shared.processors.is_paused(*one));
+            let kept = match journal::pauses::write(&dir, paused.collect()) {
+                Ok(()) => Kept::Yes,
+                Err(fault) => Kept::Failed(fault.to_string()),
+            };
+            told.get_or_init(|| kept);
+        };
+        let thread = thread::Builder::new().name("pauses".to_owned());
+        if let Err(fault) = thread.spawn(write) {
+            written.get_or_init(|| Kept::Failed(fault.to_string()));
+        }
+        written
+    }
+
+    /// The oldest pending payments of all cores, and how many there are.
+    ///
+    /// # Errors
+    /// A core did not answer.
+    pub async fn list(&self) -> Result<(Vec<PendingView>, usize), AskFault> {
+        let asked = self.ask_others(CoreRequest::List)?;
+        let now = self.now();
+        let (mut views, mut count) = self.owner.borrow().list(now);
+        let mut result = Ok(());
+        for key in asked {
+            // Every place is emptied, whatever the others said.
+            match self.replies.take(key).await {
+                Some(Reply::Pending(more, all)) => {
+                    views.extend(more);
+                    count = count.saturating_add(all);
+                }
+                Some(_) | None => result = Err(AskFault::Overloaded),
+            }
+        }
+        result?;
+        views.sort_by_key(|view| std::cmp::Reverse(view.age));
+        views.truncate(limits::PENDING_SHOWN_MAX);
+        Ok((views, count))
+    }
+
+    /// Logs an operator's call, and writes it into the audit file.
+    pub fn note_operator(&self, call: &OperatorCall<'_>) {
+        let (operator, reason) = call.note.map_or(("", ""), |note| {
+            (note.operator.as_str(), note.reason.as_str())
+        });
+        let OperatorCall {
+            path,
+            status,
+            result,
+            ..
+        } = *call;
+        log::warn!(path, status, operator, reason, result; "an operator's call");
+        if let Some(audit) = &self.shared.audit
+            && !audit.put(Item::Line(line(call, (operator, reason), self.now().wall)))
+        {
+            log::error!("the audit file has no room for the call above");
+        }
+    }
+}
+
+fn line(call: &OperatorCall<'_>, (operator, reason): (&str, &str), at: UnixMillis) -> String {
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let mut date = Vec::new();
+    wire::write_instant(at, &mut date);
+    let id = call
+        .id
+        .map_or_else(String::new, |id| format!(r#""id":"{}","#, id.upstream_id()));
+    format!(
+        r#"{{"at":"{}",{id}"step":"operator","path":{},"operator":{},"reason":{},"status":{},"result":{}}}"#,
+        String::from_utf8_lossy(&date),
+        quoted(call.path),
+        quoted(operator),
+        quoted(reason),
+        call.status,
+        quoted(call.result)
+    )
+}
