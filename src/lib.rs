@@ -25,6 +25,7 @@
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
 
 pub mod addresses;
+mod atomics;
 pub mod audit;
 pub mod breaker;
 pub mod claims;
