@@ -101,7 +101,7 @@ fn write_request(plan: &Plan, number: u64, out: &mut Vec<u8>) {
 /// The status of the one answer in `bytes`, once it is whole.
 fn whole_status(bytes: &[u8]) -> Option<u16> {
     let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
-    let lines = bytes.get(..head)?.split(|octet| *octet == b'\n');
+    let lines = bytes.get(..head)?.split(|byte| *byte == b'\n');
     let length: usize = lines
         .filter_map(|line| line.split_at_checked(15))
         .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length:"))

@@ -132,17 +132,17 @@ fn after<'a>(bytes: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
 
 fn read_uuid(text: &[u8]) -> Option<u128> {
     let mut id = 0;
-    for octet in text.get(..36)?.iter().filter(|octet| **octet != b'-') {
-        id = id << 4 | u128::from(char::from(*octet).to_digit(16)?);
+    for byte in text.get(..36)?.iter().filter(|byte| **byte != b'-') {
+        id = id << 4 | u128::from(char::from(*byte).to_digit(16)?);
     }
     Some(id)
 }
 
 /// `2025-07-10T12:34:56.789Z` as 20250710123456789: half the room, and as good to compare.
 fn read_date(text: &[u8]) -> u64 {
-    let digits = text.iter().take_while(|octet| **octet != b'"');
+    let digits = text.iter().take_while(|byte| **byte != b'"');
     digits
-        .filter(|octet| octet.is_ascii_digit())
+        .filter(|byte| byte.is_ascii_digit())
         .take(17)
         .fold(0, |date, digit| date * 10 + u64::from(digit - b'0'))
 }
@@ -166,11 +166,11 @@ fn measure(bytes: &[u8]) -> Option<(usize, usize)> {
     let head = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
     let length = bytes
         .get(..head)?
-        .split(|octet| *octet == b'\n')
+        .split(|byte| *byte == b'\n')
         .filter_map(|line| line.split_at_checked(15))
         .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length:"))
         .map_or(0, |(_, value)| {
-            let digits = value.iter().filter(|octet| octet.is_ascii_digit());
+            let digits = value.iter().filter(|byte| byte.is_ascii_digit());
             digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'))
         });
     (bytes.len() >= head + length).then_some((head, length))

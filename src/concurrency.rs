@@ -17,10 +17,11 @@
 //!
 //! Slow answers are no trouble, and a late one that says "charged" counts as any other (I8).
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_utils::CachePadded;
 
+use crate::atomics::AtomicU64;
 use crate::limits;
 
 /// What a limit is kept within.
@@ -237,5 +238,7 @@ impl Limit {
     }
 }
 
+#[cfg(all(test, loom))]
+mod interleavings;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 /// One holder's place in the chain. A clone is another holder's.
 #[derive(Debug)]
-pub struct Generations<T> {
+pub(crate) struct Generations<T> {
     current: RefCell<Arc<Generation<T>>>,
 }
 
@@ -31,7 +31,7 @@ impl<T> Clone for Generations<T> {
 impl<T> Generations<T> {
     /// The beginning of a chain.
     #[must_use]
-    pub fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         let first = Generation {
             value,
             next: OnceLock::new(),
@@ -43,13 +43,13 @@ impl<T> Generations<T> {
 
     /// The newest value.
     #[must_use]
-    pub fn current(&self) -> Ref<'_, T> {
+    pub(crate) fn current(&self) -> Ref<'_, T> {
         self.refresh();
         Ref::map(self.current.borrow(), |current| &current.value)
     }
 
     /// Moves on to the newest value; whether there was a newer one.
-    pub fn refresh(&self) -> bool {
+    pub(crate) fn refresh(&self) -> bool {
         let mut is_newer = false;
         // One step at a time: what is left behind is freed before the next, never as a whole chain.
         while let Some(next) = self.next() {
@@ -61,7 +61,7 @@ impl<T> Generations<T> {
 
     /// Replaces the value for every holder. False when another thread was faster; then nothing is
     /// replaced.
-    pub fn publish(&self, value: T) -> bool {
+    pub(crate) fn publish(&self, value: T) -> bool {
         let next = Generation {
             value,
             next: OnceLock::new(),

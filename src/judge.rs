@@ -130,7 +130,7 @@ pub fn is_stored_as(sent: UnixMillis, stored: UnixMillis) -> bool {
             true => cut.saturating_add(precision),
             false => cut,
         };
-        stored.0 == cut || (precision > 1 && stored.0 == rounded)
+        stored.0 == cut || stored.0 == rounded
     })
 }
 
@@ -228,6 +228,8 @@ mod tests {
             (12_343, 12_347, false),
             (12_348, 12_347, true),
             (12_340, 12_337, false),
+            (12_340, 12_350, false),
+            (12_341, 12_350, false),
             (-1, -1_000, true),
             (-1, 0, true),
             (i64::MAX, i64::MAX, true),

@@ -34,7 +34,7 @@ type Row = [u32; BUCKETS];
 
 /// See the head of this file.
 #[derive(Debug)]
-pub struct Latency {
+pub(crate) struct Latency {
     slices: Box<[Row; SLICES]>,
     /// The sum of all slices.
     sum: Box<Row>,
@@ -60,7 +60,7 @@ impl Default for Latency {
 impl Latency {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             slices: Box::new([[0; BUCKETS]; SLICES]),
             sum: Box::new([0; BUCKETS]),
@@ -71,7 +71,7 @@ impl Latency {
     }
 
     /// One answer took `span`. A failure is recorded as slow by whoever counts failures so.
-    pub fn record(&mut self, span: Duration, now: Mono) {
+    pub(crate) fn record(&mut self, span: Duration, now: Mono) {
         self.turn_to(now);
         let bucket = bucket_of(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
         let slice = self
@@ -90,7 +90,7 @@ impl Latency {
 
     /// The time within which `per_mille` of a thousand answers of the last ten seconds came (950 is
     /// p95), or nothing when there was none. May be a few milliseconds old.
-    pub fn quantile(&mut self, per_mille: u16, now: Mono) -> Option<Duration> {
+    pub(crate) fn quantile(&mut self, per_mille: u16, now: Mono) -> Option<Duration> {
         if let Some(remembered) = self.remembered
             && remembered.per_mille == per_mille
             && now.since(remembered.at) < limits::LATENCY_QUANTILE_AGE_MAX
@@ -109,7 +109,7 @@ impl Latency {
 
     /// How many answers the window holds.
     #[cfg(test)]
-    pub fn count(&mut self, now: Mono) -> u64 {
+    pub(crate) fn count(&mut self, now: Mono) -> u64 {
         self.turn_to(now);
         self.count
     }

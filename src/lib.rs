@@ -8,13 +8,13 @@
 //!   the owner asks for;
 //! - [`owner`] decides, as a pure state machine of [`events`]: [`claims`] knows the id, [`route`]
 //!   wishes for a processor, [`flow`] says whether it may get the payment, [`breaker`],
-//!   [`concurrency`] and [`latency`] know how it is, [`wheel`] keeps the times;
+//!   [`concurrency`] and `latency` know how it is, `wheel` keeps the times;
 //! - [`upstream`] sends it and reads the answer, over [`tls`] where it must, and [`judge`] says
 //!   what that proves;
 //! - [`journal`] keeps what must survive, or [`store`] does for several instances, [`ledger`] what
 //!   was charged; [`sockets`] are how processors and store are reached;
 //! - [`payment`] has the nouns, [`clock`] the times, [`keys`] the random keys, [`table`] the
-//!   places, [`generations`] what is replaced while p99 runs, [`limits`] every bound, [`config`]
+//!   places, `generations` what is replaced while p99 runs, [`limits`] every bound, [`config`]
 //!   the settings, [`metrics`] and [`logging`] what is told, [`supervisor`] what
 //!   systemd passes to p99, [`timeline`] and [`audit`] what happened to single payments,
 //!   [`probe`] and
@@ -26,6 +26,7 @@
 //! and what may use what; docs/INVARIANTS.md has the promises I1 to I9 that comments cite.
 
 pub mod addresses;
+mod atomics;
 pub mod audit;
 pub mod breaker;
 pub mod claims;
@@ -37,12 +38,12 @@ pub mod credentials;
 pub mod descriptors;
 pub mod events;
 pub mod flow;
-pub mod generations;
+mod generations;
 pub mod http;
 pub mod journal;
 pub mod judge;
 pub mod keys;
-pub mod latency;
+mod latency;
 pub mod ledger;
 pub mod limits;
 pub mod logging;
@@ -67,6 +68,6 @@ pub mod table;
 pub mod timeline;
 pub mod tls;
 pub mod upstream;
-pub mod wheel;
+mod wheel;
 pub mod wire;
-pub mod words;
+mod words;

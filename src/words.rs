@@ -6,36 +6,36 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 
 /// Eight bytes of a text; the first is the lowest.
 #[derive(Clone, Copy, Debug)]
-pub struct Word(u64);
+pub(crate) struct Word(u64);
 
 /// The highest bit of each byte that was looked for, as far as the first of them: what lies behind
 /// it may be marked wrongly.
 #[derive(Clone, Copy, Debug)]
-pub struct Marks(u64);
+pub(crate) struct Marks(u64);
 
 impl Word {
     /// Marks bytes below `bound`, which is at most 0x80.
     #[must_use]
-    pub const fn below(self, bound: u8) -> Marks {
+    pub(crate) const fn below(self, bound: u8) -> Marks {
         // A byte that borrows is marked itself before it can disturb the bytes behind it.
         Marks(self.0.wrapping_sub(ONES.wrapping_mul(bound as u64)) & !self.0)
     }
 
     /// Marks this byte.
     #[must_use]
-    pub const fn equal(self, byte: u8) -> Marks {
+    pub(crate) const fn equal(self, byte: u8) -> Marks {
         Self(self.0 ^ ONES.wrapping_mul(byte as u64)).below(1)
     }
 
     /// Marks bytes outside ASCII.
     #[must_use]
-    pub const fn beyond_ascii(self) -> Marks {
+    pub(crate) const fn beyond_ascii(self) -> Marks {
         Marks(self.0)
     }
 
     /// Marks what is neither an ASCII letter nor a dash.
     #[must_use]
-    pub const fn no_letter_or_dash(self) -> Marks {
+    pub(crate) const fn no_letter_or_dash(self) -> Marks {
         // Seven bits each, so that no sum carries into the next byte.
         let low = self.0 & !HIGHS;
         let small = low | ONES.wrapping_mul(0x20);
@@ -49,7 +49,7 @@ impl Word {
 impl Marks {
     /// Both.
     #[must_use]
-    pub const fn or(self, other: Self) -> Self {
+    pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -61,7 +61,7 @@ impl Marks {
 
 /// Cuts `text` before the first byte that is not `allowed`. What `unusual` does not mark must be
 /// allowed; what it marks need not be forbidden.
-pub fn split(
+pub(crate) fn split(
     text: &[u8],
     unusual: impl Fn(Word) -> Marks,
     allowed: impl Fn(u8) -> bool,

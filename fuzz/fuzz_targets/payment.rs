@@ -84,14 +84,14 @@ fn expected(body: &[u8], demand_uuid: bool) -> Expected {
     }
     let fault = |fault| Err(PaymentFault::CorrelationId(fault));
     let Ok(id) = serde_json::from_str::<String>(id) else {
-        return fault(CorrelationIdFault::Octet);
+        return fault(CorrelationIdFault::Byte);
     };
     if !(1..=64).contains(&id.len()) {
         return fault(CorrelationIdFault::Length);
     }
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._:~".contains(c);
     if !id.chars().all(is_allowed) {
-        return fault(CorrelationIdFault::Octet);
+        return fault(CorrelationIdFault::Byte);
     }
     if id == "." || id == ".." {
         return fault(CorrelationIdFault::Dots);

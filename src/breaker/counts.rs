@@ -5,9 +5,10 @@
 //! generations, and a late result of an older generation is dropped even when its thread slept
 //! between looking at the breaker and counting. Called by the breaker only.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use crate::atomics::AtomicU64;
 use crate::clock::Mono;
 
 /// The design's number; a window is this many buckets long.
@@ -56,7 +57,7 @@ impl Counts {
         // An all-zero word is an empty bucket of the first epoch and generation.
         Self {
             bucket_us,
-            buckets: [const { AtomicU64::new(0) }; 10],
+            buckets: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 

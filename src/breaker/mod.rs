@@ -17,6 +17,8 @@ mod counts;
 mod terms;
 mod word;
 
+#[cfg(all(test, loom))]
+mod interleavings;
 #[cfg(test)]
 mod stress;
 #[cfg(test)]
@@ -24,7 +26,7 @@ mod tests;
 #[cfg(test)]
 mod turns;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -33,6 +35,7 @@ pub use self::terms::{BreakerSettings, Kind, Permit, State, Ticket, Transition, 
 
 use self::counts::Counts;
 use self::word::{Event, Phase, Probe, Word};
+use crate::atomics::{AtomicU32, AtomicU64};
 use crate::clock::Mono;
 use crate::limits;
 
@@ -85,7 +88,7 @@ impl Breaker {
             fresh_hope_ms: CachePadded::new(AtomicU64::new(0)),
             pinned_round: CachePadded::new(AtomicU32::new(NO_ROUND)),
             changed_ms: AtomicU64::new(0),
-            transitions: [const { AtomicU64::new(0) }; Transition::ALL.len()],
+            transitions: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 

@@ -68,6 +68,7 @@ fn a_pending_claim_is_never_evicted_and_never_expires() {
     }
     let kept: Vec<u128> = claims.settled().map(|(id, _)| id.0).collect();
     assert_eq!(kept, [98, 99], "the oldest settled go first");
+    assert_eq!(claims.settled_len(), 2);
     claims.expire(secs(1_000_000), usize::MAX);
     claims.forget_settled();
     claims.check_invariants();

@@ -5,8 +5,8 @@
 //! An answer whose end could be disputed is a fault, never a guess: the attempt is then Unknown.
 
 use super::body::{AnswerFraming, Body, BodyFault, BodyReader};
+use super::bytes;
 use super::fields::{self, Framed, FramingFields, SectionFault};
-use super::octets;
 use super::retry_after::RetryAfter;
 use crate::limits;
 
@@ -89,7 +89,7 @@ fn parse_one(bytes: &[u8], for_head: bool) -> Result<Option<AnswerHead>, AnswerF
         if judged.is_ok() {
             judged = framing.note(name, value).map(|_| ());
         }
-        if octets::is_word(name, b"retry-after") {
+        if bytes::is_word(name, b"retry-after") {
             retry_after = RetryAfter::read(value);
         }
     })?;
@@ -124,11 +124,11 @@ struct StatusLine {
 /// `HTTP/1.1 200 OK` and CRLF. The space before an empty reason may be missing, as many servers
 /// leave it out.
 fn read_status_line(bytes: &[u8]) -> Result<Option<StatusLine>, AnswerFault> {
-    let fits = |(at, octet): (usize, &u8)| match at {
-        7 | 10 | 11 => octet.is_ascii_digit(),
-        9 => matches!(octet, b'1'..=b'5'),
-        12 => matches!(octet, b' ' | b'\r'),
-        _ => b"HTTP/1.1 ".get(at) == Some(octet),
+    let fits = |(at, byte): (usize, &u8)| match at {
+        7 | 10 | 11 => byte.is_ascii_digit(),
+        9 => matches!(byte, b'1'..=b'5'),
+        12 => matches!(byte, b' ' | b'\r'),
+        _ => b"HTTP/1.1 ".get(at) == Some(byte),
     };
     let is_usual = bytes.starts_with(b"HTTP/1.1 200 ");
     if !is_usual && !bytes.iter().take(13).enumerate().all(fits) {
@@ -136,7 +136,7 @@ fn read_status_line(bytes: &[u8]) -> Result<Option<StatusLine>, AnswerFault> {
     }
     let window = bytes.get(..limits::HTTP_HEAD_BYTES_MAX).unwrap_or(bytes);
     let reason = window.get(12..).unwrap_or_default();
-    let (reason, behind) = octets::split_value(reason);
+    let (reason, behind) = bytes::split_value(reason);
     match behind {
         [b'\r', b'\n', ..] => {}
         [] if window.len() >= limits::HTTP_HEAD_BYTES_MAX => return Err(AnswerFault::TooLarge),
@@ -144,7 +144,7 @@ fn read_status_line(bytes: &[u8]) -> Result<Option<StatusLine>, AnswerFault> {
         [..] => return Err(AnswerFault::Unreadable),
     }
     let digits = bytes.get(9..12).unwrap_or_default();
-    let status = octets::decimal(digits)
+    let status = bytes::decimal(digits)
         .ok()
         .and_then(|status| u16::try_from(status).ok());
     match status {

@@ -4,12 +4,12 @@
 
 use std::net::Ipv6Addr;
 
-use super::octets;
+use super::bytes;
 
 /// Whether `text` is `uri-host [ ":" port ]` with a host that is not empty.
 pub(super) fn is_authority(text: &[u8]) -> bool {
     if let [b'[', rest @ ..] = text {
-        let Some(close) = rest.iter().position(|octet| *octet == b']') else {
+        let Some(close) = rest.iter().position(|byte| *byte == b']') else {
             return false;
         };
         let (literal, tail) = rest.split_at(close);
@@ -20,7 +20,7 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
                 [] | [_, ..] => false,
             };
     }
-    match octets::after_registered_name(text) {
+    match bytes::after_registered_name(text) {
         tail if tail.len() == text.len() => false,
         [] => true,
         [b':', port @ ..] => is_port(port),
@@ -30,23 +30,23 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
 
 /// *DIGIT, and a port that exists. RFC 3986 allows none after the colon and leading zeros.
 fn is_port(text: &[u8]) -> bool {
-    text.is_empty() || octets::decimal(text).is_ok_and(|port| port <= u64::from(u16::MAX))
+    text.is_empty() || bytes::decimal(text).is_ok_and(|port| port <= u64::from(u16::MAX))
 }
 
 /// An IPv6 address or the reserved IPvFuture form, without the brackets.
 fn is_literal(text: &[u8]) -> bool {
     if let [b'v' | b'V', rest @ ..] = text {
-        let mut halves = rest.splitn(2, |octet| *octet == b'.');
+        let mut halves = rest.splitn(2, |byte| *byte == b'.');
         let version = halves.next().unwrap_or_default();
         let address = halves.next().unwrap_or_default();
-        let without_colons = address.split(|octet| *octet == b':');
+        let without_colons = address.split(|byte| *byte == b':');
         return !version.is_empty()
             && version.iter().all(u8::is_ascii_hexdigit)
             && !address.is_empty()
             && !address.contains(&b'%')
             && without_colons
                 .into_iter()
-                .all(|text| octets::after_registered_name(text).is_empty());
+                .all(|text| bytes::after_registered_name(text).is_empty());
     }
     std::str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }

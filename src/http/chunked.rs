@@ -5,7 +5,7 @@
 //! about where a message ends. Chunk extensions and trailers are checked, bounded and dropped:
 //! a trailer never becomes a header field.
 
-use super::octets;
+use super::bytes;
 use crate::limits;
 
 /// Decodes one chunked body.
@@ -116,10 +116,10 @@ impl ChunkedDecoder {
                 }
                 continue;
             }
-            let Some(octet) = bytes.get(consumed) else {
+            let Some(byte) = bytes.get(consumed) else {
                 break;
             };
-            self.place = self.step(*octet)?;
+            self.place = self.step(*byte)?;
             consumed = consumed.saturating_add(1);
         }
         Ok(Decoded {
@@ -130,9 +130,9 @@ impl ChunkedDecoder {
     }
 
     /// The place after `byte` of framing.
-    fn step(&mut self, octet: u8) -> Result<Place, ChunkFault> {
+    fn step(&mut self, byte: u8) -> Result<Place, ChunkFault> {
         match self.place {
-            Place::Size | Place::SizeSpace | Place::SizeLineFeed => self.step_size(octet),
+            Place::Size | Place::SizeSpace | Place::SizeLineFeed => self.step_size(byte),
             Place::ExtensionName { .. }
             | Place::ExtensionNameSpace
             | Place::ExtensionValue { .. }
@@ -143,7 +143,7 @@ impl ChunkedDecoder {
                 if self.extension_bytes > limits::CHUNK_EXTENSION_BYTES_MAX {
                     return Err(ChunkFault::Malformed);
                 }
-                step_extension(self.place, octet)
+                step_extension(self.place, byte)
             }
             Place::TrailerStart
             | Place::TrailerName
@@ -154,10 +154,10 @@ impl ChunkedDecoder {
                 if self.trailer_bytes > limits::TRAILER_BYTES_MAX {
                     return Err(ChunkFault::TrailersTooLarge);
                 }
-                step_trailer(self.place, octet)
+                step_trailer(self.place, byte)
             }
-            Place::DataReturn if octet == b'\r' => Ok(Place::DataLineFeed),
-            Place::DataLineFeed if octet == b'\n' => {
+            Place::DataReturn if byte == b'\r' => Ok(Place::DataLineFeed),
+            Place::DataLineFeed if byte == b'\n' => {
                 self.digits = 0;
                 self.left = 0;
                 Ok(Place::Size)
@@ -169,13 +169,13 @@ impl ChunkedDecoder {
         }
     }
 
-    fn step_size(&mut self, octet: u8) -> Result<Place, ChunkFault> {
-        match (self.place, octet) {
+    fn step_size(&mut self, byte: u8) -> Result<Place, ChunkFault> {
+        match (self.place, byte) {
             (Place::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 if self.digits >= limits::CHUNK_SIZE_DIGITS_MAX {
                     return Err(ChunkFault::Malformed);
                 }
-                let digit = char::from(octet).to_digit(16).unwrap_or_default();
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 self.digits = self.digits.saturating_add(1);
                 // Sixteen digits fill 64 bits exactly, so nothing is shifted out.
                 self.left = (self.left << 4) | u64::from(digit);
@@ -205,11 +205,11 @@ impl ChunkedDecoder {
 }
 
 /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`
-fn step_extension(place: Place, octet: u8) -> Result<Place, ChunkFault> {
-    let is_space = matches!(octet, b' ' | b'\t');
-    match (place, octet) {
+fn step_extension(place: Place, byte: u8) -> Result<Place, ChunkFault> {
+    let is_space = matches!(byte, b' ' | b'\t');
+    match (place, byte) {
         (Place::ExtensionName { started: false }, _) if is_space => Ok(place),
-        (Place::ExtensionName { .. }, _) if octets::is_token(octet) => {
+        (Place::ExtensionName { .. }, _) if bytes::is_token(byte) => {
             Ok(Place::ExtensionName { started: true })
         }
         (Place::ExtensionName { started: true } | Place::ExtensionNameSpace, b'=') => {
@@ -222,14 +222,14 @@ fn step_extension(place: Place, octet: u8) -> Result<Place, ChunkFault> {
         (Place::ExtensionValue { started: false }, b'"') => {
             Ok(Place::ExtensionQuoted { escaped: false })
         }
-        (Place::ExtensionValue { .. }, _) if octets::is_token(octet) => {
+        (Place::ExtensionValue { .. }, _) if bytes::is_token(byte) => {
             Ok(Place::ExtensionValue { started: true })
         }
         (Place::ExtensionQuoted { escaped: false }, b'"') => Ok(Place::ExtensionEnd),
         (Place::ExtensionQuoted { escaped: false }, b'\\') => {
             Ok(Place::ExtensionQuoted { escaped: true })
         }
-        (Place::ExtensionQuoted { .. }, _) if octets::is_field(octet) => {
+        (Place::ExtensionQuoted { .. }, _) if bytes::is_field(byte) => {
             Ok(Place::ExtensionQuoted { escaped: false })
         }
         (Place::ExtensionValue { started: true } | Place::ExtensionEnd, _) if is_space => {
@@ -255,15 +255,15 @@ fn step_extension(place: Place, octet: u8) -> Result<Place, ChunkFault> {
 }
 
 /// Field lines and the empty line that ends the body.
-fn step_trailer(place: Place, octet: u8) -> Result<Place, ChunkFault> {
-    match (place, octet) {
+fn step_trailer(place: Place, byte: u8) -> Result<Place, ChunkFault> {
+    match (place, byte) {
         (Place::TrailerStart, b'\r') => Ok(Place::LastLineFeed),
         (Place::LastLineFeed, b'\n') => Ok(Place::Done),
-        (Place::TrailerStart | Place::TrailerName, _) if octets::is_token(octet) => {
+        (Place::TrailerStart | Place::TrailerName, _) if bytes::is_token(byte) => {
             Ok(Place::TrailerName)
         }
         (Place::TrailerName, b':') => Ok(Place::TrailerValue),
-        (Place::TrailerValue, _) if octets::is_field(octet) => Ok(place),
+        (Place::TrailerValue, _) if bytes::is_field(byte) => Ok(place),
         (Place::TrailerValue, b'\r') => Ok(Place::TrailerLineFeed),
         (Place::TrailerLineFeed, b'\n') => Ok(Place::TrailerStart),
         (_, _) => Err(ChunkFault::Malformed),

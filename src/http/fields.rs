@@ -5,7 +5,7 @@
 //! section without a bound. Refusals depend on the bytes up to the fault alone, so they are the
 //! same however the input was cut into reads.
 
-use super::octets::{self, NotDecimal};
+use super::bytes::{self, NotDecimal};
 use crate::limits;
 
 /// Why a field section cannot be read.
@@ -64,7 +64,7 @@ const LINE_END: &[u8; 2] = b"\r\n";
 
 /// The line at the beginning of `rest` (RFC 9112 section 5).
 fn read_line(rest: &[u8]) -> Result<Line<'_>, SectionFault> {
-    let (name, after) = octets::split_name(rest);
+    let (name, after) = bytes::split_name(rest);
     let text = match after {
         [b':', text @ ..] if !name.is_empty() => text,
         [] => return Ok(Line::Open),
@@ -78,13 +78,13 @@ fn read_line(rest: &[u8]) -> Result<Line<'_>, SectionFault> {
         [b'\n', ..] => return Err(SectionFault::BareLineFeed),
         [_, ..] => return Err(SectionFault::Malformed),
     };
-    let (value, after) = octets::split_value(text);
+    let (value, after) = bytes::split_value(text);
     if !is_line_end(after)? {
         return Ok(Line::Open);
     }
     Ok(Line::Field {
         name,
-        value: octets::trim(value),
+        value: bytes::trim(value),
         bytes: rest
             .len()
             .saturating_sub(after.len())
@@ -179,23 +179,23 @@ impl FramingFields {
     /// Takes a field line into account if it frames; says whether it did.
     pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<bool, FramingFault> {
         match name.len() {
-            10 if octets::is_word(name, b"connection") => self.note_connection(value),
-            14 if octets::is_word(name, b"content-length") => self.note_length(value)?,
-            17 if octets::is_word(name, b"transfer-encoding") => self.note_coding(value)?,
+            10 if bytes::is_word(name, b"connection") => self.note_connection(value),
+            14 if bytes::is_word(name, b"content-length") => self.note_length(value)?,
+            17 if bytes::is_word(name, b"transfer-encoding") => self.note_coding(value)?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     fn note_connection(&mut self, value: &[u8]) {
-        for option in octets::elements(value) {
-            self.close |= octets::is_word(option, b"close");
-            self.keep_alive |= octets::is_word(option, b"keep-alive");
+        for option in bytes::elements(value) {
+            self.close |= bytes::is_word(option, b"close");
+            self.keep_alive |= bytes::is_word(option, b"keep-alive");
         }
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), FramingFault> {
-        let length = octets::decimal(value).map_err(|fault| match fault {
+        let length = bytes::decimal(value).map_err(|fault| match fault {
             NotDecimal::Grammar => FramingFault::LengthGrammar,
             NotDecimal::Overflow => FramingFault::LengthOverflow,
         })?;
@@ -206,11 +206,11 @@ impl FramingFields {
     }
 
     fn note_coding(&mut self, value: &[u8]) -> Result<(), FramingFault> {
-        for coding in octets::elements(value) {
+        for coding in bytes::elements(value) {
             if coding.is_empty() {
                 return Err(FramingFault::CodingGrammar);
             }
-            let is_chunked = octets::is_word(coding, b"chunked");
+            let is_chunked = bytes::is_word(coding, b"chunked");
             self.codings = match self.codings {
                 Codings::None if is_chunked => Codings::Chunked,
                 Codings::Others if is_chunked => Codings::OthersThenChunked,

@@ -10,7 +10,7 @@
 
 use super::fields::{self, SectionFault};
 use super::request_line::{self, Method, Reject, Version};
-use super::{Span, octets};
+use super::{Span, bytes};
 use crate::limits;
 
 mod gathered;
@@ -84,11 +84,7 @@ impl ForwardedFor {
     /// The addresses named, the nearest hop first, as text that is not yet checked.
     pub fn from_nearest<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
         let lines = self.lines.iter().rev().filter(|line| !line.is_empty());
-        lines.flat_map(|line| {
-            line.of(bytes)
-                .rsplit(|octet| *octet == b',')
-                .map(octets::trim)
-        })
+        lines.flat_map(|line| line.of(bytes).rsplit(|byte| *byte == b',').map(bytes::trim))
     }
 }
 

@@ -17,9 +17,9 @@ pub mod request;
 pub mod response;
 
 mod authority;
+mod bytes;
 mod fields;
 mod node;
-mod octets;
 mod request_line;
 mod retry_after;
 pub mod status;

@@ -6,14 +6,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::octets;
+use super::bytes;
 
 /// The address that `text` names; an IPv4 one in IPv6 form is IPv4. `None` for names such as
 /// `unknown`, and for anything that is not wholly an address.
 #[must_use]
 pub fn read_node(text: &[u8]) -> Option<IpAddr> {
-    let text = match octets::trim(text) {
-        [b'"', inner @ .., b'"'] => octets::trim(inner),
+    let text = match bytes::trim(text) {
+        [b'"', inner @ .., b'"'] => bytes::trim(inner),
         text => text,
     };
     let text = std::str::from_utf8(text).ok()?;
@@ -45,7 +45,7 @@ fn read_ipv6(text: &str) -> Option<IpAddr> {
 }
 
 fn is_port(text: &str) -> bool {
-    octets::decimal(text.as_bytes()).is_ok_and(|port| port <= u64::from(u16::MAX))
+    bytes::decimal(text.as_bytes()).is_ok_and(|port| port <= u64::from(u16::MAX))
 }
 
 #[cfg(test)]

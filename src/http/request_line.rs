@@ -2,7 +2,7 @@
 //! a refusal is already certain. A line is refused at its first byte that cannot belong to one,
 //! so a TLS greeting or a megabyte of target costs neither memory nor a timeout.
 
-use super::{Span, authority, octets};
+use super::{Span, authority, bytes};
 use crate::limits;
 
 /// Why a head is refused. The connection closes after the answer.
@@ -87,7 +87,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, Re
         bytes,
         method_start,
         limits::HTTP_METHOD_BYTES_MAX,
-        octets::split_name,
+        bytes::split_name,
     )
     .map_err(|fault| fault.reject(long_method))?
     else {
@@ -99,7 +99,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, Re
         bytes,
         target_start,
         limits::HTTP_TARGET_BYTES_MAX,
-        octets::split_visible,
+        bytes::split_visible,
     )
     .map_err(|fault| fault.reject(long_target))?
     else {
@@ -173,9 +173,9 @@ fn read_version(tail: &[u8]) -> Result<Option<Version>, Reject> {
         .iter()
         .take(VERSION_LINE_BYTES)
         .enumerate()
-        .all(|(at, octet)| match at {
-            5 | 7 => octet.is_ascii_digit(),
-            _ => b"HTTP/1.1\r\n".get(at) == Some(octet),
+        .all(|(at, byte)| match at {
+            5 | 7 => byte.is_ascii_digit(),
+            _ => b"HTTP/1.1\r\n".get(at) == Some(byte),
         });
     if !fits {
         return Err(NOT_A_LINE);
@@ -209,9 +209,9 @@ fn path_of(method: Method, target: &[u8]) -> Result<(usize, usize), Reject> {
         [b'/', ..] => 0,
         _ => authority_end(target)?,
     };
-    let behind = octets::after_path(target.get(path_start..).unwrap_or_default());
+    let behind = bytes::after_path(target.get(path_start..).unwrap_or_default());
     match behind {
-        [b'?', query @ ..] if !octets::is_query(query) => Err(BAD_TARGET),
+        [b'?', query @ ..] if !bytes::is_query(query) => Err(BAD_TARGET),
         [] | [b'?', ..] => Ok((path_start, target.len().saturating_sub(behind.len()))),
         [_, ..] => Err(BAD_TARGET),
     }
@@ -228,7 +228,7 @@ fn authority_end(target: &[u8]) -> Result<usize, Reject> {
     let rest = target.get(SCHEME.len()..).unwrap_or_default();
     let length = rest
         .iter()
-        .position(|octet| matches!(octet, b'/' | b'?'))
+        .position(|byte| matches!(byte, b'/' | b'?'))
         .unwrap_or(rest.len());
     if authority::is_authority(rest.get(..length).unwrap_or_default()) {
         Ok(SCHEME.len().saturating_add(length))

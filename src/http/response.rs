@@ -4,8 +4,8 @@
 //! outside cannot break the framing: a field whose name or value holds a control byte is left
 //! out whole.
 
+use super::bytes;
 use super::date::DateText;
-use super::octets;
 use super::status;
 
 /// The interim answer to `Expect: 100-continue`.
@@ -103,8 +103,8 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_>, body: &[u8], i
 pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[&[u8]]) {
     let is_empty = value.iter().all(|piece| piece.is_empty());
     if is_empty
-        || !octets::is_token_text(name.as_bytes())
-        || !value.iter().all(|piece| octets::is_field_text(piece))
+        || !bytes::is_token_text(name.as_bytes())
+        || !value.iter().all(|piece| bytes::is_field_text(piece))
     {
         return;
     }

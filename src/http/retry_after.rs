@@ -5,8 +5,8 @@
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
+use super::bytes;
 use super::date::MONTHS;
-use super::octets;
 use crate::clock::UnixMillis;
 
 /// What the field asks for.
@@ -22,7 +22,7 @@ impl RetryAfter {
     /// Reads the field's value.
     #[must_use]
     pub fn read(value: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(octets::trim(value)).ok()?;
+        let text = std::str::from_utf8(bytes::trim(value)).ok()?;
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if is_number {
             // Digits that fit in no number are a very long time.

@@ -102,7 +102,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
-    fn octets(blocks: &Blocks) -> Vec<u8> {
+    fn bytes_of(blocks: &Blocks) -> Vec<u8> {
         blocks.blocks.iter().flat_map(|block| block.0).collect()
     }
 
@@ -117,7 +117,7 @@ mod tests {
             written += count;
             let mut expected = all.get(before..written).unwrap().to_vec();
             expected.resize(expected.len().next_multiple_of(BYTES), 0);
-            assert_eq!(octets(&blocks), expected);
+            assert_eq!(bytes_of(&blocks), expected);
             assert_eq!(blocks.bytes_init(), expected.len());
             assert_eq!(blocks.read_ptr() as usize % BYTES, 0);
             before += usize::try_from(blocks.advance()).unwrap();

@@ -134,11 +134,11 @@ fn a_month_of_payments_stays_small() {
     let exact = bytes(&ledger);
     assert!(
         exact < 36_000 * 5,
-        "{exact} octets for 36,000 exact payments"
+        "{exact} bytes for 36,000 exact payments"
     );
     ledger.age_by(UnixMillis(BASE + 2 * HOUR), usize::MAX);
     let old = bytes(&ledger);
-    assert!(old < 43_000, "{old} octets for an old hour");
+    assert!(old < 43_000, "{old} bytes for an old hour");
     assert!(restored(&ledger) == ledger);
 }
 
@@ -176,7 +176,7 @@ fn a_purged_ledger_is_empty() {
 }
 
 #[test]
-fn octets_that_are_no_chunk_are_refused_and_change_nothing() {
+fn bytes_that_are_no_chunk_are_refused_and_change_nothing() {
     let mut ledger = Ledger::new(Duration::from_secs(3_600));
     (0..20).for_each(|step| add(&mut ledger, BASE + step * 400, 1_990));
     ledger.age_by(UnixMillis(BASE + HOUR + 3_000), usize::MAX);

@@ -17,6 +17,8 @@
 
 mod waker;
 
+#[cfg(all(test, loom))]
+mod interleavings;
 #[cfg(test)]
 mod stress;
 #[cfg(test)]
@@ -221,23 +223,14 @@ impl<Request: Send, Reply: Send> Mailbox<Request, Reply> {
         self.peer(to).map_or(0, |peer| peer.asked.get())
     }
 
-    fn poll_wait(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.has_letters() {
-            return Poll::Ready(());
-        }
-        let Some(core_waker) = self.core_wakers.get(self.core.index()) else {
-            return Poll::Pending;
-        };
-        core_waker.listen(context.waker());
-        // A sender that did not see us listen has put its message there before: look again.
-        if self.has_letters() {
-            core_waker.stop_listening();
-            return Poll::Ready(());
-        }
-        Poll::Pending
+    fn poll_wait(&self, context: &Context<'_>) -> Poll<()> {
+        let waker = self.core_wakers.get(self.core.index());
+        waker.map_or(Poll::Pending, |waker| {
+            waker.poll(context, || self.has_message())
+        })
     }
 
-    fn has_letters(&self) -> bool {
+    fn has_message(&self) -> bool {
         self.peers.iter().flatten().any(|peer| {
             !peer.replies_in.borrow().is_empty() || !peer.requests_in.borrow().is_empty()
         })

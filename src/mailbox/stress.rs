@@ -175,7 +175,7 @@ impl Wake for Woken {
 fn ping_pong(mailbox: &Mailbox<u32, u32>, turns: u32, get_on: &mpsc::Sender<bool>) {
     let woken = Arc::new(Woken(AtomicBool::new(false)));
     let waker = Waker::from(Arc::clone(&woken));
-    let mut context = Context::from_waker(&waker);
+    let context = Context::from_waker(&waker);
     let other = CoreId(1 - mailbox.core().0);
     let (mut asked, replied, answered) = (0, Cell::new(0), Cell::new(0));
     while replied.get() < turns || answered.get() < turns {
@@ -183,7 +183,7 @@ fn ping_pong(mailbox: &Mailbox<u32, u32>, turns: u32, get_on: &mpsc::Sender<bool
             asked += 1;
         }
         let mut spins = 0_u32;
-        while mailbox.poll_wait(&mut context).is_pending() {
+        while mailbox.poll_wait(&context).is_pending() {
             while !woken.0.swap(false, SeqCst) {
                 spins += 1;
                 if spins.is_multiple_of(64) {

@@ -109,21 +109,21 @@ fn a_batch_wakes_once_and_an_awake_core_not_at_all() {
     let [a, b, c] = three(8);
     let count = Arc::new(Count(AtomicU32::new(0)));
     let waker = Waker::from(Arc::clone(&count));
-    let mut context = Context::from_waker(&waker);
+    let context = Context::from_waker(&waker);
     a.hand_over(C, 1).unwrap();
     assert_eq!(count.0.load(SeqCst), 0, "nobody listens");
-    assert_eq!(c.poll_wait(&mut context), Poll::Ready(()));
+    assert_eq!(c.poll_wait(&context), Poll::Ready(()));
     messages(&c);
-    assert_eq!(c.poll_wait(&mut context), Poll::Pending);
+    assert_eq!(c.poll_wait(&context), Poll::Pending);
     for number in 0..3 {
         a.hand_over(C, number).unwrap();
         b.hand_over(C, number).unwrap();
     }
     assert_eq!(count.0.load(SeqCst), 1);
-    assert_eq!(c.poll_wait(&mut context), Poll::Ready(()));
+    assert_eq!(c.poll_wait(&context), Poll::Ready(()));
     assert_eq!(messages(&c).len(), 6);
     c.reply(A, 1).unwrap();
-    assert_eq!(c.poll_wait(&mut context), Poll::Pending);
+    assert_eq!(c.poll_wait(&context), Poll::Pending);
     assert_eq!(count.0.load(SeqCst), 1);
 }
 

@@ -7,10 +7,10 @@
 //! expensive for every message, so it wakes only while the core's task listens, and the first
 //! ring ends the listening.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::task::Waker;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 
-use atomic_waker::AtomicWaker;
+use crate::atomics::{AtomicBool, AtomicWaker, fence};
 
 /// What wakes one core; see the head of this file. Kept on a cache line of its own: senders read it
 /// after every message.
@@ -22,35 +22,45 @@ pub(super) struct CoreWaker {
 }
 
 impl CoreWaker {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             is_listening: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
 
-    /// From here on the next ring wakes `waker`. The core must look at its rings once more before
-    /// it sleeps.
-    pub(super) fn listen(&self, waker: &Waker) {
-        self.waker.register(waker);
+    /// Ready when `has_message`, which looks at the core's rings; else the next ring wakes the task
+    /// of `context`.
+    pub(super) fn poll(&self, context: &Context<'_>, has_message: impl Fn() -> bool) -> Poll<()> {
+        if has_message() {
+            return Poll::Ready(());
+        }
+        self.waker.register(context.waker());
         self.is_listening.store(true, Ordering::Release);
         // Pairs with the fence in `ring`: either the sender sees that the core listens, or the
         // core's second look sees the sender's message. Without both fences each could read the
-        // old value, and the message would lie there until another one comes.
+        // old value, and the message would wait there until another one comes.
         fence(Ordering::SeqCst);
-    }
-
-    pub(super) fn stop_listening(&self) {
-        self.is_listening.store(false, Ordering::Release);
+        if has_message() {
+            self.is_listening.store(false, Ordering::Release);
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 
     /// To be called after the message was put into its ring.
     pub(super) fn ring(&self) {
         fence(Ordering::SeqCst);
-        if self.is_listening.load(Ordering::Relaxed)
-            && self.is_listening.swap(false, Ordering::AcqRel)
-        {
+        if self.is_listening.load(Ordering::Relaxed) && self.ends_listening() {
             self.waker.wake();
         }
+    }
+
+    /// Whether this sender is the first one that rings. One that is not writes nothing.
+    fn ends_listening(&self) -> bool {
+        let ended =
+            self.is_listening
+                .compare_exchange(true, false, Ordering::AcqRel, Ordering::Relaxed);
+        ended.is_ok()
     }
 }

@@ -25,7 +25,7 @@ pub enum CorrelationIdFault {
     /// Empty, or longer than 64 bytes.
     Length,
     /// An byte outside the allowed set.
-    Octet,
+    Byte,
     /// `.` or `..`.
     Dots,
     /// Not a UUID although `CORRELATION_ID=uuid` demands one.
@@ -38,33 +38,33 @@ impl CorrelationId {
     /// # Errors
     /// The rule that it breaks.
     pub fn try_new(text: &str) -> Result<Self, CorrelationIdFault> {
-        let octets = text.as_bytes();
-        if octets.is_empty() || octets.len() > limits::CORRELATION_ID_BYTES_MAX {
+        let given = text.as_bytes();
+        if given.is_empty() || given.len() > limits::CORRELATION_ID_BYTES_MAX {
             return Err(CorrelationIdFault::Length);
         }
-        let allowed = |octet: &u8| {
-            octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.' | b'_' | b':' | b'~')
+        let allowed = |byte: &u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'~')
         };
         // No early end, so that the compiler looks at many bytes in one go.
-        if !octets.iter().fold(true, |all, octet| all & allowed(octet)) {
-            return Err(CorrelationIdFault::Octet);
+        if !given.iter().fold(true, |all, byte| all & allowed(byte)) {
+            return Err(CorrelationIdFault::Byte);
         }
         let mut bytes = [0; limits::CORRELATION_ID_BYTES_MAX];
-        if let Some(room) = bytes.get_mut(..octets.len()) {
-            room.copy_from_slice(octets);
+        if let Some(room) = bytes.get_mut(..given.len()) {
+            room.copy_from_slice(given);
         }
-        let length = u8::try_from(octets.len()).map_err(|_| CorrelationIdFault::Length)?;
+        let length = u8::try_from(given.len()).map_err(|_| CorrelationIdFault::Length)?;
         Ok(Self { length, bytes })
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let octets = self
+        let bytes = self
             .bytes
             .get(..usize::from(self.length))
             .unwrap_or_default();
-        std::str::from_utf8(octets).unwrap_or_default()
+        std::str::from_utf8(bytes).unwrap_or_default()
     }
 
     /// The UUID that this text spells in the 8-4-4-4-12 form (RFC 9562, section 4), if it does.
@@ -209,7 +209,7 @@ mod tests {
         for text in ["a b", "a/b", "é", "a\0", "{a}", "'"] {
             assert_eq!(
                 CorrelationId::try_new(text),
-                Err(CorrelationIdFault::Octet),
+                Err(CorrelationIdFault::Byte),
                 "{text}"
             );
         }

@@ -136,7 +136,7 @@ impl<'a> JsonNumber<'a> {
             Some(parts) => parts,
             None => (mantissa, ""),
         };
-        let digits = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit());
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let leading_zero = whole.len() > 1 && whole.starts_with('0');
         if whole.is_empty() || leading_zero || !digits(whole) || !digits(fraction) {
             return None;
@@ -155,7 +155,7 @@ impl<'a> JsonNumber<'a> {
             b'+' => (1, text.get(1..)?),
             _ => (1, text),
         };
-        if digits.is_empty() || !digits.bytes().all(|octet| octet.is_ascii_digit()) {
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
         let value = digits.bytes().fold(0_i64, |value, digit| {

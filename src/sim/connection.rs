@@ -275,8 +275,8 @@ impl Connection {
     }
 
     async fn drip(&mut self, bytes: Vec<u8>, pause_ms: u64) -> Result<(), End> {
-        for octet in bytes {
-            self.write(vec![octet]).await?;
+        for byte in bytes {
+            self.write(vec![byte]).await?;
             self.processor.pauses.sleep(faults::span(pause_ms)).await?;
         }
         Ok(())

@@ -215,7 +215,7 @@ impl Head {
 }
 
 fn read_length(text: &str) -> Result<usize, Unreadable> {
-    let digits = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let length = text.parse().ok().filter(|_| digits);
     length
         .filter(|length| *length <= limits::SIM_BODY_BYTES_MAX)
@@ -302,14 +302,14 @@ fn window(query: &str) -> Option<Window> {
 
 fn percent_decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
-    let mut octets = text.bytes();
-    while let Some(octet) = octets.next() {
-        out.push(match octet {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
             b'%' => {
-                let mut digit = || char::from(octets.next()?).to_digit(16);
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
                 u8::try_from(digit()? * 16 + digit()?).ok()?
             }
-            _ => octet,
+            _ => byte,
         });
     }
     String::from_utf8(out).ok()

@@ -45,7 +45,7 @@ impl Timer {
 
 /// See the head of this file.
 #[derive(Debug)]
-pub struct Wheel {
+pub(crate) struct Wheel {
     timers: Vec<Timer>,
     /// The first token of each slot, or [`NONE`].
     heads: Box<[u32]>,
@@ -67,7 +67,7 @@ impl Default for Wheel {
 impl Wheel {
     /// A wheel without timers, at the start of time.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             timers: Vec::new(),
             heads: vec![NONE; WHEEL_SLOTS].into_boxed_slice(),
@@ -80,7 +80,7 @@ impl Wheel {
 
     /// Lets `token` fall due at `at`, instead of when it was armed for before. A moment that has
     /// passed falls due with the next `expire`.
-    pub fn arm(&mut self, token: u32, at: Mono) {
+    pub(crate) fn arm(&mut self, token: u32, at: Mono) {
         self.cancel(token);
         let index = place(token);
         if self.timers.len() <= index {
@@ -93,7 +93,7 @@ impl Wheel {
     }
 
     /// Disarms `token`; nothing happens when it is not armed.
-    pub fn cancel(&mut self, token: u32) {
+    pub(crate) fn cancel(&mut self, token: u32) {
         if self.is_armed(token) {
             self.unlink(token);
             self.armed_count -= 1;
@@ -102,19 +102,19 @@ impl Wheel {
 
     /// Whether `token` is going to fall due.
     #[must_use]
-    pub fn is_armed(&self, token: u32) -> bool {
+    pub(crate) fn is_armed(&self, token: u32) -> bool {
         self.timer(token).at_ms != UNARMED
     }
 
     /// How many timers are armed.
     #[cfg(test)]
     #[must_use]
-    pub fn armed_count(&self) -> usize {
+    pub(crate) fn armed_count(&self) -> usize {
         self.armed_count
     }
 
     /// Appends the tokens that are due to `due`, about in order of their time, and disarms them.
-    pub fn expire(&mut self, now: Mono, due: &mut Vec<u32>) {
+    pub(crate) fn expire(&mut self, now: Mono, due: &mut Vec<u32>) {
         let now_ms = (now.0 / 1_000).max(self.cursor_ms);
         let last = now_ms.min(self.cursor_ms.saturating_add(ROUND_MS - 1));
         let mut next = self.cursor_ms;
@@ -130,7 +130,7 @@ impl Wheel {
     /// When to call `expire` next. Never late; early when only timers of a later round wait in
     /// that slot, which costs one needless look in 16 s.
     #[must_use]
-    pub fn next(&self) -> Option<Mono> {
+    pub(crate) fn next(&self) -> Option<Mono> {
         let from_ms = self.cursor_ms.saturating_add(u64::from(!self.is_overdue));
         self.next_occupied(from_ms)
             .map(|at_ms| Mono(at_ms.saturating_mul(1_000)))

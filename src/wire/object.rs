@@ -144,13 +144,13 @@ fn is_too_deep(json: &str) -> bool {
     }
     // The object that is being read is the first level.
     let mut depth: usize = 1;
-    let mut octets = json.bytes();
+    let mut bytes = json.bytes();
     let mut in_string = false;
-    while let Some(octet) = octets.next() {
-        match octet {
+    while let Some(byte) = bytes.next() {
+        match byte {
             b'"' => in_string = !in_string,
             // An escape stands in a string only; what it escapes is no quote that ends it.
-            b'\\' => drop(octets.next()),
+            b'\\' => drop(bytes.next()),
             b'{' | b'[' if !in_string => {
                 depth += 1;
                 if depth > limits::JSON_DEPTH_MAX {

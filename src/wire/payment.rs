@@ -76,7 +76,7 @@ impl PaymentFault {
             Self::CorrelationId(CorrelationIdFault::Length) => {
                 "correlationId is not 1 to 64 characters long"
             }
-            Self::CorrelationId(CorrelationIdFault::Octet) => {
+            Self::CorrelationId(CorrelationIdFault::Byte) => {
                 "correlationId has a character outside A-Z a-z 0-9 - . _ : ~"
             }
             Self::CorrelationId(CorrelationIdFault::Dots) => "correlationId is . or ..",
@@ -101,7 +101,7 @@ pub fn read_payment(body: &[u8], demand_uuid: bool) -> Result<Payment, PaymentFa
         return Err(PaymentFault::WrongType(Field::CorrelationId));
     }
     // A string without a text holds half a surrogate pair, which is outside the allowed set.
-    let id = read_string(id).ok_or(PaymentFault::CorrelationId(CorrelationIdFault::Octet))?;
+    let id = read_string(id).ok_or(PaymentFault::CorrelationId(CorrelationIdFault::Byte))?;
     let correlation_id = CorrelationId::try_new(&id).map_err(PaymentFault::CorrelationId)?;
     // No path can name these two: clients and proxies take them out (RFC 3986, section 5.2.4).
     // They are ids all the same, so that a journal which holds one is read.

@@ -67,9 +67,9 @@ pub fn write_problem(problem: &Problem<'_>, out: &mut Vec<u8>) {
 /// Appends `text` as a JSON string.
 pub(super) fn write_quoted(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for octet in text.bytes() {
-        match octet {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', octet]),
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             0..=0x1f => {
                 let hex = |half: u8| {
                     if half < 10 {
@@ -79,9 +79,9 @@ pub(super) fn write_quoted(text: &str, out: &mut Vec<u8>) {
                     }
                 };
                 out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[hex(octet >> 4), hex(octet & 0xf)]);
+                out.extend_from_slice(&[hex(byte >> 4), hex(byte & 0xf)]);
             }
-            _ => out.push(octet),
+            _ => out.push(byte),
         }
     }
     out.push(b'"');

@@ -57,18 +57,18 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
-    let mut octets = text.bytes();
+    let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
-    while let Some(octet) = octets.next() {
-        if octet != b'%' {
-            out.push(octet);
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
             continue;
         }
         let mut digit = || {
-            octets.next().and_then(|octet| match octet {
-                b'0'..=b'9' => Some(octet - b'0'),
-                b'a'..=b'f' => Some(octet - b'a' + 10),
-                b'A'..=b'F' => Some(octet - b'A' + 10),
+            bytes.next().and_then(|byte| match byte {
+                b'0'..=b'9' => Some(byte - b'0'),
+                b'a'..=b'f' => Some(byte - b'a' + 10),
+                b'A'..=b'F' => Some(byte - b'A' + 10),
                 _ => None,
             })
         };
@@ -163,7 +163,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_escaped_value_is_read_again(value in "\\PC{0,20}") {
-            let escaped: String = value.bytes().map(|octet| format!("%{octet:02x}")).collect();
+            let escaped: String = value.bytes().map(|byte| format!("%{byte:02x}")).collect();
             let query = format!("a=1&v={escaped}");
             let [read, _] = read_query(&query, ["v", "a"]).unwrap();
             prop_assert_eq!(read, Some(Cow::Owned(value)));

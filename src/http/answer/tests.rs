@@ -7,7 +7,7 @@ use crate::clock::UnixMillis;
 
 const LIMIT: usize = 64;
 
-fn octets(text: &str) -> Vec<u8> {
+fn bytes_of(text: &str) -> Vec<u8> {
     text.chars()
         .map(|letter| u8::try_from(u32::from(letter)).unwrap())
         .collect()
@@ -18,7 +18,7 @@ fn with_fields(fields: &str) -> String {
 }
 
 fn framing(text: &str, for_head: bool) -> Result<Option<(AnswerFraming, bool)>, AnswerFault> {
-    let head = parse_answer(&octets(text), for_head)?;
+    let head = parse_answer(&bytes_of(text), for_head)?;
     Ok(head.map(|head| (head.framing, head.keep_alive)))
 }
 
@@ -245,7 +245,7 @@ fn a_whole_answer_is_read_to_its_end_and_no_further() {
 
 proptest! {
     #[test]
-    fn no_octets_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse_answer(&bytes, false);
         let _ = read(&bytes, 16);
     }
@@ -258,7 +258,7 @@ proptest! {
             "X : a\r\n", "HTTP/1.0 204\r\n", "abc", "\u{e9}", "Retry-After: 5\r\n", "\r", "X: ",
         ]), 0..8),
     ) {
-        let bytes = octets(&format!("HTTP/1.1 200 OK\r\n{}", pieces.concat()));
+        let bytes = bytes_of(&format!("HTTP/1.1 200 OK\r\n{}", pieces.concat()));
         let whole = parse_answer(&bytes, false);
         for cut in 0..bytes.len() {
             let part = parse_answer(&bytes[..cut], false);

@@ -31,7 +31,7 @@ fn decode(coded: &[u8], sizes: &[usize]) -> Result<Option<BodyAndRest>, ChunkFau
     Ok(None)
 }
 
-fn octets(text: &str) -> Vec<u8> {
+fn bytes_of(text: &str) -> Vec<u8> {
     text.chars()
         .map(|letter| u8::try_from(u32::from(letter)).unwrap())
         .collect()
@@ -39,11 +39,11 @@ fn octets(text: &str) -> Vec<u8> {
 
 /// The decoded text, `…` for a body that is not whole, else the fault.
 fn verdict(coded: &str) -> String {
-    let whole = decode(&octets(coded), &[usize::MAX]);
+    let whole = decode(&bytes_of(coded), &[usize::MAX]);
     assert_eq!(
         whole,
-        decode(&octets(coded), &[1]),
-        "octet by octet: {coded:?}"
+        decode(&bytes_of(coded), &[1]),
+        "byte by byte: {coded:?}"
     );
     match whole {
         Ok(Some((body, _))) => String::from_utf8_lossy(&body).into_owned(),
@@ -250,11 +250,11 @@ proptest! {
     }
 
     #[test]
-    fn any_octets_give_the_same_outcome_however_they_are_cut(
+    fn any_bytes_give_the_same_outcome_however_they_are_cut(
         coded in "[0-3a;= \"\\\\\r\n\t:X\u{0}\u{ff}]{0,40}|5\r\nhello\r\n0\r\n[X: a\r\n]{0,12}",
         sizes in prop::collection::vec(1_usize..6, 1..8),
     ) {
-        let coded = octets(&coded);
+        let coded = bytes_of(&coded);
         prop_assert_eq!(decode(&coded, &sizes), decode(&coded, &[usize::MAX]));
     }
 }

@@ -4,7 +4,7 @@
 //! 7.2, 8.3 and 10.1.1).
 
 use super::super::fields::{Framed, FramingFault, FramingFields};
-use super::super::{Span, authority, octets, request_line};
+use super::super::{Span, authority, bytes, request_line};
 use super::{
     ContentCoding, ContentType, ForwardedFor, Framing, HeadRules, Persistence, Reject, RequestHead,
     Version,
@@ -70,20 +70,20 @@ impl<'b> Gathered<'b> {
             return Ok(());
         }
         match name.len() {
-            4 if octets::is_word(name, b"host") => self.note_host(value)?,
-            6 if octets::is_word(name, b"expect") => self.note_expectation(value),
-            11 if octets::is_word(name, b"traceparent") && is_trace_parent(value) => {
+            4 if bytes::is_word(name, b"host") => self.note_host(value)?,
+            6 if bytes::is_word(name, b"expect") => self.note_expectation(value),
+            11 if bytes::is_word(name, b"traceparent") && is_trace_parent(value) => {
                 self.head.trace_parent = Some(Span::within(all, value));
             }
-            12 if octets::is_word(name, b"content-type") => self.note_content_type(value)?,
-            12 if octets::is_word(name, b"x-request-id") && is_request_id(value) => {
+            12 if bytes::is_word(name, b"content-type") => self.note_content_type(value)?,
+            12 if bytes::is_word(name, b"x-request-id") && is_request_id(value) => {
                 self.head.request_id = Some(Span::within(all, value));
             }
-            15 if octets::is_word(name, b"x-forwarded-for") => {
+            15 if bytes::is_word(name, b"x-forwarded-for") => {
                 self.head.forwarded_for.push(Span::within(all, value));
             }
-            16 if octets::is_word(name, b"content-encoding") => self.note_content_coding(value),
-            17 if octets::is_word(name, b"x-p99-peer-secret") => self.note_peer_secret(value, all),
+            16 if bytes::is_word(name, b"content-encoding") => self.note_content_coding(value),
+            17 if bytes::is_word(name, b"x-p99-peer-secret") => self.note_peer_secret(value, all),
             _ => {}
         }
         Ok(())
@@ -112,7 +112,7 @@ impl<'b> Gathered<'b> {
     fn note_content_coding(&mut self, value: &[u8]) {
         let is_plain =
             |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
-        if !octets::elements(value).all(is_plain) {
+        if !bytes::elements(value).all(is_plain) {
             self.head.content_coding = ContentCoding::Other;
         }
     }
@@ -125,8 +125,8 @@ impl<'b> Gathered<'b> {
     }
 
     fn note_expectation(&mut self, value: &[u8]) {
-        for expectation in octets::elements(value).filter(|element| !element.is_empty()) {
-            let is_continue = octets::is_word(expectation, b"100-continue");
+        for expectation in bytes::elements(value).filter(|element| !element.is_empty()) {
+            let is_continue = bytes::is_word(expectation, b"100-continue");
             self.expectation = match self.expectation {
                 Expectation::None | Expectation::Continue if is_continue => Expectation::Continue,
                 Expectation::None | Expectation::Continue | Expectation::Unknown => {
@@ -193,8 +193,8 @@ fn framing_reject(fault: FramingFault) -> Reject {
 
 fn content_type(value: &[u8]) -> ContentType {
     let end = memchr::memchr(b';', value).unwrap_or(value.len());
-    let media_type = octets::trim(value.get(..end).unwrap_or_default());
-    if octets::is_word(media_type, b"application/json") {
+    let media_type = bytes::trim(value.get(..end).unwrap_or_default());
+    if bytes::is_word(media_type, b"application/json") {
         ContentType::Json
     } else {
         ContentType::Other
@@ -210,8 +210,8 @@ fn is_request_id(value: &[u8]) -> bool {
 fn is_trace_parent(value: &[u8]) -> bool {
     value.len() == 55
         && !value.starts_with(b"ff")
-        && value.iter().enumerate().all(|(at, octet)| match at {
-            2 | 35 | 52 => *octet == b'-',
-            _ => matches!(octet, b'0'..=b'9' | b'a'..=b'f'),
+        && value.iter().enumerate().all(|(at, byte)| match at {
+            2 | 35 | 52 => *byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
         })
 }

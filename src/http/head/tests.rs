@@ -6,7 +6,7 @@ mod bounds;
 mod framing;
 mod request_line;
 
-fn octets(text: &str) -> Vec<u8> {
+fn bytes_of(text: &str) -> Vec<u8> {
     text.chars()
         .map(|letter| u8::try_from(u32::from(letter)).unwrap())
         .collect()
@@ -19,7 +19,7 @@ fn rules() -> HeadRules {
 }
 
 fn parse(text: &str) -> Result<Option<RequestHead>, Reject> {
-    parse_head(&octets(text), &rules())
+    parse_head(&bytes_of(text), &rules())
 }
 
 /// The status of the refusal, 0 for more bytes needed, 200 for a head.

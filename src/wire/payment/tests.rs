@@ -99,14 +99,14 @@ fn each_rule_has_its_fault_and_the_first_broken_one_counts() {
         (
             r#""a\u0000""#,
             "1",
-            F::CorrelationId(CorrelationIdFault::Octet),
+            F::CorrelationId(CorrelationIdFault::Byte),
         ),
         (
             r#""\ud800""#,
             "1",
-            F::CorrelationId(CorrelationIdFault::Octet),
+            F::CorrelationId(CorrelationIdFault::Byte),
         ),
-        (r#""{$}""#, "1", F::CorrelationId(CorrelationIdFault::Octet)),
+        (r#""{$}""#, "1", F::CorrelationId(CorrelationIdFault::Byte)),
         (r#"".""#, "1", F::CorrelationId(CorrelationIdFault::Dots)),
         (
             r#""\u002e.""#,
@@ -206,12 +206,12 @@ proptest! {
         body in proptest::collection::vec(any::<u8>(), 0..60),
         cut in 0_usize..70,
         place in 0_usize..70,
-        octet in any::<u8>(),
+        byte in any::<u8>(),
     ) {
         let _ = read_payment(&body, false);
         let mut near = format!(r#"{{"correlationId":"{ID}","amount":19.90}}"#).into_bytes();
         if let Some(there) = near.get_mut(place) {
-            *there = octet;
+            *there = byte;
         }
         near.truncate(cut);
         let _ = (read_payment(&near, true), read_upstream_payment(&near));

@@ -113,7 +113,7 @@ fn limits_refuse_before_the_head_is_whole() {
 }
 
 #[test]
-fn octets_after_the_head_are_left_alone() {
+fn bytes_after_the_head_are_left_alone() {
     let raw = with_fields("Content-Length: 3\r\n");
     let whole = format!("{raw}a\nb\0GET / HTTP/1.1\r\n");
     assert_eq!(head(&whole).head_bytes, raw.len());
@@ -180,13 +180,13 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         } else {
             ""
         };
-        octets(&format!("{start}{}", tail.concat()))
+        bytes_of(&format!("{start}{}", tail.concat()))
     })
 }
 
 proptest! {
     #[test]
-    fn no_octets_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_make_the_parser_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         assert_same_however_cut(&bytes);
     }
 
@@ -196,14 +196,14 @@ proptest! {
     }
 
     #[test]
-    fn one_changed_octet_never_moves_the_outcome_between_cuts(
+    fn one_changed_byte_never_moves_the_outcome_between_cuts(
         at in 0_usize..200,
-        octet in any::<u8>(),
+        byte in any::<u8>(),
     ) {
         let fields = format!("traceparent: {TRACE}\r\nContent-Length: 12\r\nX-Key: k\r\n");
-        let mut bytes = octets(&with_fields(&fields));
+        let mut bytes = bytes_of(&with_fields(&fields));
         let length = bytes.len();
-        bytes[at % length] = octet;
+        bytes[at % length] = byte;
         assert_same_however_cut(&bytes);
     }
 }

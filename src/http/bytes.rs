@@ -3,7 +3,7 @@
 
 use crate::words::{self, Word};
 
-/// One bit for each class that an byte may belong to.
+/// One bit for each class that a byte may belong to.
 const TOKEN: u8 = 1;
 const FIELD: u8 = 2;
 const PATH: u8 = 4;
@@ -18,10 +18,10 @@ const CLASSES: [u8; 256] = classes();
 )]
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
-    let mut octet = 0_usize;
-    while octet < 256 {
-        #[allow(clippy::cast_possible_truncation, reason = "octet < 256")]
-        let byte = octet as u8;
+    let mut value = 0_usize;
+    while value < 256 {
+        #[allow(clippy::cast_possible_truncation, reason = "value < 256")]
+        let byte = value as u8;
         let unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
         let sub_delimiter = matches!(
             byte,
@@ -65,26 +65,26 @@ const fn classes() -> [u8; 256] {
         if (unreserved || sub_delimiter) && byte != b',' {
             bits |= HOST;
         }
-        table[octet] = bits;
-        octet += 1;
+        table[value] = bits;
+        value += 1;
     }
     table
 }
 
-fn has(octet: u8, class: u8) -> bool {
+fn has(byte: u8, class: u8) -> bool {
     CLASSES
-        .get(usize::from(octet))
+        .get(usize::from(byte))
         .is_some_and(|bits| bits & class != 0)
 }
 
 /// tchar: the bytes of a method or a field name.
-pub(super) fn is_token(octet: u8) -> bool {
-    has(octet, TOKEN)
+pub(super) fn is_token(byte: u8) -> bool {
+    has(byte, TOKEN)
 }
 
 /// An byte that a field value may hold: no control character but the tab.
-pub(super) fn is_field(octet: u8) -> bool {
-    has(octet, FIELD)
+pub(super) fn is_field(byte: u8) -> bool {
+    has(byte, FIELD)
 }
 
 /// Cuts `text` before the first byte that is no token.
@@ -105,7 +105,7 @@ pub(super) fn split_visible(text: &[u8]) -> (&[u8], &[u8]) {
             .or(word.equal(0x7f))
             .or(word.beyond_ascii())
     };
-    words::split(text, unusual, |octet| octet.is_ascii_graphic())
+    words::split(text, unusual, |byte| byte.is_ascii_graphic())
 }
 
 /// Whether `text`, all bytes of a field, is `lower`, which is letters, digits and marks below `@`.
@@ -158,7 +158,7 @@ pub(super) fn is_field_text(text: &[u8]) -> bool {
 fn after_encoded(mut text: &[u8], class: u8) -> &[u8] {
     loop {
         text = match text {
-            [octet, rest @ ..] if has(*octet, class) => rest,
+            [byte, rest @ ..] if has(*byte, class) => rest,
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 rest
             }
@@ -180,7 +180,7 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
 
 /// The elements of a comma separated list, trimmed; empty ones are kept for the caller to judge.
 pub(super) fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|octet| *octet == b',').map(trim)
+    list.split(|byte| *byte == b',').map(trim)
 }
 
 /// The number that `text`, 1*DIGIT, spells in decimal.
