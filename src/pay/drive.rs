@@ -15,9 +15,9 @@ use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Writ
 use crate::journal::{Pending, Progress, WriterTask};
 use crate::limits;
 use crate::mailbox::Message;
-use crate::metrics::{ClaimDropped, HandOverFailure};
+use crate::metrics::HandOverFailure;
 use crate::owner::{Owner, Restored};
-use crate::payment::{CoreId, Processor};
+use crate::payment::CoreId;
 use crate::upstream::{NameIndex, Sink};
 use crate::wire::UpstreamPayment;
 
@@ -221,55 +221,6 @@ impl CoreRuntime {
         }
         // A wake-up that was lost must not strand a message.
         self.take_mail();
-    }
-
-    pub(super) fn show_gauges(&self) {
-        let owner = self.owner.borrow();
-        let gauges = owner.gauges();
-        let metrics = &self.metrics;
-        metrics.fit.set(u64::from(self.is_fit()));
-        metrics.payments_pending.set_len(gauges.pending);
-        metrics.clients_waiting.set_len(gauges.clients_waiting);
-        metrics
-            .queue_length
-            .set_len(gauges.pending.saturating_sub(gauges.clients_waiting));
-        metrics.claims_settled.set_len(gauges.settled_claims);
-        let dropped = [
-            (ClaimDropped::Expired, gauges.forgotten.expired),
-            (ClaimDropped::Evicted, gauges.forgotten.evicted),
-            (ClaimDropped::Purged, gauges.forgotten.purged),
-        ];
-        for (reason, count) in dropped {
-            metrics.claims_dropped.get(reason).show(count);
-        }
-        metrics.late_reads.set_len(gauges.late);
-        metrics.set_oldest_pending(gauges.oldest);
-        let totals = owner.ledger_totals();
-        for processor in Processor::ALL {
-            metrics.set_ledger(processor, *totals.get(processor));
-        }
-        let held_back = owner.held_back();
-        for (processor, _) in self.config.upstream.iter() {
-            let held = *held_back.get(processor);
-            metrics.payments_held_back.get(processor).set_len(held);
-            metrics
-                .attempts_in_flight
-                .get(processor)
-                .set_len(*gauges.in_flight.get(processor));
-            let (idle, open) = self.upstream.connections(processor);
-            metrics.upstream_idle.get(processor).set_len(idle);
-            metrics.upstream_open.get(processor).set_len(open);
-        }
-        if let Some(writer) = &self.writer {
-            metrics
-                .journal_lag
-                .set(writer.last().saturating_sub(writer.durable()));
-            metrics.journal_disk_bytes.set(writer.disk().bytes());
-            metrics.journal_free_bytes.set(writer.disk().free_bytes());
-            metrics
-                .journal_next_missing
-                .set(u64::from(writer.disk().is_next_missing()));
-        }
     }
 
     async fn write_journal(self: Rc<Self>, task: WriterTask) {
