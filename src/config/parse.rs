@@ -130,6 +130,12 @@ impl Config {
             "at most UPSTREAM_CONCURRENCY: more can never be idle",
         );
         self.check_places(reader);
+        // Whoever sets it relies on it: to run on memory instead would charge twice.
+        for name in ["STORE", "STORE_PREPARE"] {
+            let rule = "nothing: this release makes and checks a store (`p99 store`), but cannot \
+                        serve from one yet; use JOURNAL_DIR, and SHARD for several instances";
+            reader.relation(!reader.is_set(name), &[name], rule);
+        }
     }
 
     /// No address twice: neither to listen on nor to ask.

@@ -132,3 +132,13 @@ fn the_secret_of_peers_is_read_and_never_shown() {
     );
     std::fs::remove_file(&path).unwrap();
 }
+
+#[test]
+fn a_store_that_cannot_be_served_from_is_refused_without_its_password() {
+    for name in ["STORE", "STORE_PREPARE"] {
+        let told = faults(&[(name, "postgres://p99:hunter2@db/p99")]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with(name) && told[0].contains("JOURNAL_DIR"));
+        assert!(!told[0].contains("hunter2"), "{told:?}");
+    }
+}
