@@ -171,6 +171,9 @@ impl Reader<'_> {
             .zip((self.lookup)(name))
             .map(|(setting, text)| shown(setting, &text));
         let value = set.or_else(|| self.text(name));
+        // One that is in no table may be a secret.
+        let hidden = || self.is_set(name).then(|| MASK.to_owned());
+        let value = value.or_else(hidden);
         self.fault(name, value, rule.to_owned());
     }
 

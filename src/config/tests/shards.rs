@@ -138,7 +138,8 @@ fn a_store_that_cannot_be_served_from_is_refused_without_its_password() {
     for name in ["STORE", "STORE_PREPARE"] {
         let told = faults(&[(name, "postgres://p99:hunter2@db/p99")]);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with(name) && told[0].contains("JOURNAL_DIR"));
+        assert!(told[0].starts_with(&format!("{name}=")), "{told:?}");
+        assert!(told[0].contains("JOURNAL_DIR"), "{told:?}");
         assert!(!told[0].contains("hunter2"), "{told:?}");
     }
 }
