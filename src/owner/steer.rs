@@ -153,29 +153,14 @@ impl Owner {
     }
 
     fn view(&self, flow: &Flow, now: Now) -> PendingView {
-        let (at, why) = match flow.stage() {
-            Stage::Claimed | Stage::Accepting => (None, "its promise is being written"),
-            Stage::Waiting { at, .. } => (Some(at), "no processor can take it"),
-            Stage::Connecting { .. } => (None, "it gets a connection"),
-            Stage::WritingIntent { .. } => (None, "its Intent is being written"),
-            Stage::Sending { .. } => (None, "its answer is awaited"),
-            Stage::Unknown { .. } => (None, "nothing proves what became of it"),
-            Stage::WritingVerdict { .. } => (None, "its end is being written"),
-            Stage::Elsewhere => (None, "another instance has it"),
-        };
-        let processor = flow.pinned().or(at);
-        let is_paused = processor.is_some_and(|one| self.processors.is_paused(one));
+        let (processor, why) = self.standing(flow);
         let age = now.wall.0.saturating_sub(flow.accepted_at.0).max(0);
         PendingView {
             payment: flow.payment,
             age: Duration::from_millis(age.unsigned_abs()),
             processor,
             attempts: flow.attempts(),
-            why: if is_paused {
-                "its processor is paused"
-            } else {
-                why
-            },
+            why,
             is_promised: flow.promise != Promise::Open,
             last: flow.history.last,
         }

@@ -34,30 +34,38 @@ impl Owner {
             oldest.truncate(count);
         }
         oldest.sort_unstable_by_key(|flow| flow.arrived);
-        oldest.into_iter().map(of_flow).collect()
+        let view = |flow: &Flow| {
+            let (processor, reason) = self.standing(flow);
+            Unsettled {
+                id: flow.payment.correlation_id,
+                arrived: flow.arrived,
+                processor,
+                reason,
+                is_promised: flow.promise != Promise::Open,
+            }
+        };
+        oldest.into_iter().map(view).collect()
     }
-}
 
-fn of_flow(flow: &Flow) -> Unsettled {
-    let (queue, reason) = match flow.stage() {
-        Stage::Claimed => (None, "not planned yet"),
-        Stage::Accepting => (None, "its promise is being written"),
-        Stage::Waiting { at, .. } if flow.pinned().is_some() => {
-            (Some(at), "in doubt; waits to be sent there again")
-        }
-        Stage::Waiting { at, .. } => (Some(at), "waits for the breaker or a free place"),
-        Stage::Connecting { .. } => (None, "gets a connection"),
-        Stage::WritingIntent { .. } => (None, "its intent is being written"),
-        Stage::Sending { .. } => (None, "sent; the answer is awaited"),
-        Stage::Unknown { .. } => (None, "in doubt; is sent there again"),
-        Stage::WritingVerdict { .. } => (None, "its verdict is being written"),
-        Stage::Elsewhere => (None, "another instance has it"),
-    };
-    Unsettled {
-        id: flow.payment.correlation_id,
-        arrived: flow.arrived,
-        processor: flow.pinned().or(queue),
-        reason,
-        is_promised: flow.promise != Promise::Open,
+    /// The processor that has bytes of `flow`, or in whose queue it is; and what it waits for.
+    pub(super) fn standing(&self, flow: &Flow) -> (Option<Processor>, &'static str) {
+        let (at, why) = match flow.stage() {
+            Stage::Claimed | Stage::Accepting => (None, "its promise is being written"),
+            Stage::Waiting { at, .. } => (Some(at), "no processor can take it"),
+            Stage::Connecting { .. } => (None, "it gets a connection"),
+            Stage::WritingIntent { .. } => (None, "its Intent is being written"),
+            Stage::Sending { .. } => (None, "its answer is awaited"),
+            Stage::Unknown { .. } => (None, "nothing proves what became of it"),
+            Stage::WritingVerdict { .. } => (None, "its end is being written"),
+            Stage::Elsewhere => (None, "another instance has it"),
+        };
+        let processor = flow.pinned().or(at);
+        let is_paused = processor.is_some_and(|one| self.processors.is_paused(one));
+        let why = if is_paused {
+            "its processor is paused"
+        } else {
+            why
+        };
+        (processor, why)
     }
 }
