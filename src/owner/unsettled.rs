@@ -55,7 +55,7 @@ impl Owner {
             Stage::Connecting { .. } => (None, "it gets a connection"),
             Stage::WritingIntent { .. } => (None, "its Intent is being written"),
             Stage::Sending { .. } => (None, "its answer is awaited"),
-            Stage::Unknown { .. } => (None, "nothing proves what became of it"),
+            Stage::Unknown { .. } => (None, "in doubt: nothing proves what became of it"),
             Stage::WritingVerdict { .. } => (None, "its end is being written"),
             Stage::Elsewhere => (None, "another instance has it"),
         };

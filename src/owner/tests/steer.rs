@@ -175,5 +175,5 @@ fn the_list_says_why_a_payment_is_pending() {
     assert!(view.is_promised);
     play.set_paused(A, false);
     let (views, _) = play.owner.list(play.now);
-    assert_eq!(views[0].why, "nothing proves what became of it");
+    assert_eq!(views[0].why, "in doubt: nothing proves what became of it");
 }
