@@ -96,10 +96,12 @@ fn share_out(descriptors: usize, config: &Config) -> Shares {
         .len()
         .saturating_add(config.admin_listen.len());
     let journal = usize::from(config.journal.is_some());
+    let store = usize::from(config.store.is_some());
     // A core: ring or epoll, its bell, and for each listener the socket and a spare.
     let own = limits::DESCRIPTORS_OWN
         .saturating_add(cores.saturating_mul(2 + 2 * listeners))
         .saturating_add(journal * (3 + 2 * cores))
+        .saturating_add(store * cores * limits::STORE_CONNECTIONS_RESERVED)
         .saturating_add(cores * limits::PEER_CONNECTIONS_MAX * config.shards.peers.len());
     let reserved = limits::DESCRIPTORS_RESERVED
         .saturating_add(2 * cores)

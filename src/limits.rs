@@ -608,6 +608,16 @@ pub const STORE_CLAIMS_AGAIN_MAX: u32 = 2;
 pub const STORE_LAST_WORD: Duration = Duration::from_secs(1);
 /// Longest file of passwords: some hundred lines.
 pub const STORE_PASSWORD_FILE_BYTES_MAX: usize = 64 * 1024;
+/// Descriptors set aside for each core's connections to the store: its own writer's, and those of
+/// some that it adopted.
+pub const STORE_CONNECTIONS_RESERVED: usize = 16;
+/// How long an instance that stops waits for the store to take its last batch.
+pub const STORE_CLOSE_MAX: Duration = Duration::from_secs(3);
+/// How long ago the last batch that the store acknowledged may have been sent while an instance
+/// says that it is ready.
+pub const STORE_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// One fault of the store's connections is logged in so long.
+pub const STORE_FAULTS_LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// Hosts that STORE may name.
 pub const STORE_HOSTS_MAX: usize = 16;
 

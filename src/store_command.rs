@@ -2,7 +2,7 @@
 //! work is `store::operator`'s. Part of the command, not of the library.
 
 use clap::Subcommand;
-use p99::config::{self, StoreUrl};
+use p99::config::{self, StoreConfig};
 use p99::reactor::Reactor;
 use p99::store::{StorePlace, operator};
 
@@ -30,8 +30,8 @@ pub(crate) enum StoreTask {
 
 /// `p99 store`
 pub(crate) fn store(task: StoreTask) -> u8 {
-    let url = match config::store_from_lookup(environment) {
-        Ok(Some(url)) => url,
+    let store = match config::store_from_lookup(environment) {
+        Ok(Some(store)) => store,
         Ok(None) => {
             complain("STORE is not set: it must be postgres://user@host/database\n");
             return BAD_SETTINGS;
@@ -41,14 +41,14 @@ pub(crate) fn store(task: StoreTask) -> u8 {
             return BAD_SETTINGS;
         }
     };
-    match perform(url, task) {
+    match perform(store, task) {
         Ok(code) => code,
         Err(fault) => fail(&fault),
     }
 }
 
-fn perform(url: StoreUrl, task: StoreTask) -> Result<u8, String> {
-    let place = StorePlace::read(url, false)?;
+fn perform(store: StoreConfig, task: StoreTask) -> Result<u8, String> {
+    let place = StorePlace::read(store.url, false)?;
     let reactor = Reactor::best().map_err(|fault| fault.to_string())?;
     let lines = match task {
         StoreTask::Migrate { role } => reactor.run(operator::migrate(&place, &role))?,
@@ -61,10 +61,12 @@ fn perform(url: StoreUrl, task: StoreTask) -> Result<u8, String> {
             for warning in &found.warnings {
                 complain(&format!("WARNING: {warning}\n"));
             }
-            for fault in &found.faults {
+            let mut faults = found.faults.iter().chain(&found.waits).peekable();
+            let code = if faults.peek().is_some() { FAILED } else { 0 };
+            for fault in faults {
                 complain(&format!("p99: {fault}\n"));
             }
-            return Ok(if found.faults.is_empty() { 0 } else { FAILED });
+            return Ok(code);
         }
     };
     for line in lines {

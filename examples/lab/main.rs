@@ -21,6 +21,7 @@ mod disk;
 mod drivers;
 mod gauge;
 mod hedging;
+mod instances;
 mod instructions;
 mod journal_cost;
 mod kill;
@@ -76,6 +77,8 @@ enum Run {
     Hedging(hedging::Options),
     /// What JOURNAL_SYNC=os and always cost beside no journal
     JournalCost(journal_cost::Options),
+    /// Equal instances on one PostgreSQL: killed, paused, cut off, failed over
+    Instances(instances::Options),
     /// Do the instructions of one payment stay below their limits?
     Instructions(instructions::Options),
     /// Breaks one rule after the other: does the world test notice?
@@ -144,6 +147,10 @@ fn main() {
         Run::Adaptive(options) => Some(adaptive::run(options, &binary)),
         Run::Hedging(options) => Some(hedging::run(options, &binary)),
         Run::JournalCost(options) => Some(journal_cost::run(options, &binary)),
+        Run::Instances(options) => {
+            end_after(options.longest());
+            instances::run(options, binary)
+        }
         Run::Instructions(options) => instructions::run(options, &binary),
         Run::ProveWorld(options) => Some(prove::run(options)),
         Run::Audit(options) => Some(audit::run(options)),

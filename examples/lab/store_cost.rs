@@ -18,7 +18,7 @@ use p99::config::StoreUrl;
 use p99::journal::{Haste, Verdict};
 use p99::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
 use p99::reactor::Reactor;
-use p99::store::{Machine, MachineTerms, Record, Report, StorePlace, Writer, operator};
+use p99::store::{Machine, MachineTerms, Record, Report, StorePlace, Writer};
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Option<bool> {
     }
     let scratch = Scratch::new("store-cost").unwrap();
     let cluster = Cluster::new(&scratch, "pg", &["fsync=on", "max_connections=100"]);
-    make(&cluster);
+    cluster.make_schema();
     let mut table = Table::default();
     let of_naive = measure(&cluster, || naive(&cluster, 64, options.seconds));
     let of_batches = measure(&cluster, || {
@@ -82,18 +82,6 @@ pub(crate) fn run(options: &Options) -> Option<bool> {
     }
     drop(cluster);
     Some(scratch.close(&table, "store-cost"))
-}
-
-fn make(cluster: &Cluster) {
-    let url = StoreUrl::parse(&cluster.store_of_superuser(), &|_| None).unwrap();
-    let place = StorePlace::read(url, false).unwrap();
-    Reactor::best().unwrap().run(async {
-        operator::migrate(&place, "p99").await.unwrap();
-        operator::finish_import(&place).await.unwrap();
-    });
-    let table = "CREATE TABLE naive (id uuid PRIMARY KEY, cents bigint NOT NULL, \
-                 at bigint NOT NULL, processor smallint NOT NULL, status smallint NOT NULL)";
-    cluster.sql("p99", table);
 }
 
 /// What a part did.

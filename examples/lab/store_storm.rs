@@ -11,9 +11,6 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use p99::config::StoreUrl;
-use p99::reactor::Reactor;
-use p99::store::{StorePlace, operator};
 
 use crate::kit::dice::Dice;
 use crate::kit::postgres::{self, Cluster, PASSWORD};
@@ -82,15 +79,6 @@ fn play(scene: Scene, seconds: u64) -> bool {
     scratch.close(&report, &format!("store-storm, {scene:?}"))
 }
 
-fn make(cluster: &Cluster) {
-    let url = StoreUrl::parse(&cluster.store_of_superuser(), &|_| None).unwrap();
-    let place = StorePlace::read(url, false).unwrap();
-    Reactor::best().unwrap().run(async {
-        operator::migrate(&place, "p99").await.unwrap();
-        operator::finish_import(&place).await.unwrap();
-    });
-}
-
 fn race(store: String, seconds: u64) -> Race {
     Race {
         store,
@@ -102,7 +90,7 @@ fn race(store: String, seconds: u64) -> Race {
 
 fn terminate(scratch: &Scratch, seconds: u64) -> (Vec<Belief>, Cluster) {
     let cluster = Cluster::new(scratch, "pg", &[]);
-    make(&cluster);
+    cluster.make_schema();
     let rounds = seconds * 20;
     let mut ending = cluster.begin_sql(
         "p99",
@@ -119,7 +107,7 @@ fn terminate(scratch: &Scratch, seconds: u64) -> (Vec<Belief>, Cluster) {
 
 fn fail_over(scratch: &Scratch, seconds: u64, is_frozen: bool) -> (Vec<Belief>, Cluster) {
     let mut primary = Cluster::new(scratch, "primary", &[]);
-    make(&primary);
+    primary.make_schema();
     let standby = Cluster::standby(scratch, "standby", &primary, &[]);
     primary.sql(
         "postgres",
@@ -160,7 +148,7 @@ fn fail_over(scratch: &Scratch, seconds: u64, is_frozen: bool) -> (Vec<Belief>, 
 
 fn delay(scratch: &Scratch, seconds: u64) -> (Vec<Belief>, Cluster) {
     let cluster = Cluster::new(scratch, "pg", &[]);
-    make(&cluster);
+    cluster.make_schema();
     let held = Arc::new(AtomicU64::new(0));
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = proxy.local_addr().unwrap().port();

@@ -232,7 +232,7 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
     clippy::cast_sign_loss,
     reason = "a share is from 0 to 1"
 )]
-fn per_million(share: f64) -> u32 {
+pub(crate) fn per_million(share: f64) -> u32 {
     (share.clamp(0.0, 1.0) * 1e6) as u32
 }
 

@@ -43,7 +43,7 @@ pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
 pub use shards::Shards;
 pub use spelling::{NearMiss, near_misses};
-pub use store::{StoreHost, StoreTls, StoreUrl, store_from_lookup};
+pub use store::{StoreConfig, StoreHost, StoreTls, StoreUrl, store_from_lookup};
 pub use upstream::{Origin, UpstreamUrl};
 pub use values::{
     Ack, AnswerAfter, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig,
@@ -112,6 +112,8 @@ pub struct Config {
     pub resolve_interval: Duration,
     /// `JOURNAL_DIR`, `JOURNAL_SYNC`; `None` when off.
     pub journal: Option<JournalConfig>,
+    /// `STORE`, `STORE_PREPARE`; `None` where nothing is shared.
+    pub store: Option<StoreConfig>,
     /// `SHARD`, `PEERS`, `PEER_SECRET_FILE`.
     pub shards: Shards,
     /// `RATE_LIMIT_RPS`, `RATE_LIMIT_BURST`; `None` when off.

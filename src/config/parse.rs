@@ -16,6 +16,7 @@ use super::processors;
 use super::ranges::{self, AddressRange};
 use super::reader::Reader;
 use super::shards::Shards;
+use super::store::read_store;
 use super::upstream;
 use super::values::{self, BreakerConfig, JournalConfig};
 use super::values::{
@@ -60,6 +61,7 @@ impl Config {
             pool_idle_timeout: reader.seconds("POOL_IDLE_SECS"),
             resolve_interval: reader.seconds("UPSTREAM_RESOLVE_SECS"),
             journal: read_journal(reader),
+            store: read_store(reader),
             shards: Shards::read(reader),
             rate_limit: read_rate_limit(reader),
             trusted_proxies: reader.read("TRUSTED_PROXIES", |text| {
@@ -129,13 +131,13 @@ impl Config {
             &["POOL_MAX_IDLE", "UPSTREAM_CONCURRENCY"],
             "at most UPSTREAM_CONCURRENCY: more can never be idle",
         );
-        self.check_places(reader);
-        // Whoever sets it relies on it: to run on memory instead would charge twice.
-        for name in ["STORE", "STORE_PREPARE"] {
-            let rule = "nothing: this release makes and checks a store (`p99 store`), but cannot \
-                        serve from one yet; use JOURNAL_DIR, and SHARD for several instances";
-            reader.relation(!reader.is_set(name), &[name], rule);
+        for name in ["JOURNAL_DIR", "SHARD", "PEERS"] {
+            let rule = "unset while STORE is set: the store keeps what a journal keeps, and its \
+                        instances are equal (docs/SCALING.md)";
+            let is_both = self.store.is_some() && reader.is_set(name);
+            reader.relation(!is_both, &[name, "STORE"], rule);
         }
+        self.check_places(reader);
     }
 
     /// No address twice: neither to listen on nor to ask.
@@ -209,9 +211,13 @@ impl Config {
                 "RATE_LIMIT_BURST has no effect without RATE_LIMIT_RPS",
             ),
             (
-                self.ack == Ack::Accepted && self.journal.is_none(),
-                "ACK=accepted without JOURNAL_DIR: a restart loses payments that clients were \
-                 told are accepted",
+                reader.is_set("STORE_PREPARE") && self.store.is_none(),
+                "STORE_PREPARE has no effect without STORE",
+            ),
+            (
+                self.ack == Ack::Accepted && self.journal.is_none() && self.store.is_none(),
+                "ACK=accepted without JOURNAL_DIR or STORE: a restart loses payments that clients \
+                 were told are accepted",
             ),
         ];
         let plain = rules

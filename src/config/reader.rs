@@ -171,9 +171,6 @@ impl Reader<'_> {
             .zip((self.lookup)(name))
             .map(|(setting, text)| shown(setting, &text));
         let value = set.or_else(|| self.text(name));
-        // One that is in no table may be a secret.
-        let hidden = || self.is_set(name).then(|| MASK.to_owned());
-        let value = value.or_else(hidden);
         self.fault(name, value, rule.to_owned());
     }
 
@@ -187,8 +184,13 @@ impl Reader<'_> {
 
     /// Says in `p99 check` that another setting replaces `name`.
     pub(super) fn mark_unused(&mut self, name: &str) {
+        self.show(name, "unused");
+    }
+
+    /// What `p99 check` shows of `name`.
+    pub(super) fn show(&mut self, name: &str, text: &str) {
         if let Some(value) = self.in_force.iter_mut().find(|value| value.name == name) {
-            "unused".clone_into(&mut value.text);
+            text.clone_into(&mut value.text);
         }
     }
 

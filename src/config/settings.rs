@@ -282,6 +282,15 @@ pub const SETTINGS: &[Setting] = &[
     Setting::words("ANSWER_AFTER", &["intent", "verdict"])
         .help("a charge is answered once its Intent is durable; or once its Verdict is too"),
     Setting::text(
+        "STORE",
+        DefaultValue::Derived("none"),
+        "postgres://user@host[:port][,host[:port]]/database?parameters (docs/SCALING.md)",
+    )
+    .secret()
+    .help("a PostgreSQL that any number of equal instances share, instead of a journal"),
+    Setting::words("STORE_PREPARE", &["on", "off"])
+        .help("off: no statement is prepared, for poolers that cannot keep one"),
+    Setting::text(
         "SHARD",
         DefaultValue::Text("1/1"),
         "number/count, from 1/1 to 33/33",

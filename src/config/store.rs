@@ -5,16 +5,17 @@
 //! `%2Frun%2Fpostgresql` or by `host=/run/postgresql`. The password is in the URL, or in a file of
 //! lines `host:port:database:user:password` (`passfile=`, or PGPASSFILE); it is never shown.
 
+mod passwords;
+
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::auth::Secret;
-use super::files::read_text;
 use super::places::{is_host, usual_authorities};
-use super::reader::ConfigFault;
-use super::values::{MASK, digits};
+use super::reader::{ConfigFault, Reader};
+use super::values::digits;
 use crate::limits;
+use passwords::{PasswordLine, password_lines};
 
 /// How a connection to the store is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,47 +55,59 @@ pub struct StoreUrl {
     lines: Vec<PasswordLine>,
 }
 
-/// A line of a password file.
-#[derive(Clone, PartialEq, Eq)]
-struct PasswordLine {
-    /// Host, port, database, user; `*` is any.
-    of: [String; 4],
-    password: Secret,
-}
-
 const FORM: &str = "postgres://user@host[:port][,host[:port]]/database with the parameters \
                     sslmode, \
                     sslrootcert, target_session_attrs, passfile and host";
 /// Where PostgreSQL listens when a URL names no port.
 const PORT: u16 = 5_432;
 
-/// STORE, if it is set.
-///
-/// # Errors
-/// Everything that is wrong with it, and what is allowed. No fault shows a password.
-pub fn store_from_lookup(
-    lookup: impl Fn(&str) -> Option<String>,
-) -> Result<Option<StoreUrl>, Vec<ConfigFault>> {
-    let Some(text) = lookup("STORE") else {
-        return Ok(None);
-    };
-    StoreUrl::parse(&text, &lookup).map(Some).map_err(|faults| {
-        let fault = |allowed| ConfigFault {
-            name: "STORE",
-            value: Some(masked(&text)),
-            is_set: true,
-            allowed,
-        };
-        faults.into_iter().map(fault).collect()
-    })
+/// STORE and STORE_PREPARE.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// Where it is.
+    pub url: StoreUrl,
+    /// Whether statements are prepared; not through a pooler that cannot keep them.
+    pub is_prepared: bool,
 }
 
-/// `text` without what may be a password.
-fn masked(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((_, behind)) => format!("{MASK}@{behind}"),
-        None => MASK.to_owned(),
+/// STORE and STORE_PREPARE, if the first is set.
+///
+/// # Errors
+/// Everything that is wrong with them, and what is allowed. No fault shows a password.
+pub fn store_from_lookup(
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Option<StoreConfig>, Vec<ConfigFault>> {
+    let mut reader = Reader {
+        lookup: &lookup,
+        faults: Vec::new(),
+        in_force: Vec::new(),
+    };
+    let store = read_store(&mut reader);
+    if reader.faults.is_empty() {
+        Ok(store)
+    } else {
+        Err(reader.faults)
     }
+}
+
+pub(super) fn read_store(reader: &mut Reader<'_>) -> Option<StoreConfig> {
+    let lookup = reader.lookup;
+    let mut wanted = Vec::new();
+    let url = reader.read("STORE", |text| {
+        let url = StoreUrl::parse(text, lookup);
+        url.map_err(|rules| wanted = rules).ok().map(Some)
+    });
+    if let Some(fault) = reader.faults.last_mut()
+        && !wanted.is_empty()
+    {
+        fault.allowed = wanted.join("; ");
+    }
+    let is_prepared = reader.word("STORE_PREPARE", &[("on", true), ("off", false)]);
+    match &url {
+        Some(url) => reader.show("STORE", &url.to_string()),
+        None => reader.mark_unused("STORE_PREPARE"),
+    }
+    url.map(|url| StoreConfig { url, is_prepared })
 }
 
 impl StoreUrl {
@@ -318,46 +331,6 @@ fn unescaped(text: &str) -> Option<String> {
         bytes.push(u8::try_from(high * 16 + low).ok()?);
     }
     String::from_utf8(bytes).ok()
-}
-
-fn password_lines(file: &PathBuf) -> Result<Vec<PasswordLine>, String> {
-    let text = read_text(file, limits::STORE_PASSWORD_FILE_BYTES_MAX)?;
-    let mode = std::fs::metadata(file).map_err(|fault| fault.to_string())?;
-    if mode.mode() & 0o077 != 0 {
-        return Err("others may read it; chmod 600".to_owned());
-    }
-    let mut lines = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let fields = fields(line);
-        let Ok([host, port, database, user, password]) = <[String; 5]>::try_from(fields) else {
-            return Err(format!(
-                "line {number} is not host:port:database:user:password"
-            ));
-        };
-        lines.push(PasswordLine {
-            of: [host, port, database, user],
-            password: Secret::new(password),
-        });
-    }
-    Ok(lines)
-}
-
-/// The parts between colons; a backslash takes the next character as it is.
-fn fields(line: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        match (c, all.last_mut()) {
-            (':', _) => all.push(String::new()),
-            ('\\', Some(last)) => last.extend(chars.next()),
-            (c, Some(last)) => last.push(c),
-            (_, None) => {}
-        }
-    }
-    all
 }
 
 impl fmt::Display for StoreHost {

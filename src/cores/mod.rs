@@ -27,7 +27,7 @@ use crate::clock::{Clock, Mono};
 use crate::config::ListenAddress;
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::pay::{self, CoreBuilder, Setup};
+use crate::pay::{self, CoreBuilder, Failure, Setup};
 use crate::payment::CoreId;
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
@@ -80,6 +80,10 @@ pub enum Exit {
     Forgotten(usize),
     /// A core, a thread or the journal failed.
     Failed,
+    /// Another instance has taken over what this one had in the store: start again.
+    Fenced,
+    /// The store has forgotten what it had acknowledged: a person must look.
+    StoreWentBack,
 }
 
 impl Exit {
@@ -90,6 +94,9 @@ impl Exit {
             Self::Clean => 0,
             Self::Failed => 1,
             Self::Forgotten(_) => 3,
+            Self::StoreWentBack => 4,
+            // EX_TEMPFAIL of sysexits.h: nothing is wrong with this instance.
+            Self::Fenced => 75,
         }
     }
 }
@@ -160,6 +167,7 @@ pub struct Running {
     files: Vec<SocketFile>,
     driver: Driver,
     threads: Vec<(CoreId, JoinHandle<CoreEnd>)>,
+    is_shared: bool,
 }
 
 impl Running {
@@ -219,6 +227,7 @@ impl Running {
             files,
             driver,
             threads,
+            is_shared: config.store.is_some(),
         })
     }
 
@@ -310,7 +319,11 @@ impl Running {
     /// From the wish to stop to closed listeners. After a failed journal it is longer: the metrics
     /// page alone says why the process ends, and someone must have time to read it.
     fn drain_delay(&self) -> Duration {
-        if self.lifecycle.has_failed() {
+        if self
+            .lifecycle
+            .failure()
+            .is_some_and(|one| one != Failure::Fenced)
+        {
             self.drain_delay.saturating_mul(limits::FAILED_DRAIN_FACTOR)
         } else {
             self.drain_delay
@@ -327,27 +340,30 @@ impl Running {
 
     fn gather(self) -> Exit {
         let (mut pending, mut forgotten) = (0_usize, 0_usize);
-        let mut has_failed = self.lifecycle.has_failed();
+        let mut failure = self.lifecycle.failure();
         for (core, thread) in self.threads {
             match thread.join() {
                 Ok(end) => {
                     pending = pending.saturating_add(end.pending);
                     forgotten = forgotten.saturating_add(end.forgotten);
-                    has_failed |= end.has_failed;
+                    failure = failure.or(end.failure);
                 }
                 Err(_) => {
                     log::error!("core {} panicked", core.0);
-                    has_failed = true;
+                    failure = failure.or(Some(Failure::Broken));
                 }
             }
         }
-        let exit = match (has_failed, forgotten) {
-            (true, _) => Exit::Failed,
-            (false, 0) => Exit::Clean,
-            (false, count) => Exit::Forgotten(count),
+        let exit = match (failure, forgotten) {
+            (Some(Failure::Broken), _) => Exit::Failed,
+            (Some(Failure::Fenced), _) => Exit::Fenced,
+            (Some(Failure::StoreWentBack), _) => Exit::StoreWentBack,
+            (None, 0) => Exit::Clean,
+            (None, count) => Exit::Forgotten(count),
         };
         let fate = match (pending, forgotten) {
             (0, _) => "",
+            (_, 0) if self.is_shared => ", kept in the store",
             (_, 0) => ", kept in the journal",
             (_, _) => ", which nothing remembers",
         };
@@ -371,7 +387,13 @@ mod tests {
 
     #[test]
     fn each_end_has_a_status_of_its_own() {
-        let codes = [Exit::Clean, Exit::Failed, Exit::Forgotten(2)].map(Exit::code);
-        assert_eq!(codes, [0, 1, 3]);
+        let ends = [
+            Exit::Clean,
+            Exit::Failed,
+            Exit::Forgotten(2),
+            Exit::StoreWentBack,
+            Exit::Fenced,
+        ];
+        assert_eq!(ends.map(Exit::code), [0, 1, 3, 4, 75]);
     }
 }

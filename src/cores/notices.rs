@@ -49,7 +49,7 @@ impl Notices {
     /// One look: is it stopping, is a sign of life due?
     pub(super) fn look(&self, lifecycle: &Lifecycle) {
         if lifecycle.is_asked_to_stop() && !self.is_stopping.replace(true) {
-            let status = if lifecycle.has_failed() {
+            let status = if lifecycle.failure().is_some() {
                 "stopping: the journal failed, see the log"
             } else {
                 "stopping: payments in flight are finished"

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::StartFault;
 use crate::clock::Clock;
 use crate::config::DriverChoice;
-use crate::pay::{CoreBuilder, Setup};
+use crate::pay::{CoreBuilder, Failure, Setup};
 use crate::payment::CoreId;
 use crate::reactor::{Driver, Reactor};
 use crate::server::lifecycle::Phase;
@@ -165,7 +165,7 @@ fn run_core(core: CoreStart, common: &Common) -> CoreEnd {
     const FAILED: CoreEnd = CoreEnd {
         pending: 0,
         forgotten: 0,
-        has_failed: true,
+        failure: Some(Failure::Broken),
     };
     pin(core.builder.core());
     let tell = |word| {

@@ -5,13 +5,10 @@ use crate::clock::Mono;
 use crate::logging;
 use crate::payment::{Configured, Outcome, Processor};
 
-use super::cells::{Cell, Histogram, Label};
+use super::cells::{Cell, Label};
 use super::page::{Kind, Page};
 use super::sums::PROCESSOR;
-use super::{
-    BreakerReading, Driver, FileReading, JournalMode, Metrics, Reading, Route, StatusCode,
-    Transition,
-};
+use super::{BreakerReading, Driver, FileReading, Metrics, Reading, Route, StatusCode, Transition};
 
 impl Metrics {
     pub(super) fn render_families(&self, now: Mono, reading: &Reading, page: &mut Page<'_>) {
@@ -23,6 +20,7 @@ impl Metrics {
         self.render_upstream(page);
         self.render_cores(page);
         self.render_journal(page);
+        self.render_store(page);
         self.render_instance(reading.is_serving, page);
     }
 
@@ -269,53 +267,6 @@ impl Metrics {
             let cores = self.sum(|core| core.driver.get(*driver));
             page.sample(&[("driver", driver.name())], cores.min(1));
         }
-    }
-
-    fn render_journal(&self, page: &mut Page<'_>) {
-        let help = "1 for when a journal record counts as durable.";
-        page.begin(Kind::Gauge, "p99_journal_info", help);
-        for mode in JournalMode::ALL {
-            page.sample(
-                &[("sync", mode.name())],
-                u64::from(*mode == self.setup.journal),
-            );
-        }
-        let records = "Records appended to the journal.";
-        let bytes = "Bytes appended to the journal.";
-        let failures = "Journal writes and syncs that failed.";
-        let lag = "Journal records appended and not durable yet.";
-        let disk = "Size of the journal on disk.";
-        self.total(page, ("p99_journal_records_total", records), |core| {
-            &core.journal_records
-        });
-        self.total(page, ("p99_journal_bytes_total", bytes), |core| {
-            &core.journal_bytes
-        });
-        self.total(page, ("p99_journal_failures_total", failures), |core| {
-            &core.journal_failures
-        });
-        self.gauge(page, ("p99_journal_lag_records", lag), |core| {
-            &core.journal_lag
-        });
-        self.gauge(page, ("p99_journal_disk_bytes", disk), |core| {
-            &core.journal_disk_bytes
-        });
-        let help = "Room on the journal's disk; 0 without a journal.";
-        page.begin(Kind::Gauge, "p99_journal_free_bytes", help);
-        page.sample(&[], self.journal_free());
-        let missing = "Cores whose next journal segment cannot be reserved; full disk?";
-        self.gauge(
-            page,
-            ("p99_journal_next_segment_missing", missing),
-            |core| &core.journal_next_missing,
-        );
-        let help = "How long each sync of the journal took.";
-        page.begin(Kind::Histogram, "p99_journal_sync_duration_seconds", help);
-        let histograms: Vec<&Histogram> = self
-            .cores()
-            .map(|core| &core.journal_sync_duration)
-            .collect();
-        page.histogram(None, histograms.into_iter());
     }
 
     fn render_instance(&self, is_serving: bool, page: &mut Page<'_>) {

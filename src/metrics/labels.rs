@@ -229,6 +229,8 @@ label! {
         Os = "os",
         /// Written and synced.
         Always = "always",
+        /// There is none: the shared store has acknowledged it.
+        Store = "store",
     }
 }
 

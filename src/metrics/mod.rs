@@ -13,6 +13,7 @@
 mod cells;
 mod families;
 mod faults;
+mod kept;
 mod labels;
 mod legacy;
 mod page;
@@ -147,6 +148,21 @@ pub struct CoreMetrics {
     pub journal_free_bytes: Gauge,
     /// 1 while this core's next segment cannot be reserved.
     pub journal_next_missing: Gauge,
+
+    /// How long each batch to the store took, from when it was made.
+    pub store_commit_duration: Histogram,
+    /// Ids that these batches were about.
+    pub store_ids: Counter,
+    /// Batches of which it had to be asked whether they were done.
+    pub store_doubtful: Counter,
+    /// Writers of other instances that were adopted.
+    pub store_adopted: Counter,
+    /// Records that the store has not acknowledged yet.
+    pub store_lag: Gauge,
+    /// Open payments in the store of this core's writers.
+    pub store_open_rows: Gauge,
+    /// Microseconds since the last batch was sent that the store acknowledged.
+    pub store_silence_us: Gauge,
 
     /// 1 while this core may take payments.
     pub fit: Gauge,

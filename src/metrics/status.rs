@@ -208,7 +208,7 @@ impl Metrics {
     }
 
     fn journal_status(&self, now: Mono) -> Option<JournalStatus> {
-        if self.setup.journal == JournalMode::Off {
+        if [JournalMode::Off, JournalMode::Store].contains(&self.setup.journal) {
             return None;
         }
         let syncs = self.cores().map(|core| &core.journal_syncs_recent);

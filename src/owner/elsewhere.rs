@@ -105,6 +105,7 @@ impl Owner {
     /// Another instance has purged the store: what this core remembers of settled ids is no more.
     pub fn forget_settled(&mut self) {
         self.claims.forget_settled();
+        self.ledger.clear();
     }
 
     // ---- ends ----

@@ -100,9 +100,10 @@ impl OwnerSettings {
                 Some(_) | None => Identity::ByAddress,
             }),
             answer_after: config.answer_after,
-            journal: match config.journal {
-                Some(_) => Journalling::On,
-                None => Journalling::Off,
+            journal: match (&config.store, &config.journal) {
+                (Some(_), _) => Journalling::Store,
+                (None, Some(_)) => Journalling::On,
+                (None, None) => Journalling::Off,
             },
         }
     }

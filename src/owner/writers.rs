@@ -30,6 +30,8 @@ pub(super) struct Writer {
     pub(super) flush_at: Option<Mono>,
     /// When the last batch that the store acknowledged was sent.
     acknowledged: Option<Boot>,
+    /// It was given back: another one may take its place.
+    is_free: bool,
 }
 
 impl Writers {
@@ -110,13 +112,29 @@ impl Owner {
 
     /// Makes room for a writer that was adopted; `None` when there are too many.
     pub fn adopt(&mut self) -> Option<WriterSlot> {
-        if self.journal.adopted.len() >= limits::STORE_ADOPTED_MAX {
+        let adopted = &mut self.journal.adopted;
+        let free = adopted.iter().position(|one| one.is_free);
+        let index = free.unwrap_or(adopted.len());
+        if index >= limits::STORE_ADOPTED_MAX {
             return None;
         }
-        self.journal.adopted.push(Writer::default());
-        u16::try_from(self.journal.adopted.len())
-            .ok()
-            .map(WriterSlot)
+        match adopted.get_mut(index) {
+            Some(place) => *place = Writer::default(),
+            None => adopted.push(Writer::default()),
+        }
+        u16::try_from(index + 1).ok().map(WriterSlot)
+    }
+
+    /// Whether a payment that is not settled has this writer.
+    #[must_use]
+    pub fn needs(&self, writer: WriterSlot) -> bool {
+        self.flows.iter().any(|(_, flow)| flow.writer == writer)
+    }
+
+    /// An adopted writer that is not needed has ended: its place is another one's.
+    pub fn release(&mut self, writer: WriterSlot) {
+        assert!(!self.needs(writer), "a writer outlives its payments");
+        self.journal.get_mut(writer).is_free = true;
     }
 
     /// Whether no other instance can have taken over what `writer` has, for all that is known: then

@@ -7,12 +7,15 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use crossbeam_utils::CachePadded;
+
 use super::messages::{CoreRequest, KeyedReply};
 use super::replies::Replies;
+use super::store::{self, Store};
 use super::summary::Summary;
 use super::waker::TimerWaker;
 use super::{CoreRuntime, Performing};
@@ -62,10 +65,13 @@ impl Setup {
     pub fn new(mut config: Config) -> Self {
         let places = Places::claim(&mut config);
         let start = Clock::process_start();
-        let journal = match config.journal.as_ref().map(|journal| journal.sync) {
-            None => JournalMode::Off,
-            Some(JournalSync::Os) => JournalMode::Os,
-            Some(JournalSync::Always) => JournalMode::Always,
+        let journal = match (&config.store, config.journal.as_ref()) {
+            (Some(_), _) => JournalMode::Store,
+            (None, None) => JournalMode::Off,
+            (None, Some(journal)) => match journal.sync {
+                JournalSync::Os => JournalMode::Os,
+                JournalSync::Always => JournalMode::Always,
+            },
         };
         let metrics = Metrics::new(MetricsSetup {
             processors: config.upstream.count(),
@@ -100,7 +106,10 @@ pub(super) struct Shared {
     pub(super) peer_trouble: AtomicU32,
     /// Whether each of PEERS answered core 0 last: 0 not asked yet, 1 yes, 2 no.
     pub(super) peer_answers: Box<[AtomicU8]>,
-    /// A core's journal failed. No core takes payments in any more.
+    /// When each core's last batch was sent that the store acknowledged, in microseconds of
+    /// [`crate::clock::Boot`]; 0 while none was.
+    pub(super) acknowledged: Box<[CachePadded<AtomicU64>]>,
+    /// A core's journal or store failed. No core takes payments in any more.
     pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
     pub(super) keeper: Option<Keeper>,
@@ -172,6 +181,7 @@ fn one_server<'a>(a: &'a [SocketAddr], b: &[SocketAddr]) -> Option<&'a SocketAdd
 /// What stops the start, in words for the operator.
 pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
     let config = &setup.config;
+    store::look_at(config)?;
     let (pasts, keeper, peers) = open_journal(setup)?;
     let clock = || Clock::new(setup.start);
     let (resolver, names, resolved) = Resolver::start(config, &setup.lookup, &setup.metrics, clock)
@@ -190,6 +200,9 @@ pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
         metrics: Arc::clone(&setup.metrics),
         has_journal_failed: AtomicBool::new(false),
         peer_trouble: AtomicU32::new(0),
+        acknowledged: (0..config.cores.0)
+            .map(|_| CachePadded::default())
+            .collect(),
         peer_answers: setup
             .config
             .shards
@@ -312,7 +325,14 @@ impl CoreBuilder {
     pub async fn open(self) -> Result<Rc<CoreRuntime>, String> {
         let config = Arc::clone(&self.setup.config);
         let clock = Clock::new(self.setup.start);
+        let clock = match config.store {
+            Some(_) => clock.with_leases(),
+            None => clock,
+        };
         let now = clock.now();
+        let store = config.store.as_ref();
+        let store = store.map(|store| Store::new(store, self.core, now));
+        let store = store.transpose()?;
         let settings = OwnerSettings::of(&config);
         let processors = Arc::clone(&self.shared.processors);
         let mut claims = Claims::new(settings.claims_max, settings.claims_ttl);
@@ -361,6 +381,7 @@ impl CoreBuilder {
             summary: Summary::default(),
             waker: TimerWaker::default(),
             writer,
+            store,
             performing: Cell::new(Performing::No),
             awaiting: RefCell::default(),
             failure: OnceCell::new(),

@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 
 use super::messages::{CoreRequest, Reply};
 use super::waker::Woken;
-use super::{CoreRuntime, Performing, lines, notes};
+use super::{CoreRuntime, Failure, Performing, lines, notes};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, WriterSlot};
-use crate::journal::{Pending, Progress, WriterTask};
+use crate::journal::{Haste, Pending, Progress, WriterTask};
 use crate::limits;
 use crate::mailbox::Message;
 use crate::metrics::HandOverFailure;
@@ -58,6 +58,9 @@ impl CoreRuntime {
         if let Some(task) = task {
             monoio::spawn(Rc::clone(self).write_journal(task));
         }
+        if let Some(store) = &self.store {
+            self.start_writers(store);
+        }
         self.upstream.warm_up();
         monoio::spawn(Rc::clone(self).keep_time());
         monoio::spawn(Rc::clone(self).read_mail());
@@ -80,14 +83,21 @@ impl CoreRuntime {
         if self.performing.replace(Performing::Yes) == Performing::Yes {
             return;
         }
-        loop {
-            let action = self.owner.borrow_mut().next_action();
-            let Some(action) = action else { break };
-            self.act(action, now);
+        self.act_all(now);
+        if let Some(store) = &self.store {
+            self.hear_store(store, now);
         }
         self.performing.set(Performing::No);
         if let Some(next) = self.owner.borrow().next_timer() {
             self.waker.ring_for(next);
+        }
+    }
+
+    pub(super) fn act_all(&self, now: Now) {
+        loop {
+            let action = self.owner.borrow_mut().next_action();
+            let Some(action) = action else { break };
+            self.act(action, now);
         }
     }
 
@@ -135,16 +145,13 @@ impl CoreRuntime {
                 self.upstream.lookup(attempt, processor, id, at);
             }
             Action::Close { attempt } => self.upstream.close(attempt),
-            Action::Append(_, haste) => {
-                let record = self.owner.borrow_mut().next_record();
-                if let (Some(writer), Some(record)) = (&self.writer, &record) {
-                    writer.append(record, haste);
-                    self.metrics.journal_records.increment();
-                }
-            }
-            Action::Flush(_) => {
+            Action::Append(slot, haste) => self.append(slot, haste),
+            Action::Flush(slot) => {
                 if let Some(writer) = &self.writer {
                     writer.flush();
+                }
+                if let Some(store) = &self.store {
+                    store.flush(slot);
                 }
             }
             Action::Answer { to, answer } => {
@@ -155,6 +162,18 @@ impl CoreRuntime {
                 let telling = self.owner.borrow_mut().next_telling();
                 lines::pass_on(telling, self.shared.audit.as_ref());
             }
+        }
+    }
+
+    fn append(&self, slot: WriterSlot, haste: Haste) {
+        let record = self.owner.borrow_mut().next_record();
+        match (&self.writer, &self.store, &record) {
+            (Some(writer), _, Some(record)) => {
+                writer.append(record, haste);
+                self.metrics.journal_records.increment();
+            }
+            (None, Some(store), Some(record)) => store.append(slot, record, haste),
+            (_, _, _) => {}
         }
     }
 
@@ -241,7 +260,7 @@ impl CoreRuntime {
             Progress::Failed(fault) => {
                 log::error!("journal: {fault}; no payment is taken in any more");
                 self.metrics.journal_failures.increment();
-                let _ = self.failure.set(fault.to_string());
+                let _ = self.failure.set((Failure::Broken, fault.to_string()));
                 self.shared
                     .has_journal_failed
                     .store(true, Ordering::Relaxed);

@@ -25,6 +25,9 @@ impl CoreRuntime {
         if scope == Scope::Ask {
             return Ok(WindowSums::default());
         }
+        if let Some(store) = &self.store {
+            return self.sum_in_store(store, from, to).await;
+        }
         let asked = self.ask_others(|key| CoreRequest::Sum(key, from, to))?;
         let own = self.owner.borrow().sums(from, to);
         let mut sums = own.map_err(AskFault::from);
@@ -63,6 +66,9 @@ impl CoreRuntime {
             Scope::Local => {}
             Scope::All => self.may_peers_purge().await?,
         }
+        if let Some(store) = &self.store {
+            return self.purge_store(store).await;
+        }
         let mut asked = self.ask_others(CoreRequest::Purge)?;
         let own = self.reserve(self.now().mono);
         self.forget(ReplyTo {
@@ -85,6 +91,10 @@ impl CoreRuntime {
 
     /// Forgets this core's part; `to` hears of it once that is written down.
     pub(super) fn forget(&self, to: ReplyTo) {
+        if self.store.is_some() {
+            self.owner.borrow_mut().forget_settled();
+            return self.give(to, Reply::Purged);
+        }
         let now = self.now();
         let records = self.tell(now, |owner| owner.purge(now));
         self.reply_when_durable(records, to, Reply::Purged);

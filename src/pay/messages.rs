@@ -7,6 +7,7 @@ use crate::events::{Answer, Arrival, Finding};
 use crate::journal::operator::Resolution;
 use crate::owner::{PendingView, SumFault, Unresolvable, Unsettled};
 use crate::payment::{UpstreamId, WindowSums};
+use crate::store;
 use crate::table::Key;
 use crate::timeline::Entry;
 
@@ -51,6 +52,8 @@ pub(super) enum Reply {
     Resolved(Result<(), Unresolvable>),
     /// To a purge: forgotten, and written down.
     Purged,
+    /// To a question to the store.
+    Store(Box<store::Reply>),
     /// To a page: the gauges are written, and these are the oldest payments.
     Shown(Vec<Unsettled>),
 }

@@ -8,6 +8,8 @@
 //!   ask;
 //! - `overview.rs`: what is shown of the whole instance;
 //! - `health.rs`: the optional health poll;
+//! - `store.rs`: where records go to a shared store instead of a journal; `store_questions.rs`:
+//!   what that is asked;
 //! - `lines.rs`, `summary.rs`: what is logged of payments, of one and of all;
 //! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what all of these use.
 //!
@@ -25,6 +27,8 @@ mod overview;
 mod peers;
 mod replies;
 mod steer;
+mod store;
+mod store_questions;
 mod summary;
 mod waker;
 
@@ -42,6 +46,7 @@ pub use self::steer::{Kept, OperatorCall, SteerFault};
 use self::builder::Shared;
 use self::messages::{CoreRequest, KeyedReply, Reply};
 use self::replies::Replies;
+use self::store::Store;
 use self::summary::Summary;
 use self::waker::TimerWaker;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
@@ -89,6 +94,19 @@ pub enum AskFault {
     Overloaded,
     /// The journal failed.
     JournalDown,
+    /// The store could not say in time.
+    StoreAway,
+}
+
+/// Why nothing more becomes durable here, so that the process must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The journal, a core or a thread failed; or the store did what p99 rules out.
+    Broken,
+    /// Another instance has taken over what this one has in the store.
+    Fenced,
+    /// The store has forgotten what it had acknowledged.
+    StoreWentBack,
 }
 
 /// The name of a processor was never resolved, so there is no address to confirm.
@@ -125,11 +143,13 @@ pub struct CoreRuntime {
     summary: Summary,
     waker: TimerWaker,
     writer: Option<Writer>,
+    /// Where there is one, there is no journal.
+    store: Option<Store>,
     performing: Cell<Performing>,
     /// Replies that wait for a record: how many must be durable, who asked, what to say.
     awaiting: RefCell<Vec<(u64, ReplyTo, Reply)>>,
-    /// Why the journal failed, once it has.
-    failure: OnceCell<String>,
+    /// Why the journal or the store failed, once it has.
+    failure: OnceCell<(Failure, String)>,
 }
 
 /// Whether the owner's actions are being performed: what they cause is performed in the same go.
@@ -202,11 +222,19 @@ impl CoreRuntime {
         answer
     }
 
-    /// Asks the owner core for `id`.
+    /// Asks the owner core for `id`, and the store where that does not know it.
     ///
     /// # Errors
     /// Why nothing can be said.
     pub async fn find(&self, id: UpstreamId) -> Result<Finding, AskFault> {
+        let found = self.find_here(id).await?;
+        match &self.store {
+            Some(store) if found.is_none() => self.find_in_store(store, id).await,
+            Some(_) | None => Ok(found),
+        }
+    }
+
+    async fn find_here(&self, id: UpstreamId) -> Result<Finding, AskFault> {
         let owner = id.owner(self.config.cores);
         if owner == self.core {
             return Ok(self.owner.borrow().find(id));
@@ -265,20 +293,24 @@ impl CoreRuntime {
         Ok(addresses.collect::<Vec<_>>().join(", "))
     }
 
-    /// Why the journal failed on this core; none while it has not.
+    /// Why the journal or the store failed on this core; none while it has not.
     #[must_use]
-    pub fn failure(&self) -> Option<&str> {
-        self.failure.get().map(String::as_str)
+    pub fn failure(&self) -> Option<(Failure, &str)> {
+        let failure = self.failure.get();
+        failure.map(|(failure, why)| (*failure, why.as_str()))
     }
 
-    /// Whether this core may take payments: its journal syncs in time and has room to go on.
+    /// Whether this core may take payments: its journal syncs in time and has room to go on, or
+    /// the store answers every core.
     #[must_use]
     pub fn is_fit(&self) -> bool {
         let since = self.writer.as_ref().and_then(Writer::syncing_since);
         let now = self.now().mono;
         let is_short = self.writer.as_ref().is_some_and(Writer::is_short);
+        let is_away = self.store.is_some() && self.is_store_silent();
         !self.has_failed()
             && !is_short
+            && !is_away
             && since.is_none_or(|since| now.since(since) < limits::SYNC_SLOW)
     }
 
@@ -303,6 +335,10 @@ impl CoreRuntime {
             while !audit.is_past(round) && self.now().mono < end {
                 monoio::time::sleep(limits::TIMER_STEP).await;
             }
+        }
+        if let Some(store) = &self.store {
+            self.close_store(store).await;
+            return 0;
         }
         if let Some(writer) = &self.writer {
             writer.flush();

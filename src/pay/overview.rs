@@ -80,6 +80,9 @@ impl CoreRuntime {
             metrics.upstream_idle.get(processor).set_len(idle);
             metrics.upstream_open.get(processor).set_len(open);
         }
+        if let Some(store) = &self.store {
+            store.show(metrics);
+        }
         if let Some(writer) = &self.writer {
             metrics
                 .journal_lag

@@ -13,6 +13,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::clock::Mono;
 use crate::limits;
+use crate::pay::Failure;
 use crate::payment::CoreId;
 
 /// The phases of a process, in order; there is no way back.
@@ -73,8 +74,8 @@ pub struct Lifecycle {
     /// Set by the signal handler itself.
     stop_flag: Arc<AtomicBool>,
     cores: Box<[CachePadded<CoreState>]>,
-    /// Something broke that only a new process mends.
-    has_failed: AtomicBool,
+    /// What broke that only a new process mends, as [`code`]; 0 while nothing did.
+    failure: AtomicU8,
     connections: AtomicUsize,
 }
 
@@ -88,7 +89,7 @@ impl Lifecycle {
             phase: AtomicU8::new(Phase::Starting.code()),
             stop_flag: Arc::new(AtomicBool::new(false)),
             cores: states.into_boxed_slice(),
-            has_failed: AtomicBool::new(false),
+            failure: AtomicU8::new(0),
             connections: AtomicUsize::new(0),
         }
     }
@@ -105,15 +106,19 @@ impl Lifecycle {
     }
 
     /// Asks for a stop, and for an exit status that says why.
-    pub fn fail(&self) {
-        self.has_failed.store(true, Ordering::Release);
+    pub fn fail(&self, failure: Failure) {
+        // The first one is why.
+        let (order, code) = (Ordering::AcqRel, code(failure));
+        let _ = (self.failure).compare_exchange(0, code, order, Ordering::Acquire);
         self.ask_to_stop();
     }
 
-    /// Whether the stop is a failure.
+    /// Why the stop is a failure, if it is one.
     #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.has_failed.load(Ordering::Acquire)
+    pub fn failure(&self) -> Option<Failure> {
+        let found = self.failure.load(Ordering::Acquire);
+        let all = [Failure::Broken, Failure::Fenced, Failure::StoreWentBack];
+        all.into_iter().find(|one| code(*one) == found)
     }
 
     /// Whether a stop was asked for.
@@ -266,6 +271,14 @@ impl Lifecycle {
     }
 }
 
+const fn code(failure: Failure) -> u8 {
+    match failure {
+        Failure::Broken => 1,
+        Failure::Fenced => 2,
+        Failure::StoreWentBack => 3,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,6 +332,17 @@ mod tests {
         lifecycle.advance(Phase::Closing);
         lifecycle.advance(Phase::Serving);
         assert_eq!(lifecycle.phase(), Phase::Closing);
+    }
+
+    #[test]
+    fn the_first_failure_is_why_it_stops() {
+        let lifecycle = serving(1);
+        assert_eq!(lifecycle.failure(), None);
+        for failure in [Failure::Fenced, Failure::Broken, Failure::StoreWentBack] {
+            lifecycle.fail(failure);
+            assert_eq!(lifecycle.failure(), Some(Failure::Fenced));
+        }
+        assert!(lifecycle.is_asked_to_stop());
     }
 
     #[test]

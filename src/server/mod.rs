@@ -40,7 +40,7 @@ use crate::credentials::Credentials;
 use crate::http::{DateCache, HeadRules};
 use crate::limits;
 use crate::metrics::{self, Answered, Cell as _, Closed, CoreMetrics, Label};
-use crate::pay::CoreRuntime;
+use crate::pay::{CoreRuntime, Failure};
 use crate::rate_limit::RateLimit;
 use crate::reactor::Driver;
 
@@ -103,8 +103,8 @@ pub struct CoreEnd {
     pub pending: usize,
     /// Those of them that nothing remembers.
     pub forgotten: usize,
-    /// The journal failed, or the core could not start.
-    pub has_failed: bool,
+    /// Why the process must end, or the core could not start.
+    pub failure: Option<Failure>,
 }
 
 impl std::fmt::Debug for Core {
@@ -161,13 +161,16 @@ impl Core {
                 core.lifecycle.ask_to_stop();
             }
         }
-        let mut has_failed = false;
         while core.lifecycle.phase() < Phase::Closing {
             core.turn();
-            if core.runtime.has_failed() && !has_failed {
-                has_failed = true;
-                log::error!("core {}: the journal failed; stopping", core.runtime.core.0);
-                core.lifecycle.fail();
+            if let Some((failure, _)) = core.runtime.failure()
+                && core.lifecycle.failure().is_none()
+            {
+                log::error!(
+                    "core {}: nothing can be kept; stopping",
+                    core.runtime.core.0
+                );
+                core.lifecycle.fail(failure);
             }
             monoio::time::sleep(limits::SWEEP_INTERVAL).await;
         }
@@ -176,7 +179,7 @@ impl Core {
         CoreEnd {
             pending: core.runtime.pending_payments(),
             forgotten,
-            has_failed: has_failed || core.runtime.has_failed(),
+            failure: core.runtime.failure().map(|(failure, _)| failure),
         }
     }
 

@@ -149,9 +149,12 @@ impl Reply {
                 "too many payments at once; this request was not looked at",
             )
             .after(1),
-            Answer::JournalDown => {
-                Self::problem(503, "the journal failed; this request was not looked at").after(1)
-            }
+            Answer::JournalDown => Self::problem(
+                503,
+                "nothing can be kept now: the journal failed, or the store does not answer; \
+                     this request was not looked at",
+            )
+            .after(1),
             Answer::Silence => return None,
         };
         Some(reply)
@@ -176,6 +179,12 @@ impl Reply {
             .after(1),
             AskFault::Overloaded => Self::problem(503, "too many questions at once").after(1),
             AskFault::JournalDown => Self::problem(503, "the journal failed").after(1),
+            AskFault::StoreAway => Self::problem(
+                503,
+                "the store cannot say for sure now: it does not answer, or a payment was open \
+                 when an instance died and is not resolved yet",
+            )
+            .after(1),
         }
     }
 
@@ -185,7 +194,7 @@ impl Reply {
             Readiness::Ready if is_fit => Self::json(200, br#"{"status":"ready"}"#),
             Readiness::Ready => Self::about(
                 503,
-                "the journal does not keep up, or has no room for its next segment",
+                "the journal does not keep up or has no room, or the store does not answer",
                 Charged::Unsaid,
             ),
             Readiness::Starting => Self::about(503, "starting", Charged::Unsaid),

@@ -77,7 +77,7 @@ impl Core {
             Readiness::CoreStuck(core) => format!("core {} does not run", core.0),
             Readiness::Ready => match (trouble, self.runtime.failure()) {
                 (Some(trouble), _) => trouble.to_string(),
-                (None, Some(failure)) => format!("the journal failed: {failure}"),
+                (None, Some((_, why))) => format!("nothing can be kept: {why}"),
                 (None, None) if status.is_ready => String::new(),
                 (None, None) => {
                     "the journal does not keep up, or has no room for its next segment".to_owned()

@@ -187,6 +187,7 @@ impl Writers {
                 }
                 owner.acknowledged(slot, sent_at);
                 owner.durable(slot, up_to, now);
+                self.give_back(slot, owner);
                 self.news.push_back(News::Committed { size, took });
             }
             Report::Answered { question, reply } => {
@@ -260,8 +261,27 @@ impl Writers {
                 now: now.boot,
                 ..self.terms.clone()
             };
-            self.adopted.push(Machine::adopted(terms, adoption));
+            let machine = Machine::adopted(terms, adoption);
+            match self.machine_mut(slot) {
+                Some(place) => *place = machine,
+                None => self.adopted.push(machine),
+            }
             self.news.push_back(News::Adopted(adoption.writer));
+        }
+    }
+
+    /// An adopted writer whose payments are all settled ends, and makes room for others.
+    fn give_back(&mut self, slot: WriterSlot, owner: &mut Owner) {
+        if slot == WriterSlot::OWN {
+            return;
+        }
+        let Some(machine) = self.machine_mut(slot) else {
+            return;
+        };
+        if machine.has_ended() {
+            owner.release(slot);
+        } else if machine.is_done() && !owner.needs(slot) {
+            machine.close();
         }
     }
 

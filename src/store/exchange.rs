@@ -291,6 +291,17 @@ pub enum Outcome {
     Doubtful(String),
 }
 
+impl Outcome {
+    /// What went wrong, in words for the operator.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Connected | Self::Acknowledged(_) => None,
+            Self::Unconnected(why) | Self::NotDone { why, .. } | Self::Doubtful(why) => Some(why),
+        }
+    }
+}
+
 /// What an acknowledged transaction says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

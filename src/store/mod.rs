@@ -51,6 +51,7 @@ mod doubt;
 mod exchange;
 mod gather;
 mod history;
+mod link;
 mod login;
 mod machine;
 mod messages;
@@ -75,6 +76,7 @@ pub use exchange::{
     Adoption, Answer, Command, OpenAt, Outcome, PageFrom, Question, Reading, Reads, Reply, Report,
     SumReading, Transaction, Window,
 };
+pub use link::Link;
 pub use login::ServerFacts;
 pub use machine::{Machine, MachineTerms};
 pub use place::StorePlace;

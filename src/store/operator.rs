@@ -13,6 +13,8 @@ pub struct Findings {
     pub facts: Vec<String>,
     /// What an operator should know, and p99 runs with.
     pub warnings: Vec<String>,
+    /// Why no payment is taken in yet.
+    pub waits: Vec<String>,
     /// What p99 cannot run with, and what to do.
     pub faults: Vec<String>,
 }
@@ -163,7 +165,7 @@ pub async fn check(place: &StorePlace) -> Result<Findings, String> {
     let importing = "SELECT importing FROM p99.meta WHERE one = 1";
     if value(&mut connection, importing).await?.as_deref() != Some("f") {
         let wait = "it takes no payments yet: `p99 store import --done` when all is imported";
-        found.faults.push(wait.to_owned());
+        found.waits.push(wait.to_owned());
     }
     let writers = "SELECT count(*), count(*) FILTER (WHERE lease_until >= now()) FROM p99.writer";
     if let Some([Some(all), Some(live)]) = connection

@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::connection::Connection;
-use super::exchange::{Command, Outcome, Question, Report};
+use super::exchange::{Question, Report};
+use super::link::Link;
 use super::machine::Machine;
 use super::place::StorePlace;
 use super::record::{Epoch, Record, WriterId};
@@ -102,7 +102,7 @@ impl WriterTask {
     /// Writes until the machine ends, and tells `report` of everything. `report` may append. A
     /// fault of a host is handed to `fault` in words.
     pub async fn run(self, mut report: impl FnMut(Report), mut fault: impl FnMut(&str)) {
-        let mut connection: Option<Connection> = None;
+        let mut link = Link::new(Rc::clone(&self.place));
         loop {
             loop {
                 let told = self.shared.machine.borrow_mut().next_report();
@@ -113,33 +113,13 @@ impl WriterTask {
                 return;
             }
             let command = self.shared.machine.borrow_mut().next(Boot::now());
-            let outcome = match command {
-                None => {
-                    self.wait().await;
-                    continue;
-                }
-                Some(Command::Connect) => {
-                    drop(connection.take());
-                    match Connection::open(&self.place).await {
-                        Ok(opened) => {
-                            connection = Some(opened);
-                            Outcome::Connected
-                        }
-                        Err(why) => Outcome::Unconnected(why),
-                    }
-                }
-                Some(Command::Transact(transaction)) => match &mut connection {
-                    Some(connection) => connection.transact(&transaction).await,
-                    None => Outcome::Doubtful("there is no connection".to_owned()),
-                },
+            let Some(command) = command else {
+                self.wait().await;
+                continue;
             };
-            match &outcome {
-                Outcome::Connected | Outcome::Acknowledged(_) => {}
-                Outcome::Unconnected(why) | Outcome::NotDone { why, .. } => fault(why),
-                Outcome::Doubtful(why) => {
-                    drop(connection.take());
-                    fault(why);
-                }
+            let outcome = link.perform(command).await;
+            if let Some(why) = outcome.fault() {
+                fault(why);
             }
             self.shared
                 .machine

@@ -19,12 +19,14 @@
 
 pub(crate) mod answer;
 pub(crate) mod audit;
+pub(crate) mod balancer;
 pub(crate) mod breaks;
 pub(crate) mod children;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod dice;
 mod exchange;
+pub(crate) mod faketime;
 pub(crate) mod liar;
 mod listener;
 pub(crate) mod load;
@@ -42,4 +44,5 @@ pub(crate) mod start;
 pub(crate) mod states;
 pub(crate) mod store_race;
 pub(crate) mod told;
+pub(crate) mod wire;
 pub(crate) mod world;

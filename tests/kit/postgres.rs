@@ -11,6 +11,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use p99::config::StoreUrl;
+use p99::reactor::Reactor;
+use p99::store::{StorePlace, operator};
+
 use super::report::say;
 use super::scratch::Scratch;
 
@@ -91,6 +95,7 @@ pub(crate) struct Cluster {
     port: u16,
     server: Option<Child>,
     settings: Vec<String>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
@@ -162,6 +167,7 @@ impl Cluster {
             port: free.local_addr().unwrap().port(),
             server: None,
             settings: settings.iter().map(|one| (*one).to_owned()).collect(),
+            environment: Vec::new(),
         }
     }
 
@@ -178,8 +184,24 @@ impl Cluster {
         self.settings.push("ssl=on".to_owned());
     }
 
+    /// Makes the schema, and says that nothing is to be imported.
+    pub(crate) fn make_schema(&self) {
+        let url = StoreUrl::parse(&self.store_of_superuser(), &|_| None).unwrap();
+        let place = StorePlace::read(url, false).unwrap();
+        Reactor::best().unwrap().run(async {
+            operator::migrate(&place, "p99").await.unwrap();
+            operator::finish_import(&place).await.unwrap();
+        });
+    }
+
+    /// What the server finds in its environment from its next start on.
+    pub(crate) fn set_environment(&mut self, all: &[(&'static str, String)]) {
+        self.environment = all.to_vec();
+    }
+
     pub(crate) fn start(&mut self) {
         let mut server = command("postgres");
+        server.envs(self.environment.iter().map(|(name, value)| (name, value)));
         server.arg("-D").arg(self.folder.join("data"));
         let sockets = format!("unix_socket_directories={}", self.folder.display());
         let port = format!("port={}", self.port);

@@ -4,8 +4,9 @@ use rcgen::{CertificateParams, KeyPair};
 
 use super::kit::postgres::{self, Cluster};
 use super::kit::scratch::Scratch;
-use super::{Reactor, StorePlace, make, place};
-use p99::store::Connection;
+use super::place;
+use p99::reactor::Reactor;
+use p99::store::{Connection, StorePlace};
 
 fn open(place: &StorePlace) -> Result<String, String> {
     Reactor::best().unwrap().run(async {
@@ -21,7 +22,7 @@ fn only_the_right_password_is_let_in_and_only_a_server_that_knows_it_is_believed
     }
     let scratch = Scratch::new("store-login").unwrap();
     let cluster = Cluster::new(&scratch, "pg", &[]);
-    make(&cluster);
+    cluster.make_schema();
     let port = cluster.port();
     assert!(open(&place(&cluster.store("sslmode=disable"))).is_ok());
     // The first host is not there, the second one is.
@@ -55,7 +56,7 @@ fn over_tls_the_certificate_must_be_the_hosts() {
     }
     let scratch = Scratch::new("store-tls").unwrap();
     let mut cluster = Cluster::new(&scratch, "pg", &[]);
-    make(&cluster);
+    cluster.make_schema();
     let made = |name: &str| {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();

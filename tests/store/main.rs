@@ -17,13 +17,14 @@ mod command;
 mod kit;
 mod login;
 mod race;
+mod serving;
 mod writing;
 
 use kit::postgres::Cluster;
 use kit::scratch::Scratch;
 use p99::config::StoreUrl;
-use p99::reactor::Reactor;
-use p99::store::{StorePlace, operator};
+
+use p99::store::StorePlace;
 
 fn place(store: &str) -> StorePlace {
     let url = StoreUrl::parse(store, &|_| None);
@@ -34,15 +35,6 @@ fn place(store: &str) -> StorePlace {
 /// A cluster whose schema is made and takes payments.
 fn filled(scratch: &Scratch, settings: &[&str]) -> Cluster {
     let cluster = Cluster::new(scratch, "pg", settings);
-    make(&cluster);
+    cluster.make_schema();
     cluster
-}
-
-/// Makes the schema.
-fn make(cluster: &Cluster) {
-    let place = place(&cluster.store_of_superuser());
-    Reactor::best().unwrap().run(async {
-        operator::migrate(&place, "p99").await.unwrap();
-        operator::finish_import(&place).await.unwrap();
-    });
 }

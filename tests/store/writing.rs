@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::kit::postgres::{self, Cluster};
 use super::kit::scratch::Scratch;
-use super::{Reactor, filled, place};
+use super::{filled, place};
 use p99::clock::{Boot, UnixMillis};
 use p99::journal::{Fate, Haste, Verdict};
 use p99::payment::{Cents, CorrelationId, Payment, Processor, Status, UpstreamId};
+use p99::reactor::Reactor;
 use p99::store::{
     Adoption, Machine, MachineTerms, Question, Record, Reply, Report, StorePlace, Window, Writer,
 };

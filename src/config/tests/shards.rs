@@ -134,12 +134,23 @@ fn the_secret_of_peers_is_read_and_never_shown() {
 }
 
 #[test]
-fn a_store_that_cannot_be_served_from_is_refused_without_its_password() {
-    for name in ["STORE", "STORE_PREPARE"] {
-        let told = faults(&[(name, "postgres://p99:hunter2@db/p99")]);
+fn a_store_is_instead_of_a_journal_and_of_shards() {
+    let store = ("STORE", "postgres://p99:hunter2@db/p99?sslmode=disable");
+    let config = read(&[store]).unwrap();
+    assert!(config.store.is_some());
+    let shown = config.in_force.iter().find(|one| one.name == "STORE");
+    assert_eq!(shown.unwrap().text, "postgres://p99@db:5432/p99");
+    for (name, value) in [
+        ("JOURNAL_DIR", "/journal"),
+        ("SHARD", "1/2"),
+        ("PEERS", "http://other:1"),
+    ] {
+        let told = faults(&[store, (name, value)]);
         assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with(&format!("{name}=")), "{told:?}");
-        assert!(told[0].contains("JOURNAL_DIR"), "{told:?}");
-        assert!(!told[0].contains("hunter2"), "{told:?}");
+        assert!(told[0].contains("while STORE is set"), "{told:?}");
+        assert!(!told.concat().contains("hunter2"), "{told:?}");
     }
+    let told = faults(&[("STORE", "postgres://p99:hunter2@db")]).concat();
+    assert!(told.contains("a database behind the hosts"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
 }

@@ -14,6 +14,7 @@ fn good(setting: &Setting) -> String {
         "AUTH_HEADER_VALUE" => "secret".to_owned(),
         "CB_FAIL_RATE" => "0.5".to_owned(),
         "JOURNAL_DIR" => "/journal".to_owned(),
+        "STORE" => "postgres://p99@db/p99?sslmode=disable".to_owned(),
         "SHARD" => "1/1".to_owned(),
         "PEERS" => "none".to_owned(),
         "RATE_LIMIT_RPS" => "5".to_owned(),

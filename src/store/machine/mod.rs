@@ -227,8 +227,12 @@ impl Machine {
 
     /// Everything is to be written, and the lease to end with it. Records of open payments may not
     /// follow.
-    pub const fn close(&mut self) {
+    pub fn close(&mut self) {
         self.is_closing = true;
+        let is_idle = matches!(self.link, Link::Down(_) | Link::Up(_));
+        if self.held.is_none() && is_idle {
+            self.link = Link::Ended;
+        }
     }
 
     // ---- what it knows ----
@@ -272,6 +276,12 @@ impl Machine {
     #[must_use]
     pub const fn doubtful(&self) -> u64 {
         self.doubtful
+    }
+
+    /// Whether an adopted writer has nothing left: every open row was read and is settled.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.pages.is_none() && self.rows.len() == 0 && self.durable == self.last
     }
 
     /// Whether nothing more comes of it.

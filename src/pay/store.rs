@@ -1,0 +1,329 @@
+//! A core on the shared store: each of its writers has a task with a connection of its own, which
+//! performs what the writer's machine wants. What the machines report goes to the owner, and what
+//! is not for the owner is counted, logged or given to whoever asked.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::process;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::messages::Reply;
+use super::waker::TimerWaker;
+use super::{CoreRuntime, Failure};
+use crate::clock::{Boot, Mono, Now};
+use crate::config::{Config, StoreConfig};
+use crate::events::WriterSlot;
+use crate::journal::Haste;
+use crate::limits;
+use crate::logging;
+use crate::metrics::CoreMetrics;
+use crate::payment::CoreId;
+use crate::reactor::Reactor;
+use crate::shared::{End, News, Writers};
+use crate::store::{self, Link, Machine, MachineTerms, StorePlace};
+use crate::table::Key;
+
+/// See the header of this file.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) writers: RefCell<Writers>,
+    place: Rc<StorePlace>,
+    /// The task of each slot, while it runs.
+    tasks: RefCell<BTreeMap<WriterSlot, Rc<TimerWaker>>>,
+    /// Where the answers to questions are awaited.
+    pub(super) asked: RefCell<BTreeMap<u64, Key>>,
+    began: Boot,
+    /// Before this the next fault of a connection is not logged.
+    quiet_until: Cell<Mono>,
+}
+
+/// Refuses a store that p99 cannot run with. One that cannot be reached yet may come: no payment
+/// is taken in before.
+pub(super) fn look_at(config: &Config) -> Result<(), String> {
+    let Some(store) = &config.store else {
+        return Ok(());
+    };
+    let place = StorePlace::read(store.url.clone(), store.is_prepared)?;
+    let reactor = Reactor::best().map_err(|fault| format!("cannot ask the store: {fault}"))?;
+    let found = match reactor.run(store::operator::check(&place)) {
+        Ok(found) => found,
+        Err(why) => {
+            log::error!("store: {why}; no payment is taken in before it answers");
+            return Ok(());
+        }
+    };
+    for fact in &found.facts {
+        log::info!("store: {fact}");
+    }
+    for warning in found.warnings.iter().chain(&found.waits) {
+        log::warn!("store: {warning}");
+    }
+    if found.faults.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("STORE: {}", found.faults.join("; ")))
+    }
+}
+
+impl Store {
+    /// The store that `config` names, for `core`.
+    ///
+    /// # Errors
+    /// What is wrong with the file of its authorities.
+    pub(super) fn new(config: &StoreConfig, core: CoreId, now: Now) -> Result<Self, String> {
+        let place = StorePlace::read(config.url.clone(), config.is_prepared)?;
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let holder = format!("{} pid {} core {}", host.trim(), process::id(), core.0);
+        let terms = MachineTerms {
+            // Nobody else draws the same nonces: the keys of this hash are the process's own.
+            seed: RandomState::new().hash_one((now.boot, core)),
+            holder,
+            is_lookout: true,
+            now: now.boot,
+        };
+        Ok(Self {
+            writers: RefCell::new(Writers::new(terms)),
+            place: Rc::new(place),
+            tasks: RefCell::default(),
+            asked: RefCell::default(),
+            began: now.boot,
+            quiet_until: Cell::default(),
+        })
+    }
+
+    /// Takes a record of the owner's.
+    pub(super) fn append(&self, slot: WriterSlot, record: &crate::journal::Record, haste: Haste) {
+        self.writers.borrow_mut().append(slot, record, haste);
+    }
+
+    /// Has all that was appended written at once.
+    pub(super) fn flush(&self, slot: WriterSlot) {
+        self.writers.borrow_mut().flush(slot);
+    }
+
+    /// How its writers stand.
+    pub(super) fn show(&self, metrics: &CoreMetrics) {
+        let writers = self.writers.borrow();
+        let machines = || writers.slots().filter_map(|slot| writers.machine(slot));
+        let lag = machines().map(|one| one.last().saturating_sub(one.durable()));
+        metrics.store_lag.set(lag.sum());
+        metrics
+            .store_open_rows
+            .set_len(machines().map(Machine::open_rows).sum());
+        metrics
+            .store_doubtful
+            .show(machines().map(Machine::doubtful).sum());
+        let own = writers.machine(WriterSlot::OWN);
+        let acknowledged = own.and_then(Machine::acknowledged);
+        let silence = Boot::now().since(acknowledged.unwrap_or(self.began));
+        let micros = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
+        metrics.store_silence_us.set(micros);
+    }
+
+    /// Wakes each task that would sleep past the time of its machine.
+    fn ring(&self, now: Now) {
+        let writers = self.writers.borrow();
+        for (slot, waker) in &*self.tasks.borrow() {
+            if let Some(at) = writers.wake_at(*slot) {
+                waker.ring_for(now.mono.after(at.since(now.boot)));
+            }
+        }
+    }
+
+    /// A slot whose task is to be started.
+    fn next_idle(&self) -> Option<WriterSlot> {
+        let writers = self.writers.borrow();
+        let tasks = self.tasks.borrow();
+        let mut slots = writers.slots();
+        slots.find(|slot| {
+            let machine = writers.machine(*slot);
+            machine.is_some_and(|one| !one.has_ended()) && !tasks.contains_key(slot)
+        })
+    }
+
+    /// Whether a fault is to be logged: one in a while.
+    fn is_told(&self, now: Mono) -> bool {
+        let is_due = self.quiet_until.get() <= now;
+        if is_due {
+            self.quiet_until
+                .set(now.after(limits::STORE_FAULTS_LOG_INTERVAL));
+        }
+        is_due
+    }
+}
+
+impl CoreRuntime {
+    /// Starts the tasks of writers that have none.
+    pub(super) fn start_writers(self: &Rc<Self>, store: &Store) {
+        while let Some(slot) = store.next_idle() {
+            let waker = Rc::new(TimerWaker::default());
+            store.tasks.borrow_mut().insert(slot, Rc::clone(&waker));
+            monoio::spawn(Rc::clone(self).write_store(slot, waker));
+        }
+    }
+
+    async fn write_store(self: Rc<Self>, slot: WriterSlot, waker: Rc<TimerWaker>) {
+        let Some(store) = &self.store else { return };
+        let mut link = Link::new(Rc::clone(&store.place));
+        loop {
+            let now = self.now();
+            let command = store.writers.borrow_mut().next(slot, now.boot);
+            if let Some(command) = command {
+                let outcome = link.perform(command).await;
+                let now = self.now();
+                if let Some(why) = outcome.fault()
+                    && store.is_told(now.mono)
+                {
+                    log::warn!("store: {why}");
+                }
+                store.writers.borrow_mut().outcome(slot, outcome, now.boot);
+                self.tell(now, |_| ());
+                self.start_writers(store);
+                continue;
+            }
+            let wake_at = match store.writers.borrow().machine(slot) {
+                Some(machine) if !machine.has_ended() => machine.wake_at(),
+                Some(_) | None => break,
+            };
+            let longest = limits::HOUSEKEEPING_INTERVAL;
+            let span = wake_at.map_or(longest, |at| at.since(now.boot).min(longest));
+            waker.sleep(now.mono, now.mono.after(span)).await;
+        }
+        store.tasks.borrow_mut().remove(&slot);
+    }
+
+    /// What the machines report, as far as it is known by now. Part of every event.
+    pub(super) fn hear_store(&self, store: &Store, now: Now) {
+        let slots = store.writers.borrow().slots();
+        for slot in slots {
+            loop {
+                let mut writers = store.writers.borrow_mut();
+                let is_told = writers.tell(slot, &mut self.owner.borrow_mut(), now);
+                let news = writers.next_news();
+                drop(writers);
+                self.act_all(now);
+                if let Some(news) = news {
+                    self.take_news(store, news, now);
+                } else if !is_told {
+                    break;
+                }
+            }
+        }
+        store.ring(now);
+    }
+
+    fn take_news(&self, store: &Store, news: News, now: Now) {
+        let core = self.core.0;
+        match news {
+            News::Answered { question, reply } => {
+                let key = store.asked.borrow_mut().remove(&question);
+                if let Some(key) = key {
+                    self.replies.put(key, Reply::Store(reply));
+                }
+            }
+            News::Committed { size, took } => {
+                self.metrics.store_commit_duration.record(took);
+                self.note_acknowledged(store);
+                let ids = u64::try_from(size).unwrap_or(u64::MAX);
+                self.metrics.store_ids.add(ids);
+            }
+            News::Adopted(writer) => {
+                self.metrics.store_adopted.increment();
+                log::warn!(
+                    "core {core}: adopts writer {}, whose instance is gone",
+                    writer.0
+                );
+            }
+            News::Registered(writer) => log::info!("core {core}: is writer {}", writer.0),
+            News::Reachable(true) => {
+                store.quiet_until.set(now.mono);
+                log::info!("core {core}: the store answers");
+            }
+            News::Reachable(false) => {
+                log::error!("core {core}: the store does not answer; new payments are refused");
+            }
+            News::Ended(end) => self.end_store(&end),
+        }
+    }
+
+    fn end_store(&self, end: &End) {
+        let (failure, why) = match end {
+            End::Fenced(writer) => {
+                let writer = writer.map_or(0, |writer| writer.0);
+                let why = format!("writer {writer} is another instance's: this one was silent");
+                (Failure::Fenced, why)
+            }
+            End::WentBack {
+                acknowledged,
+                found,
+                ids,
+            } => {
+                logging::be_patient();
+                for id in ids {
+                    log::error!("store: what it had acknowledged of id={id} is gone");
+                }
+                let why = format!(
+                    "THE STORE HAS FORGOTTEN WHAT IT HAD ACKNOWLEDGED: batch {acknowledged}, and \
+                     it knows {found} ({} ids are listed above)",
+                    ids.len()
+                );
+                (Failure::StoreWentBack, why)
+            }
+            End::Broken(why) => (Failure::Broken, why.clone()),
+        };
+        log::error!("store: {why}; no payment is taken in any more");
+        let _ = self.failure.set((failure, why));
+        self.shared
+            .has_journal_failed
+            .store(true, Ordering::Relaxed);
+    }
+
+    /// For every core's readiness.
+    fn note_acknowledged(&self, store: &Store) {
+        let writers = store.writers.borrow();
+        let own = writers.machine(WriterSlot::OWN);
+        if let Some(sent_at) = own.and_then(Machine::acknowledged)
+            && let Some(place) = self.shared.acknowledged.get(self.core.index())
+        {
+            place.store(sent_at.0, Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago the last batch was sent that the store acknowledged, on the core where that is
+    /// longest.
+    fn store_silence(&self) -> Option<Duration> {
+        let now = Boot::now();
+        let all = self.shared.acknowledged.iter();
+        let oldest = all.map(|at| at.load(Ordering::Relaxed)).min()?;
+        (oldest > 0).then(|| now.since(Boot(oldest)))
+    }
+
+    /// Whether the store has not answered one of the cores for too long, or never.
+    pub(super) fn is_store_silent(&self) -> bool {
+        let silence = self.store_silence();
+        silence.is_none_or(|silence| silence > limits::STORE_SILENCE_MAX)
+    }
+
+    /// Has everything written, and ends the leases with it. What is open is another instance's
+    /// then.
+    pub(super) async fn close_store(&self, store: &Store) {
+        store.writers.borrow_mut().close();
+        let mut now = self.now();
+        let end = now.mono.after(limits::STORE_CLOSE_MAX);
+        self.tell(now, |_| ());
+        while !store.tasks.borrow().is_empty() && now.mono < end {
+            monoio::time::sleep(limits::TIMER_STEP).await;
+            now = self.now();
+        }
+        if !store.writers.borrow().is_idle() {
+            log::error!(
+                "core {}: the store did not take what was to be written in time; who waited for \
+                 it was told nothing, and other instances go on with what it has",
+                self.core.0
+            );
+        }
+    }
+}

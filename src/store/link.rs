@@ -1,0 +1,50 @@
+//! One writer's way to the database: performs what its machine wants, and says what came of it. It
+//! decides nothing.
+
+use std::rc::Rc;
+
+use super::connection::Connection;
+use super::exchange::{Command, Outcome};
+use super::place::StorePlace;
+
+/// See the header of this file.
+#[derive(Debug)]
+pub struct Link {
+    place: Rc<StorePlace>,
+    connection: Option<Connection>,
+}
+
+impl Link {
+    /// One without a connection.
+    #[must_use]
+    pub const fn new(place: Rc<StorePlace>) -> Self {
+        Self {
+            place,
+            connection: None,
+        }
+    }
+
+    /// Performs `command`.
+    pub async fn perform(&mut self, command: Command) -> Outcome {
+        let outcome = match command {
+            Command::Connect => {
+                drop(self.connection.take());
+                match Connection::open(&self.place).await {
+                    Ok(opened) => {
+                        self.connection = Some(opened);
+                        Outcome::Connected
+                    }
+                    Err(why) => Outcome::Unconnected(why),
+                }
+            }
+            Command::Transact(transaction) => match &mut self.connection {
+                Some(connection) => connection.transact(&transaction).await,
+                None => Outcome::Doubtful("there is no connection".to_owned()),
+            },
+        };
+        if matches!(outcome, Outcome::Doubtful(_)) {
+            drop(self.connection.take());
+        }
+        outcome
+    }
+}
