@@ -1,7 +1,7 @@
 //! `lab instances`: equal instances on one PostgreSQL behind HAProxy, while a crowd pays and
-//! repeats itself through any of them. Instances are killed, stand still for longer than their lease,
-//! are cut off, come and go; the database loses its connections, fails over twice, lies about the
-//! time. Both processors' books are joined with what clients were told.
+//! repeats itself through any of them. Instances are killed, stand still for longer than their
+//! lease, are cut off, come and go; the database loses its connections, fails over twice, lies
+//! about the time. Both processors' books are joined with what clients were told.
 
 mod scene;
 
