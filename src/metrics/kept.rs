@@ -52,11 +52,8 @@ impl Metrics {
         page.histogram(None, histograms.into_iter());
     }
 
-    /// Where there is a store only.
+    /// All zero without a store.
     pub(super) fn render_store(&self, page: &mut Page<'_>) {
-        if self.setup.journal != JournalMode::Store {
-            return;
-        }
         let ids = "Ids that were written to the store, each once in a batch.";
         let doubtful = "Batches of which the store had to be asked whether they were done.";
         let adopted = "Writers of instances that are gone, adopted by this one.";

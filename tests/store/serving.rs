@@ -93,6 +93,14 @@ fn state(p99: &P99, id: UpstreamId) -> (u16, String) {
     )
 }
 
+fn metric(p99: &P99, name: &str) -> f64 {
+    let page = p99.get("/metrics").unwrap().body;
+    let lines = page.lines().filter_map(|line| line.rsplit_once(' '));
+    let mut values = lines.filter(|(series, _)| *series == name);
+    let (_, value) = values.next().unwrap_or_else(|| panic!("no {name}"));
+    value.parse().unwrap()
+}
+
 #[test]
 fn whatever_instance_is_asked_says_the_same() {
     if !is_there("whatever_instance_is_asked_says_the_same") {
@@ -120,26 +128,14 @@ fn whatever_instance_is_asked_says_the_same() {
     for p99 in &instances {
         assert_eq!(scene.sum(p99), (40, 40 * 1990));
     }
-    let page = clients[0].get("/metrics").body;
     for series in [
         "p99_store_ids_total",
         "p99_store_commit_duration_seconds_count",
         "p99_store_silence_seconds",
+        r#"p99_journal_info{sync="store"}"#,
     ] {
-        let line = page.lines().find(|line| line.starts_with(series));
-        let value = line
-            .and_then(|line| line.rsplit_once(' '))
-            .map(|(_, value)| value);
-        let value: f64 = value
-            .unwrap_or_else(|| panic!("no {series}"))
-            .parse()
-            .unwrap();
-        assert!(value > 0.0, "{series}");
+        assert!(metric(&instances[0], series) > 0.0, "{series}");
     }
-    assert!(
-        page.contains("p99_journal_info{sync=\"store\"} 1"),
-        "{page}"
-    );
     assert_eq!(
         clients[0].call("POST /purge-payments", "", "{}").status,
         200
@@ -180,6 +176,7 @@ fn what_a_dead_instance_left_open_is_settled_by_another() {
     }
     let told = Client::connect(first.address).pay(id(1), "5.00");
     assert_eq!(told.status, 202, "{}", told.body);
+    assert!(metric(&first, "p99_store_open_payments") > 0.0);
     first.kill().unwrap();
     let killed = Instant::now();
     scene.sims.iter().for_each(SimulatorHandle::clear_faults);
@@ -189,6 +186,7 @@ fn what_a_dead_instance_left_open_is_settled_by_another() {
     let took = killed.elapsed();
     assert!(took < Duration::from_secs(6 + 3 + 3), "{took:?}");
     assert_eq!(scene.charges(id(1)), 1);
+    assert!(metric(&second, "p99_store_adopted_writers_total") > 0.0);
     wait_until("its sum is exact again", || {
         Client::connect(second.address)
             .get("/payments-summary")
@@ -244,6 +242,13 @@ fn while_the_store_is_away_nothing_is_taken_in_and_then_all_goes_on() {
     let p99 = scene.start(0);
     assert_eq!(Client::connect(p99.address).pay(id(1), "5.00").status, 200);
     scene.cluster.stop(libc::SIGQUIT);
+    // The first one finds out. What is in doubt then is told when the store is back.
+    let address = p99.address;
+    let doubtful = thread::spawn(move || Client::connect(address).pay(id(4), "1.00").status);
+    wait_until("what was not written waits", || {
+        metric(&p99, "p99_store_lag_records") > 0.0
+    });
+    assert!(metric(&p99, "p99_store_doubtful_batches_total") > 0.0);
     wait_until("it is not ready", || {
         p99.get("/readyz").is_ok_and(|it| it.status == 503)
     });
@@ -263,7 +268,8 @@ fn while_the_store_is_away_nothing_is_taken_in_and_then_all_goes_on() {
         p99.get("/readyz").is_ok_and(|it| it.status == 200)
     });
     assert_eq!(Client::connect(p99.address).pay(id(2), "5.00").status, 200);
-    assert_eq!(scene.sum(&p99), (2, 1000));
+    assert_eq!(doubtful.join().unwrap(), 200);
+    assert_eq!(scene.sum(&p99), (3, 1100));
     assert_eq!(p99.stop(), Some(0));
 }
 

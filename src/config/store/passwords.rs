@@ -18,8 +18,10 @@ pub(super) struct PasswordLine {
 /// Reads it; nobody else may.
 pub(super) fn password_lines(file: &Path) -> Result<Vec<PasswordLine>, String> {
     let text = read_text(file, limits::STORE_PASSWORD_FILE_BYTES_MAX)?;
-    let mode = std::fs::metadata(file).map_err(|fault| fault.to_string())?;
-    if mode.mode() & 0o077 != 0 {
+    let facts = std::fs::metadata(file).map_err(|fault| fault.to_string())?;
+    // Where root hands a secret to a group, as Kubernetes does, that group may read it.
+    let kept_from = if facts.uid() == 0 { 0o037 } else { 0o077 };
+    if facts.mode() & kept_from != 0 {
         return Err("others may read it; chmod 600".to_owned());
     }
     let mut lines = Vec::new();
