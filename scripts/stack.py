@@ -197,16 +197,6 @@ class ProcessorAdmin:
         put("delay", {"delay": delay_ms})
         put("failure", {"failure": failing})
 
-    def faults(self, *faults):
-        """The liar's script, as src/sim/faults.rs has it; none ends it."""
-        self._client.json("PUT", "/admin/configurations/faults", {"faults": faults},
-                          self._headers)
-
-    def refuse(self, milliseconds):
-        """No connection is accepted for so long."""
-        self._client.json("PUT", "/admin/configurations/refusing", {"ms": milliseconds},
-                          self._headers)
-
     def summary(self, window=""):
         return self._client.json("GET", f"/admin/payments-summary{window}", None, self._headers)
 
@@ -276,14 +266,3 @@ class Balancer(Process):
     def start(self, path="/readyz"):
         super().start()
         return self.await_ready(self.url, path)
-
-    def states(self):
-        return shard_states(f"http://{HOST}:{self.stats_port}")
-
-    def await_states(self, wanted, seconds=10):
-        """Waits until HAProxy has seen it: {1: "UP", 2: "DOWN"}."""
-        deadline = time.monotonic() + seconds
-        while (states := self.states()) != wanted:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{states} instead of {wanted} after {seconds} s")
-            time.sleep(0.02)

@@ -17,6 +17,7 @@
 
 mod adaptive;
 mod audit;
+mod balancer;
 mod disk;
 mod drivers;
 mod gauge;
@@ -32,6 +33,7 @@ mod poison;
 mod power;
 mod prove;
 mod selectors;
+mod shards;
 mod store_cost;
 mod store_storm;
 mod storm;
@@ -95,6 +97,8 @@ enum Run {
     },
     /// Ids that one processor never answers
     Poison(poison::Options),
+    /// Two shards behind HAProxy: is a payment charged once when one stops, pauses, dies or is upgraded?
+    Shards(shards::Options),
     /// What a payment costs PostgreSQL, in batches and one by one
     StoreCost(store_cost::Options),
     /// Writers race on a PostgreSQL that is killed, frozen and slow: is each claim one writer's?
@@ -163,6 +167,10 @@ fn main() {
         Run::Poison(options) => {
             end_after(Duration::from_secs(180));
             Some(poison::run(options, &binary))
+        }
+        Run::Shards(options) => {
+            end_after(options.longest());
+            shards::run(options, &binary)
         }
         Run::StoreCost(options) => store_cost::run(options),
         Run::StoreStorm(options) => {

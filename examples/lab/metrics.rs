@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::balancer::Balancer;
 use crate::kit::client;
 use crate::kit::process::{P99, Plan, free_address};
 use crate::kit::report::Report;
@@ -95,17 +96,8 @@ fn pages(binary: &Path, scratch: &Scratch, report: &mut Report) -> Vec<String> {
     let Some(p99) = P99::start(&plan, report) else {
         return Vec::new();
     };
-    let [stats, bind, tls] = [(), (), ()].map(|()| free_address().expect("a port"));
-    let mut haproxy = Command::new("haproxy");
-    haproxy
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .args(["-db", "-f"])
-        .arg(monitoring().with_file_name("haproxy.cfg"))
-        .env("P99_BIND", bind.to_string())
-        .env("P99_STATS", stats.to_string())
-        .env("P99_TLS_BIND", tls.to_string())
-        .envs([("P99_1", first), ("P99_2", second)]);
-    let _haproxy = Helper::start(&mut haproxy, &scratch.file("haproxy.log"));
+    let shards = [first, second].map(|address| address.parse().expect("an address"));
+    let haproxy = Balancer::start(shards, &scratch.file("haproxy.log")).expect("haproxy");
     let port = free_address().expect("a port");
     let nowhere = format!("http://{first}");
     let mut audit = Command::new("python3");
@@ -121,7 +113,7 @@ fn pages(binary: &Path, scratch: &Scratch, report: &mut Report) -> Vec<String> {
         ])
         .args(["--port", &port.port().to_string()]);
     let _audit = Helper::start(&mut audit, &scratch.file("audit.log"));
-    let pages = [plan.address, stats, port].map(page).to_vec();
+    let pages = [plan.address, haproxy.stats, port].map(page).to_vec();
     p99.end(report);
     pages
 }
