@@ -58,7 +58,6 @@ pub(crate) fn serve(command: Command) -> P99 {
 pub(crate) fn serving(urls: [&str; 2], driver: &str, settings: &[(&str, &str)]) -> Command {
     let mut command = command(driver, &[]);
     command
-        .env_remove("DRAIN_DELAY_MS")
         .env("LISTEN", "127.0.0.1:0")
         .env("UPSTREAM_A_URL", urls[0])
         .env("UPSTREAM_B_URL", urls[1])
