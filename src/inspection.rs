@@ -78,7 +78,7 @@ pub(crate) enum InspectionFault {
     NoId(String),
     /// The journal's own word.
     Journal(JournalFault),
-    /// The journal holds records that fitted nothing.
+    /// The journal holds inconsistent records.
     Odd(u64),
     /// There is no backup, or it was not restored.
     Backup(backups::Fault),
@@ -92,7 +92,7 @@ impl fmt::Display for InspectionFault {
             Self::NoJournal(dir) => write!(f, "{} holds no journal", dir.display()),
             Self::NoId(text) => write!(f, "{text:?} is no correlationId"),
             Self::Journal(fault) => fault.fmt(f),
-            Self::Odd(count) => write!(f, "{count} records fitted nothing; that is a fault of p99"),
+            Self::Odd(count) => write!(f, "{count} inconsistent records; that is a fault of p99"),
             Self::Backup(fault) => fault.fmt(f),
             Self::Output(fault) => fault.fmt(f),
         }

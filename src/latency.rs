@@ -70,7 +70,7 @@ impl Latency {
         }
     }
 
-    /// One answer took `span`. A failure is recorded as slow by whoever counts failures so.
+    /// One answer took `span`. A failure is recorded as slow where failures shall count so.
     pub(crate) fn record(&mut self, span: Duration, now: Mono) {
         self.turn_to(now);
         let bucket = bucket_of(u64::try_from(span.as_micros()).unwrap_or(u64::MAX));

@@ -80,7 +80,7 @@ pub const UPSTREAM_CONCURRENCY_MAX: u32 = 65_536;
 pub const POOL_IDLE_MAX: usize = 256;
 /// Longest rest that a processor's Retry-After may ask for.
 pub const REST_MAX: Duration = Duration::from_secs(60);
-/// While HalfOpen, whoever got no permit asks again after this: any core's result may have moved
+/// While HalfOpen, a payment without a permit asks again after this: any core's result may have moved
 /// the breaker. Shorter burns turns, longer lets payments wait although the processor works.
 pub const BREAKER_ASK_AGAIN: Duration = Duration::from_millis(20);
 /// How long after one asked, payments that were never sent to a processor are believed to go on
@@ -260,7 +260,7 @@ pub const JOURNAL_BACKUP_OVERLAP_MS: i64 = 10_000;
 /// Files of one journal. 1,024 cores with a snapshot and 16 segments each, old and new epoch, are
 /// 34,816; with more, compaction has failed for so long that a start is refused.
 pub const JOURNAL_FILES_MAX: usize = 65_536;
-/// Records that fitted nothing and are logged word for word at a start, per core. None is the rule;
+/// Inconsistent records that are logged word for word at a start, per core. None is the rule;
 /// a fault that repeats shows itself in a few.
 pub const JOURNAL_ODDITIES_TOLD: usize = 8;
 /// Size of a segment: 12 minutes at 1,000 payments/s, of 103 bytes each.
@@ -330,7 +330,7 @@ pub const RING_ENTRIES_MIN: u32 = 256;
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// How often addresses in use are tried again at a start, all together, and the pause between two
 /// tries: 2 s. After `kill -9` io_uring holds a listener for some milliseconds; longer waits help
-/// no one, and whoever starts a second instance by mistake shall hear so soon.
+/// no one, and who starts a second instance by mistake shall hear so soon.
 pub const LISTEN_TRIES_MAX: u32 = 100;
 /// See [`LISTEN_TRIES_MAX`].
 pub const LISTEN_PAUSE: Duration = Duration::from_millis(20);

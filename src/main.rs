@@ -313,7 +313,7 @@ fn misspelt() -> Vec<NearMiss> {
     config::near_misses(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
 }
 
-/// Prints to stdout. Whoever closed it does not want to read.
+/// Prints to stdout. That a reader has closed it is no fault.
 fn say(text: &str) {
     let mut stdout = io::stdout().lock();
     stdout

@@ -6,7 +6,7 @@ usage: http_cases.py HOST PORT [--cases FILE] [--only SUBSTR] [--skip SUBSTR] [-
 One fresh connection per case. Prints PASS/FAIL lines, then 'N passed, N failed'. Exit 1 on a failure.
 Case fields: id, raw (latin-1), expect, why, ref; optional: n (most answers allowed), min_n, status (allowed
 status per answer), also (extra statuses for a refusal), after (open|close|sync|any), methods, pieces
-[[octets,delay],...], drip (ms per octet), half_close, partial (FIN after raw, no 2xx), rst, never, never_first,
+[[bytes,delay],...], drip (ms per byte), half_close, partial (FIN after raw, no 2xx), rst, never, never_first,
 absent, fill/fill2 ([unit,count] for @@FILL@@/@@FILL2@@), soft (a refusal may keep the connection, if in sync),
 relax_close, relax_hang, maxn, allow405, policy (refusal is the safe choice, not an RFC MUST).
 The uuid 00000000-0000-4000-8000-000000000000 in raw is replaced with a fresh one.
@@ -23,7 +23,7 @@ class Resp:
     def get(s, k): return [v for n, v in s.headers if n.lower() == k]
 
 def parse(buf, methods, eof):
-    """-> (complete responses, leftover octets, error)"""
+    """-> (complete responses, leftover bytes, error)"""
     out, pos, i = [], 0, 0
     while pos < len(buf):
         end = buf.find(b"\r\n\r\n", pos)
@@ -184,7 +184,7 @@ def run(c, a):
         elif exp == "reject_400":
             first = f[0].status if f else None
             if first != 400 and first not in also: return "expected 400%s, got %s" % ("/" + "/".join(map(str, sorted(also))) if also else "", fst or ("close" if k.eof else "no answer (hang)")), rs
-            if len(f) > (n if soft else 1): return "refused, but the octets after it were answered too (smuggling): %s" % fst, rs
+            if len(f) > (n if soft else 1): return "refused, but the bytes after it were answered too (smuggling): %s" % fst, rs
         elif exp == "reject_any_4xx_or_close":
             if len(f) > c.get("maxn", c.get("n", 1)): return "not refused, %d answers: %s" % (len(f), fst), rs
             if f and f[0].status not in REFUSE | also | {408}: return "expected a refusal, got %s" % fst, rs

@@ -110,7 +110,8 @@ pub enum Permit {
     },
 }
 
-/// A change of state. Whoever caused it gets it once and logs it; the breaker has counted it.
+/// A change of state. The caller that caused it gets it once and logs it; the breaker has counted
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The state before.

@@ -164,7 +164,7 @@ pub(super) fn read_secret_of(
 fn header_name(text: &str) -> Option<String> {
     let name = text.to_ascii_lowercase();
     // A token of RFC 9110, section 5.6.2.
-    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let fits = (1..=limits::AUTH_NAME_BYTES_MAX).contains(&name.len());
     let is_taken = TAKEN.contains(&name.as_str())
         || TAKEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
@@ -174,7 +174,7 @@ fn header_name(text: &str) -> Option<String> {
 /// What one header field can hold as it is, without a doubt about its ends.
 fn secret(text: &str) -> Option<Secret> {
     let fits = (1..=limits::AUTH_VALUE_BYTES_MAX).contains(&text.len()) && text.trim() == text;
-    let plain = text.bytes().all(|octet| (b' '..=b'~').contains(&octet));
+    let plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     (fits && plain).then(|| Secret::new(text.to_owned()))
 }
 

@@ -42,7 +42,7 @@ fn setting_help(setting: &Setting) -> String {
 pub fn report(config: &Config, near_misses: &[NearMiss]) -> String {
     let mut text = String::new();
     for value in &config.in_force {
-        let is_number = value.text.bytes().all(|octet| octet.is_ascii_digit());
+        let is_number = value.text.bytes().all(|byte| byte.is_ascii_digit());
         let unit = super::settings::find(value.name).map_or("", |setting| setting.unit);
         let unit = if is_number { unit } else { "" };
         let origin = if value.is_set { "" } else { "  (default)" };

@@ -324,7 +324,7 @@ pub(super) fn log_filter(text: &str) -> Option<String> {
         !word.is_empty()
             && word
                 .bytes()
-                .all(|octet| octet.is_ascii_alphanumeric() || b"_:-".contains(&octet))
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte))
     };
     let is_rule = |rule: &str| match rule.split_once('=') {
         Some((target, level)) => is_target(target) && is_level(level),

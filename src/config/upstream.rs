@@ -145,22 +145,22 @@ pub(super) fn path(text: &str) -> Option<String> {
     let is_end = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | ')');
     let ends = text.starts_with('/') && text.ends_with(is_end);
     // The path characters of RFC 3986, section 3.3.
-    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&octet);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
     let mut decoded = Vec::with_capacity(text.len());
-    let mut octets = text.bytes();
-    while let Some(octet) = octets.next() {
-        match octet {
-            b'%' => decoded.push(escaped(octets.next()?, octets.next()?)?),
-            octet if plain(octet) => decoded.push(octet),
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => decoded.push(escaped(bytes.next()?, bytes.next()?)?),
+            byte if plain(byte) => decoded.push(byte),
             _ => return None,
         }
     }
     // What a gateway on the way would make another path of. Some end a segment at its semicolon.
     let is_segment = |segment: &[u8]| {
-        let name = segment.split(|octet| *octet == b';').next();
+        let name = segment.split(|byte| *byte == b';').next();
         !matches!(name, None | Some(b"" | b"." | b".."))
     };
-    let mut segments = decoded.split(|octet| *octet == b'/').skip(1);
+    let mut segments = decoded.split(|byte| *byte == b'/').skip(1);
     (fits && ends && segments.all(is_segment)).then(|| text.to_owned())
 }
 
@@ -169,11 +169,11 @@ pub(super) fn path(text: &str) -> Option<String> {
 /// a second decoding would find another escape; a backslash, which some take for a slash; or what
 /// ends a text.
 fn escaped(high: u8, low: u8) -> Option<u8> {
-    let digit = |octet: u8| char::from(octet).to_digit(16);
-    let octet = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
-    let is_free = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
-    let is_read_otherwise = octet.is_ascii_control() || matches!(octet, b'%' | b'\\');
-    (!is_free && !is_read_otherwise).then_some(octet)
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
+    let is_free = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_read_otherwise = byte.is_ascii_control() || matches!(byte, b'%' | b'\\');
+    (!is_free && !is_read_otherwise).then_some(byte)
 }
 
 #[cfg(test)]

@@ -222,7 +222,7 @@ pub struct RateLimitConfig {
 
 /// Decimal digits and nothing else: no sign, no blank, no underscore.
 pub(super) fn digits(text: &str) -> Option<u64> {
-    let is_plain = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| text.parse().ok()).flatten()
 }
 

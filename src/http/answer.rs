@@ -1,4 +1,4 @@
-//! One answer of a processor or a peer. Whoever sends an attempt calls this to learn whether the
+//! One answer of a processor or a peer. The sender of an attempt calls this to learn whether the
 //! answer is whole: only a fully read answer proves anything about a payment (I3), and only a
 //! connection whose answer was read to its end goes back to the pool (I4).
 //!

@@ -82,7 +82,7 @@ pub(super) fn is_token(byte: u8) -> bool {
     has(byte, TOKEN)
 }
 
-/// An byte that a field value may hold: no control character but the tab.
+/// A byte that a field value may hold: no control character but the tab.
 pub(super) fn is_field(byte: u8) -> bool {
     has(byte, FIELD)
 }
@@ -200,7 +200,7 @@ pub(super) fn decimal(text: &[u8]) -> Result<u64, NotDecimal> {
 /// Why a text is no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotDecimal {
-    /// Empty, or an byte that is no digit.
+    /// Empty, or a byte that is no digit.
     Grammar,
     /// Beyond 64 bits.
     Overflow,

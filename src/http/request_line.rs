@@ -131,7 +131,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<Option<RequestLine>, Re
 }
 
 enum WordFault {
-    /// An byte that may not stand there, or no byte at all.
+    /// A byte that may not stand there, or no byte at all.
     Malformed,
     TooLong,
 }

@@ -78,7 +78,7 @@ pub enum AccountFault {
     /// The window cuts a second of which the ledger keeps the sum only; before this moment its ends
     /// must be whole seconds.
     Cut(UnixMillis),
-    /// Whoever takes the words could not.
+    /// The taker of the words failed.
     Taker(io::Error),
 }
 

@@ -42,7 +42,7 @@ pub struct VerifyReport {
     pub totals: PerProcessor<Totals>,
     /// Torn batches at the end; no one had been told that they were durable.
     pub tears: Vec<Tear>,
-    /// Records that fitted nothing; more than none is a fault of p99.
+    /// Inconsistent records; more than none is a fault of p99.
     pub oddities: u64,
 }
 

@@ -119,7 +119,7 @@ impl Pending {
     }
 }
 
-/// A record that fitted nothing. More than none is a fault of p99.
+/// A record that contradicts those before it. More than none is a fault of p99.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oddity {
     /// What the journal says.
@@ -237,7 +237,7 @@ impl State {
         (before - self.pending.len()) as u64
     }
 
-    /// Records that fitted nothing: a verdict about an unknown payment, a promised one freed.
+    /// Inconsistent records: a verdict about an unknown payment, a promised one freed.
     #[must_use]
     pub fn oddities(&self) -> u64 {
         self.oddities

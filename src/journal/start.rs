@@ -69,7 +69,7 @@ pub struct StartReport {
     pub ended: u64,
     /// Torn batches that were cut; no one had been told that they were durable.
     pub tears: Vec<Tear>,
-    /// Records that fitted nothing; more than none is a fault of p99.
+    /// Inconsistent records; more than none is a fault of p99.
     pub oddities: u64,
     /// The first of them.
     pub told_oddities: Vec<Oddity>,

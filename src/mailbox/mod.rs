@@ -51,8 +51,8 @@ pub enum Message<Request, Reply> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full<T>(pub T);
 
-/// One core's end of all rings. It belongs to one thread; methods take `&self` so that whoever
-/// drains may reply at once.
+/// One core's end of all rings. It belongs to one thread; methods take `&self` so that a
+/// request may be replied to while they are drained.
 pub struct Mailbox<Request, Reply> {
     core: CoreId,
     capacity: usize,

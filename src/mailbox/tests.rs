@@ -90,7 +90,7 @@ fn nobody_hands_over_to_itself_or_to_nobody() {
 }
 
 #[test]
-fn whoever_drains_may_reply_and_ask_at_once() {
+fn replies_and_requests_may_be_sent_while_draining() {
     let [a, b, _c] = three(2);
     a.hand_over(B, 5).unwrap();
     b.drain(|from, message| {

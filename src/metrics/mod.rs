@@ -1,7 +1,7 @@
 //! What p99 counts, and the page that shows it.
 //!
 //! Each core has its own [`CoreMetrics`], padded so that no two cores write one cache line. The
-//! core alone writes it, with plain loads and stores; whoever renders the page reads all cores and
+//! core alone writes it, with plain loads and stores; the page's renderer reads all cores and
 //! adds up. Nothing is locked, so a scrape never stops a core, and it opens no file: what the
 //! kernel knows of the process is refreshed by a helper thread.
 //!

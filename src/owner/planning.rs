@@ -127,7 +127,7 @@ impl Owner {
         self.finish(key, ending, now);
     }
 
-    /// Gives free slots and permits to whoever waits: pinned payments first, then oldest first.
+    /// Gives free slots and permits to those that wait: pinned payments first, then oldest first.
     pub(super) fn pump(&mut self, now: Now) {
         if self.journal.standing == JournalStanding::Failed {
             return;

@@ -53,7 +53,7 @@ impl Owner {
         }
     }
 
-    /// Its client is told that it is held, which whoever may take it over from the store knows too.
+    /// Its client is told that it is held, as an instance that takes it over from the store knows.
     pub(super) fn tell_held(&mut self, key: Key) {
         held(self.flows.get_mut(key)).promise = Promise::Given;
         self.tell_accepted(key);
@@ -77,7 +77,7 @@ impl Owner {
             "I5: nothing is promised behind a verdict"
         );
         flow.promise = Promise::Given;
-        // Whoever takes an open Intent over from the store never frees it, so it is promised
+        // An instance that takes an open Intent over never frees it, so it is promised
         // already, and the store may be away for long.
         let is_held = flow.pinned().is_some() && self.settings.is_shared();
         let record = Record::Accept {

@@ -113,7 +113,7 @@ pub(super) struct Shared {
     pub(super) has_journal_failed: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
     pub(super) keeper: Option<Keeper>,
-    /// Held by whoever writes down which processors are paused; never by a core.
+    /// Held while it is written down which processors are paused; never by a core.
     pub(super) pauses: Mutex<()>,
     /// What was not plain, in a file beside the journal.
     pub(super) audit: Option<Audit>,
@@ -291,13 +291,13 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Peers), String>
         report.settled
     );
     for tear in &report.tears {
-        log::warn!("journal: {tear:?} was cut; nobody had been told that it was durable");
+        log::warn!("journal: truncated a torn tail that was never acknowledged: {tear:?}");
     }
     if report.oddities > 0 {
-        log::error!("journal: {} records fitted nothing", report.oddities);
+        log::error!("journal: {} inconsistent records", report.oddities);
     }
     for oddity in &report.told_oddities {
-        log::error!("journal: {oddity:?} fitted nothing");
+        log::error!("journal: inconsistent record: {oddity:?}");
     }
     let pasts = started.cores.into_iter().map(Some).collect();
     let own = config.shards.own;

@@ -182,7 +182,7 @@ impl CoreRuntime {
         if to.core == self.core {
             self.replies.put(to.key, reply);
         } else if self.mailbox.reply(to.core, (to.key, reply)).is_err() {
-            // The hand-over reserved its room; whoever waits is swept.
+            // The hand-over reserved its room; the client that waits is swept.
             log::error!(
                 "core {}: no room for a reply to core {}",
                 self.core.0,

@@ -23,7 +23,7 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note, now: Mono) {
             }
             let name = processor.name();
             if let Reason::Status(status @ (401 | 403..=405)) = reason {
-                log::error!("set-up fault: {name} answers {status}; check its URL and path");
+                log::error!("misconfiguration: {name} answers {status}; check its URL and path");
             }
             if outcome != Outcome::Applied {
                 log::debug!(
@@ -39,7 +39,7 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note, now: Mono) {
         Note::Settled { .. } => {}
         Note::Foreign { id, processor } => {
             log::warn!(
-                "payment={id} was charged at {} by somebody else",
+                "payment={id} was charged at {} by another client",
                 processor.name()
             );
         }

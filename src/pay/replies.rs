@@ -80,7 +80,7 @@ impl Replies {
         reply
     }
 
-    /// Ends the wait of whoever waited too long. Returns how many.
+    /// Ends the waits that took too long. Returns how many.
     pub(super) fn sweep(&self, now: Mono) -> usize {
         let is_overdue = |place: &Place| {
             place.deadline <= now && matches!(place.state, State::Empty | State::Waiting(_))

@@ -1,5 +1,5 @@
-//! When a core's own timer task wakes. It sleeps until the earliest timer that it knew; whoever
-//! arms an earlier one rings.
+//! When a core's own timer task wakes. It sleeps until the earliest timer that it knew; arming
+//! an earlier one wakes it.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

@@ -24,7 +24,7 @@ pub struct CorrelationId {
 pub enum CorrelationIdFault {
     /// Empty, or longer than 64 bytes.
     Length,
-    /// An byte outside the allowed set.
+    /// A byte outside the allowed set.
     Byte,
     /// `.` or `..`.
     Dots,

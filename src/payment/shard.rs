@@ -1,6 +1,6 @@
 //! Which ids are this instance's, where a fixed number of instances share them (docs/SCALING.md).
 //!
-//! An id belongs to one shard for ever: it never moves, whoever is down. The balancer sends it
+//! An id belongs to one shard for ever: it never moves, whichever is down. The balancer sends it
 //! there by the same arithmetic, and an instance refuses what is not its own, so that a balancer
 //! with another layout can make a payment fail, but never charge it twice. Pure; `config` reads a
 //! shard, `server` asks whose an id is, the journal keeps the number.

@@ -103,8 +103,8 @@ impl<S: Stream> Connection<S> {
         if request_id.is_none() && trace_parent.is_none() {
             return None;
         }
-        let octets = self.octets_of(request);
-        let text = |span: Span| String::from_utf8_lossy(span.of(octets)).into_owned();
+        let bytes = self.bytes_of(request);
+        let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
         let (request_id, traceparent) = (request_id.map(text), trace_parent.map(text));
         Some(Arc::new(Trace {
             request_id,
@@ -114,8 +114,8 @@ impl<S: Stream> Connection<S> {
 
     async fn find(&mut self, request: &Request) -> After {
         const UNKNOWN: Reply = Reply::problem(404, "no payment with this id is known");
-        let octets = self.octets_of(request);
-        let Some(id) = routes::id_in_path(request.head.path(octets)) else {
+        let bytes = self.bytes_of(request);
+        let Some(id) = routes::id_in_path(request.head.path(bytes)) else {
             return self.say(request, &UNKNOWN);
         };
         if !self.core.runtime.config.shards.own.owns(&id) {
@@ -140,8 +140,8 @@ impl<S: Stream> Connection<S> {
     async fn explain(&mut self, request: &Request) -> After {
         const UNKNOWN: Reply =
             Reply::problem(404, "nothing is remembered of a payment with this id");
-        let octets = self.octets_of(request);
-        let Some(id) = routes::id_in_admin_path(request.head.path(octets)) else {
+        let bytes = self.bytes_of(request);
+        let Some(id) = routes::id_in_admin_path(request.head.path(bytes)) else {
             return self.say(request, &UNKNOWN);
         };
         if !self.core.runtime.config.shards.own.owns(&id) {
@@ -187,8 +187,8 @@ impl<S: Stream> Connection<S> {
     }
 
     async fn summary(&mut self, request: &Request) -> After {
-        let octets = self.octets_of(request);
-        let query = request.head.query(octets).unwrap_or_default();
+        let bytes = self.bytes_of(request);
+        let query = request.head.query(bytes).unwrap_or_default();
         let (window, scope) = match queries::summary_query(query) {
             Ok(asked) => asked,
             Err(page) => return self.show(request, &page),
@@ -228,8 +228,8 @@ impl<S: Stream> Connection<S> {
             let reply = Reply::problem(403, "ALLOW_PURGE is not true here");
             return self.say(request, &reply);
         }
-        let octets = self.octets_of(request);
-        let query = request.head.query(octets).unwrap_or_default();
+        let bytes = self.bytes_of(request);
+        let query = request.head.query(bytes).unwrap_or_default();
         let scope = match queries::purge_query(query) {
             Ok(scope) => scope,
             Err(page) => return self.show(request, &page),
@@ -252,7 +252,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// The bytes that `request` was parsed from; nothing is read while it is answered.
-    pub(super) fn octets_of(&self, request: &Request) -> &[u8] {
+    pub(super) fn bytes_of(&self, request: &Request) -> &[u8] {
         self.input.get(request.start..).unwrap_or_default()
     }
 
@@ -264,8 +264,8 @@ impl<S: Stream> Connection<S> {
 
     /// The same at the moment that is known.
     fn put(&mut self, request: &Request, reply: &Reply, location: Option<&CorrelationId>) -> After {
-        let octets = self.input.get(request.start..).unwrap_or_default();
-        let context = ResponseContext::new(&request.head, octets, self.core.lifecycle.is_leaving());
+        let bytes = self.input.get(request.start..).unwrap_or_default();
+        let context = ResponseContext::new(&request.head, bytes, self.core.lifecycle.is_leaving());
         let context = ResponseContext {
             location,
             ..context
@@ -279,8 +279,8 @@ impl<S: Stream> Connection<S> {
     /// Puts `page` behind what is to be written.
     pub(super) fn show(&mut self, request: &Request, page: &Page) -> After {
         self.now = self.core.now();
-        let octets = self.input.get(request.start..).unwrap_or_default();
-        let context = ResponseContext::new(&request.head, octets, self.core.lifecycle.is_leaving());
+        let bytes = self.input.get(request.start..).unwrap_or_default();
+        let context = ResponseContext::new(&request.head, bytes, self.core.lifecycle.is_leaving());
         self.core.with_parts(self.now, |parts| {
             write_page(page, &context, &parts, &mut self.output);
         });

@@ -17,7 +17,7 @@ use crate::rate_limit::Client;
 /// the connection, none for a unix socket.
 pub(super) fn client_of(
     peer: Option<IpAddr>,
-    (head, octets): (&RequestHead, &[u8]),
+    (head, bytes): (&RequestHead, &[u8]),
     trusted: &[AddressRange],
 ) -> Client {
     let is_proxy = |client: Client| match client {
@@ -33,7 +33,7 @@ pub(super) fn client_of(
         is_proxy(nearest)
     };
     // An empty element of a list means nothing (RFC 9110, section 5.6.1).
-    let hops = head.forwarded_for.from_nearest(octets);
+    let hops = head.forwarded_for.from_nearest(bytes);
     for hop in hops.filter(|hop| !hop.is_empty()) {
         if !may_go_on {
             break;
@@ -53,14 +53,14 @@ mod tests {
 
     fn client(peer: &str, trusted: &[&str], fields: &str) -> String {
         let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
-        let octets = text.as_bytes();
-        let head = parse_head(octets, &HeadRules::default()).unwrap().unwrap();
+        let bytes = text.as_bytes();
+        let head = parse_head(bytes, &HeadRules::default()).unwrap().unwrap();
         let peer = (peer != "unix").then(|| peer.parse().unwrap());
         let trusted: Vec<AddressRange> = trusted
             .iter()
             .map(|text| AddressRange::parse(text).unwrap())
             .collect();
-        match client_of(peer, (&head, octets), &trusted) {
+        match client_of(peer, (&head, bytes), &trusted) {
             Client::At(address) => address.to_string(),
             Client::Unknown => "unknown".to_owned(),
         }

@@ -162,8 +162,8 @@ impl<S: Stream> Connection<S> {
     /// Reads on until a whole request lies in the buffer.
     async fn next_request(&mut self) -> Next {
         let head = loop {
-            let octets = self.input.get(self.start..).unwrap_or_default();
-            match http::parse_head(octets, &self.core.rules) {
+            let bytes = self.input.get(self.start..).unwrap_or_default();
+            match http::parse_head(bytes, &self.core.rules) {
                 Ok(Some(head)) => break head,
                 Ok(None) => {}
                 Err(reject) => {
@@ -176,7 +176,7 @@ impl<S: Stream> Connection<S> {
                 Err(Unread::Full) => return Next::Refuse(TOO_LARGE, None),
             }
         };
-        let judged = routes::judge(&self.core, &head, self.octets(), self.peer);
+        let judged = routes::judge(&self.core, &head, self.bytes(), self.peer);
         let routes::Judged { call, route, .. } = judged;
         if let Some(reply) = refusal(self.place, call).filter(|_| !judged.is_peer) {
             return Next::Refuse(reply, Some(head));
@@ -240,7 +240,7 @@ impl<S: Stream> Connection<S> {
             return;
         }
         let needed = head.head_bytes.saturating_add(length);
-        if self.octets().len() >= needed && head.framing != Framing::Chunked {
+        if self.bytes().len() >= needed && head.framing != Framing::Chunked {
             return;
         }
         self.compact();
@@ -249,7 +249,7 @@ impl<S: Stream> Connection<S> {
 
     /// What to do when the input ended before a request was whole.
     fn unfinished(&self) -> Next {
-        if self.watch.end() == Some(Closed::SlowRequest) && !self.octets().is_empty() {
+        if self.watch.end() == Some(Closed::SlowRequest) && !self.bytes().is_empty() {
             return Next::Refuse(
                 Reply::problem(408, "the request took too long to arrive"),
                 None,
@@ -259,7 +259,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// The bytes that no request has taken yet.
-    fn octets(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         self.input.get(self.start..).unwrap_or_default()
     }
 
@@ -275,7 +275,7 @@ impl<S: Stream> Connection<S> {
     /// While a body is read nothing moves: `make_room_for_body` put its request at the front.
     async fn read(&mut self) -> Result<(), Unread> {
         self.flush().await.map_err(|Gone| Unread::Gone)?;
-        let is_idle = self.octets().is_empty();
+        let is_idle = self.bytes().is_empty();
         self.compact();
         self.make_room(is_idle)?;
         self.arm_read(is_idle);
@@ -373,7 +373,7 @@ mod tests {
         let bytes = limits::INPUT_BYTES_IDLE + limits::OUTPUT_BYTES_KEPT + 2 * frame;
         assert!(
             bytes <= 6 * 1024,
-            "{bytes} octets, {frame} of them the frame"
+            "{bytes} bytes, {frame} of them the frame"
         );
     }
 }

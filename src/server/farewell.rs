@@ -21,9 +21,9 @@ pub(super) fn count(core: &Core, reason: Closed) {
 impl<S: Stream> Connection<S> {
     /// Says the last words on this connection.
     pub(super) fn refuse(&mut self, reply: &Reply, head: Option<&RequestHead>) {
-        let octets = self.input.get(self.start..).unwrap_or_default();
+        let bytes = self.input.get(self.start..).unwrap_or_default();
         let context = match head {
-            Some(head) => ResponseContext::new(head, octets, true),
+            Some(head) => ResponseContext::new(head, bytes, true),
             None => ResponseContext::closing(),
         };
         self.now = self.core.now();

@@ -3,7 +3,7 @@
 //! an operator's browser. Judged from the head alone; `routes` asks.
 //!
 //! Host and Origin: a browser names the page that asks. It must be a page of this listener, under
-//! an address or `localhost`: any other name may be made to lead here by whoever owns it.
+//! an address or `localhost`: any other name may be made to lead here by its owner.
 
 use std::net::IpAddr;
 
@@ -24,11 +24,11 @@ const NOT_JSON: Reply = Reply::problem(415, "the body must be application/json, 
 /// Refuses what no operator sent.
 pub(super) fn refuse(
     secret: Option<&Credentials>,
-    (head, octets): (&RequestHead, &[u8]),
+    (head, bytes): (&RequestHead, &[u8]),
     peer: Peer,
 ) -> Option<Reply> {
-    let bytes = octets.get(..head.head_bytes).unwrap_or_default();
-    let find = |name| http::find_field(bytes, name);
+    let fields = bytes.get(..head.head_bytes).unwrap_or_default();
+    let find = |name| http::find_field(fields, name);
     if let Some(origin) = find("origin") {
         let host = find("host").flatten().unwrap_or_default();
         let is_own = origin.is_some_and(|origin| origin.strip_prefix("http://") == Some(host));

@@ -37,8 +37,8 @@ impl<S: Stream> Connection<S> {
 
     /// Does what an operator asks, and says so in the log and the audit file.
     pub(super) async fn operate(&mut self, request: &Request, operation: Operation) -> After {
-        let octets = self.octets_of(request);
-        let path = request.head.path(octets).to_owned();
+        let bytes = self.bytes_of(request);
+        let path = request.head.path(bytes).to_owned();
         let id = routes::id_in_admin_path(&path);
         let body = self.input.get(request.body_start..request.body_end);
         let body = body.unwrap_or_default().to_vec();
@@ -139,7 +139,7 @@ impl<S: Stream> Connection<S> {
 
     /// A call of an operator was refused from its head alone.
     pub(super) fn note_refused_operator(&self, request: &Request, reply: &Reply) {
-        let path = request.head.path(self.octets_of(request));
+        let path = request.head.path(self.bytes_of(request));
         self.core.runtime.note_operator(&OperatorCall {
             path,
             note: None,

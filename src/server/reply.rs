@@ -232,7 +232,7 @@ pub(super) struct ResponseContext<'a> {
 
 impl<'a> ResponseContext<'a> {
     /// For the answer to `head`, whose bytes begin `bytes`.
-    pub(super) fn new(head: &RequestHead, octets: &'a [u8], is_leaving: bool) -> Self {
+    pub(super) fn new(head: &RequestHead, bytes: &'a [u8], is_leaving: bool) -> Self {
         let connection = match head.persistence {
             Persistence::Close => ConnectionField::Close,
             Persistence::KeepAlive | Persistence::KeepAliveTold if is_leaving => {
@@ -246,11 +246,11 @@ impl<'a> ResponseContext<'a> {
             is_head: head.method == Method::Head,
             request_id: head
                 .request_id
-                .map(|span| span.of(octets))
+                .map(|span| span.of(bytes))
                 .unwrap_or_default(),
             trace_parent: head
                 .trace_parent
-                .map(|span| span.of(octets))
+                .map(|span| span.of(bytes))
                 .unwrap_or_default(),
             location: None,
         }

@@ -110,16 +110,16 @@ pub(super) struct Judged {
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     head: &'a RequestHead,
-    octets: &'a [u8],
+    bytes: &'a [u8],
 }
 
 /// Judges the head of one request; `bytes` begin where it does. Says too what the request is
 /// counted as, refused or not.
-pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) -> Judged {
-    let wanted = place(head.path(octets)).unwrap_or(Call::Refuse(NOT_FOUND));
+pub(super) fn judge(core: &Core, head: &RequestHead, bytes: &[u8], peer: Peer) -> Judged {
+    let wanted = place(head.path(bytes)).unwrap_or(Call::Refuse(NOT_FOUND));
     let has_admin_door = !core.runtime.config.admin_listen.is_empty();
-    let query = head.query(octets).unwrap_or_default();
-    let asked = Asked { head, octets };
+    let query = head.query(bytes).unwrap_or_default();
+    let asked = Asked { head, bytes };
     let nothing_there = if let Call::Refuse(reply) = wanted {
         Some(reply)
     } else {
@@ -146,7 +146,7 @@ pub(super) fn judge(core: &Core, head: &RequestHead, octets: &[u8], peer: Peer) 
         .or_else(|| {
             let is_change = matches!(wanted, Call::Operate(_));
             let secret = core.runtime.admin_secret.as_ref();
-            is_change.then(|| guard::refuse(secret, (head, octets), peer))?
+            is_change.then(|| guard::refuse(secret, (head, bytes), peer))?
         })
         .or_else(|| wrong_media(wanted, head));
     Judged {
@@ -165,7 +165,7 @@ fn is_for_peers(call: Call, query: &str) -> bool {
 /// Whether the request shows what shards show each other.
 fn shows_secret(core: &Core, asked: Asked<'_>) -> bool {
     let secret = core.runtime.peer_secret.as_ref();
-    let given = asked.head.peer_secret.map(|span| span.of(asked.octets));
+    let given = asked.head.peer_secret.map(|span| span.of(asked.bytes));
     secret
         .zip(given)
         .is_some_and(|(secret, given)| secret.accept(given))
@@ -259,7 +259,7 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
         ) => {}
     }
     let trusted = &core.runtime.config.trusted_proxies;
-    let client = client_of(peer.address, (asked.head, asked.octets), trusted);
+    let client = client_of(peer.address, (asked.head, asked.bytes), trusted);
     if client == Client::Unknown {
         core.metrics().clients_unknown.increment();
     }
@@ -298,7 +298,7 @@ fn unauthorized(core: &Core, call: Call, asked: Asked<'_>) -> Option<Reply> {
     let given = asked
         .head
         .auth
-        .map(|span| span.of(asked.octets))
+        .map(|span| span.of(asked.bytes))
         .unwrap_or_default();
     (!credentials.accept(given))
         .then_some(Reply::problem(401, "the credentials are missing or wrong"))
@@ -342,10 +342,10 @@ fn read_id(text: &str) -> Option<CorrelationId> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         decoded.push_str(before);
-        let octet = after
+        let byte = after
             .get(..2)
             .and_then(|digits| u8::from_str_radix(digits, 16).ok())?;
-        decoded.push(char::from(octet));
+        decoded.push(char::from(byte));
         rest = after.get(2..)?;
     }
     decoded.push_str(rest);

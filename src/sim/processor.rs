@@ -205,7 +205,7 @@ impl Processor {
         Ok(Reply::new(200, body))
     }
 
-    /// Works on one payment to the end, whoever still listens.
+    /// Works on one payment to the end, whether its client still listens or not.
     pub(super) async fn pay(
         self: Rc<Self>,
         order: Order,

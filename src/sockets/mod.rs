@@ -1,4 +1,4 @@
-//! Sockets that p99 opens itself, each with the deadline of whoever opened it: to processors, to
+//! Sockets that p99 opens itself, each with the deadline of its opener: to processors, to
 //! peers and to the store. A deadline shuts the socket down; no future is dropped.
 //!
 //! - `reach`: a socket on its way to one address;

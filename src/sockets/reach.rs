@@ -119,7 +119,7 @@ pub fn set_user_timeout(stream: &TcpStream, longest: Duration) -> io::Result<()>
     socket_of(stream, |socket| socket.set_tcp_user_timeout(Some(longest)))
 }
 
-/// Ends both directions of a socket; whoever waits on it wakes.
+/// Ends both directions of a socket; every task that waits on it wakes.
 #[allow(
     unsafe_code,
     reason = "shutdown(2) on a descriptor that the caller holds open"

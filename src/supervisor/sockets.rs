@@ -1,6 +1,6 @@
 //! Listening sockets that were open before this process began: descriptors from 3 on, as many as
-//! LISTEN_FDS says, if LISTEN_PID is this process (sd_listen_fds(3) describes it). Whoever holds
-//! them keeps the queue of waiting clients while one p99 ends and the next one starts, so a restart
+//! LISTEN_FDS says, if LISTEN_PID is this process (sd_listen_fds(3) describes it). The process that
+//! holds them keeps the queue of waiting clients while one p99 ends and the next one starts, so a restart
 //! refuses no connection.
 //!
 //! A name in LISTEN_FDNAMES says whom a socket is for: `public`, or `admin` for what ADMIN_LISTEN

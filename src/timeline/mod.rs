@@ -163,7 +163,7 @@ pub struct Head {
 pub struct Line {
     /// Who it is.
     pub head: Head,
-    /// What the client was told just now; none when it was told before, or nobody waits.
+    /// What the client was told just now; none when it was told before, or none waits.
     pub answer: Option<Answer>,
     /// As what it is settled; pending until then.
     pub status: Status,

@@ -51,7 +51,7 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    /// Ends it without a word: whoever wanted it does not wait any more.
+    /// Ends it silently: the attempt that wanted it does not wait any more.
     pub(super) fn give_up(&self) {
         self.is_over.set(true);
         self.job.set(Job::None);

@@ -126,7 +126,7 @@ fn look_at(plan: &Plan, report: &mut Report) {
     }
     let log = std::fs::read_to_string(&plan.log).expect("its log");
     let odd = |line: &&str| {
-        let words = ["fitted nothing", "panicked", "damaged", "is missing"];
+        let words = ["inconsistent record", "panicked", "damaged", "is missing"];
         words.iter().any(|word| line.contains(word))
     };
     for line in log.lines().filter(odd) {

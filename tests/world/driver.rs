@@ -319,7 +319,7 @@ impl World {
             Note::LateReadDropped => "a late answer given up".to_owned(),
             Note::Duplicate(status) => format!("a duplicate of one {status:?}"),
             Note::Settled { status, .. } => format!("settled as {status:?}"),
-            Note::Foreign { .. } => "charged by somebody else".to_owned(),
+            Note::Foreign { .. } => "charged by another client".to_owned(),
             Note::Shed(shed) => format!("shed for {shed:?}"),
             Note::Hedge(_, hedge) => format!("a hedge {hedge:?}"),
             Note::Resent(_) => "sent again".to_owned(),

@@ -81,7 +81,7 @@ const SIGHTS: [&str; 49] = [
     "answered Replayed(Answered200)",
     "answered Silence",
     "answered Unavailable",
-    "charged by somebody else",
+    "charged by another client",
     "confirmed by hand",
     "less in flight",
     "one processor stayed bad",
