@@ -9,7 +9,7 @@
 //!   time breaks nothing.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::limits;
 
@@ -43,24 +43,8 @@ pub struct Boot(pub u64);
 impl Boot {
     /// Reads it.
     #[must_use]
-    #[allow(
-        unsafe_code,
-        reason = "the standard library has no name for this clock"
-    )]
     pub fn now() -> Self {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: the kernel writes one timespec, and `time` is one.
-        unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-        let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
-        Self(
-            seconds
-                .saturating_mul(1_000_000)
-                .saturating_add(nanos / 1_000),
-        )
+        Self(read_micros(libc::CLOCK_BOOTTIME))
     }
 
     /// The moment `span` later; saturates instead of wrapping.
@@ -75,6 +59,10 @@ impl Boot {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
+
+/// The moment from which a process counts, in microseconds of CLOCK_MONOTONIC.
+#[derive(Clone, Copy, Debug)]
+pub struct Start(u64);
 
 /// One reading of every axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +80,7 @@ pub struct Now {
 /// The real clock of one core. Not `Sync`: each core notices its own gaps.
 #[derive(Debug)]
 pub struct Clock {
-    start: Instant,
+    start: Start,
     stalled_us: Cell<u64>,
     latest: Cell<Now>,
     has_leases: bool,
@@ -101,7 +89,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that counts from `start`, which all cores of a process share.
     #[must_use]
-    pub fn new(start: Instant) -> Self {
+    pub fn new(start: Start) -> Self {
         Self {
             start,
             stalled_us: Cell::new(0),
@@ -121,33 +109,19 @@ impl Clock {
 
     /// The present moment of the process: the `start` that every core's clock shares.
     #[must_use]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this file is where the clocks are read"
-    )]
-    pub fn process_start() -> Instant {
-        Instant::now()
+    pub fn process_start() -> Start {
+        Start(read_micros(libc::CLOCK_MONOTONIC))
     }
 
     /// Reads every axis.
     #[must_use]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this file is where the clocks are read"
-    )]
     pub fn now(&self) -> Now {
-        let mono = Mono(micros(Instant::now().saturating_duration_since(self.start)));
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let millis = i64::try_from(wall.as_secs())
-            .unwrap_or(i64::MAX)
-            .saturating_mul(1_000)
-            .saturating_add(i64::from(wall.subsec_millis()));
+        let us = read_micros(libc::CLOCK_MONOTONIC).saturating_sub(self.start.0);
+        let wall_ms = read_micros(libc::CLOCK_REALTIME) / 1_000;
         let now = Now {
-            mono,
-            run: Mono(mono.0.saturating_sub(self.stalled_us.get())),
-            wall: UnixMillis(millis),
+            mono: Mono(us),
+            run: Mono(us.saturating_sub(self.stalled_us.get())),
+            wall: UnixMillis(i64::try_from(wall_ms).unwrap_or(i64::MAX)),
             boot: if self.has_leases {
                 Boot::now()
             } else {
@@ -177,6 +151,27 @@ impl Clock {
             .set(self.stalled_us.get().saturating_add(micros(late)));
         late
     }
+}
+
+/// One of the kernel's clocks. What `Instant` and `SystemTime` do beside this costs as much again,
+/// at every event.
+#[allow(
+    unsafe_code,
+    reason = "the standard library has no name for one of these clocks"
+)]
+fn read_micros(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec, and `time` is one.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    // Neither is negative but for a date before 1970.
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
+    seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(nanos / 1_000)
 }
 
 fn micros(span: Duration) -> u64 {

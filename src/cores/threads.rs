@@ -4,10 +4,9 @@
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 use super::StartFault;
-use crate::clock::Clock;
+use crate::clock::{Clock, Start};
 use crate::config::DriverChoice;
 use crate::pay::{CoreBuilder, Failure, Setup};
 use crate::payment::CoreId;
@@ -153,7 +152,7 @@ fn start_thread(
 /// What a core thread is given.
 struct CoreStart {
     choice: DriverChoice,
-    start: Instant,
+    start: Start,
     builder: CoreBuilder,
     listeners: Vec<Listener>,
     say: Sender<Word>,

@@ -19,14 +19,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::Instant;
 
 use env_filter::Filter;
 use jiff::Timestamp;
 use log::kv::Source;
 use log::{Level, Log, Metadata, Record};
 
-use crate::clock::{Clock, Mono};
+use crate::clock::{Clock, Mono, Start};
 use crate::limits;
 
 pub use line::Format;
@@ -137,7 +136,7 @@ pub fn flush() {
 struct Gate {
     queue: Queue,
     format: Format,
-    start: Instant,
+    start: Start,
 }
 
 impl Log for Gate {
@@ -174,7 +173,7 @@ fn throttle() -> MutexGuard<'static, Throttle> {
     THROTTLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn since(start: Instant) -> Mono {
+fn since(start: Start) -> Mono {
     Clock::new(start).now().mono
 }
 
@@ -212,7 +211,7 @@ impl Queue {
 }
 
 /// The thread's work. When stderr is gone there is no one left to tell.
-fn write_all(queue: &Receiver<Message>, start: Instant, format: Format) {
+fn write_all(queue: &Receiver<Message>, start: Start, format: Format) {
     let mut told = 0;
     loop {
         let end = throttle().next_end();

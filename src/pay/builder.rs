@@ -9,7 +9,6 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
@@ -21,7 +20,7 @@ use super::waker::TimerWaker;
 use super::{CoreRuntime, Performing};
 use crate::audit::Audit;
 use crate::claims::Claims;
-use crate::clock::Clock;
+use crate::clock::{Clock, Start};
 use crate::config::{Config, JournalSync};
 use crate::credentials::Credentials;
 use crate::descriptors::Places;
@@ -50,7 +49,7 @@ pub struct Setup {
     /// What is counted, on all cores.
     pub metrics: Arc<Metrics>,
     /// The moment from which every core's clock counts.
-    pub start: Instant,
+    pub start: Start,
     /// How many connections it may hold.
     pub places: Places,
     /// How the processors' names are looked up.
