@@ -100,6 +100,13 @@ impl Counts {
         total
     }
 
+    /// Whether any bucket holds a failure. Mostly none does, and then no sum is needed: the core
+    /// that adds a failure meanwhile sums up behind it, as [`Self::sum`] says.
+    pub(super) fn has_failures(&self) -> bool {
+        let all = self.buckets.iter();
+        all.fold(0, |all, word| all | word.load(SeqCst)) & COUNT_MAX != 0
+    }
+
     fn word(&self, epoch: u64) -> Option<&AtomicU64> {
         usize::try_from(epoch % BUCKETS)
             .ok()

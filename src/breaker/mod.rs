@@ -144,6 +144,9 @@ impl Breaker {
             Verdict::Neither => return None,
         };
         self.counts.add(ticket.generation, failed, now);
+        if !self.counts.has_failures() {
+            return None;
+        }
         let (successes, failures) = self.counts.sum(ticket.generation, now);
         self.must_trip(successes, failures)
             .then(|| self.advance(ticket.generation, Event::Trip, now))
