@@ -157,12 +157,13 @@ pub(super) fn is_field_text(text: &[u8]) -> bool {
 
 fn after_encoded(mut text: &[u8], class: u8) -> &[u8] {
     loop {
-        text = match text {
-            [byte, rest @ ..] if has(*byte, class) => rest,
+        let end = text.iter().position(|byte| !has(*byte, class));
+        let (_, rest) = text.split_at(end.unwrap_or(text.len()));
+        text = match rest {
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 rest
             }
-            [..] => return text,
+            [..] => return rest,
         };
     }
 }
