@@ -346,8 +346,8 @@ impl Owner {
     /// Arms the attempt's timer for a time on the run axis. The run axis only falls behind, so
     /// the timer may come early, never late.
     pub(super) fn arm_attempt(&mut self, attempt: AttemptRef, until: Mono, now: Now) {
-        self.wheel
-            .arm(attempt_token(attempt), now.mono.after(until.since(now.run)));
+        let at = now.mono.after(until.since(now.run));
+        self.set_timer(attempt_token(attempt), at);
     }
 }
 

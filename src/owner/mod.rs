@@ -23,7 +23,8 @@
 //! [`Owner::resolved`] for each processor before anything else, then events in any order: a payment
 //! ([`Owner::arrive`]), a connection ([`Owner::connected`], [`Owner::connecting`]), what was seen
 //! ([`Owner::exchanged`], [`Owner::looked_up`]), the journal ([`Owner::durable`],
-//! [`Owner::journal_failed`]), time ([`Owner::tick`], at the latest at [`Owner::next_timer`]).
+//! [`Owner::journal_failed`]), time ([`Owner::tick`], at the latest when it asked for that, or at
+//! what [`Owner::take_alarm`] gives after an event).
 //! After each event it performs what [`Owner::next_action`] gives, in order, until there is none;
 //! an [`Action::Append`] comes with one [`Owner::next_record`], an [`Action::Tell`] (any event may
 //! produce it) with one [`Owner::next_telling`]. What else each may produce:
@@ -182,6 +183,8 @@ pub struct Owner {
     /// Attempts whose late answer is still awaited, oldest first; may name some that are gone.
     late: VecDeque<AttemptRef>,
     wheel: Wheel,
+    /// The earliest time that was armed since the driver was last told.
+    alarm: Option<Mono>,
     due: Vec<u32>,
     journal: Writers,
     intake: Intake,
@@ -261,6 +264,7 @@ impl Owner {
             pinned: PerProcessor::default(),
             late: VecDeque::new(),
             wheel: Wheel::new(),
+            alarm: None,
             due: Vec::new(),
             journal: Writers::new(standing),
             intake: match settings.journal {
@@ -488,7 +492,12 @@ impl Owner {
         self.journal.get(WriterSlot::OWN).appended
     }
 
-    /// When `tick` must be called at the latest, as far as timers say.
+    /// When `tick` must be called at the latest because of what was armed since this was last asked.
+    pub fn take_alarm(&mut self) -> Option<Mono> {
+        self.alarm.take()
+    }
+
+    /// When `tick` must be called at the latest, as far as timers say. Searches for it.
     #[must_use]
     pub fn next_timer(&self) -> Option<Mono> {
         [self.wheel.next(), self.journal.flush_at()]

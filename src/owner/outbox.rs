@@ -4,7 +4,7 @@
 //! Keeps I5's order: a record that must be durable first stands before what follows from it.
 use super::{JournalStanding, Owner, held};
 use crate::breaker::Transition;
-use crate::clock::Now;
+use crate::clock::{Mono, Now};
 use crate::events::{Action, Answer, Note, ReplyTo, WriterSlot};
 use crate::flow::Trail;
 use crate::journal::{Haste, Record};
@@ -27,6 +27,18 @@ impl Owner {
         }
     }
 
+    /// Lets `token` fall due at `at`.
+    pub(super) fn set_timer(&mut self, token: u32, at: Mono) {
+        self.wheel.arm(token, at);
+        self.set_alarm(at);
+    }
+
+    fn set_alarm(&mut self, at: Mono) {
+        if self.alarm.is_none_or(|known| at < known) {
+            self.alarm = Some(at);
+        }
+    }
+
     /// Appends `record` and all that was to be written later before it.
     pub(super) fn append(&mut self, writer: WriterSlot, record: Record) {
         self.journal.get_mut(writer).flush_at = None;
@@ -36,10 +48,12 @@ impl Owner {
     /// Appends `record`, for which nothing waits: it shares a write that comes soon.
     pub(super) fn append_later(&mut self, writer: WriterSlot, record: Record, now: Now) {
         let flush_at = now.mono.after(limits::JOURNAL_LATER_MAX);
-        self.journal
+        let flush_at = *self
+            .journal
             .get_mut(writer)
             .flush_at
             .get_or_insert(flush_at);
+        self.set_alarm(flush_at);
         self.append_with(writer, record, Haste::Later);
     }
 

@@ -134,7 +134,7 @@ impl Owner {
             | Stage::Elsewhere => None,
         };
         match [patience, own].into_iter().flatten().min() {
-            Some(at) => self.wheel.arm(flow_token(key), at),
+            Some(at) => self.set_timer(flow_token(key), at),
             None => self.wheel.cancel(flow_token(key)),
         }
     }

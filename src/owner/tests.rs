@@ -97,6 +97,19 @@ fn a_client_that_waits_for_the_disk_does_not_make_its_core_spin() {
     assert_eq!(play.answers, [Answer::RefusedForGood]);
 }
 
+/// The driver searches no timer after an event: it believes this.
+#[test]
+fn the_driver_hears_of_the_earliest_time_that_an_event_armed() {
+    let mut play = Play::begin();
+    play.post(1);
+    let first = play.owner.take_alarm();
+    assert!(first.is_some() && first <= play.owner.next_timer());
+    assert_eq!(play.owner.take_alarm(), None, "told once");
+    play.sync();
+    let second = play.owner.take_alarm();
+    assert!(second.is_some() && second <= play.owner.next_timer());
+}
+
 #[test]
 fn an_answer_that_never_came_leaves_the_list_of_late_ones() {
     let mut play = Play::begin();

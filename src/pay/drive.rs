@@ -88,8 +88,8 @@ impl CoreRuntime {
             self.hear_store(store, now);
         }
         self.performing.set(Performing::No);
-        if let Some(next) = self.owner.borrow().next_timer() {
-            self.waker.ring_for(next);
+        if let Some(at) = self.owner.borrow_mut().take_alarm() {
+            self.waker.ring_for(at);
         }
     }
 

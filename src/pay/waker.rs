@@ -34,7 +34,7 @@ impl TimerWaker {
         // Rounded up: the runtime's timers count whole milliseconds.
         let span = until.since(now).max(limits::TIMER_STEP);
         let mut sleep = pin!(monoio::time::sleep(span));
-        poll_fn(|context| {
+        let woken = poll_fn(|context| {
             if self.rung.replace(false) {
                 return Poll::Ready(Woken::ByWaker);
             }
@@ -48,7 +48,10 @@ impl TimerWaker {
             drop(sleeper);
             sleep.as_mut().poll(context).map(|()| Woken::ByTime)
         })
-        .await
+        .await;
+        // Whatever is armed before the next sleep cuts it short.
+        self.planned.set(Mono(u64::MAX));
+        woken
     }
 
     /// Something is due at `at`: wakes the sleeper if it would sleep past it.

@@ -145,7 +145,8 @@ impl World {
         );
         let house = now.mono.after(limits::HOUSEKEEPING_INTERVAL);
         let is_empty = machine.owner.pending() == 0;
-        let due = [due, next, (!is_empty).then_some(house)];
+        let alarm = machine.owner.take_alarm();
+        let due = [due, alarm, (!is_empty).then_some(house)];
         machine.tick_at = due
             .into_iter()
             .flatten()
@@ -163,8 +164,8 @@ impl World {
         let lives = self.perform(core, now);
         if lives {
             let machine = &mut self.cores[core];
-            let next = machine.owner.next_timer().map(|at| at.0);
-            machine.tick_at = [machine.tick_at, next].into_iter().flatten().min();
+            let alarm = machine.owner.take_alarm().map(|at| at.0);
+            machine.tick_at = [machine.tick_at, alarm].into_iter().flatten().min();
             if machine.tick_at.is_none() && machine.owner.pending() > 0 {
                 machine.tick_at = Some(now.mono.after(limits::HOUSEKEEPING_INTERVAL).0);
             }
