@@ -251,7 +251,7 @@ pub(crate) fn forget_nothing(dir: &Path) -> JournalSettings {
 /// The most that `LEDGER_EXACT_HOURS` can be.
 const LEDGER_EXACT_MAX: Duration = Duration::from_secs(744 * 3_600);
 
-fn demand_journal(dir: &Path) -> Result<(), InspectionFault> {
+pub(crate) fn demand_journal(dir: &Path) -> Result<(), InspectionFault> {
     if operator::is_journal(dir)? {
         Ok(())
     } else {

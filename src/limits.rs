@@ -618,6 +618,9 @@ pub const STORE_CLOSE_MAX: Duration = Duration::from_secs(3);
 pub const STORE_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// One fault of the store's connections is logged in so long.
 pub const STORE_FAULTS_LOG_INTERVAL: Duration = Duration::from_secs(5);
+/// How often `p99 store import` sends one batch, a pause and a question between, before it gives
+/// up: some 10 s when the server refuses at once, as long as a failover takes.
+pub const STORE_IMPORT_TRIES_MAX: u32 = 100;
 /// Hosts that STORE may name.
 pub const STORE_HOSTS_MAX: usize = 16;
 

@@ -1,11 +1,16 @@
 //! `p99 store`: what an operator asks of the shared store, and in which words the answer comes. The
 //! work is `store::operator`'s. Part of the command, not of the library.
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use p99::config::{self, StoreConfig};
+use p99::journal::moving::Moving;
 use p99::reactor::Reactor;
+use p99::store::import::{self, Imported};
 use p99::store::{StorePlace, operator};
 
+use crate::inspection::{demand_journal, forget_nothing};
 use crate::{BAD_SETTINGS, FAILED, complain, environment, fail, say};
 
 /// What `p99 store` is asked for.
@@ -20,10 +25,16 @@ pub(crate) enum StoreTask {
     },
     /// Says whether an instance can run with STORE, and what is missing.
     Check,
-    /// Ends the import of journals: from then on instances take payments.
+    /// Brings the journal of a stopped instance into STORE, before any instance takes payments
+    /// there; the journal starts no more. May be repeated: what is there already is not added
+    /// again.
+    #[group(required = true, multiple = false)]
     Import {
-        /// Says that nothing is left to import.
-        #[arg(long, required = true)]
+        /// The directory of the journal.
+        #[arg(long)]
+        journal: Option<PathBuf>,
+        /// Says that nothing is left to import: from then on instances take payments.
+        #[arg(long)]
         done: bool,
     },
 }
@@ -52,7 +63,23 @@ fn perform(store: StoreConfig, task: StoreTask) -> Result<u8, String> {
     let reactor = Reactor::best().map_err(|fault| fault.to_string())?;
     let lines = match task {
         StoreTask::Migrate { role } => reactor.run(operator::migrate(&place, &role))?,
-        StoreTask::Import { done: _ } => reactor.run(operator::finish_import(&place))?,
+        StoreTask::Import {
+            journal: Some(journal),
+            ..
+        } => match import_journal(&place, reactor, &journal)? {
+            Imported::Whole(lines) => lines,
+            Imported::Contradicted(lines) => {
+                for line in &lines {
+                    say(&format!("{line}\n"));
+                }
+                return Err(format!(
+                    "the store says something else of {} ids, so nothing of this journal was \
+                     imported",
+                    lines.len()
+                ));
+            }
+        },
+        StoreTask::Import { journal: None, .. } => reactor.run(operator::finish_import(&place))?,
         StoreTask::Check => {
             let found = reactor.run(operator::check(&place))?;
             for fact in &found.facts {
@@ -73,4 +100,11 @@ fn perform(store: StoreConfig, task: StoreTask) -> Result<u8, String> {
         say(&format!("{line}\n"));
     }
     Ok(0)
+}
+
+fn import_journal(place: &StorePlace, reactor: Reactor, dir: &Path) -> Result<Imported, String> {
+    demand_journal(dir).map_err(|fault| fault.to_string())?;
+    let moving = Moving::open(&forget_nothing(dir));
+    let mut moving = moving.map_err(|fault| fault.to_string())?;
+    reactor.run(import::import(place, &mut moving))
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::codec::Unreadable;
+use super::manifest::StoreId;
 use crate::payment::{Processor, Shard};
 
 /// A fault of the journal, with the file it lies in.
@@ -68,6 +69,13 @@ pub enum JournalFault {
     HandedOver {
         /// Which directory.
         dir: PathBuf,
+    },
+    /// The contents of this journal are in a shared store.
+    Moved {
+        /// Which directory.
+        dir: PathBuf,
+        /// Which store.
+        store: StoreId,
     },
     /// It is a copy of a journal that may still be in use.
     Backup {
@@ -199,6 +207,12 @@ impl fmt::Display for JournalFault {
                 "what the journal {} held was taken over by another one and counts there",
                 dir.display()
             ),
+            Self::Moved { dir, store } => write!(
+                f,
+                "what the journal {} held was moved to the store {store} and goes on there: set \
+                 STORE, or name another JOURNAL_DIR for a new journal",
+                dir.display()
+            ),
             Self::Backup { dir } => write!(
                 f,
                 "{} is a backup: started beside its original it would send what that one sends, \
@@ -263,6 +277,7 @@ impl std::error::Error for JournalFault {
             | Self::NotPending
             | Self::MayBeAcknowledged
             | Self::HandedOver { .. }
+            | Self::Moved { .. }
             | Self::Backup { .. }
             | Self::OtherShard { .. }
             | Self::ThreadDied => None,

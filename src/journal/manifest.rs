@@ -36,6 +36,26 @@ impl fmt::Display for JournalId {
     }
 }
 
+/// Tells one shared store from all others, from its making on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreId(pub u128);
+
+impl StoreId {
+    /// The id that `text` spells, with or without hyphens.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        u128::from_str_radix(&text.replace('-', ""), 16)
+            .ok()
+            .map(Self)
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
 /// Which snapshot of each core counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -48,6 +68,8 @@ pub(crate) struct Manifest {
     pub(crate) absorbed: Vec<JournalId>,
     /// Which journal takes over, or has taken over, the contents of this one.
     pub(crate) handed_to: Option<JournalId>,
+    /// Which shared store has, or gets, the contents of this one.
+    pub(crate) moved_to: Option<StoreId>,
     /// When it was copied from a journal that may still be in use; none in a journal.
     pub(crate) backup: Option<UnixMillis>,
     /// Whose ids it is about.
@@ -65,6 +87,7 @@ impl Manifest {
             firsts: Vec::new(),
             absorbed: Vec::new(),
             handed_to: None,
+            moved_to: None,
             backup: None,
             shard: Shard::ONLY,
             met: BTreeMap::new(),
@@ -87,7 +110,10 @@ impl Manifest {
         if let Some(id) = self.handed_to {
             text.push_str(&format!("handed to {id}\n"));
         }
-        // Earlier releases refuse a manifest with this line, as they should.
+        // Earlier releases refuse a manifest with either of these lines, as they should.
+        if let Some(id) = self.moved_to {
+            text.push_str(&format!("moved to store {id}\n"));
+        }
         if let Some(at) = self.backup {
             text.push_str(&format!("backup at {}\n", at.0));
         }
@@ -119,6 +145,8 @@ impl Manifest {
                 manifest.absorbed.push(JournalId::read(id)?);
             } else if let Some(id) = line.strip_prefix("handed to ") {
                 manifest.handed_to = Some(JournalId::read(id)?);
+            } else if let Some(id) = line.strip_prefix("moved to store ") {
+                manifest.moved_to = Some(StoreId::read(id)?);
             } else if let Some(at) = line.strip_prefix("backup at ") {
                 manifest.backup = Some(UnixMillis(at.parse().ok()?));
             } else if let Some(shard) = line.strip_prefix("shard ") {

@@ -65,6 +65,10 @@ impl Restoring {
         let path = dir.manifest_path();
         let manifest = dir.manifest()?.ok_or(JournalFault::Missing { path })?;
         let taken_at = manifest.backup.ok_or(BackupFault::NoBackup)?;
+        if let Some(store) = manifest.moved_to {
+            let dir = settings.dir.clone();
+            return Err(JournalFault::Moved { dir, store }.into());
+        }
         let states = read_all(&dir, &manifest, settings, &mut StartReport::default())?;
         Ok(Self {
             dir,

@@ -6,6 +6,7 @@
 //! `cores` calls it once, before any core runs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::directory::{CoreFiles, Directory};
 use super::distribution;
@@ -87,15 +88,7 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
         Some(manifest) => read_all(&dir, manifest, settings, &mut report)?,
         None => Vec::new(),
     };
-    let empty = || State::new(settings.claims_max, settings.ledger_exact);
-    let mut states = distribution::distribute(olds, settings.cores, empty).map_err(|_| {
-        // Its own chunks: only a fault of the ledger can come here.
-        JournalFault::Damaged {
-            path: settings.dir.clone(),
-            offset: 0,
-            what: Damage::Content,
-        }
-    })?;
+    let mut states = distributed(olds, settings)?;
     let date = distribution::date_of(&states, wall);
     for state in &mut states {
         state.ledger.age_by(date, usize::MAX);
@@ -137,8 +130,37 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
     })
 }
 
-/// The manifest to go on from, if this instance may: no other journal took it over, it is no
-/// backup, and it is its shard's. A fresh journal becomes its shard's.
+/// Gives what the cores of an earlier start left to those of `settings`.
+pub(crate) fn distributed(
+    olds: Vec<State>,
+    settings: &JournalSettings,
+) -> Result<Vec<State>, JournalFault> {
+    let empty = || State::new(settings.claims_max, settings.ledger_exact);
+    distribution::distribute(olds, settings.cores, empty).map_err(|_| {
+        // Its own chunks: only a fault of the ledger can come here.
+        JournalFault::Damaged {
+            path: settings.dir.clone(),
+            offset: 0,
+            what: Damage::Content,
+        }
+    })
+}
+
+/// Demands that what the manifest names is nowhere else: no other journal took it over, and it is
+/// no backup.
+pub(crate) fn demand_original(dir: &Path, manifest: &Manifest) -> Result<(), JournalFault> {
+    let dir = dir.to_owned();
+    if manifest.handed_to.is_some() {
+        return Err(JournalFault::HandedOver { dir });
+    }
+    if manifest.backup.is_some() {
+        return Err(JournalFault::Backup { dir });
+    }
+    Ok(())
+}
+
+/// The manifest to go on from, if this instance may: its contents are nowhere else, and it is its
+/// shard's. A fresh journal becomes its shard's.
 fn manifest_for(
     dir: &Directory,
     settings: &JournalSettings,
@@ -149,12 +171,10 @@ fn manifest_for(
             ..Manifest::empty()
         }));
     };
+    demand_original(&settings.dir, &manifest)?;
     let dir = settings.dir.clone();
-    if manifest.handed_to.is_some() {
-        return Err(JournalFault::HandedOver { dir });
-    }
-    if manifest.backup.is_some() {
-        return Err(JournalFault::Backup { dir });
+    if let Some(store) = manifest.moved_to {
+        return Err(JournalFault::Moved { dir, store });
     }
     let was = manifest.shard;
     match settings.shard.filter(|is| *is != was) {

@@ -134,6 +134,16 @@ impl Ledger {
         self.age_to(date.0.div_euclid(1_000), at_most)
     }
 
+    /// What was charged in each second since 1970.
+    #[must_use]
+    pub fn seconds(&self) -> BTreeMap<(i64, Processor), Totals> {
+        let mut seconds = BTreeMap::<_, Totals>::new();
+        for ((second, _, _, processor), totals) in self.canonical() {
+            seconds.entry((second, processor)).or_default().add(totals);
+        }
+        seconds
+    }
+
     /// The last second with a payment, at its end.
     #[must_use]
     pub fn newest(&self) -> Option<UnixMillis> {

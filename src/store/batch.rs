@@ -26,6 +26,21 @@ pub struct Claim {
     pub processor: Option<Processor>,
     /// To which address.
     pub address: Option<SocketAddr>,
+    /// The `requestedAt` of its first attempt, if it had one.
+    pub first_sent: Option<UnixMillis>,
+}
+
+/// What a journal says of one second, for the sums of the writer that it is imported as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// Who charged.
+    pub processor: Processor,
+    /// Which second since 1970.
+    pub second: i64,
+    /// How many payments.
+    pub count: i64,
+    /// How much together, in cents.
+    pub cents: i64,
 }
 
 /// What a batch changes in a row of its writer's own.
@@ -128,6 +143,8 @@ pub struct Batch {
     pub lingering: Vec<UpstreamId>,
     /// See `lingering`.
     pub relieved: Vec<UpstreamId>,
+    /// Sums of the writer's that are set, whatever they were: of an import.
+    pub sums: Vec<Sum>,
     /// Everything settled is forgotten, after all of the above.
     pub is_purge: bool,
     /// It is the writer's last one: its lease ends with it.
@@ -143,20 +160,16 @@ impl Batch {
             && self.claims.is_empty()
             && self.lingering.is_empty()
             && self.relieved.is_empty()
+            && self.sums.is_empty()
             && !self.is_purge
     }
 
-    /// The ids whose rows may count in sums after it, in order.
+    /// The ids whose rows may count in sums after it, in order. A row that is imported as charged
+    /// is in the sums of its journal.
     #[must_use]
     pub fn counted(&self) -> Vec<UpstreamId> {
         let updates = self.updates.iter().filter(|one| one.change.is_counted());
-        let claims = self.claims.iter().filter(|one| one.status.is_counted());
-        let mut all: Vec<UpstreamId> = updates
-            .map(|one| one.id)
-            .chain(claims.map(|one| one.id))
-            .collect();
-        all.sort_unstable();
-        all
+        updates.map(|one| one.id).collect()
     }
 
     /// The ids that are claimed, in order.

@@ -181,6 +181,7 @@ fn first_claim(record: &Record) -> Option<Claim> {
         status,
         processor,
         address,
+        first_sent: processor.map(|_| at),
     })
 }
 

@@ -42,15 +42,17 @@
 //!
 //! Pure: `record` and `batch` are what is written, `gather` makes one of the other, `rows` knows
 //! the writer's open rows, `questions` what is asked and the barrier of it, `history` what was
-//! acknowledged, `doubt` what counts as done, `exchange` the grammar of all this, `machine` the
-//! loop; `model` is a store for tests.
+//! acknowledged, `doubt` what counts as done, `facts` what a journal comes to, `exchange` the
+//! grammar of all this, `machine` the loop; `model` is a store for tests.
 
 mod batch;
 mod connection;
 mod doubt;
 mod exchange;
+mod facts;
 mod gather;
 mod history;
+pub mod import;
 mod link;
 mod login;
 mod machine;
@@ -59,6 +61,7 @@ mod messages;
 pub mod model;
 pub mod operator;
 mod parts;
+mod pen;
 mod place;
 mod questions;
 mod reading;
@@ -70,7 +73,7 @@ mod sql;
 mod talk;
 mod writer;
 
-pub use batch::{Batch, Change, Claim, Pin, Update};
+pub use batch::{Batch, Change, Claim, Pin, Sum, Update};
 pub use connection::Connection;
 pub use exchange::{
     Adoption, Answer, Command, OpenAt, Outcome, PageFrom, Question, Reading, Reads, Reply, Report,

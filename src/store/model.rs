@@ -123,6 +123,14 @@ impl Model {
             self.count(batch, id);
         }
         let writer = batch.writer;
+        for sum in &batch.sums {
+            let totals = Totals {
+                count: sum.count.unsigned_abs(),
+                cents: sum.cents.unsigned_abs().into(),
+            };
+            self.rollup
+                .insert((writer, sum.processor, sum.second), totals);
+        }
         self.lingering
             .extend(batch.lingering.iter().map(|id| (writer, *id)));
         for id in &batch.relieved {
@@ -205,7 +213,7 @@ impl Model {
             status: claim.status,
             processor: claim.processor,
             at: claim.at,
-            first_sent: claim.processor.map(|_| claim.at),
+            first_sent: claim.first_sent,
             accepted_at: claim.accepted_at,
             address: claim.address,
             writer: batch.writer,

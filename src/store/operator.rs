@@ -20,7 +20,7 @@ pub struct Findings {
 }
 
 /// The host that writes, without any statement prepared.
-async fn writing(place: &StorePlace) -> Result<Connection, String> {
+pub(super) async fn writing(place: &StorePlace) -> Result<Connection, String> {
     let mut faults = Vec::new();
     for host in &place.url().hosts {
         match Connection::open_one(place, host).await {
@@ -35,7 +35,10 @@ async fn writing(place: &StorePlace) -> Result<Connection, String> {
 }
 
 /// The first value of the first row.
-async fn value(connection: &mut Connection, sql: &str) -> Result<Option<String>, String> {
+pub(super) async fn value(
+    connection: &mut Connection,
+    sql: &str,
+) -> Result<Option<String>, String> {
     let rows = connection.simple(sql).await?;
     Ok(rows
         .into_iter()
@@ -123,13 +126,28 @@ pub async fn migrate(place: &StorePlace, role: &str) -> Result<Vec<String>, Stri
 /// What the server refused, in words for the operator.
 pub async fn finish_import(place: &StorePlace) -> Result<Vec<String>, String> {
     let mut connection = writing(place).await?;
-    match version(&mut connection).await? {
-        None => return Err("there is no schema p99: `p99 store migrate` makes it".to_owned()),
-        Some(version) => is_too_new(version).map_or(Ok(()), Err)?,
-    }
+    demand_schema(&mut connection).await?;
+    connection.simple("BEGIN").await?;
+    // An import that begins meanwhile waits for this, or this waits for it.
     let done = "UPDATE p99.meta SET importing = false WHERE one = 1";
     connection.simple(done).await?;
+    let unfinished = "SELECT holder FROM p99.writer WHERE holder LIKE 'journal %' \
+                      AND holder NOT LIKE '%, whole' ORDER BY writer";
+    if let Some(journal) = value(&mut connection, unfinished).await? {
+        return Err(format!(
+            "{journal} is not wholly imported: `p99 store import --journal` first"
+        ));
+    }
+    connection.simple("COMMIT").await?;
     Ok(vec!["instances may take payments".to_owned()])
+}
+
+/// Demands a schema that this release knows.
+pub(super) async fn demand_schema(connection: &mut Connection) -> Result<(), String> {
+    match version(connection).await? {
+        None => Err("there is no schema p99: `p99 store migrate` makes it".to_owned()),
+        Some(version) => is_too_new(version).map_or(Ok(()), Err),
+    }
 }
 
 /// Looks whether an instance can run with what STORE says.

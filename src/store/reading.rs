@@ -80,6 +80,7 @@ fn batch_answer(
         !batch.counted().is_empty(),
         !batch.lingering.is_empty(),
         !batch.relieved.is_empty(),
+        !batch.sums.is_empty(),
         batch.is_purge,
         batch.is_purge,
         batch.is_purge,

@@ -160,6 +160,7 @@ mod tests {
             status: RowStatus::Open,
             processor: Some(Processor::DEFAULT),
             address: None,
+            first_sent: Some(UnixMillis(at)),
         }
     }
 

@@ -104,6 +104,9 @@ fn batch_calls(batch: &Batch, calls: &mut Vec<Call>) {
     if !batch.relieved.is_empty() {
         guarded(Statement::Relieve, vec![ids(&batch.relieved)]);
     }
+    if !batch.sums.is_empty() {
+        guarded(Statement::SetSums, sums(batch));
+    }
     if batch.is_purge {
         for statement in [
             Statement::StopWriters,
@@ -144,6 +147,17 @@ fn claims(batch: &Batch) -> Vec<Value> {
         int2s(all().map(|one| Some(one.status.number()))),
         texts(all().map(|one| one.correlation_id.clone())),
         texts(all().map(|one| one.address.map(|address| address.to_string()))),
+        int8s(all().map(|one| one.first_sent.map(|at| at.0))),
+    ]
+}
+
+fn sums(batch: &Batch) -> Vec<Value> {
+    let all = || batch.sums.iter();
+    vec![
+        int2s(all().map(|one| Some(i16::from(one.processor.number())))),
+        int8s(all().map(|one| Some(one.second))),
+        int8s(all().map(|one| Some(one.count))),
+        int8s(all().map(|one| Some(one.cents))),
     ]
 }
 

@@ -13,8 +13,8 @@ pub const SCHEMA_VERSION: i32 = 1;
 pub(super) const SCHEMA: [&str; 10] = [
     "CREATE SCHEMA IF NOT EXISTS p99",
     "CREATE TABLE IF NOT EXISTS p99.meta (one int PRIMARY KEY CHECK (one = 1), \
-     version int NOT NULL, purges bigint NOT NULL, next_writer int NOT NULL, cut timestamptz, \
-     importing boolean NOT NULL)",
+     version int NOT NULL, purges bigint NOT NULL, next_writer int NOT NULL, id uuid NOT NULL, \
+     cut bigint NOT NULL, exact_from bigint NOT NULL, importing boolean NOT NULL)",
     "CREATE TABLE IF NOT EXISTS p99.processor (index smallint PRIMARY KEY, \
      name text NOT NULL UNIQUE, authority text)",
     "CREATE TABLE IF NOT EXISTS p99.writer (writer int PRIMARY KEY, epoch bigint NOT NULL, \
@@ -33,8 +33,9 @@ pub(super) const SCHEMA: [&str; 10] = [
     "INSERT INTO p99.processor (index, name) VALUES (0, 'default'), (1, 'fallback'), (2, 'third'), \
      (3, 'fourth'), (4, 'fifth'), (5, 'sixth'), (6, 'seventh'), (7, 'eighth') \
      ON CONFLICT (index) DO NOTHING",
-    "INSERT INTO p99.meta (one, version, purges, next_writer, importing) \
-     VALUES (1, 1, 0, 1, true) ON CONFLICT (one) DO NOTHING",
+    "INSERT INTO p99.meta (one, version, purges, next_writer, id, cut, exact_from, importing) \
+     VALUES (1, 1, 0, 1, gen_random_uuid(), floor(extract(epoch FROM now()))::bigint * 1000, 0, \
+     true) ON CONFLICT (one) DO NOTHING",
 ];
 
 /// What a role of p99's must have set, and why: prepared on empty tables the planner keeps
@@ -89,6 +90,7 @@ pub(super) enum Statement {
     Roll,
     Linger,
     Relieve,
+    SetSums,
     StopWriters,
     ForgetRows,
     ForgetSums,
@@ -109,7 +111,7 @@ pub(super) enum Statement {
 }
 
 impl Statement {
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::Begin,
         Self::Commit,
         Self::Fence,
@@ -119,6 +121,7 @@ impl Statement {
         Self::Roll,
         Self::Linger,
         Self::Relieve,
+        Self::SetSums,
         Self::StopWriters,
         Self::ForgetRows,
         Self::ForgetSums,
@@ -150,6 +153,7 @@ impl Statement {
             Self::Roll => "p99_roll",
             Self::Linger => "p99_linger",
             Self::Relieve => "p99_relieve",
+            Self::SetSums => "p99_set_sums",
             Self::StopWriters => "p99_stop_writers",
             Self::ForgetRows => "p99_forget_rows",
             Self::ForgetSums => "p99_forget_sums",
@@ -209,13 +213,13 @@ impl Statement {
                 "INSERT INTO p99.payment (id, cents, at, accepted_at, epoch, batch, writer, \
                  processor, status, correlation_id, address, first_sent, settled_at, \
                  settled_batch) SELECT u.id, u.cents, u.at, u.accepted_at, $2::bigint, $3::bigint, \
-                 $1::int, u.processor, u.status, u.correlation_id, u.address, \
-                 CASE WHEN u.processor IS NOT NULL THEN u.at END, \
+                 $1::int, u.processor, u.status, u.correlation_id, u.address, u.first_sent, \
                  CASE WHEN u.status >= 2 THEN now() END, \
                  CASE WHEN u.status >= 2 THEN $3::bigint END \
                  FROM unnest($5::uuid[], $6::bigint[], $7::bigint[], $8::bigint[], \
-                 $9::smallint[], $10::smallint[], $11::text[], $12::text[]) \
-                 u(id, cents, at, accepted_at, processor, status, correlation_id, address) WHERE ",
+                 $9::smallint[], $10::smallint[], $11::text[], $12::text[], $13::bigint[]) \
+                 u(id, cents, at, accepted_at, processor, status, correlation_id, address, \
+                 first_sent) WHERE ",
                 guard!(),
                 " ON CONFLICT (id) DO NOTHING RETURNING id"
             ),
@@ -240,6 +244,15 @@ impl Statement {
                 "DELETE FROM p99.lingering l USING unnest($5::uuid[]) u(id) WHERE ",
                 guard!(),
                 " AND l.writer = $1::int AND l.id = u.id"
+            ),
+            Self::SetSums => concat!(
+                "INSERT INTO p99.rollup (writer, processor, sec, n, cents) \
+                 SELECT $1::int, u.processor, u.sec, u.n, u.cents \
+                 FROM unnest($5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[]) \
+                 u(processor, sec, n, cents) WHERE ",
+                guard!(),
+                " ON CONFLICT (writer, processor, sec) DO UPDATE \
+                 SET n = excluded.n, cents = excluded.cents"
             ),
             // Their batches wait until the purge is over.
             Self::StopWriters => concat!("UPDATE p99.writer SET batch = batch WHERE ", guard!()),

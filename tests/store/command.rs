@@ -6,7 +6,7 @@ use super::kit::postgres::{self, Cluster};
 use super::kit::scratch::Scratch;
 
 /// Status, stdout and stderr.
-fn store(arguments: &[&str], store: &str) -> (Option<i32>, String, String) {
+pub(crate) fn store(arguments: &[&str], store: &str) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_p99"))
         .arg("store")
         .args(arguments)

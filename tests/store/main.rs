@@ -13,11 +13,13 @@
 )]
 
 mod command;
+mod import;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod login;
 mod race;
 mod serving;
+mod stories;
 mod writing;
 
 use kit::postgres::Cluster;
