@@ -147,8 +147,7 @@ impl Path {
         self.input.extend_from_slice(HEAD.as_bytes());
         self.input.extend_from_slice(b"{\"correlationId\":\"");
         let id = UpstreamId(0x1234_5678_0000_4000_8000_0000_0000_0000 + u128::from(self.number));
-        self.input
-            .extend_from_slice(id.write(&mut [0; 36]).as_bytes());
+        self.input.extend_from_slice(&id.spell());
         self.input.extend_from_slice(b"\",\"amount\":19.90}");
     }
 

@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
         let amount = self.amount()?;
         let length = usize::from(self.byte()?);
         let correlation_id = if length == 0 {
-            CorrelationId::try_new(id.write(&mut [0; 36])).ok()?
+            CorrelationId::try_new(std::str::from_utf8(&id.spell()).ok()?).ok()?
         } else {
             CorrelationId::try_new(std::str::from_utf8(self.bytes(length)?).ok()?).ok()?
         };
@@ -216,7 +216,7 @@ pub(crate) fn write_payment(payment: &Payment, out: &mut Vec<u8>) {
     write_id(payment.id, out);
     write_number(payment.amount.0, out);
     let text = payment.correlation_id.as_str();
-    if text == payment.id.write(&mut [0; 36]) {
+    if text.as_bytes() == payment.id.spell() {
         out.push(0);
         return;
     }

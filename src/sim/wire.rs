@@ -179,7 +179,7 @@ pub fn summary(totals: Totals, fee: Fee) -> Vec<u8> {
 /// Writes a row up to its closing brace.
 fn write_row(row: Row, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"correlationId\":\"");
-    out.extend_from_slice(row.id.write(&mut [0; 36]).as_bytes());
+    out.extend_from_slice(&row.id.spell());
     out.extend_from_slice(b"\",\"amount\":");
     write_cents(u128::from(row.amount.0), out);
     out.extend_from_slice(b",\"requestedAt\":\"");

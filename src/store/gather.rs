@@ -167,7 +167,7 @@ fn first_claim(record: &Record) -> Option<Claim> {
         } => (payment, Some(processor), requested_at, accepted_at, address),
         Record::Verdict { .. } | Record::ByHand { .. } | Record::Heard { .. } => return None,
     };
-    let is_canonical = payment.correlation_id.as_str() == payment.id.write(&mut [0; 36]);
+    let is_canonical = payment.correlation_id.as_str().as_bytes() == payment.id.spell();
     let status = match accepted_at {
         Some(_) => RowStatus::Promised,
         None => RowStatus::Open,

@@ -334,7 +334,7 @@ impl Upstream {
         let head = self.targets.get(connection.processor).head.borrow();
         let mut text = [b'/'; 37];
         let [_, digits @ ..] = &mut text;
-        let _ = id.write(digits);
+        *digits = id.spell();
         connection.write(Job::Lookup(attempt, id), |out| head.write_get(out, &text));
     }
 }

@@ -159,7 +159,7 @@ const END_PART: &[u8] = b"\"}";
 /// Appends the body that goes upstream.
 pub fn write_upstream_payment(payment: &UpstreamPayment, out: &mut Vec<u8>) {
     out.extend_from_slice(ID_PART);
-    out.extend_from_slice(payment.id.write(&mut [0; 36]).as_bytes());
+    out.extend_from_slice(&payment.id.spell());
     out.extend_from_slice(AMOUNT_PART);
     payment.amount.write(out);
     out.extend_from_slice(TIME_PART);
