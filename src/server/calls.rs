@@ -112,19 +112,34 @@ impl<S: Stream> Connection<S> {
         }))
     }
 
-    async fn find(&mut self, request: &Request) -> After {
-        const UNKNOWN: Reply = Reply::problem(404, "no payment with this id is known");
-        let bytes = self.bytes_of(request);
-        let Some(id) = routes::id_in_path(request.head.path(bytes)) else {
-            return self.say(request, &UNKNOWN);
+    /// The id that a path names, if it can be one of this shard's; else what the client was told. What
+    /// was answered before is written, since an answer may take a while.
+    async fn own_id(
+        &mut self,
+        request: &Request,
+        named: Option<CorrelationId>,
+        unknown: &Reply,
+    ) -> Result<CorrelationId, After> {
+        let Some(id) = named else {
+            return Err(self.say(request, unknown));
         };
         if !self.core.runtime.config.shards.own.owns(&id) {
-            return self.say(request, &Reply::WRONG_SHARD);
+            return Err(self.say(request, &Reply::WRONG_SHARD));
         }
         if self.flush().await.is_err() {
-            return After::Cut;
+            return Err(After::Cut);
         }
         self.watch.rest();
+        Ok(id)
+    }
+
+    async fn find(&mut self, request: &Request) -> After {
+        const UNKNOWN: Reply = Reply::problem(404, "no payment with this id is known");
+        let id = routes::id_in_path(request.head.path(self.bytes_of(request)));
+        let id = match self.own_id(request, id, &UNKNOWN).await {
+            Ok(id) => id,
+            Err(after) => return after,
+        };
         match self.core.runtime.find(id.upstream_id()).await {
             Ok(Some(found)) => {
                 let mut body = Vec::new();
@@ -140,17 +155,11 @@ impl<S: Stream> Connection<S> {
     async fn explain(&mut self, request: &Request) -> After {
         const UNKNOWN: Reply =
             Reply::problem(404, "nothing is remembered of a payment with this id");
-        let bytes = self.bytes_of(request);
-        let Some(id) = routes::id_in_admin_path(request.head.path(bytes)) else {
-            return self.say(request, &UNKNOWN);
+        let id = routes::id_in_admin_path(request.head.path(self.bytes_of(request)));
+        let id = match self.own_id(request, id, &UNKNOWN).await {
+            Ok(id) => id,
+            Err(after) => return after,
         };
-        if !self.core.runtime.config.shards.own.owns(&id) {
-            return self.say(request, &Reply::WRONG_SHARD);
-        }
-        if self.flush().await.is_err() {
-            return After::Cut;
-        }
-        self.watch.rest();
         match self.core.runtime.explain(id.upstream_id()).await {
             Ok(facts) if facts.is_empty() => self.say(request, &UNKNOWN),
             Ok(facts) => {
