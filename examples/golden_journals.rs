@@ -1,5 +1,5 @@
 //! Writes the journals of `tests/data/journals`: the real writer, keeper and start make them, and
-//! `tests/golden.rs` says what they are for. Run it once when the format has changed, with a prefix
+//! `tests/crash/golden.rs` says what they are for. Run it once when the format has changed, with a prefix
 //! that no earlier version used, and commit what it writes; never write an old one again.
 //!
 //! `cargo run --example golden_journals -- PREFIX`
@@ -12,7 +12,7 @@
     reason = "a tool for the tests, which ends at the first surprise"
 )]
 
-#[path = "../tests/golden/told.rs"]
+#[path = "../tests/crash/golden/told.rs"]
 mod told;
 
 use std::fmt::Write as _;

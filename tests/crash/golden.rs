@@ -9,19 +9,6 @@
 //! which uses the real writer, keeper and start. `v1-killed` comes from a real instance instead:
 //! two simulated processors, one of which answers nothing at times, 40 payments, `kill -9`.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "kit/mod.rs"]
-mod kit;
-#[path = "golden/told.rs"]
 mod told;
 
 use std::fs;
@@ -30,7 +17,7 @@ use std::path::Path;
 use p99::clock::UnixMillis;
 use p99::journal::JournalFault;
 
-use kit::scratch::Scratch;
+use crate::kit::scratch::Scratch;
 
 /// Shortly after the last date in any of the journals but `v1-killed`: all of the ledger is exact.
 const WALL: UnixMillis = UnixMillis(1_752_150_896_000);

@@ -7,18 +7,20 @@
 //! word that clients heard. `lab kill` plays a hundred rounds of it.
 //!
 //! `writer` does the same to the journal alone, with segments so small that kills meet rotation and
-//! compaction; `CRASH_ROUNDS` makes it longer.
+//! compaction; `CRASH_ROUNDS` makes it longer. `golden` starts on the journals of every version.
 
 #![allow(
     missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::wildcard_enum_match_arm,
     reason = "a test fails by panicking, and a process is waited for by the clock"
 )]
 
+mod golden;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod writer;

@@ -15,6 +15,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test that fails shall fail loudly, and deadlines need the real clock"
 )]
@@ -31,6 +32,7 @@ mod site;
 mod stall;
 
 use std::thread;
+use std::time::Instant;
 
 use book::Book;
 
@@ -48,16 +50,23 @@ const STILL: &[(&str, &str)] = &[
     (r#"p99_journal_info{sync="store"}"#, "the same"),
     (
         r#"p99_connections_closed_total{reason="shutdown"}"#,
-        "counted after the last listener is closed; tests/hygiene reads the page from within",
+        "counted after the last listener is closed; tests/server reads the page from within",
     ),
 ];
+
+/// Functions with their names.
+macro_rules! scenes {
+    ($($scene:path),+ $(,)?) => {
+        &[$((stringify!($scene), $scene)),+]
+    };
+}
 
 #[test]
 fn every_series_of_the_page_moves() {
     let book = Book::default();
     play(
         &book,
-        &[
+        scenes![
             // The only p99 in this process now: it stops threads that it knows by their name.
             stall::a_core_that_does_not_run,
             process::a_journal_and_its_end,
@@ -70,7 +79,7 @@ fn every_series_of_the_page_moves() {
     );
     play(
         &book,
-        &[
+        scenes![
             answers::what_is_asked_wrongly,
             answers::who_may_not_ask,
             answers::who_asks_too_often,
@@ -97,11 +106,15 @@ fn every_series_of_the_page_moves() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Plays scenes side by side.
-fn play(book: &Book, scenes: &[fn(&Book)]) {
+/// Plays scenes side by side, and says how long each took.
+fn play(book: &Book, scenes: &[(&str, fn(&Book))]) {
     thread::scope(|scope| {
-        for scene in scenes {
-            scope.spawn(|| scene(book));
+        for &(name, scene) in scenes {
+            scope.spawn(move || {
+                let began = Instant::now();
+                scene(book);
+                eprintln!("{name}: {:.1} s", began.elapsed().as_secs_f32());
+            });
         }
     });
 }

@@ -153,7 +153,7 @@ pub(crate) fn a_log_that_is_not_read(book: &Book) {
     });
 }
 
-/// The ways in which connections end; tests/hygiene looks at each more closely.
+/// The ways in which connections end; tests/server looks at each more closely.
 pub(crate) fn connections_that_end(book: &Book) {
     let settings = [
         ("HEADER_TIMEOUT_MS", "500"),

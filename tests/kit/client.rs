@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use p99::payment::{Cents, UpstreamId};
 
@@ -21,14 +21,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Looks again and again until `is_so`.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let step = Duration::from_millis(2);
-    for _ in 0..DEADLINE.as_millis() / step.as_millis() {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(step);
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < DEADLINE, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
-    panic!("never happened: {what}");
 }
 
 /// The `number`-th id of the tests, a UUID.

@@ -98,7 +98,12 @@ fn run_together(driver: &'static str, bodies: &[Body]) {
         .map(|(name, body)| {
             let (name, body) = (*name, *body);
             let thread = std::thread::Builder::new().name(name.to_owned());
-            (name, thread.spawn(move || body(driver)).unwrap())
+            let body = move || {
+                let began = std::time::Instant::now();
+                body(driver);
+                eprintln!("{name}: {:.1} s", began.elapsed().as_secs_f32());
+            };
+            (name, thread.spawn(body).unwrap())
         })
         .collect();
     let failed: Vec<_> = threads

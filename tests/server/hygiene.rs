@@ -1,20 +1,6 @@
 //! What clients may hold of p99 and for how long: descriptors, places, unread answers. As the real
 //! process with few descriptors, on both drivers; every reason of a closed connection is seen.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "a test that fails shall fail loudly"
-)]
-
-#[path = "../kit/mod.rs"]
-mod kit;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -22,16 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use kit::client::{Client, payment, request, wait_until};
-use kit::places::{from, site};
-use kit::stack;
+use crate::DRIVERS;
+use crate::kit::client::{Client, payment, request, wait_until};
+use crate::kit::places::{from, site};
+use crate::kit::stack;
 use p99::clock::Mono;
 use p99::cores::{Exit, Running};
 use p99::metrics::{BreakerReading, Reading};
 use p99::pay::Setup;
 use p99::payment::Configured;
-
-const DRIVERS: [&str; 2] = ["0", "1"];
 
 #[test]
 fn idle_connections_of_one_address_keep_neither_probes_nor_administrators_out() {

@@ -16,6 +16,7 @@ mod access;
 mod connections;
 mod http_cases;
 mod http_table;
+mod hygiene;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod live_page;

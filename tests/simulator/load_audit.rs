@@ -1,17 +1,7 @@
 //! Does the judge of load runs see every broken promise? One made-up run for each of them.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "kit/mod.rs"]
-mod kit;
-
-use kit::load::{self, Charge, Latency, Run, Sum};
-use kit::report::Report;
+use crate::kit::load::{self, Charge, Latency, Run, Sum};
+use crate::kit::report::Report;
 use serde_json::value::RawValue;
 
 fn id(number: u32) -> String {

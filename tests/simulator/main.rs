@@ -1,4 +1,5 @@
-//! The processor simulator over real sockets, line by line of its contract. Every wait has a
+//! What tests and load runs believe: the processor simulator over real sockets, line by line of its
+//! contract, and the judge of load runs (`load_audit`). Every wait has a
 //! deadline and none is a sleep: what takes time is waited for by looking at the simulator.
 
 #![allow(
@@ -15,3 +16,4 @@ mod crowd;
 mod faults;
 #[path = "../kit/mod.rs"]
 mod kit;
+mod load_audit;

@@ -69,7 +69,7 @@ fn one_lives(mut pair: [P99; 2], address: &str, answers: impl Fn() -> Option<u16
 
 /// So many pairs, some at a time: a loser waits for a moment before it gives up.
 fn many(usual: usize, full: usize, one: impl Fn() + Sync) {
-    const AT_ONCE: usize = 4;
+    const AT_ONCE: usize = 12;
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| (0..count(usual, full).div_ceil(AT_ONCE)).for_each(|_| one()));
@@ -172,16 +172,16 @@ fn an_old_instance_leaves_the_new_ones_socket_file(driver: &str) {
 }
 
 fn a_wildcard_and_a_specific_address_exclude_each_other(driver: &str) {
-    let port = free_port();
     let rows = [
-        (format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}")),
-        (format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}")),
-        (format!("[::1]:{port}"), format!("[::]:{port}")),
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("[::1]", "[::]"),
     ];
-    for (holds, wants) in rows {
+    let exclude = |holds: &str, wants: &str| {
+        let port = free_port();
+        let [holds, wants] = [holds, wants].map(|host| format!("{host}:{port}"));
         let mut first = P99::of(command(driver, &[("LISTEN", &holds)]));
         first.wait_ready();
-        // They wait in vain for a moment, so they wait together.
         let seconds = [
             &[("LISTEN", wants.as_str())][..],
             &[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", &wants)],
@@ -192,7 +192,13 @@ fn a_wildcard_and_a_specific_address_exclude_each_other(driver: &str) {
             wait_until("it says why", || second.log().contains(&wants));
         }
         assert_eq!(first.stop(), Some(0));
-    }
+    };
+    // Who wants an address waits in vain for a moment, so all wait together.
+    thread::scope(|scope| {
+        for (holds, wants) in rows {
+            scope.spawn(move || exclude(holds, wants));
+        }
+    });
 }
 
 fn what_is_no_stale_socket_is_never_removed(driver: &str) {

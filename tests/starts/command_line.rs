@@ -1,26 +1,13 @@
 //! The commands as a shell sees them: exit status, stdout, stderr. The built binary runs with an
 //! environment of its own; it listens on unix sockets in a scratch folder, so no port is taken.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "what goes wrong here shall fail the test, and a process is waited for by the clock"
-)]
-
-#[path = "kit/mod.rs"]
-mod kit;
-
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use kit::client::{Client, wait_until};
-use kit::process::P99;
-use kit::scratch::Scratch;
+use crate::kit::client::{Client, wait_until};
+use crate::kit::process::P99;
+use crate::kit::scratch::Scratch;
 
 /// p99 with these settings and no others, but for the driver that the whole run is about.
 fn p99(arguments: &[&str], settings: &[(&str, &str)]) -> Command {

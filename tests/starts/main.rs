@@ -1,20 +1,25 @@
 //! How a process begins and ends, seen from outside: who gets an address, what signals do, what
-//! the process shows of itself. Real processes on both drivers; `SOAK=1` plays the full numbers.
+//! the process shows of itself, and its commands (`command_line`, `recipes`). Real processes on both
+//! drivers; `SOAK=1` plays the full numbers.
 
 #![allow(
     missing_docs,
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "what goes wrong here shall fail the test, and a process is waited for by the clock"
 )]
 
 mod addresses;
+mod command_line;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod lines;
 mod passing;
+mod recipes;
 mod restarts;
 mod signals;
 mod supervised;

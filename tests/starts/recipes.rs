@@ -2,26 +2,13 @@
 //! without an answer and comes back, and each payment is charged once. And the demo's own promise:
 //! the first payment goes to the cheap processor.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "what goes wrong here shall fail the test"
-)]
-
-#[path = "kit/mod.rs"]
-mod kit;
-
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
 
-use kit::client::Client;
-use kit::scratch::Scratch;
-use kit::start::free_port;
+use crate::kit::client::Client;
+use crate::kit::scratch::Scratch;
+use crate::kit::start::free_port;
 
 /// The demo on ports of its own; killed when it is dropped.
 struct Demo {
