@@ -84,8 +84,8 @@ impl Counts {
     }
 
     /// Successes and failures of `generation` in the window that ends with `now`, and those that
-    /// cores whose clock is ahead have added since. The core that added last sees all that was added
-    /// before: the loads and swaps are sequentially consistent.
+    /// cores whose clock is ahead have added since. The core that added last sees all that was
+    /// added before: the loads and swaps are sequentially consistent.
     pub(super) fn sum(&self, generation: u16, now: Mono) -> (u64, u64) {
         let oldest = (now.0 / self.bucket_us).saturating_sub(BUCKETS - 1);
         let window = Bucket::of(generation, oldest);
