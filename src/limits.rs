@@ -618,6 +618,21 @@ pub const STORE_CLOSE_MAX: Duration = Duration::from_secs(3);
 pub const STORE_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// One fault of the store's connections is logged in so long.
 pub const STORE_FAULTS_LOG_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a sweeper looks whether ids are old enough to be forgotten.
+pub const STORE_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two sweeps when more was found than one takes: at most 10,000 ids a second are
+/// forgotten, and a sweeper has its connection for itself.
+pub const STORE_SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// Ids that one sweep forgets: 6 us each on the server, so batches wait for some 3 ms at most.
+pub const STORE_SWEEP_ROWS: u32 = 500;
+/// Seconds of a writer's sums that one sweep gives to writer 0.
+pub const STORE_SWEEP_SUMS: u32 = 10_000;
+/// How long a sweeper has its turn after its last sweep: two looks, and it is never hurried.
+pub const STORE_SWEEP_TURN: Duration = Duration::from_secs(150);
+/// How long one sweep may take: longer than the role's own limit for a statement.
+pub const STORE_SWEEP_MAX: Duration = Duration::from_secs(10);
+/// How far the database's clock may go from a sweeper's between two looks before it has jumped.
+pub const STORE_CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 /// How often `p99 store import` sends one batch, a pause and a question between, before it gives
 /// up: some 10 s when the server refuses at once, as long as a failover takes.
 pub const STORE_IMPORT_TRIES_MAX: u32 = 100;

@@ -149,6 +149,7 @@ impl Connection {
             | Transaction::Register { .. }
             | Transaction::Resolve { .. }
             | Transaction::Adopt { .. } => limits::STORE_ANSWER_MAX,
+            Transaction::Sweep(_) => limits::STORE_SWEEP_MAX,
         };
         match self.perform(&calls, longest).await {
             Err(outcome) => outcome,

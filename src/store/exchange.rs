@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::batch::Batch;
 use super::record::{Epoch, Row, WriterId};
 use crate::clock::{Boot, UnixMillis};
+use crate::ledger::CutsOldSecond;
 use crate::payment::{PerProcessor, Totals, UpstreamId, WindowSums};
 
 /// What a core wants to know or to have done, beside its records.
@@ -44,6 +45,8 @@ pub enum Reply {
     Found(Option<Row>),
     /// What was charged. `pending` counts the open payments of the window at all instances.
     Sums(WindowSums),
+    /// An edge of the window lies in a second of which only the sum is kept.
+    Cut(CutsOldSecond),
     /// It is forgotten.
     Purged,
     /// No true answer could be had in time: 503.
@@ -203,6 +206,25 @@ pub enum Transaction {
         /// Who takes it.
         holder: String,
     },
+    /// Forgets what settled long ago, if it is this sweeper's turn.
+    Sweep(Sweep),
+}
+
+/// What a sweeper wants done; see `sweeper`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Unlike that of every other sweeper: who has the turn has it in the row of writer 0.
+    pub nonce: i64,
+    /// Who it is, for operators.
+    pub holder: String,
+    /// How long an id is kept after it settled.
+    pub keep: Duration,
+    /// Moves the cut from here to there; milliseconds since 1970 on the database's clock.
+    pub cut: Option<(i64, i64)>,
+    /// Whether ids are forgotten.
+    pub forgets: bool,
+    /// A writer that ended long ago and has no payments: its sums become writer 0's.
+    pub bury: Option<WriterId>,
 }
 
 /// What is read behind a batch.
@@ -248,6 +270,20 @@ pub struct Reading {
     pub purges: Option<i64>,
 }
 
+/// What came of a sweep, and how things stand behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// The database's clock, in milliseconds since 1970.
+    pub now: i64,
+    /// What settled before this may be forgotten; in a store that was never swept, what had
+    /// settled so long before it was made.
+    pub cut: i64,
+    /// How many ids were forgotten.
+    pub forgotten: u64,
+    /// A writer to bury.
+    pub dead: Option<WriterId>,
+}
+
 /// A window as one transaction saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SumReading {
@@ -255,6 +291,8 @@ pub struct SumReading {
     pub charged: PerProcessor<Totals>,
     /// Writers that have open rows in it.
     pub open: Vec<OpenAt>,
+    /// From when on milliseconds are kept, where an edge lies in an older second with payments.
+    pub cut: Option<UnixMillis>,
 }
 
 /// One writer's open rows in a window.
@@ -334,4 +372,6 @@ pub enum Answer {
     },
     /// Of an adoption; `None` when another one was faster, or the lease is not over.
     Adopted(Option<Adoption>),
+    /// Of a sweep; `None` when another sweeper has the turn.
+    Swept(Option<Swept>),
 }

@@ -42,8 +42,9 @@
 //!
 //! Pure: `record` and `batch` are what is written, `gather` makes one of the other, `rows` knows
 //! the writer's open rows, `questions` what is asked and the barrier of it, `history` what was
-//! acknowledged, `doubt` what counts as done, `facts` what a journal comes to, `exchange` the
-//! grammar of all this, `machine` the loop; `model` is a store for tests.
+//! acknowledged, `doubt` what counts as done, `facts` what a journal comes to, `sweeper` when what
+//! settled is forgotten, `exchange` the grammar of all this, `machine` the loop; `model` is a store
+//! for tests.
 
 mod batch;
 mod connection;
@@ -68,8 +69,11 @@ mod reading;
 mod record;
 mod resolve;
 mod rows;
+mod schema;
 mod script;
 mod sql;
+pub mod sweeper;
+mod sweeping;
 mod talk;
 mod writer;
 
@@ -77,14 +81,16 @@ pub use batch::{Batch, Change, Claim, Pin, Sum, Update};
 pub use connection::Connection;
 pub use exchange::{
     Adoption, Answer, Command, OpenAt, Outcome, PageFrom, Question, Reading, Reads, Reply, Report,
-    SumReading, Transaction, Window,
+    SumReading, Sweep, Swept, Transaction, Window,
 };
 pub use link::Link;
 pub use login::ServerFacts;
 pub use machine::{Machine, MachineTerms};
 pub use place::StorePlace;
 pub use record::{Epoch, Record, Row, RowStatus, WriterId};
-pub use sql::SCHEMA_VERSION;
+pub use schema::SCHEMA_VERSION;
+pub use sweeper::{News as SweepNews, Sweeper};
+pub use sweeping::sweep;
 pub use writer::{Writer, WriterTask};
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 //! tests of machines and for the simulated world; nothing of p99 itself uses it. Whoever drives it
 //! decides which transactions reach it, when, how often, and whose answers get back.
 
+mod sums;
+mod sweeps;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{Batch, Change, Claim, Pin, Update};
-use super::exchange::{
-    Adoption, Answer, OpenAt, PageFrom, Reading, Reads, SumReading, Transaction, Window,
-};
+use super::exchange::{Adoption, Answer, PageFrom, Reading, Reads, Transaction};
 use super::record::{Epoch, Row, RowStatus, WriterId};
 use crate::limits;
 use crate::payment::{CorrelationId, PerProcessor, Processor, Totals, UpstreamId};
@@ -36,6 +37,8 @@ pub struct ModelRow {
     pub batch: i64,
     /// The batch that settled it.
     pub settled_batch: Option<i64>,
+    /// When, on the database's clock in microseconds.
+    pub settled_at: Option<u64>,
 }
 
 /// See the header of this file.
@@ -53,6 +56,14 @@ pub struct Model {
     pub registered: i32,
     /// How often it was purged.
     pub purges: i64,
+    /// Which sweeper has the turn, and until when on the database's clock.
+    pub turn: (i64, u64),
+    /// When it was made: milliseconds on the database's clock.
+    pub made: i64,
+    /// What settled before may be forgotten, the same; `None` until it was swept.
+    pub cut: Option<i64>,
+    /// From when on every charge has its row.
+    pub exact_from: i64,
 }
 
 impl Model {
@@ -89,6 +100,7 @@ impl Model {
                 nonce,
                 ..
             } => Answer::Adopted(self.adopt(*writer, *epoch, *nonce, now)),
+            Transaction::Sweep(sweep) => Answer::Swept(self.sweep(sweep, now)),
         }
     }
 
@@ -113,10 +125,12 @@ impl Model {
         let freed = batch.freed.iter().filter(|id| self.free(batch, **id));
         let freed = freed.collect::<Vec<_>>().len() as u64;
         let updated = batch.updates.iter();
-        let updated = updated.filter(|update| self.update(batch, update)).count() as u64;
+        let updated = updated
+            .filter(|update| self.update(batch, update, now))
+            .count() as u64;
         let claims = batch.claims.iter();
         let won: Vec<UpstreamId> = claims
-            .filter(|claim| self.claim(batch, claim))
+            .filter(|claim| self.claim(batch, claim, now))
             .map(|claim| claim.id)
             .collect();
         for id in batch.counted() {
@@ -164,7 +178,7 @@ impl Model {
         is_there
     }
 
-    fn update(&mut self, batch: &Batch, update: &Update) -> bool {
+    fn update(&mut self, batch: &Batch, update: &Update, now: u64) -> bool {
         let Some(model) = self.own_open(batch, update.id) else {
             return false;
         };
@@ -192,12 +206,12 @@ impl Model {
             row.epoch = batch.epoch;
         }
         if update.change.is_end() {
-            model.settled_batch = Some(batch.number);
+            (model.settled_batch, model.settled_at) = (Some(batch.number), Some(now));
         }
         true
     }
 
-    fn claim(&mut self, batch: &Batch, claim: &Claim) -> bool {
+    fn claim(&mut self, batch: &Batch, claim: &Claim, now: u64) -> bool {
         if self.rows.contains_key(&claim.id) {
             return false;
         }
@@ -222,7 +236,9 @@ impl Model {
             writer_batch: batch.number,
             is_expired: false,
         };
-        let settled_batch = (!claim.status.is_open()).then_some(batch.number);
+        let is_settled = !claim.status.is_open();
+        let settled_batch = is_settled.then_some(batch.number);
+        let settled_at = is_settled.then_some(now);
         let batch = batch.number;
         self.rows.insert(
             claim.id,
@@ -230,6 +246,7 @@ impl Model {
                 row,
                 batch,
                 settled_batch,
+                settled_at,
             },
         );
         true
@@ -338,33 +355,6 @@ impl Model {
         reading.is_last_page = open.len() <= most;
         open.truncate(most);
         reading.page = open;
-    }
-
-    fn sum(&self, window: Window, now: u64) -> SumReading {
-        let mut reading = SumReading::default();
-        let mut open: BTreeMap<WriterId, OpenAt> = BTreeMap::new();
-        let rows = self.rows.values();
-        for model in rows.filter(|one| (window.from..=window.to).contains(&one.row.at.0)) {
-            let row = self.seen(model, now);
-            match row.processor {
-                Some(processor) if row.status.is_counted() => {
-                    add(reading.charged.get_mut(processor), &row);
-                }
-                Some(_) if row.status.is_open() => {
-                    let at = open.entry(row.writer).or_insert(OpenAt {
-                        writer: row.writer,
-                        batch: row.writer_batch,
-                        count: 0,
-                        is_unheard: false,
-                    });
-                    at.count += 1;
-                    at.is_unheard |= row.is_expired || row.epoch < row.writer_epoch;
-                }
-                Some(_) | None => {}
-            }
-        }
-        reading.open = open.into_values().collect();
-        reading
     }
 
     /// What the rollup says of all time, over all writers.

@@ -4,7 +4,7 @@
 
 use super::connection::Connection;
 use super::place::StorePlace;
-use super::sql::{ROLE_SETTINGS, SCHEMA, SCHEMA_VERSION, TABLES};
+use super::schema::{ROLE_SETTINGS, SCHEMA, SCHEMA_VERSION, TABLES};
 
 /// What `p99 store check` found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -185,7 +185,8 @@ pub async fn check(place: &StorePlace) -> Result<Findings, String> {
         let wait = "it takes no payments yet: `p99 store import --done` when all is imported";
         found.waits.push(wait.to_owned());
     }
-    let writers = "SELECT count(*), count(*) FILTER (WHERE lease_until >= now()) FROM p99.writer";
+    let writers = "SELECT count(*), count(*) FILTER (WHERE lease_until >= now()) FROM p99.writer \
+                   WHERE writer > 0";
     if let Some([Some(all), Some(live)]) = connection
         .simple(writers)
         .await?

@@ -12,6 +12,11 @@ pub(super) struct Parts {
     pub(super) edges: [Option<(i64, i64)>; 2],
 }
 
+/// The first and the last second that an edge lies in.
+pub(super) const fn seconds_of((from, to): (i64, i64)) -> (i64, i64) {
+    (from / SECOND, to / SECOND)
+}
+
 impl Parts {
     pub(super) fn of(window: Window) -> Self {
         let (from, to) = (window.from.max(0), window.to);

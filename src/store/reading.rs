@@ -3,7 +3,7 @@
 
 use super::batch::Batch;
 use super::exchange::{
-    Adoption, Answer, OpenAt, PageFrom, Reading, Reads, SumReading, Transaction,
+    Adoption, Answer, OpenAt, PageFrom, Reading, Reads, SumReading, Swept, Transaction,
 };
 use super::messages::{Fields, Misread, Output};
 use super::parts::Parts;
@@ -39,6 +39,29 @@ pub(super) fn answer(transaction: &Transaction, outputs: Vec<Output>) -> Result<
             };
             let mine = id_rows(next()?)?;
             Ok(Answer::Resolved { number, mine })
+        }
+        Transaction::Sweep(sweep) => {
+            let is_ours = next()?.count == 1;
+            if sweep.cut.is_some() {
+                next()?;
+            }
+            let forgotten = if sweep.forgets { next()?.count } else { 0 };
+            let mut outputs = Vec::from_iter(std::iter::from_fn(|| next().ok()));
+            // COMMIT's is the last one.
+            outputs.pop();
+            let standing = outputs.pop().and_then(|one| one.rows.into_iter().next());
+            let Some(mut row) = standing.filter(|_| is_ours) else {
+                return Ok(Answer::Swept(None));
+            };
+            Ok(Answer::Swept(Some(Swept {
+                now: row.int8()?,
+                cut: row.int8()?,
+                forgotten,
+                dead: row
+                    .maybe_int8()?
+                    .and_then(|one| i32::try_from(one).ok())
+                    .map(WriterId),
+            })))
         }
         Transaction::Adopt { writer, nonce, .. } => {
             let Some(mut row) = next()?.rows.into_iter().next() else {
@@ -109,10 +132,15 @@ fn reading(
     for window in &reads.sums {
         let mut sums = SumReading::default();
         let parts = Parts::of(*window);
-        let count = usize::from(parts.whole.is_some()) + parts.edges.iter().flatten().count();
-        for _ in 0..count {
-            for row in next()?.rows {
-                add(row, &mut sums)?;
+        if parts.whole.is_some() {
+            add(next()?, &mut sums)?;
+        }
+        for _ in parts.edges.iter().flatten() {
+            add(next()?, &mut sums)?;
+            let mut row = next()?.rows.into_iter().next().ok_or(Misread)?;
+            let boundary = UnixMillis(row.int8()?);
+            if row.int4()? != 0 {
+                sums.cut = Some(boundary);
             }
         }
         let open = next()?.rows.into_iter().map(open_at);
@@ -148,14 +176,16 @@ fn processor(number: Option<i16>) -> Result<Option<Processor>, Misread> {
     Processor::of_index(index).map(Some).ok_or(Misread)
 }
 
-fn add(mut row: Fields, sums: &mut SumReading) -> Result<(), Misread> {
-    let processor = processor(row.int2()?)?.ok_or(Misread)?;
-    let count = u64::try_from(row.int8()?).map_err(|_| Misread)?;
-    let cents = row.text()?.and_then(|text| text.parse().ok());
-    sums.charged.get_mut(processor).add(Totals {
-        count,
-        cents: cents.ok_or(Misread)?,
-    });
+fn add(output: Output, sums: &mut SumReading) -> Result<(), Misread> {
+    for mut row in output.rows {
+        let processor = processor(row.int2()?)?.ok_or(Misread)?;
+        let count = u64::try_from(row.int8()?).map_err(|_| Misread)?;
+        let cents = row.text()?.and_then(|text| text.parse().ok());
+        sums.charged.get_mut(processor).add(Totals {
+            count,
+            cents: cents.ok_or(Misread)?,
+        });
+    }
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! A transaction as calls of statements. Pure; `reading` takes what they return.
 
 use super::batch::{Batch, Pin};
-use super::exchange::{PageFrom, Reads, Transaction};
+use super::exchange::{PageFrom, Reads, Sweep, Transaction};
 use super::messages::{Call, Value, int2s, int4, int8, int8s, text, texts, uuid, uuids};
-use super::parts::Parts;
+use super::parts::{Parts, seconds_of};
 use super::sql::Statement;
 use crate::limits;
 use crate::payment::UpstreamId;
@@ -56,6 +56,7 @@ pub(super) fn calls(transaction: &Transaction) -> Vec<Call> {
             ];
             calls.push(call(Statement::Adopt, values));
         }
+        Transaction::Sweep(sweep) => sweep_calls(sweep, &mut calls),
     }
     calls.push(call(Statement::Commit, Vec::new()));
     calls
@@ -151,6 +152,34 @@ fn claims(batch: &Batch) -> Vec<Value> {
     ]
 }
 
+fn sweep_calls(sweep: &Sweep, calls: &mut Vec<Call>) {
+    let turn = limits::STORE_SWEEP_TURN.as_secs();
+    let turn = int4(i32::try_from(turn).unwrap_or(i32::MAX));
+    let values = vec![int8(sweep.nonce), text(&sweep.holder), turn];
+    calls.push(call(Statement::Turn, values));
+    let mut mine = |statement: Statement, more: Vec<Value>| {
+        let mut values = vec![int8(sweep.nonce)];
+        values.extend(more);
+        calls.push(call(statement, values));
+    };
+    let keep = i64::try_from(sweep.keep.as_millis()).unwrap_or(i64::MAX);
+    if let Some((from, to)) = sweep.cut {
+        mine(Statement::MoveCut, vec![int8(from), int8(to), int8(keep)]);
+    }
+    let most = i32::try_from(limits::STORE_SWEEP_ROWS).unwrap_or(i32::MAX);
+    if sweep.forgets {
+        mine(Statement::Forget, vec![int8(keep), int4(most)]);
+    }
+    if let Some(dead) = sweep.bury {
+        let most = i32::try_from(limits::STORE_SWEEP_SUMS).unwrap_or(i32::MAX);
+        mine(Statement::HoldDead, vec![int4(dead.0)]);
+        mine(Statement::Fold, vec![int4(dead.0), int4(most)]);
+        mine(Statement::Unfold, vec![int4(dead.0), int4(most)]);
+        mine(Statement::Bury, vec![int4(dead.0)]);
+    }
+    mine(Statement::Standing, vec![int8(keep)]);
+}
+
 fn sums(batch: &Batch) -> Vec<Value> {
     let all = || batch.sums.iter();
     vec![
@@ -173,6 +202,8 @@ fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
         }
         for edge in parts.edges.into_iter().flatten() {
             calls.push(call(Statement::Edge, range(edge)));
+            // Behind it: what was forgotten before is said here.
+            calls.push(call(Statement::CutEdge, range(seconds_of(edge))));
         }
         calls.push(call(Statement::Open, range((window.from, window.to))));
     }

@@ -1,67 +1,10 @@
-//! The statements, as text: the schema of version 1, and what a writer sends. Portable SQL but for
-//! what is said; each is prepared once on a connection, and planned once for all arrays.
+//! The statements of writers and sweepers, as text. Portable SQL but for what is said; each is
+//! prepared once on a connection, and planned once for all arrays.
 //!
 //! Every write of a batch is guarded by the writer's row as the fence left it in this transaction
 //! (`guard`): without the fence nothing is written. It names no column of the statement, so it is
 //! looked at once and not for each row. `+ 0` keeps the planner away from the index on
 //! writer and time, which never fits as well as the primary key.
-
-/// What the schema is counted as. A binary runs with this one and the one before.
-pub const SCHEMA_VERSION: i32 = 1;
-
-/// The tables, for `p99 store migrate`. Each statement may be repeated.
-pub(super) const SCHEMA: [&str; 10] = [
-    "CREATE SCHEMA IF NOT EXISTS p99",
-    "CREATE TABLE IF NOT EXISTS p99.meta (one int PRIMARY KEY CHECK (one = 1), \
-     version int NOT NULL, purges bigint NOT NULL, next_writer int NOT NULL, id uuid NOT NULL, \
-     cut bigint NOT NULL, exact_from bigint NOT NULL, importing boolean NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS p99.processor (index smallint PRIMARY KEY, \
-     name text NOT NULL UNIQUE, authority text)",
-    "CREATE TABLE IF NOT EXISTS p99.writer (writer int PRIMARY KEY, epoch bigint NOT NULL, \
-     batch bigint NOT NULL, nonce bigint NOT NULL, holder text NOT NULL, \
-     lease_until timestamptz NOT NULL, open_since bigint) WITH (fillfactor = 10)",
-    "CREATE TABLE IF NOT EXISTS p99.payment (id uuid PRIMARY KEY, cents bigint NOT NULL, \
-     at bigint NOT NULL, accepted_at bigint, epoch bigint NOT NULL, batch bigint NOT NULL, \
-     writer int NOT NULL, processor smallint, status smallint NOT NULL, correlation_id text, \
-     address text, first_sent bigint, settled_at timestamptz, settled_batch bigint, \
-     reference text, print bytea, scope text) WITH (fillfactor = 75)",
-    "CREATE INDEX IF NOT EXISTS payment_at ON p99.payment (writer, at)",
-    "CREATE TABLE IF NOT EXISTS p99.rollup (writer int, processor smallint, sec bigint, \
-     n bigint NOT NULL, cents bigint NOT NULL, PRIMARY KEY (writer, processor, sec)) \
-     WITH (fillfactor = 50)",
-    "CREATE TABLE IF NOT EXISTS p99.lingering (writer int, id uuid, PRIMARY KEY (writer, id))",
-    "INSERT INTO p99.processor (index, name) VALUES (0, 'default'), (1, 'fallback'), (2, 'third'), \
-     (3, 'fourth'), (4, 'fifth'), (5, 'sixth'), (6, 'seventh'), (7, 'eighth') \
-     ON CONFLICT (index) DO NOTHING",
-    "INSERT INTO p99.meta (one, version, purges, next_writer, id, cut, exact_from, importing) \
-     VALUES (1, 1, 0, 1, gen_random_uuid(), floor(extract(epoch FROM now()))::bigint * 1000, 0, \
-     true) ON CONFLICT (one) DO NOTHING",
-];
-
-/// What a role of p99's must have set, and why: prepared on empty tables the planner keeps
-/// sequential scans, it plans again for each array, and a paused instance holds its locks.
-pub(super) const ROLE_SETTINGS: [(&str, &str); 10] = [
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-    ("enable_memoize", "off"),
-    ("jit", "off"),
-    ("plan_cache_mode", "force_generic_plan"),
-    ("default_transaction_isolation", "read committed"),
-    ("lock_timeout", "500ms"),
-    ("statement_timeout", "2s"),
-    ("idle_in_transaction_session_timeout", "2s"),
-];
-
-/// The tables that a role of p99's reads and writes.
-pub(super) const TABLES: [&str; 6] = [
-    "meta",
-    "processor",
-    "writer",
-    "payment",
-    "rollup",
-    "lingering",
-];
 
 macro_rules! guard {
     () => {
@@ -78,102 +21,90 @@ macro_rules! row {
     };
 }
 
-/// A statement of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Statement {
-    Begin,
-    Commit,
-    Fence,
-    Free,
-    Change,
-    Claim,
-    Roll,
-    Linger,
-    Relieve,
-    SetSums,
-    StopWriters,
-    ForgetRows,
-    ForgetSums,
-    CountPurge,
-    Rows,
-    Whole,
-    Edge,
-    Open,
-    Expired,
-    Lingering,
-    Page,
-    Purges,
-    NextWriter,
-    Register,
-    Doubt,
-    Mine,
-    Adopt,
+/// Whose turn it is to sweep.
+macro_rules! turn {
+    () => {
+        "EXISTS (SELECT 1 FROM p99.writer t WHERE t.writer = 0 AND t.nonce = $1::bigint)"
+    };
+}
+
+macro_rules! now_ms {
+    () => {
+        "(floor(extract(epoch FROM now()) * 1000)::bigint)"
+    };
+}
+
+/// A writer that ended before the cut, and has no payment any more.
+macro_rules! dead {
+    () => {
+        "w.writer > 0 AND w.open_since IS NULL AND w.lease_until < \
+         (SELECT to_timestamp(cut / 1000) FROM p99.meta WHERE one = 1) \
+         AND NOT EXISTS (SELECT 1 FROM p99.payment d WHERE d.writer = w.writer) \
+         AND NOT EXISTS (SELECT 1 FROM p99.lingering l WHERE l.writer = w.writer)"
+    };
+}
+
+macro_rules! statements {
+    ($($statement:ident = $name:literal,)*) => {
+        /// A statement of a transaction.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Statement {
+            $($statement,)*
+        }
+
+        impl Statement {
+            pub(super) const ALL: [Self; [$($name),*].len()] = [$(Self::$statement),*];
+
+            /// Its name on a connection.
+            pub(super) const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$statement => $name,)*
+                }
+            }
+        }
+    };
+}
+
+statements! {
+    Begin = "p99_begin",
+    Commit = "p99_commit",
+    Fence = "p99_fence",
+    Free = "p99_free",
+    Change = "p99_change",
+    Claim = "p99_claim",
+    Roll = "p99_roll",
+    Linger = "p99_linger",
+    Relieve = "p99_relieve",
+    SetSums = "p99_set_sums",
+    StopWriters = "p99_stop_writers",
+    ForgetRows = "p99_forget_rows",
+    ForgetSums = "p99_forget_sums",
+    CountPurge = "p99_count_purge",
+    Rows = "p99_rows",
+    Whole = "p99_whole",
+    Edge = "p99_edge",
+    Open = "p99_open",
+    Expired = "p99_expired",
+    Lingering = "p99_lingering",
+    Page = "p99_page",
+    Purges = "p99_purges",
+    NextWriter = "p99_next_writer",
+    Register = "p99_register",
+    Doubt = "p99_doubt",
+    Mine = "p99_mine",
+    Adopt = "p99_adopt",
+    CutEdge = "p99_cut_edge",
+    Turn = "p99_turn",
+    MoveCut = "p99_move_cut",
+    Forget = "p99_forget",
+    HoldDead = "p99_hold_dead",
+    Fold = "p99_fold",
+    Unfold = "p99_unfold",
+    Bury = "p99_bury",
+    Standing = "p99_standing",
 }
 
 impl Statement {
-    pub(super) const ALL: [Self; 27] = [
-        Self::Begin,
-        Self::Commit,
-        Self::Fence,
-        Self::Free,
-        Self::Change,
-        Self::Claim,
-        Self::Roll,
-        Self::Linger,
-        Self::Relieve,
-        Self::SetSums,
-        Self::StopWriters,
-        Self::ForgetRows,
-        Self::ForgetSums,
-        Self::CountPurge,
-        Self::Rows,
-        Self::Whole,
-        Self::Edge,
-        Self::Open,
-        Self::Expired,
-        Self::Lingering,
-        Self::Page,
-        Self::Purges,
-        Self::NextWriter,
-        Self::Register,
-        Self::Doubt,
-        Self::Mine,
-        Self::Adopt,
-    ];
-
-    /// Its name on a connection.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Begin => "p99_begin",
-            Self::Commit => "p99_commit",
-            Self::Fence => "p99_fence",
-            Self::Free => "p99_free",
-            Self::Change => "p99_change",
-            Self::Claim => "p99_claim",
-            Self::Roll => "p99_roll",
-            Self::Linger => "p99_linger",
-            Self::Relieve => "p99_relieve",
-            Self::SetSums => "p99_set_sums",
-            Self::StopWriters => "p99_stop_writers",
-            Self::ForgetRows => "p99_forget_rows",
-            Self::ForgetSums => "p99_forget_sums",
-            Self::CountPurge => "p99_count_purge",
-            Self::Rows => "p99_rows",
-            Self::Whole => "p99_whole",
-            Self::Edge => "p99_edge",
-            Self::Open => "p99_open",
-            Self::Expired => "p99_expired",
-            Self::Lingering => "p99_lingering",
-            Self::Page => "p99_page",
-            Self::Purges => "p99_purges",
-            Self::NextWriter => "p99_next_writer",
-            Self::Register => "p99_register",
-            Self::Doubt => "p99_doubt",
-            Self::Mine => "p99_mine",
-            Self::Adopt => "p99_adopt",
-        }
-    }
-
     #[allow(clippy::too_many_lines, reason = "the statements, one after the other")]
     pub(super) const fn text(self) -> &'static str {
         match self {
@@ -336,6 +267,81 @@ impl Statement {
                  AND epoch = $2::bigint AND lease_until < now() \
                  RETURNING epoch, batch, open_since"
             }
+            Self::CutEdge => {
+                "SELECT m.exact_from, CASE WHEN EXISTS (SELECT 1 FROM p99.writer w \
+                 CROSS JOIN p99.processor q JOIN p99.rollup r ON r.writer = w.writer \
+                 AND r.processor = q.index AND r.sec BETWEEN $1::bigint AND $2::bigint \
+                 WHERE r.n > 0 AND r.sec < m.exact_from / 1000) THEN 1 ELSE 0 END::int \
+                 FROM p99.meta m WHERE m.one = 1"
+            }
+            Self::Turn => {
+                "UPDATE p99.writer SET nonce = $1::bigint, holder = $2::text, \
+                 lease_until = now() + $3::int * interval '1 second' WHERE writer = 0 \
+                 AND (nonce = $1::bigint OR lease_until < now()) \
+                 AND EXISTS (SELECT 1 FROM p99.meta WHERE NOT importing)"
+            }
+            // Never further than what settled so long ago by the database's clock as it is now.
+            Self::MoveCut => concat!(
+                "UPDATE p99.meta SET cut = $3::bigint, \
+                 exact_from = GREATEST(exact_from, $3::bigint) WHERE one = 1 \
+                 AND COALESCE(cut, made - $4::bigint) = $2::bigint \
+                 AND $2::bigint < $3::bigint AND $3::bigint + $4::bigint <= ",
+                now_ms!(),
+                " AND ",
+                turn!()
+            ),
+            Self::Forget => concat!(
+                "DELETE FROM p99.payment WHERE status >= 2 AND id IN (SELECT p.id \
+                 FROM p99.meta m CROSS JOIN p99.writer w JOIN p99.payment p \
+                 ON p.writer = w.writer AND p.at < m.cut WHERE m.one = 1 \
+                 AND m.cut + $2::bigint <= ",
+                now_ms!(),
+                " AND p.status >= 2 AND p.settled_at < to_timestamp(m.cut / 1000) AND ",
+                turn!(),
+                " LIMIT $3::int)"
+            ),
+            // It stays dead while its sums are moved: whoever has it waits for this lock.
+            Self::HoldDead => concat!(
+                "UPDATE p99.writer w SET batch = w.batch WHERE w.writer = $2::int AND ",
+                dead!(),
+                " AND ",
+                turn!()
+            ),
+            Self::Fold => concat!(
+                "INSERT INTO p99.rollup AS r (writer, processor, sec, n, cents) \
+                 SELECT 0, o.processor, o.sec, o.n, o.cents FROM (SELECT processor, sec, n, cents \
+                 FROM p99.rollup WHERE writer = $2::int ORDER BY processor, sec LIMIT $3::int) o \
+                 WHERE EXISTS (SELECT 1 FROM p99.writer w WHERE w.writer = $2::int AND ",
+                dead!(),
+                ") AND ",
+                turn!(),
+                " ON CONFLICT (writer, processor, sec) DO UPDATE \
+                 SET n = r.n + excluded.n, cents = r.cents + excluded.cents"
+            ),
+            Self::Unfold => concat!(
+                "DELETE FROM p99.rollup r USING (SELECT processor, sec FROM p99.rollup \
+                 WHERE writer = $2::int ORDER BY processor, sec LIMIT $3::int) o \
+                 WHERE r.writer = $2::int AND r.processor = o.processor AND r.sec = o.sec \
+                 AND EXISTS (SELECT 1 FROM p99.writer w WHERE w.writer = $2::int AND ",
+                dead!(),
+                ") AND ",
+                turn!()
+            ),
+            Self::Bury => concat!(
+                "DELETE FROM p99.writer w WHERE w.writer = $2::int AND ",
+                dead!(),
+                " AND NOT EXISTS (SELECT 1 FROM p99.rollup r WHERE r.writer = w.writer) AND ",
+                turn!()
+            ),
+            Self::Standing => concat!(
+                "SELECT ",
+                now_ms!(),
+                ", COALESCE(m.cut, m.made - $2::bigint), \
+                 (SELECT min(w.writer)::bigint FROM p99.writer w WHERE ",
+                dead!(),
+                ") FROM p99.meta m WHERE m.one = 1 AND ",
+                turn!()
+            ),
         }
     }
 }

@@ -20,6 +20,7 @@ mod login;
 mod race;
 mod serving;
 mod stories;
+mod sweeping;
 mod writing;
 
 use kit::postgres::Cluster;

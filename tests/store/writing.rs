@@ -15,9 +15,9 @@ use p99::store::{
     Adoption, Machine, MachineTerms, Question, Record, Reply, Report, StorePlace, Window, Writer,
 };
 
-const A: Processor = Processor::DEFAULT;
+pub(crate) const A: Processor = Processor::DEFAULT;
 
-fn payment(text: &str) -> Payment {
+pub(crate) fn payment(text: &str) -> Payment {
     let correlation_id = CorrelationId::try_new(text).unwrap();
     Payment {
         id: correlation_id.upstream_id(),
@@ -26,7 +26,7 @@ fn payment(text: &str) -> Payment {
     }
 }
 
-fn intent(text: &str, at: i64) -> Record {
+pub(crate) fn intent(text: &str, at: i64) -> Record {
     Record::Intent {
         payment: payment(text),
         processor: A,
@@ -41,7 +41,7 @@ fn verdict(text: &str, verdict: Verdict) -> Record {
     Record::Verdict { id, verdict }
 }
 
-fn applied(text: &str, at: i64) -> Record {
+pub(crate) fn applied(text: &str, at: i64) -> Record {
     let verdict_of = Verdict::Applied {
         processor: A,
         amount: Cents(1_990),
@@ -51,13 +51,17 @@ fn applied(text: &str, at: i64) -> Record {
 }
 
 /// A writer on its task, and what it was told.
-struct Pen {
-    writer: Writer,
+pub(crate) struct Pen {
+    pub(crate) writer: Writer,
     told: Rc<RefCell<Vec<Report>>>,
 }
 
 impl Pen {
-    fn new(place: &Rc<StorePlace>, adoption: Option<&Adoption>, is_lookout: bool) -> Self {
+    pub(crate) fn new(
+        place: &Rc<StorePlace>,
+        adoption: Option<&Adoption>,
+        is_lookout: bool,
+    ) -> Self {
         let terms = MachineTerms {
             holder: "test".to_owned(),
             seed: p99::keys::unlike_all(),
@@ -76,7 +80,7 @@ impl Pen {
     }
 
     /// Waits for what `found` finds among the reports, and takes it.
-    async fn wait<R>(&self, found: impl Fn(&Report) -> Option<R>) -> R {
+    pub(crate) async fn wait<R>(&self, found: impl Fn(&Report) -> Option<R>) -> R {
         for _ in 0..5_000 {
             let place = self
                 .told
@@ -93,7 +97,7 @@ impl Pen {
     }
 
     /// Appends, and waits until all is durable.
-    async fn write(&self, records: impl IntoIterator<Item = Record>) {
+    pub(crate) async fn write(&self, records: impl IntoIterator<Item = Record>) {
         for record in records {
             self.writer.append(record, Haste::Now);
         }
@@ -105,7 +109,7 @@ impl Pen {
         .await;
     }
 
-    async fn ask(&self, question: Question) -> Reply {
+    pub(crate) async fn ask(&self, question: Question) -> Reply {
         let number = self.writer.ask(question);
         self.wait(|report| match report {
             Report::Answered { question, reply } if *question == number => Some(reply.clone()),
@@ -115,7 +119,7 @@ impl Pen {
     }
 }
 
-fn on_a_store(name: &str, test: impl AsyncFnOnce(&Cluster, Rc<StorePlace>)) {
+pub(crate) fn on_a_store(name: &str, test: impl AsyncFnOnce(&Cluster, Rc<StorePlace>)) {
     if !postgres::is_there(name) {
         return;
     }

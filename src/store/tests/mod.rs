@@ -7,6 +7,7 @@
 )]
 
 mod race;
+mod sweep;
 
 use super::model::Model;
 use super::*;
