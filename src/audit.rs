@@ -232,7 +232,18 @@ fn open_file(path: &Path) -> io::Result<(File, u64)> {
 /// # Errors
 /// A file is there and cannot be read.
 pub fn read(dir: &Path, id: UpstreamId) -> io::Result<Vec<String>> {
-    let wanted = format!("\"id\":\"{id}\"");
+    lines_with(dir, &format!("\"id\":\"{id}\""))
+}
+
+/// The same of the lines with this step, whatever payments they are about.
+///
+/// # Errors
+/// A file is there and cannot be read.
+pub fn read_step(dir: &Path, step: &str) -> io::Result<Vec<String>> {
+    lines_with(dir, &format!("\"step\":\"{step}\""))
+}
+
+fn lines_with(dir: &Path, wanted: &str) -> io::Result<Vec<String>> {
     let mut found = VecDeque::new();
     for number in (0..limits::AUDIT_FILES_MAX).rev() {
         let file = match options().read(true).open(path(dir, number)) {

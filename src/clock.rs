@@ -35,6 +35,15 @@ impl Mono {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(pub i64);
 
+impl UnixMillis {
+    /// The moment `span` earlier; saturates instead of wrapping.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        let span = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(span))
+    }
+}
+
 /// Microseconds of CLOCK_BOOTTIME, which runs on while the machine sleeps and is the same in every
 /// process: leases are measured on it, since the others go on meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use p99::clock::UnixMillis;
 use p99::config;
 use p99::limits;
 use p99::payment::{PerProcessor, Processor};
@@ -20,9 +19,6 @@ use p99::reconcile::{self, Place, ReconcileFault, Request};
 use p99::wire::{Edge, read_edge};
 
 use crate::{BAD_SETTINGS, complain, environment};
-
-/// Payments younger than this may be on their way while the books are read.
-const SETTLED_AFTER_MS: i64 = 60_000;
 
 /// The processors' own books.
 #[derive(Clone, Debug, Args)]
@@ -147,7 +143,7 @@ fn request(asked: Asked) -> Result<Request, String> {
             format!("{name} {text:?}: allowed is a date such as 2025-07-10T12:34:56.789Z")
         }),
     };
-    let settled = UnixMillis(crate::wall().0.saturating_sub(SETTLED_AFTER_MS));
+    let settled = crate::wall().before(limits::RECONCILE_SETTLED);
     Ok(Request {
         journals: match asked.journal.is_empty() {
             false => asked.journal,

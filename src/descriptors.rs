@@ -105,7 +105,8 @@ fn share_out(descriptors: usize, config: &Config) -> Shares {
         .saturating_add(cores * limits::PEER_CONNECTIONS_MAX * config.shards.peers.len());
     let reserved = limits::DESCRIPTORS_RESERVED
         .saturating_add(2 * cores)
-        .saturating_add(journal * (4 + 2 * cores));
+        .saturating_add(journal * (4 + 2 * cores))
+        .saturating_add(usize::from(config.reconcile.is_some()) * limits::RECONCILE_DESCRIPTORS);
     // Probes and administrators, and the overlap of each kind of place.
     let few = (descriptors / 32).clamp(2, limits::PROBE_PLACES_MAX);
     let left = descriptors.saturating_sub(own.saturating_add(reserved).saturating_add(few * 5));

@@ -706,6 +706,22 @@ pub const RECONCILE_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// has 64 MiB of new records between, so even the second is rare.
 pub const RECONCILE_READINGS_MAX: u32 = 10;
 
+/// Payments younger than this are left out: they may be on their way while the books are read, and
+/// a processor may list them late.
+pub const RECONCILE_SETTLED: Duration = Duration::from_secs(60);
+/// How far back RECONCILE_EVERY looks each time: whatever is in doubt is settled within a day.
+pub const RECONCILE_REACH: Duration = Duration::from_secs(24 * 3_600);
+/// When it compares first, or earlier: one that is restarted every day compares nevertheless.
+pub const RECONCILE_FIRST: Duration = Duration::from_secs(60);
+/// How often its thread looks whether the process stops.
+pub const RECONCILE_LOOK: Duration = Duration::from_secs(1);
+/// Differences of one comparison that are named and remembered: at 200 bytes 2 MB, and the audit
+/// file takes as many lines. All are counted.
+pub const RECONCILE_KEPT_MAX: usize = 10_000;
+/// Descriptors that a comparison may need: sorted files of 800,000 entries each (32 of them are the
+/// 8 million payments of a day at 90 a second), a connection, the journal's and its own.
+pub const RECONCILE_DESCRIPTORS: usize = 40;
+
 // ---- timeline ----
 
 /// Steps of payments that a core remembers: two for a plain payment, so the last 8,192 of them.

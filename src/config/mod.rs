@@ -8,6 +8,7 @@
 
 mod admin;
 mod auth;
+mod books;
 mod files;
 mod headers;
 mod help;
@@ -34,6 +35,7 @@ use crate::logging::Format;
 use crate::payment::{Configured, CoreCount};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
+pub use books::{OnDouble, ReconcileConfig};
 pub use headers::{HeaderLines, read_headers_file};
 pub use help::{help, report, tell_faults, warnings};
 pub use places::{HttpUrl, ListenAddress};
@@ -116,6 +118,8 @@ pub struct Config {
     pub store: Option<StoreConfig>,
     /// `SHARD`, `PEERS`, `PEER_SECRET_FILE`.
     pub shards: Shards,
+    /// `RECONCILE_*`, `UPSTREAM_*_BOOK`; `None` when off.
+    pub reconcile: Option<ReconcileConfig>,
     /// `RATE_LIMIT_RPS`, `RATE_LIMIT_BURST`; `None` when off.
     pub rate_limit: Option<RateLimitConfig>,
     /// `TRUSTED_PROXIES`: whose X-Forwarded-For counts.

@@ -11,6 +11,7 @@ use crate::payment::{CoreCount, Processor};
 use super::Config;
 use super::admin::read_admin_secret;
 use super::auth::read_auth;
+use super::books::{self, read_reconcile};
 use super::places::{self, HttpUrl, ListenAddress};
 use super::processors;
 use super::ranges::{self, AddressRange};
@@ -31,6 +32,7 @@ impl Config {
         let ack = reader.word("ACK", &Ack::WORDS);
         let request_timeout = reader.millis("REQUEST_TIMEOUT_MS");
         let upstream_concurrency = reader.count("UPSTREAM_CONCURRENCY");
+        let upstream = processors::read_processors(reader);
         Self {
             listen: read_listen(reader),
             admin_listen: reader.read("ADMIN_LISTEN", |text| {
@@ -39,7 +41,8 @@ impl Config {
             admin_secret: read_admin_secret(reader),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),
-            upstream: processors::read_processors(reader),
+            reconcile: read_reconcile(reader, upstream.find(Processor::FALLBACK).is_some()),
+            upstream,
             pay_path: reader.read("UPSTREAM_PAY_PATH", upstream::path),
             auth: read_auth(reader),
             request_timeout,
@@ -131,6 +134,11 @@ impl Config {
             &["POOL_MAX_IDLE", "UPSTREAM_CONCURRENCY"],
             "at most UPSTREAM_CONCURRENCY: more can never be idle",
         );
+        reader.relation(
+            self.reconcile.is_none() || self.journal.is_some(),
+            &["RECONCILE_EVERY", "JOURNAL_DIR"],
+            "off without JOURNAL_DIR: there is no ledger to compare the books with",
+        );
         for name in ["JOURNAL_DIR", "SHARD", "PEERS"] {
             let rule = "unset while STORE is set: the store keeps what a journal keeps, and its \
                         instances are equal (docs/SCALING.md)";
@@ -192,6 +200,10 @@ impl Config {
             (
                 self.admin_secret.is_some() && self.admin_listen.is_empty(),
                 "ADMIN_SECRET_FILE has no effect without ADMIN_LISTEN",
+            ),
+            (
+                self.reconcile.is_none() && books::is_any_set(reader),
+                "RECONCILE_ON_DOUBLE and the books have no effect without RECONCILE_EVERY",
             ),
             (
                 self.rate_limit.is_some() && has_socket && self.trusted_proxies.is_empty(),
@@ -288,7 +300,7 @@ fn read_journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {
 fn read_rate_limit(reader: &mut Reader<'_>) -> Option<RateLimitConfig> {
     let per_second = reader.read("RATE_LIMIT_RPS", |text| match text {
         "off" => Some(None),
-        number => number_within(number, 1, 1_000_000).map(Some),
+        number => values::number_within(number, 1, 1_000_000).map(Some),
     });
     let derived = per_second.map(u64::from);
     let burst = u32::try_from(reader.whole_or("RATE_LIMIT_BURST", derived)).unwrap_or(u32::MAX);
@@ -298,16 +310,11 @@ fn read_rate_limit(reader: &mut Reader<'_>) -> Option<RateLimitConfig> {
     per_second.map(|per_second| RateLimitConfig { per_second, burst })
 }
 
-fn number_within(text: &str, min: u32, max: u32) -> Option<u32> {
-    let number = u32::try_from(values::digits(text)?).ok()?;
-    (min..=max).contains(&number).then_some(number)
-}
-
 fn health_interval(text: &str) -> Option<Option<Duration>> {
     match text {
         "0" => Some(None),
         // Below 5 s the processors' own permit (one per 5 s for all callers) would answer 429.
-        number => number_within(number, 5_000, 3_600_000)
+        number => values::number_within(number, 5_000, 3_600_000)
             .map(|millis| Some(Duration::from_millis(u64::from(millis)))),
     }
 }

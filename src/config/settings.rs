@@ -145,6 +145,7 @@ const AUTHORITIES: DefaultValue =
     DefaultValue::Derived("SSL_CERT_FILE, else the system's authorities");
 const HOST: DefaultValue = DefaultValue::Derived("the URL's host");
 const HEADERS_FILE: &str = "a file with one `Name: value` a line";
+const BOOK: &str = "/path/of/a/file, http://host[:port]/path or unix:/socket:/path, or none";
 
 /// Every setting, in the order in which `--help` and README list them.
 pub const SETTINGS: &[Setting] = &[
@@ -169,6 +170,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("UPSTREAM_A_TLS_KEY", NONE, PEM_FILE).help("its key"),
     Setting::text("UPSTREAM_A_TLS_NAME", HOST, PEER_NAME)
         .help("the name that A's certificate must have, where that is not the URL's host"),
+    Setting::text("UPSTREAM_A_BOOK", DefaultValue::Text("none"), BOOK)
+        .help("A's list of its payments, for RECONCILE_EVERY; {from} and {to} are filled in"),
     Setting::text("UPSTREAM_B_URL", DefaultValue::Text("none"), URL_OR_NONE)
         .help("processor B, `fallback`, the expensive one; none: there is only A"),
     Setting::text("UPSTREAM_B_HEADERS_FILE", NONE, HEADERS_FILE).help("the same for B"),
@@ -176,6 +179,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("UPSTREAM_B_TLS_CERT", NONE, PEM_FILE).help("the same for B"),
     Setting::text("UPSTREAM_B_TLS_KEY", NONE, PEM_FILE).help("the same for B"),
     Setting::text("UPSTREAM_B_TLS_NAME", HOST, PEER_NAME).help("the same for B"),
+    Setting::text("UPSTREAM_B_BOOK", DefaultValue::Text("none"), BOOK).help("the same for B"),
     Setting::text(
         "UPSTREAM_PAY_PATH",
         DefaultValue::Text("/payments"),
@@ -318,6 +322,14 @@ pub const SETTINGS: &[Setting] = &[
         "a file with one or two such values, one a line",
     )
     .help("the secret of operators who change something and do not come by a unix socket"),
+    Setting::text(
+        "RECONCILE_EVERY",
+        DefaultValue::Text("off"),
+        "off, or 1 to 604800 (s)",
+    )
+    .help("how often the journal is compared with the processors' books"),
+    Setting::words("RECONCILE_ON_DOUBLE", &["pause", "tell"])
+        .help("what becomes of a processor that charged a payment twice"),
     Setting::text(
         "RATE_LIMIT_RPS",
         DefaultValue::Text("off"),

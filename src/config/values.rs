@@ -226,6 +226,12 @@ pub(super) fn digits(text: &str) -> Option<u64> {
     is_plain.then(|| text.parse().ok()).flatten()
 }
 
+/// Such digits that mean a number of this range, both ends included.
+pub(super) fn number_within(text: &str, min: u32, max: u32) -> Option<u32> {
+    let number = u32::try_from(digits(text)?).ok()?;
+    (min..=max).contains(&number).then_some(number)
+}
+
 /// A list without doubles and of bounded length; blanks around its commas are allowed.
 pub(super) fn list<T: PartialEq>(text: &str, item: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
     let mut items = Vec::new();

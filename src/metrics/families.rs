@@ -21,6 +21,7 @@ impl Metrics {
         self.render_cores(page);
         self.render_journal(page);
         self.render_store(page);
+        self.books.render(now, page);
         self.render_instance(reading.is_serving, page);
     }
 

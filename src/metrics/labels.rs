@@ -32,6 +32,8 @@ macro_rules! label {
     };
 }
 
+pub(super) use label;
+
 label! {
     /// What a request asked for.
     Route {

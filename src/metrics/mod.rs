@@ -10,6 +10,7 @@
 //! decisions: breaker states come in as numbers. Ids are never labels (I8: the number of series is
 //! fixed at the start), and money stays in cents until its digits are written (I7).
 
+mod books;
 mod cells;
 mod families;
 mod faults;
@@ -37,6 +38,7 @@ use crate::payment::{
     Totals,
 };
 
+pub use books::{BookDifference, BooksMetrics};
 pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
 pub use faults::Fault;
 pub use labels::{
@@ -342,6 +344,8 @@ pub struct Metrics {
     pub resolution_failures: ByProcessor<SharedCounter>,
     /// The processors' files, read again.
     pub file_readings: ByProcessor<By<FileReading, SharedCounter, { FileReading::COUNT }>>,
+    /// The comparison with the processors' books.
+    pub books: BooksMetrics,
 }
 
 impl Metrics {
@@ -355,6 +359,7 @@ impl Metrics {
             process: ProcessMetrics::default(),
             resolution_failures: By::default(),
             file_readings: By::default(),
+            books: BooksMetrics::default(),
         }
     }
 

@@ -110,6 +110,8 @@ pub(super) struct Shared {
     pub(super) acknowledged: Box<[CachePadded<AtomicU64>]>,
     /// A core's journal or store failed. No core takes payments in any more.
     pub(super) has_journal_failed: AtomicBool,
+    /// A core has ended, so the process does: what runs beside the cores ends too.
+    pub(super) has_ended: AtomicBool,
     /// The journal's background thread; it ends when the last core does.
     pub(super) keeper: Option<Keeper>,
     /// Held while it is written down which processors are paused; never by a core.
@@ -178,7 +180,7 @@ fn one_server<'a>(a: &'a [SocketAddr], b: &[SocketAddr]) -> Option<&'a SocketAdd
 ///
 /// # Errors
 /// What stops the start, in words for the operator.
-pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
+pub(super) fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
     let config = &setup.config;
     store::look_at(config)?;
     let (pasts, keeper, peers) = open_journal(setup)?;
@@ -198,6 +200,7 @@ pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
         )),
         metrics: Arc::clone(&setup.metrics),
         has_journal_failed: AtomicBool::new(false),
+        has_ended: AtomicBool::new(false),
         peer_trouble: AtomicU32::new(0),
         acknowledged: (0..config.cores.0)
             .map(|_| CachePadded::default())
@@ -310,6 +313,11 @@ impl CoreBuilder {
     #[must_use]
     pub const fn core(&self) -> CoreId {
         self.core
+    }
+
+    /// What it shares with the others.
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Builds the room; called on the core's own thread, inside its reactor. Goes on with what the

@@ -2,7 +2,7 @@
 //! back with real connections, a real journal and real clocks; it decides nothing.
 //!
 //! - `mod.rs`: the room and its doors for the server;
-//! - `builder.rs`: how it is built;
+//! - `builder.rs`: how it is built; `books.rs`: the comparison with the processors' books;
 //! - `drive.rs`: actions, messages and timers;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers; `steer.rs`: what operators
 //!   ask;
@@ -16,6 +16,7 @@
 //! Keeps I1 (a payment is handed whole to its owner core) and I5's order of deeds, which the owner
 //! gives it.
 
+mod books;
 mod builder;
 mod drive;
 mod gather;
@@ -36,11 +37,12 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-pub use self::builder::{CoreBuilder, Setup, authorities, prepare};
+pub use self::builder::{CoreBuilder, Setup, authorities};
 pub use self::steer::{Kept, OperatorCall, SteerFault};
 
 use self::builder::Shared;
@@ -157,6 +159,19 @@ pub struct CoreRuntime {
 enum Performing {
     No,
     Yes,
+}
+
+/// Prepares every core's part, in the order of cores, and begins what runs beside them. Nothing
+/// serves yet, so a fault here is a clean refusal to start.
+///
+/// # Errors
+/// What stops the start, in words for the operator.
+pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
+    let builders = builder::prepare(setup)?;
+    if let Some(first) = builders.first() {
+        books::start(setup, first.shared())?;
+    }
+    Ok(builders)
 }
 
 impl fmt::Debug for CoreRuntime {
@@ -329,6 +344,7 @@ impl CoreRuntime {
     /// Ends this core's work: waits until what was appended is durable. Returns how many pending
     /// payments nothing remembers; each was logged.
     pub async fn close(&self) -> usize {
+        self.shared.has_ended.store(true, Ordering::Relaxed);
         if let Some(audit) = &self.shared.audit {
             let round = audit.next_round();
             let end = self.now().mono.after(limits::LOG_FLUSH_TIME_MAX);

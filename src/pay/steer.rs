@@ -2,12 +2,12 @@
 //! by hand by its owner core, a processor paused on all cores. The owner decides; here it is asked,
 //! and what it did is durable before the operator is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread;
 
 use super::messages::{CoreRequest, Reply};
-use super::{AskFault, CoreRuntime};
+use super::{AskFault, CoreRuntime, Shared};
 use crate::audit::Item;
 use crate::clock::UnixMillis;
 use crate::events::ReplyTo;
@@ -15,7 +15,7 @@ use crate::journal;
 use crate::journal::operator::Resolution;
 use crate::limits;
 use crate::owner::{PendingView, Unresolvable};
-use crate::payment::{CorrelationId, Processor, UpstreamId};
+use crate::payment::{CorrelationId, Processor, ProcessorCount, UpstreamId};
 use crate::wire::{self, OperatorNote};
 
 /// Why an operator's call came to nothing.
@@ -115,13 +115,7 @@ impl CoreRuntime {
         let (shared, told) = (Arc::clone(&self.shared), Arc::clone(&written));
         let all = self.config.upstream.count();
         let write = move || {
-            let _turn = shared.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-            let paused = all.all().filter(|one| shared.processors.is_paused(*one));
-            let kept = match journal::pauses::write(&dir, paused.collect()) {
-                Ok(()) => Kept::Yes,
-                Err(fault) => Kept::Failed(fault.to_string()),
-            };
-            told.get_or_init(|| kept);
+            told.get_or_init(|| shared.keep_pauses(&dir, all));
         };
         let thread = thread::Builder::new().name("pauses".to_owned());
         if let Err(fault) = thread.spawn(write) {
@@ -157,6 +151,22 @@ impl CoreRuntime {
 
     /// Logs an operator's call, and writes it into the audit file.
     pub fn note_operator(&self, call: &OperatorCall<'_>) {
+        self.shared.note_operator(call, self.now().wall);
+    }
+}
+
+impl Shared {
+    /// Writes down which of `all` are paused by now. Waits for the disk.
+    pub(super) fn keep_pauses(&self, dir: &Path, all: ProcessorCount) -> Kept {
+        let _turn = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        let paused = all.all().filter(|one| self.processors.is_paused(*one));
+        match journal::pauses::write(dir, paused.collect()) {
+            Ok(()) => Kept::Yes,
+            Err(fault) => Kept::Failed(fault.to_string()),
+        }
+    }
+
+    pub(super) fn note_operator(&self, call: &OperatorCall<'_>, at: UnixMillis) {
         let (operator, reason) = call.note.map_or(("", ""), |note| {
             (note.operator.as_str(), note.reason.as_str())
         });
@@ -167,8 +177,8 @@ impl CoreRuntime {
             ..
         } = *call;
         log::warn!(path, status, operator, reason, result; "an operator's call");
-        if let Some(audit) = &self.shared.audit
-            && !audit.put(Item::Line(line(call, (operator, reason), self.now().wall)))
+        if let Some(audit) = &self.audit
+            && !audit.put(Item::Line(line(call, (operator, reason), at)))
         {
             log::error!("the audit file has no room for the call above");
         }

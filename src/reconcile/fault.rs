@@ -38,6 +38,13 @@ pub enum ReconcileFault {
         /// What is wrong.
         fault: BookFault,
     },
+    /// What goes with a request to a processor cannot be read.
+    Headers {
+        /// To which.
+        processor: Processor,
+        /// What is wrong with the file.
+        why: String,
+    },
     /// Files for sorting cannot be written.
     Sort(io::Error),
     /// What was found cannot be written.
@@ -84,6 +91,9 @@ impl fmt::Display for ReconcileFault {
                 place,
                 fault,
             } => write!(f, "the book of {}, {place}: {fault}", processor.name()),
+            Self::Headers { processor, why } => {
+                write!(f, "the headers for {}: {why}", processor.name())
+            }
             Self::Sort(error) => write!(f, "sorting: {error}"),
             Self::Output(error) => error.fmt(f),
         }

@@ -19,7 +19,7 @@
 
 use super::entry::{Entry, Said};
 use crate::clock::UnixMillis;
-use crate::payment::{Cents, PerProcessor, Processor, Totals, UpstreamId};
+use crate::payment::{Cents, PerProcessor, Processor, ProcessorSet, Totals, UpstreamId};
 
 /// What is different.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,9 @@ pub struct Difference {
     pub at: Option<UnixMillis>,
     /// The first two lines of the book that say it.
     pub lines: [Option<u64>; 2],
+    /// Of a charge at two or twice: who charged what the journal does not expect of them. None
+    /// where the journal does not know the payment.
+    pub doubled: ProcessorSet,
 }
 
 /// How many of each there were.
@@ -281,6 +284,25 @@ impl Group {
             there: (side.there > 0).then_some(side.booked),
             at: side.at.or(side.booked_at),
             lines: side.lines,
+            doubled: match matches!(kind, Kind::ChargedAtTwo | Kind::ChargedTwice) {
+                true => self.doubled(),
+                false => ProcessorSet::NONE,
+            },
+        }
+    }
+
+    /// Whose books have it more often than the journal expects; where each is as expected, all that
+    /// the journal charged at.
+    fn doubled(&self) -> ProcessorSet {
+        if self.open.is_none() && self.charges().next().is_none() {
+            return ProcessorSet::NONE;
+        }
+        let is_open = |at| self.open.is_some_and(|open| open.processor == Some(at));
+        let is_more = |(at, side): &(_, &Side)| side.there > side.here.max(u32::from(is_open(*at)));
+        let more: ProcessorSet = self.rows().filter(is_more).map(|one| one.0).collect();
+        match more.is_empty() {
+            true => self.charges().map(|one| one.0).collect(),
+            false => more,
         }
     }
 
@@ -350,6 +372,7 @@ impl Group {
                 there: None,
                 at: open.at,
                 lines: [None; 2],
+                doubled: ProcessorSet::NONE,
             };
             return Some(match row {
                 Some((processor, side)) => Difference {

@@ -8,7 +8,7 @@
 //! fresh page has.
 //!
 //! - `book`, `site`: pages, and p99 between two processors;
-//! - `answers`, `processors`, `bounds`, `process`, `stall`: the scenes.
+//! - `answers`, `processors`, `bounds`, `books`, `process`, `stall`: the scenes.
 
 #![allow(
     missing_docs,
@@ -25,6 +25,7 @@ mod kit;
 
 mod answers;
 mod book;
+mod books;
 mod bounds;
 mod process;
 mod processors;
@@ -95,6 +96,7 @@ fn every_series_of_the_page_moves() {
             bounds::too_many_clients_and_a_full_queue,
             bounds::ids_are_forgotten,
             bounds::peers,
+            books::books_that_differ,
         ],
     );
     let fresh = site::fresh_page();

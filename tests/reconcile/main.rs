@@ -11,6 +11,7 @@
     reason = "what goes wrong here shall fail the test"
 )]
 
+mod again;
 mod book;
 #[path = "../kit/mod.rs"]
 mod kit;

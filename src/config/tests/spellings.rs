@@ -12,6 +12,8 @@ fn good(setting: &Setting) -> String {
         "UPSTREAM_PAY_PATH" => "/payments".to_owned(),
         "AUTH_HEADER_NAME" => "X-Key".to_owned(),
         "AUTH_HEADER_VALUE" => "secret".to_owned(),
+        "UPSTREAM_A_BOOK" | "UPSTREAM_B_BOOK" => "/book.csv".to_owned(),
+        "RECONCILE_EVERY" => "off".to_owned(),
         "CB_FAIL_RATE" => "0.5".to_owned(),
         "JOURNAL_DIR" => "/journal".to_owned(),
         "STORE" => "postgres://p99@db/p99?sslmode=disable".to_owned(),

@@ -124,6 +124,7 @@ fn a_difference_says_where_and_how_much() {
         there: Some(Cents(1890)),
         at: Some(AT),
         lines: [Some(9), None],
+        doubled: ProcessorSet::NONE,
     };
     assert_eq!(found, [expected]);
     assert!(!tally.is_clean());
@@ -181,4 +182,36 @@ fn ids_are_apart() {
         next(3, Said::Booked),
     ];
     assert_eq!(kinds(&entries), ["missing_there", "missing_here"]);
+}
+
+#[test]
+fn who_charged_twice_is_who_charged_what_the_journal_does_not_expect() {
+    use Said::{Booked, Charged, Foreign, Open, Refused};
+    let (a, b) = (entry(Booked, A, 1990), entry(Booked, B, 1990));
+    let [none, at_a, at_b] = [&[][..], &[A], &[B]].map(|all| all.iter().copied().collect());
+    let both: ProcessorSet = [A, B].into_iter().collect();
+    for (entries, expected) in [
+        (&[entry(Charged, A, 1990), a, b][..], at_b),
+        (&[entry(Charged, B, 1990), a, b], at_a),
+        (&[entry(Charged, A, 1990), a, a], at_a),
+        // It is in doubt at one of them, which may have charged it.
+        (&[entry(Open, B, 1990), a, b], at_a),
+        (&[entry(Open, A, 1990), a, a], none),
+        // The journal itself has it at both: nothing says which of them is wrong.
+        (
+            &[entry(Charged, A, 1990), entry(Charged, B, 1990), a, b],
+            both,
+        ),
+        (&[entry(Charged, A, 1990), entry(Charged, B, 1990)], both),
+        // What the journal does not know, or knows as another client's, is none of its doing.
+        (&[a, b], none),
+        (&[entry(Foreign, A, 1990), a, b], none),
+        (&[entry(Refused, A, 1990), a, a], none),
+        // No double.
+        (&[entry(Charged, A, 1990), b], none),
+    ] {
+        let (found, _) = differences(terms([true, true]), entries);
+        let doubled = found.first().map_or(none, |one| one.doubled);
+        assert_eq!(doubled, expected, "{entries:?}");
+    }
 }

@@ -1,0 +1,280 @@
+//! RECONCILE_EVERY: compares the journal with the processors' own books again and again, as
+//! `p99 reconcile` does it, on a thread of its own, since it waits for files and processors. What
+//! differs is counted, and told once in the log and in the audit file. A processor that charged a
+//! payment twice, or beside the one that the journal expects it of, is paused, unless
+//! RECONCILE_ON_DOUBLE says otherwise.
+//!
+//! What was told before is not told again, and no one is paused for it again: an operator who lets
+//! a processor go on has seen it. The audit file remembers that over a restart.
+//!
+//! A charge that the journal has and the book has not may have been made between the two readings.
+//! It counts when a second reading misses it too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use super::{Kept, OperatorCall, Setup, Shared};
+use crate::audit::{self, Item};
+use crate::clock::{Clock, UnixMillis};
+use crate::config::{self, Config, OnDouble, ReconcileConfig};
+use crate::limits;
+use crate::metrics::{BookDifference, Label};
+use crate::payment::{CorrelationId, PerProcessor, Processor, UpstreamId};
+use crate::reconcile::{self, Difference, Kind, Place, ReconcileFault, Request};
+use crate::wire::{self, OperatorNote};
+
+/// The step of the audit file's lines.
+const STEP: &str = "books_differ";
+
+/// What was told: of which payment, and in what way it differs.
+type Told = BTreeSet<(UpstreamId, &'static str)>;
+
+/// The thread's side.
+struct Comparison {
+    config: Arc<Config>,
+    settings: ReconcileConfig,
+    dir: PathBuf,
+    /// No reason for what the cores share to stay.
+    shared: Weak<Shared>,
+    clock: Clock,
+    told: Told,
+}
+
+/// What one comparison found.
+#[derive(Debug, Default)]
+struct Found {
+    counts: BTreeMap<&'static str, u64>,
+    /// The first of them, in the order of their ids.
+    kept: Vec<Difference>,
+}
+
+/// Begins to compare, where RECONCILE_EVERY is set.
+///
+/// # Errors
+/// There is no thread.
+pub(super) fn start(setup: &Setup, shared: &Arc<Shared>) -> Result<(), String> {
+    let config = Arc::clone(&setup.config);
+    let (Some(settings), Some(journal)) = (config.reconcile.clone(), config.journal.clone()) else {
+        return Ok(());
+    };
+    shared.metrics.books.begin(settings.every);
+    let (shared, start) = (Arc::downgrade(shared), setup.start);
+    let run = move || {
+        let comparison = Comparison {
+            told: told_before(&journal.dir),
+            clock: Clock::new(start),
+            dir: journal.dir,
+            config,
+            settings,
+            shared,
+        };
+        comparison.run();
+    };
+    let thread = thread::Builder::new().name("books".to_owned()).spawn(run);
+    thread
+        .map(drop)
+        .map_err(|fault| format!("cannot start the comparison with the books: {fault}"))
+}
+
+/// What earlier processes have told.
+fn told_before(dir: &std::path::Path) -> Told {
+    let lines = audit::read_step(dir, STEP).unwrap_or_else(|fault| {
+        log::error!("the audit file cannot be read, so differences are told again: {fault}");
+        Vec::new()
+    });
+    lines.iter().filter_map(|line| read_line(line)).collect()
+}
+
+impl Comparison {
+    fn run(mut self) {
+        let mut due = self.clock.now().mono;
+        due = due.after(self.settings.every.min(limits::RECONCILE_FIRST));
+        loop {
+            while self.clock.now().mono < due {
+                if self.is_over() {
+                    return;
+                }
+                thread::park_timeout(limits::RECONCILE_LOOK.min(self.settings.every));
+            }
+            let found = self.compare(self.clock.now().wall);
+            // From its end on: however long it takes, processors are asked no more often.
+            due = self.clock.now().mono.after(self.settings.every);
+            let Some(shared) = self.shared.upgrade() else {
+                return;
+            };
+            match found {
+                Ok(found) => self.tell(&shared, &found),
+                Err(fault) => log::error!("the books cannot be compared: {fault}"),
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let shared = self.shared.upgrade();
+        shared.is_none_or(|shared| shared.has_ended.load(Ordering::Relaxed))
+    }
+
+    fn compare(&self, now: UnixMillis) -> Result<Found, ReconcileFault> {
+        let reach = limits::RECONCILE_REACH.min(self.config.cache_ttl);
+        let mut request = self.request(whole_second(now.before(reach)), now)?;
+        let first = match self.read(&request, |_| true) {
+            // Ids beyond CACHE_CAPACITY: what is left is compared.
+            Err(ReconcileFault::Forgotten {
+                oldest: Some(oldest),
+                ..
+            }) => {
+                request.from = Some(whole_second(UnixMillis(oldest.0.saturating_add(1_999))));
+                self.read(&request, |_| true)?
+            }
+            found => found?,
+        };
+        let is_seen_again = |kind| matches!(kind, Kind::MissingThere | Kind::OtherProcessor);
+        if !first.kept.iter().any(|one| is_seen_again(one.kind)) {
+            return Ok(first);
+        }
+        let was_found =
+            |one: &Difference| first.kept.binary_search_by_key(&one.id, |it| it.id).is_ok();
+        self.read(&request, |one| !is_seen_again(one.kind) || was_found(one))
+    }
+
+    fn request(&self, from: UnixMillis, now: UnixMillis) -> Result<Request, ReconcileFault> {
+        let mut books = Vec::new();
+        let mut headers = PerProcessor::<Vec<(String, Vec<u8>)>>::default();
+        for (processor, upstream) in self.config.upstream.iter() {
+            let Some(book) = self.settings.books.get(processor) else {
+                continue;
+            };
+            let place = Place::parse(book);
+            if let (Place::Web(_), Some(file)) = (&place, &upstream.files.headers) {
+                let lines = config::read_headers_file(&file.path);
+                let lines = lines.map_err(|why| ReconcileFault::Headers { processor, why })?;
+                let lines = lines.iter();
+                let lines = lines.map(|(name, value)| (name.to_owned(), value.to_vec()));
+                *headers.get_mut(processor) = lines.collect();
+            }
+            books.push((processor, place));
+        }
+        Ok(Request {
+            journals: vec![self.dir.clone()],
+            books,
+            headers,
+            from: Some(from),
+            to: Some(now.before(self.settings.settled)),
+            temporary: std::env::temp_dir(),
+            entries_max: limits::RECONCILE_ENTRIES_MAX,
+        })
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        counts: impl Fn(&Difference) -> bool,
+    ) -> Result<Found, ReconcileFault> {
+        let is_alone = self.config.shards.own.count() == 1;
+        let mut found = Found::default();
+        reconcile::reconcile(request, &mut |one| {
+            // Of several shards, another one may have charged it.
+            let is_ours = is_alone || one.kind != Kind::MissingHere;
+            if one.kind != Kind::Pending && is_ours && counts(one) {
+                *found.counts.entry(one.kind.name()).or_default() += 1;
+                if found.kept.len() < limits::RECONCILE_KEPT_MAX {
+                    found.kept.push(*one);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    fn tell(&mut self, shared: &Shared, found: &Found) {
+        let now = self.clock.now();
+        for one in &found.kept {
+            if self.told.contains(&(one.id, one.kind.name())) {
+                continue;
+            }
+            if self.settings.on_double == OnDouble::Pause {
+                self.pause(shared, one, now.wall);
+            }
+            let (kind, id) = (one.kind.name(), one.id.to_string());
+            let processor = one.processor.map_or("none", Processor::name);
+            log::error!(kind, id, processor; "the journal and the processors' books differ");
+            if let Some(audit) = &shared.audit {
+                // Without room it is counted there, and told again after a restart.
+                let _is_put = audit.put(Item::Line(write_line(one, now.wall)));
+            }
+        }
+        // What is beyond the day, or was set right, may differ anew.
+        self.told = (found.kept.iter())
+            .map(|one| (one.id, one.kind.name()))
+            .collect();
+        let metrics = &shared.metrics.books;
+        for kind in BookDifference::ALL {
+            let count = found.counts.get(kind.name()).copied().unwrap_or(0);
+            metrics.differences.get(*kind).set(count);
+        }
+        metrics.compared(now.mono);
+    }
+
+    /// Pauses who charged `one` too often.
+    fn pause(&self, shared: &Shared, one: &Difference, now: UnixMillis) {
+        let all = self.config.upstream.count();
+        for processor in all.set().intersection(one.doubled) {
+            if shared.processors.is_paused(processor) {
+                continue;
+            }
+            shared.processors.set_paused(processor, true);
+            let (status, result) = match shared.keep_pauses(&self.dir, all) {
+                Kept::Yes => (200, "paused until an operator lets it go on".to_owned()),
+                Kept::NoJournal => (200, "paused until a restart".to_owned()),
+                Kept::Failed(why) => (503, format!("paused until a restart: {why}")),
+            };
+            let note = OperatorNote {
+                operator: "RECONCILE_ON_DOUBLE".to_owned(),
+                reason: format!("{} {}", one.kind.name(), one.id),
+            };
+            let call = OperatorCall {
+                path: &format!("/admin/processors/{}/pause", processor.name()),
+                note: Some(&note),
+                id: None,
+                status,
+                result: &result,
+            };
+            shared.note_operator(&call, now);
+        }
+    }
+}
+
+/// The beginning of its second: older ones the ledger keeps whole.
+fn whole_second(at: UnixMillis) -> UnixMillis {
+    UnixMillis(at.0.div_euclid(1_000).saturating_mul(1_000))
+}
+
+/// A difference as a line of the audit file; no text in it needs an escape.
+fn write_line(one: &Difference, now: UnixMillis) -> String {
+    let mut date = Vec::new();
+    wire::write_instant(now, &mut date);
+    let name = |processor: Option<Processor>| match processor {
+        Some(processor) => format!("\"{}\"", processor.name()),
+        None => "null".to_owned(),
+    };
+    format!(
+        r#"{{"at":"{}","id":"{}","step":"{STEP}","kind":"{}","processor":{},"other":{}}}"#,
+        String::from_utf8_lossy(&date),
+        one.id,
+        one.kind.name(),
+        name(one.processor),
+        name(one.other),
+    )
+}
+
+/// Reads what [`write_line`] writes.
+fn read_line(line: &str) -> Option<(UpstreamId, &'static str)> {
+    let read: serde_json::Value = serde_json::from_str(line).ok()?;
+    let id = CorrelationId::try_new(read.get("id")?.as_str()?).ok()?;
+    let kind = read.get("kind")?.as_str()?;
+    let kind = Kind::ALL.into_iter().find(|one| one.name() == kind)?;
+    Some((id.upstream_id(), kind.name()))
+}
