@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_utils::CachePadded;
 
-use crate::atomics::AtomicU64;
+use crate::atomics::{AtomicU32, AtomicU64};
 use crate::limits;
 
 /// What a limit is kept within.
@@ -61,6 +61,8 @@ impl Bounds {
 #[derive(Debug)]
 pub struct Limit {
     bounds: Bounds,
+    /// The most that an operator lets it be, at most `bounds.most`.
+    most: AtomicU32,
     word: CachePadded<AtomicU64>,
 }
 
@@ -172,7 +174,30 @@ impl Limit {
         let word = State::begin(first, true).pack();
         Self {
             bounds,
+            most: AtomicU32::new(bounds.most),
             word: CachePadded::new(AtomicU64::new(word)),
+        }
+    }
+
+    /// Bounds it by `most` from now on, but never by more than it was made with: descriptors and
+    /// memory were shared out for that.
+    pub fn set_most(&self, most: u32) {
+        self.most.store(most.clamp(1, self.bounds.most), Relaxed);
+        self.change(|state| {
+            let limit = self.bounds().clamp(state.limit);
+            let left = state.left.min(limit);
+            State {
+                limit,
+                left,
+                ..state
+            }
+        });
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            most: self.most.load(Relaxed),
+            ..self.bounds
         }
     }
 
@@ -192,7 +217,7 @@ impl Limit {
     /// re-sends hold.
     #[must_use]
     pub fn least_share(&self) -> usize {
-        self.share_of(self.bounds.least())
+        self.share_of(self.bounds().least())
     }
 
     fn share_of(&self, limit: u32) -> usize {
@@ -206,17 +231,17 @@ impl Limit {
 
     /// An attempt was charged, in time or late.
     pub fn on_charge(&self) {
-        self.change(|state| state.after_charge(self.bounds));
+        self.change(|state| state.after_charge(self.bounds()));
     }
 
     /// An attempt was answered 429.
     pub fn on_shed(&self) {
-        self.change(|state| state.after_shed(self.bounds));
+        self.change(|state| state.after_shed(self.bounds()));
     }
 
     /// So many attempts failed that the breaker opened.
     pub fn on_trip(&self) {
-        self.change(|state| state.after_trip(self.bounds));
+        self.change(|state| state.after_trip(self.bounds()));
     }
 
     /// What changes nothing is not written: the line stays shared by all cores.

@@ -37,6 +37,16 @@ pub(crate) enum Ctl {
         #[command(subcommand)]
         task: ProcessorTask,
     },
+    /// Has another value of a setting hold until a restart: of breakers, hedges, concurrency and
+    /// rate limits.
+    Set {
+        /// Such as `HEDGE_DELAY_MS`; what may change is told when another one is named.
+        setting: String,
+        /// As the setting spells it.
+        value: String,
+        #[command(flatten)]
+        signed: Signed,
+    },
     /// Logs what FILTER lets through, as RUST_LOG spells it, until SIGHUP or a restart.
     Log {
         /// Such as `info` or `info,p99::pay=debug`.
@@ -135,6 +145,14 @@ pub(crate) fn control(task: Ctl) -> u8 {
             };
             let path = format!("/admin/processors/{name}/{task}");
             change(&config, &path, json!({}), &signed)
+        }
+        Ctl::Set {
+            setting,
+            value,
+            signed,
+        } => {
+            let body = json!({ "setting": setting, "value": value });
+            change(&config, "/admin/settings", body, &signed)
         }
         Ctl::Log { filter, signed } => {
             change(&config, "/admin/log", json!({ "filter": filter }), &signed)

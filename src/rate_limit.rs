@@ -36,7 +36,7 @@ const LINES: usize = if cfg!(all(test, loom)) {
 /// A word is the address's fingerprint (18 bits) and its moment in ticks. Two addresses share a
 /// budget when fingerprint and line (13 bits) agree: one pair in two thousand million. Ticks are
 /// not shorter than a microsecond, so 46 bits last 2.2 years and then wrap, which
-/// [`RateLimit::ahead`] allows for.
+/// [`Terms::ahead`] allows for.
 const TICK_BITS: u32 = 46;
 const TICK_MASK: u64 = (1 << TICK_BITS) - 1;
 
@@ -60,6 +60,13 @@ pub struct RateLimit {
     lines: Box<[CachePadded<[AtomicU64; WAYS]>]>,
     /// Keyed anew in each process, so that no one can choose addresses of one line.
     hasher: RandomState,
+    /// Requests a second in the upper half, requests at once in the lower; both change together.
+    rate: CachePadded<AtomicU64>,
+}
+
+/// What a rate means in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
     ticks_per_second: u64,
     /// What one request costs.
     interval_ticks: u64,
@@ -68,21 +75,40 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Allows `per_second` requests a second and `burst` at once, each at least 1.
+    /// Allows `per_second` requests a second and `burst`, at least 1, at once; 0 a second is no
+    /// limit.
     #[must_use]
     pub fn new(per_second: u32, burst: u32) -> Self {
-        let per_second = u64::from(per_second.max(1));
-        // A tick is a part of an interval, so that the rate is exact whatever it is; up to sixteen
-        // parts make the wait exact enough.
-        let interval_ticks = (1_000_000 / per_second).clamp(1, 16);
         let line = || CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
         Self {
             lines: (0..LINES).map(|_| line()).collect(),
             hasher: RandomState::default(),
-            ticks_per_second: per_second * interval_ticks,
-            interval_ticks,
-            tolerance_ticks: u64::from(burst.max(1) - 1) * interval_ticks,
+            rate: CachePadded::new(AtomicU64::new(pack(per_second, burst))),
         }
+    }
+
+    /// Allows so much from now on. Every budget is whole again: what it was has no meaning under
+    /// another rate.
+    pub fn set(&self, per_second: u32, burst: u32) {
+        let rate = pack(per_second, burst);
+        if self.rate.swap(rate, Relaxed) != rate {
+            let words = self.lines.iter().flat_map(|line| line.iter());
+            words.for_each(|word| word.store(0, Relaxed));
+        }
+    }
+
+    /// Requests a second, 0 without a limit; and how many at once.
+    #[must_use]
+    pub fn get(&self) -> (u32, u32) {
+        let rate = self.rate.load(Relaxed);
+        let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+        (half(rate >> 32), half(rate))
+    }
+
+    /// Whether there is a limit.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.get().0 > 0
     }
 
     /// Counts one request of `client`.
@@ -90,22 +116,27 @@ impl RateLimit {
     /// # Errors
     /// It comes too early and was not counted; how long to wait.
     pub fn check(&self, client: Client, now: Mono) -> Result<(), Duration> {
+        let (per_second, burst) = self.get();
+        if per_second == 0 {
+            return Ok(());
+        }
+        let terms = Terms::new(per_second, burst);
         let hash = self.hasher.hash_one(budget_of(client));
         let fingerprint = hash >> TICK_BITS;
         let index = usize::try_from(hash & TICK_MASK).unwrap_or(0) & (LINES - 1);
         let Some(line) = self.lines.get(index) else {
             return Ok(());
         };
-        let now_ticks = self.ticks(now);
+        let now_ticks = terms.ticks(now);
         // Each failed swap is another core's success on this very line.
         for _ in 0..limits::RATE_LIMIT_TRIES_MAX {
-            let Some((word, seen, ahead)) = self.find(line, fingerprint, now_ticks) else {
+            let Some((word, seen, ahead)) = find(terms, line, (fingerprint, now_ticks)) else {
                 break;
             };
-            if ahead > self.tolerance_ticks {
-                return Err(self.span(ahead - self.tolerance_ticks));
+            if ahead > terms.tolerance_ticks {
+                return Err(terms.span(ahead - terms.tolerance_ticks));
             }
-            let moment = now_ticks.wrapping_add(ahead + self.interval_ticks) & TICK_MASK;
+            let moment = now_ticks.wrapping_add(ahead + terms.interval_ticks) & TICK_MASK;
             let next = fingerprint << TICK_BITS | moment;
             if word.compare_exchange(seen, next, Relaxed, Relaxed).is_ok() {
                 return Ok(());
@@ -113,28 +144,46 @@ impl RateLimit {
         }
         Ok(())
     }
+}
 
-    /// The word of `fingerprint`, or the one to overwrite with it; how far its moment lies ahead
-    /// for this address.
-    fn find<'a>(
-        &self,
-        line: &'a [AtomicU64; WAYS],
-        fingerprint: u64,
-        now_ticks: u64,
-    ) -> Option<(&'a AtomicU64, u64, u64)> {
-        let mut least: Option<(&AtomicU64, u64, u64)> = None;
-        for word in line {
-            let seen = word.load(Relaxed);
-            let ahead = self.ahead(seen, now_ticks);
-            if seen >> TICK_BITS == fingerprint {
-                return Some((word, seen, ahead));
-            }
-            if least.is_none_or(|(_, _, least)| ahead < least) {
-                least = Some((word, seen, ahead));
-            }
+fn pack(per_second: u32, burst: u32) -> u64 {
+    u64::from(per_second) << 32 | u64::from(burst.max(1))
+}
+
+/// The word of `fingerprint`, or the one to overwrite with it; how far its moment lies ahead for
+/// this address.
+fn find(
+    terms: Terms,
+    line: &[AtomicU64; WAYS],
+    (fingerprint, now_ticks): (u64, u64),
+) -> Option<(&AtomicU64, u64, u64)> {
+    let mut least: Option<(&AtomicU64, u64, u64)> = None;
+    for word in line {
+        let seen = word.load(Relaxed);
+        let ahead = terms.ahead(seen, now_ticks);
+        if seen >> TICK_BITS == fingerprint {
+            return Some((word, seen, ahead));
         }
-        // The address that is nearest to a whole budget, if not beyond, makes room.
-        least.map(|(word, seen, _)| (word, seen, 0))
+        if least.is_none_or(|(_, _, least)| ahead < least) {
+            least = Some((word, seen, ahead));
+        }
+    }
+    // The address that is nearest to a whole budget, if not beyond, makes room.
+    least.map(|(word, seen, _)| (word, seen, 0))
+}
+
+impl Terms {
+    /// Of a rate that is not 0.
+    fn new(per_second: u32, burst: u32) -> Self {
+        let per_second = u64::from(per_second.max(1));
+        // A tick is a part of an interval, so that the rate is exact whatever it is; up to sixteen
+        // parts make the wait exact enough.
+        let interval_ticks = (1_000_000 / per_second).clamp(1, 16);
+        Self {
+            ticks_per_second: per_second * interval_ticks,
+            interval_ticks,
+            tolerance_ticks: u64::from(burst.max(1) - 1) * interval_ticks,
+        }
     }
 
     /// How far the moment of `word` lies ahead. No moment is ever set further than a burst and a
@@ -327,5 +376,24 @@ mod tests {
                 prop_assert_eq!(limit.check(client(9), now).is_ok(), expected);
             }
         }
+    }
+
+    #[test]
+    fn another_rate_holds_at_once_and_every_budget_is_whole() {
+        let limit = RateLimit::new(0, 1);
+        let now = Mono(5_000_000);
+        let check = |_: &u32| limit.check(client(1), now).is_ok();
+        let passed = || (0..100).take_while(check).count();
+        assert_eq!(passed(), 100, "off");
+        limit.set(10, 2);
+        assert_eq!(limit.get(), (10, 2));
+        assert_eq!(passed(), 2);
+        // The same rate once more gives nothing.
+        limit.set(10, 2);
+        assert_eq!(passed(), 0);
+        limit.set(1_000, 5);
+        assert_eq!(passed(), 5);
+        limit.set(0, 1);
+        assert_eq!(passed(), 100);
     }
 }

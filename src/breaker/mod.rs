@@ -26,7 +26,7 @@ mod tests;
 #[cfg(test)]
 mod turns;
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -47,7 +47,12 @@ const TWO_ROUNDS: u16 = 4;
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Breaker {
+    /// As it was made.
     settings: BreakerSettings,
+    /// What of it an operator may change.
+    failure_per_mille: AtomicU32,
+    min_samples: AtomicU32,
+    open_ms: AtomicU64,
     /// Read for every attempt, written by transitions only: no other data shares its line.
     word: CachePadded<AtomicU64>,
     /// Written for every result of a Closed breaker.
@@ -75,12 +80,10 @@ impl Breaker {
     pub fn new(settings: BreakerSettings) -> Self {
         let probes = settings.probes.clamp(1, limits::BREAKER_PROBES_MAX);
         Self {
-            settings: BreakerSettings {
-                failure_per_mille: settings.failure_per_mille.max(1),
-                min_samples: settings.min_samples.max(1),
-                probes,
-                ..settings
-            },
+            settings: BreakerSettings { probes, ..settings },
+            failure_per_mille: AtomicU32::new(u32::from(settings.failure_per_mille.max(1))),
+            min_samples: AtomicU32::new(settings.min_samples.max(1)),
+            open_ms: AtomicU64::new(ceil_ms(Mono::default().after(settings.open))),
             word: CachePadded::new(AtomicU64::new(Word::START.pack())),
             counts: CachePadded::new(Counts::new(settings.window)),
             probes: (0..probes).map(|_| AtomicU64::new(0)).collect(),
@@ -90,6 +93,22 @@ impl Breaker {
             changed_ms: AtomicU64::new(0),
             transitions: std::array::from_fn(|_| AtomicU64::new(0)),
         }
+    }
+
+    /// Opens at this share of failures from now on, 1 to 1,000 of 1,000.
+    pub fn set_failure_rate(&self, per_mille: u32) {
+        self.failure_per_mille.store(per_mille.max(1), Relaxed);
+    }
+
+    /// Opens on no fewer attempts from now on.
+    pub fn set_min_samples(&self, samples: u32) {
+        self.min_samples.store(samples.max(1), Relaxed);
+    }
+
+    /// Stays Open for so long from now on; an Open that has begun keeps its end.
+    pub fn set_open(&self, span: Duration) {
+        let span = ceil_ms(Mono::default().after(span));
+        self.open_ms.store(span, Relaxed);
     }
 
     /// Asks for the right to make one attempt. The first question after the end of Open makes the
@@ -176,7 +195,7 @@ impl Breaker {
             if word.generation != generation {
                 return None;
             }
-            let next = word.after(Event::Rest(span), now, &self.settings)?;
+            let next = word.after(Event::Rest(span), now, self.open())?;
             if self.swap(word, next) {
                 return self.note(word, next, now);
             }
@@ -242,8 +261,12 @@ impl Breaker {
 
     fn must_trip(&self, successes: u64, failures: u64) -> bool {
         let samples = successes + failures;
-        samples >= u64::from(self.settings.min_samples)
-            && failures * 1_000 >= samples * u64::from(self.settings.failure_per_mille)
+        samples >= u64::from(self.min_samples.load(Relaxed))
+            && failures * 1_000 >= samples * u64::from(self.failure_per_mille.load(Relaxed))
+    }
+
+    fn open(&self) -> Duration {
+        Duration::from_millis(self.open_ms.load(Relaxed))
     }
 
     fn load(&self) -> Word {
@@ -263,7 +286,7 @@ impl Breaker {
             if word.generation != generation {
                 return None;
             }
-            let next = word.after(event, now, &self.settings)?;
+            let next = word.after(event, now, self.open())?;
             if self.swap(word, next) {
                 return self.note(word, next, now);
             }

@@ -87,7 +87,7 @@ fn every_state_meets_every_event() {
     ];
     for (word, event, expected) in rows {
         assert_eq!(
-            word.after(event, now, &SETTINGS),
+            word.after(event, now, SETTINGS.open),
             expected,
             "{word:?} {event:?}"
         );
@@ -340,4 +340,32 @@ fn a_rest_opens_whatever_the_counts_say_and_never_shortens() {
     );
     assert_eq!(breaker.record(probe, Verdict::Success, ms(60_021)), None);
     assert_eq!(refused(&breaker, ms(60_022), Kind::Fresh), ms(61_020));
+}
+
+#[test]
+fn what_an_operator_changes_holds_for_what_is_judged_next() {
+    let breaker = Breaker::new(SETTINGS);
+    let fail = |now| {
+        let ticket = granted(&breaker, now, Kind::Fresh);
+        breaker.record(ticket, Verdict::Failure, now)
+    };
+    breaker.set_min_samples(3);
+    breaker.set_open(Duration::from_secs(60));
+    assert!(fail(ms(1)).is_none() && fail(ms(2)).is_none());
+    assert!(fail(ms(3)).is_some(), "three are enough");
+    assert_eq!(refused(&breaker, ms(4), Kind::Fresh), ms(60_003));
+    // An Open that has begun keeps its end.
+    breaker.set_open(Duration::from_secs(1));
+    assert_eq!(refused(&breaker, ms(5), Kind::Fresh), ms(60_003));
+
+    let breaker = Breaker::new(SETTINGS);
+    breaker.set_failure_rate(1_000);
+    let now = ms(1);
+    let success = granted(&breaker, now, Kind::Fresh);
+    assert_eq!(breaker.record(success, Verdict::Success, now), None);
+    for _ in 0..100 {
+        let ticket = granted(&breaker, now, Kind::Fresh);
+        let moved = breaker.record(ticket, Verdict::Failure, now);
+        assert_eq!(moved, None, "one success is below a share of 1");
+    }
 }

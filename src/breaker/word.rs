@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{BreakerSettings, State, ceil_ms};
+use super::{State, ceil_ms};
 use crate::clock::Mono;
 
 /// 46 bits of milliseconds last 2,231 years; later moments saturate.
@@ -76,7 +76,7 @@ impl Word {
     }
 
     /// The table of transitions. Nothing: this event changes nothing in this state.
-    pub(super) fn after(self, event: Event, now: Mono, settings: &BreakerSettings) -> Option<Self> {
+    pub(super) fn after(self, event: Event, now: Mono, open: Duration) -> Option<Self> {
         let open_until = |span: Duration| ceil_ms(now.after(span)).min(MS_MAX);
         let to = |state: State, deadline_ms: u64| {
             Some(Self {
@@ -87,7 +87,7 @@ impl Word {
         };
         match (self.state, event) {
             (State::Closed, Event::Trip) | (State::HalfOpen, Event::ProbeFailed) => {
-                to(State::Open, open_until(settings.open))
+                to(State::Open, open_until(open))
             }
             (State::Closed | State::HalfOpen, Event::Rest(span)) => {
                 to(State::Open, open_until(span))

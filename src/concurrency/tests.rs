@@ -40,6 +40,23 @@ fn it_doubles_until_the_first_trouble_then_grows_by_one() {
 }
 
 #[test]
+fn an_operator_lowers_it_at_once_and_raises_it_no_further_than_it_was_made_with() {
+    let limit = Limit::new(bounds(100, 2));
+    assert_eq!(limit.get(), 32);
+    limit.set_most(10);
+    assert_eq!((limit.get(), limit.share()), (10, 5));
+    full_round(&limit);
+    assert_eq!(limit.get(), 10);
+    limit.set_most(1);
+    assert_eq!((limit.get(), limit.least_share()), (1, 1));
+    limit.set_most(5_000);
+    for _ in 0..20 {
+        full_round(&limit);
+    }
+    assert_eq!(limit.get(), 100);
+}
+
+#[test]
 fn what_nobody_needs_says_nothing_and_is_not_written() {
     let limit = Limit::new(bounds(2_048, 2));
     let before = limit.word.load(Relaxed);

@@ -9,6 +9,7 @@
 mod admin;
 mod auth;
 mod books;
+mod changes;
 mod files;
 mod headers;
 mod help;
@@ -36,6 +37,7 @@ use crate::payment::{Configured, CoreCount};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
 pub use books::{OnDouble, ReconcileConfig};
+pub use changes::{CHANGEABLE, read_change};
 pub use headers::{HeaderLines, read_headers_file};
 pub use help::{help, report, tell_faults, warnings};
 pub use places::{HttpUrl, ListenAddress};

@@ -199,10 +199,9 @@ impl Running {
         let mut bound =
             listen::bind(&wanted, sockets, builders.len()).map_err(StartFault::Listen)?;
         let lifecycle = Arc::new(Lifecycle::new(builders.len()));
-        let rate_limit = config.rate_limit.as_ref().map(|limit| {
-            let limit = RateLimit::new(limit.per_second, limit.burst);
-            Arc::new(limit)
-        });
+        let rate = config.rate_limit.as_ref();
+        let (per_second, burst) = rate.map_or((0, 1), |rate| (rate.per_second, rate.burst));
+        let rate_limit = Arc::new(RateLimit::new(per_second, burst));
         let common = Common {
             lifecycle: Arc::clone(&lifecycle),
             places: Arc::new(Places::new(setup.places)),

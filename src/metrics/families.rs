@@ -8,7 +8,10 @@ use crate::payment::{Configured, Outcome, Processor};
 use super::cells::{Cell, Label};
 use super::page::{Kind, Page};
 use super::sums::PROCESSOR;
-use super::{BreakerReading, Driver, FileReading, Metrics, Reading, Route, StatusCode, Transition};
+use super::{
+    BreakerReading, Changeable, Driver, FileReading, Metrics, Reading, Route,
+    StatusCode, Transition,
+};
 
 impl Metrics {
     pub(super) fn render_families(&self, now: Mono, reading: &Reading, page: &mut Page<'_>) {
@@ -22,6 +25,7 @@ impl Metrics {
         self.render_journal(page);
         self.render_store(page);
         self.books.render(now, page);
+        self.settings.render(page);
         self.render_instance(reading.is_serving, page);
     }
 
@@ -285,13 +289,13 @@ impl Metrics {
             ),
             (
                 "p99_concurrency_limit",
-                "CONCURRENCY_LIMIT.",
-                setup.concurrency_limit,
+                "CONCURRENCY_LIMIT, as it holds.",
+                self.setting_in_force(Changeable::Clients),
             ),
             (
                 "p99_upstream_concurrency",
-                "UPSTREAM_CONCURRENCY.",
-                setup.upstream_concurrency,
+                "UPSTREAM_CONCURRENCY, as it holds.",
+                self.setting_in_force(Changeable::Attempts),
             ),
             ("p99_cores", "Worker cores.", self.cores.len()),
         ] {

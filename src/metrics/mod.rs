@@ -20,6 +20,7 @@ mod legacy;
 mod page;
 mod process;
 mod rolling;
+mod settings;
 mod status;
 mod sums;
 mod tally;
@@ -47,6 +48,7 @@ pub use labels::{
 };
 pub use process::ProcessMetrics;
 pub use rolling::Rolling;
+pub use settings::{Changeable, ChangedSetting, SettingsMetrics};
 pub use status::{Bound, InstanceStatus, JournalStatus, Lately, PendingStatus, ProcessorStatus};
 pub use tally::Tally;
 
@@ -346,6 +348,8 @@ pub struct Metrics {
     pub file_readings: ByProcessor<By<FileReading, SharedCounter, { FileReading::COUNT }>>,
     /// The comparison with the processors' books.
     pub books: BooksMetrics,
+    /// The settings that may change.
+    pub settings: SettingsMetrics,
 }
 
 impl Metrics {
@@ -353,6 +357,13 @@ impl Metrics {
     #[must_use]
     pub fn new(setup: MetricsSetup) -> Self {
         let core = |_| Arc::new(CachePadded::new(CoreMetrics::default()));
+        let settings = SettingsMetrics::default();
+        for (setting, limit) in [
+            (Changeable::Clients, setup.concurrency_limit),
+            (Changeable::Attempts, setup.upstream_concurrency),
+        ] {
+            settings.begin(setting, u64::try_from(limit).unwrap_or(u64::MAX));
+        }
         Self {
             cores: (0..setup.cores.0.max(1)).map(core).collect(),
             setup,
@@ -360,6 +371,7 @@ impl Metrics {
             resolution_failures: By::default(),
             file_readings: By::default(),
             books: BooksMetrics::default(),
+            settings,
         }
     }
 
@@ -375,6 +387,11 @@ impl Metrics {
         self.render_legacy(now, &reading.breakers, &mut page);
         self.render_families(now, reading, &mut page);
         self.process.render(self.setup.started, &mut page);
+    }
+
+    /// A bound of the settings as it holds now.
+    fn setting_in_force(&self, setting: Changeable) -> usize {
+        usize::try_from(self.settings.now(setting)).unwrap_or(usize::MAX)
     }
 
     fn cores(&self) -> impl Iterator<Item = &CoreMetrics> + Clone {

@@ -66,6 +66,13 @@ impl<'a> Page<'a> {
         self.texts(&["\n"]);
     }
 
+    /// A sample of thousandths.
+    pub(super) fn thousandths(&mut self, labels: Labels<'_>, value: u64) {
+        self.head("", labels);
+        self.decimal(value, 1_000);
+        self.texts(&["\n"]);
+    }
+
     /// A sample of microseconds, shown in milliseconds; `suffix` ends the name.
     pub(super) fn millis(&mut self, suffix: &str, labels: Labels<'_>, micros: u64) {
         self.head(suffix, labels);

@@ -13,7 +13,7 @@ use crate::payment::{Configured, Outcome, Processor};
 use super::cells::{Cell, Label};
 use super::faults::Fault;
 use super::rolling::{Recent, Rolling, Span};
-use super::{BreakerReading, JournalMode, Metrics, Reading};
+use super::{BreakerReading, Changeable, ChangedSetting, JournalMode, Metrics, Reading};
 
 /// How an instance is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +31,8 @@ pub struct InstanceStatus {
     pub bounds: Vec<Bound>,
     /// None where there is no journal.
     pub journal: Option<JournalStatus>,
+    /// What an operator has set anew.
+    pub changed: Vec<ChangedSetting>,
 }
 
 /// What was counted in the last few seconds, or in the last minute.
@@ -55,6 +57,8 @@ pub struct ProcessorStatus {
     pub breaker: u64,
     /// How long its breaker has been in this state.
     pub breaker_age_ms: u64,
+    /// Whether an operator has paused it.
+    pub paused: bool,
     /// Attempts: not sent, refused, applied, unknown.
     pub attempts: [Lately; 2],
     /// Attempts in flight.
@@ -121,6 +125,7 @@ impl Metrics {
             },
             bounds: self.bounds(&reading.breakers),
             journal: self.journal_status(now),
+            changed: self.settings.changed(),
         }
     }
 
@@ -157,6 +162,7 @@ impl Metrics {
                 name: processor.name(),
                 breaker: breaker.state,
                 breaker_age_ms: millis(now.since(breaker.since)),
+                paused: breaker.paused > 0,
                 attempts: lately(attempts, now),
                 in_flight: self.sum(|core| core.attempts_in_flight.get(processor)),
                 limit: breaker.limit,
@@ -183,7 +189,7 @@ impl Metrics {
             bound(
                 "CONCURRENCY_LIMIT",
                 self.sum(|core| &core.clients_waiting),
-                setup.concurrency_limit,
+                self.setting_in_force(Changeable::Clients),
             ),
             bound(
                 "CACHE_CAPACITY",
@@ -195,7 +201,7 @@ impl Metrics {
             bounds.push(bound(
                 &format!("UPSTREAM_CONCURRENCY, {}", processor.name()),
                 self.sum(|core| core.attempts_in_flight.get(processor)),
-                setup.upstream_concurrency,
+                self.setting_in_force(Changeable::Attempts),
             ));
         }
         let (used, limit) = self.process.descriptors();

@@ -62,6 +62,7 @@ mod settings;
 mod settling;
 mod stages;
 mod steer;
+mod steered;
 mod sums;
 mod telling;
 #[cfg(test)]
@@ -76,7 +77,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-pub use self::settings::{Journalling, OwnerSettings, breaker_settings, concurrency_bounds};
+pub use self::settings::{Journalling, OwnerSettings, breaker_settings, concurrency_bounds, share};
 pub use self::steer::{PendingView, Unresolvable};
 pub use self::sums::SumFault;
 pub use self::unsettled::Unsettled;
@@ -85,6 +86,7 @@ use self::addresses::Addresses;
 use self::attempts::Attempt;
 use self::lane::Lane;
 use self::routes::LookupRoutes;
+use self::steered::Steered;
 use self::sums::Inherited;
 use self::writers::Writers;
 use crate::breaker::{Breaker, BreakerSettings};
@@ -111,6 +113,8 @@ pub struct Processors {
     lookups: Configured<LookupRoutes>,
     /// What an operator has paused.
     paused: PerProcessor<AtomicBool>,
+    /// What an operator has set instead of two settings of the owners.
+    steered: Steered,
     /// The addresses of this resolution, and those that were listed before it, are the processor
     /// that payments in doubt went to; zero when nothing says so.
     confirmed: PerProcessor<AtomicU64>,
@@ -128,6 +132,7 @@ impl Processors {
             breakers: Configured::new(count, |_| Breaker::new(settings)),
             lookups: Configured::new(count, |_| LookupRoutes::default()),
             paused: PerProcessor::default(),
+            steered: Steered::default(),
             confirmed: PerProcessor::default(),
             proofs: Configured::new(count, |_| {
                 [const { OnceLock::new() }; limits::ADDRESSES_MAX]
@@ -372,7 +377,8 @@ impl Owner {
             Intake::Open => {}
             Intake::Away | Intake::Closed => return Some((Shed::Journal, Answer::JournalDown)),
         }
-        if self.clients_waiting >= self.settings.waiting_max {
+        let waiting_max = self.processors.waiting_max(self.settings.waiting_max);
+        if self.clients_waiting >= waiting_max {
             return Some((Shed::Concurrency, Answer::Overloaded));
         }
         if self.unwaited() >= self.settings.queue_max {

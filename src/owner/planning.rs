@@ -15,7 +15,7 @@ use crate::flow::{Ending, Promise, Stage, Step};
 use crate::judge::Question;
 use crate::limits;
 use crate::payment::Processor;
-use crate::route::{self, Plan, Situation};
+use crate::route::{self, Plan, Rules, Situation};
 use crate::table::Key;
 use crate::timeline::Fact;
 
@@ -64,7 +64,11 @@ impl Owner {
             untried: count.set().minus(flow.barred()),
             waited: flow.waited(now.mono),
         };
-        route::plan(&self.settings.rules(), &situation)
+        let rules = Rules {
+            patience: self.hedge_delay(),
+            ..self.settings.rules()
+        };
+        route::plan(&rules, &situation)
     }
 
     fn try_start(&mut self, key: Key, processor: Processor, plan: &Plan, now: Now) -> bool {

@@ -303,7 +303,7 @@ impl Owner {
         match purpose {
             Purpose::First => {
                 lane.budget().note_attempt(now.mono);
-                let patience = lane.p95(now.mono).max(self.settings.hedge_delay);
+                let patience = lane.p95(now.mono).max(self.hedge_delay());
                 let hedge = HedgeState::Armed {
                     at: now.run.after(patience),
                 };

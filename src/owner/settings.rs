@@ -127,7 +127,8 @@ impl OwnerSettings {
 }
 
 /// An equal share of `total` for each of `cores`, rounded up and never zero.
-fn share(total: usize, cores: CoreCount) -> usize {
+#[must_use]
+pub fn share(total: usize, cores: CoreCount) -> usize {
     total.div_ceil(usize::from(cores.0.max(1))).max(1)
 }
 

@@ -116,7 +116,7 @@ impl Owner {
             true => self.patience(flow),
             false => patience,
         };
-        let reroute = flow.arrived.after(self.settings.hedge_delay);
+        let reroute = flow.arrived.after(self.hedge_delay());
         let reroute = (reroute > now.mono).then_some(reroute);
         let own = match flow.stage() {
             Stage::Waiting { not_before, .. } if not_before > now.mono => Some(not_before),

@@ -60,7 +60,7 @@ impl Owner {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
-        let reroute_due = flow.arrived.after(self.settings.hedge_delay) <= now.mono;
+        let reroute_due = flow.arrived.after(self.hedge_delay()) <= now.mono;
         match flow.stage() {
             Stage::Waiting { at, not_before } if not_before <= now.mono => {
                 let place = (flow.arrived, key);

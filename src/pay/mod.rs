@@ -4,8 +4,8 @@
 //! - `mod.rs`: the room and its doors for the server;
 //! - `builder.rs`: how it is built; `books.rs`: the comparison with the processors' books;
 //! - `drive.rs`: actions, messages and timers;
-//! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers; `steer.rs`: what operators
-//!   ask;
+//! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers; `steer.rs`, `changes.rs`:
+//!   what operators ask;
 //! - `overview.rs`: what is shown of the whole instance;
 //! - `health.rs`: the optional health poll;
 //! - `store.rs`: where records go to a shared store instead of a journal; `store_questions.rs`:
@@ -18,6 +18,7 @@
 
 mod books;
 mod builder;
+mod changes;
 mod drive;
 mod gather;
 mod health;
@@ -169,6 +170,7 @@ enum Performing {
 pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
     let builders = builder::prepare(setup)?;
     if let Some(first) = builders.first() {
+        changes::begin(&setup.config, &first.shared().metrics.settings);
         books::start(setup, first.shared())?;
     }
     Ok(builders)

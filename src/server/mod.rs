@@ -59,8 +59,8 @@ pub struct Common {
     pub lifecycle: Arc<Lifecycle>,
     /// Who may have how many connections.
     pub places: Arc<Places>,
-    /// Budgets of client addresses; none when `RATE_LIMIT_RPS` is off.
-    pub rate_limit: Option<Arc<RateLimit>>,
+    /// Budgets of client addresses; whole ones while `RATE_LIMIT_RPS` is off.
+    pub rate_limit: Arc<RateLimit>,
 }
 
 /// One core as a server.
@@ -70,7 +70,7 @@ pub struct Core {
     /// Of clients, of those that may only probe, of administrators.
     deadlines: [Rc<Deadlines>; 3],
     places: Arc<Places>,
-    rate_limit: Option<Arc<RateLimit>>,
+    rate_limit: Arc<RateLimit>,
     rules: HeadRules,
     /// Largest head and body, and some.
     input_bytes_max: usize,

@@ -55,6 +55,7 @@ impl<S: Stream> Connection<S> {
                 Operation::Resume(processor) => self.pause(processor, false).await,
                 Operation::Resolve => self.resolve(id.as_ref(), &body).await,
                 Operation::SetLog => set_log(&body),
+                Operation::Set => self.set(&body),
             },
         };
         self.core.runtime.note_operator(&OperatorCall {
@@ -98,6 +99,22 @@ impl<S: Stream> Connection<S> {
                 format!("{name} {done}; without a journal, until a restart"),
             ),
             Kept::Failed(why) => (503, format!("{name} {done}, until a restart: {why}")),
+        }
+    }
+
+    /// Another value of a setting, until a restart.
+    fn set(&self, body: &[u8]) -> Outcome {
+        let Some((name, value)) = wire::read_change(body) else {
+            return (422, "setting and value are needed, as texts".to_owned());
+        };
+        let changed = config::read_change(&name, &value).and_then(|number| {
+            self.core
+                .runtime
+                .change(&name, number, &self.core.rate_limit)
+        });
+        match changed {
+            Ok(()) => (200, format!("{name}={value} until a restart")),
+            Err(why) => (422, why),
         }
     }
 

@@ -64,6 +64,8 @@ pub(super) enum Operation {
     Resolve,
     /// `POST /admin/log`
     SetLog,
+    /// `POST /admin/settings`
+    Set,
 }
 
 impl Call {
@@ -201,6 +203,7 @@ fn place(path: &str) -> Option<Call> {
         "/purge-payments" => Some(Call::Purge),
         "/admin/payments" => Some(Call::List),
         "/admin/log" => Some(Call::Operate(Operation::SetLog)),
+        "/admin/settings" => Some(Call::Operate(Operation::Set)),
         _ if path.starts_with(PROCESSORS) => {
             let (name, task) = path.strip_prefix(PROCESSORS)?.split_once('/')?;
             let processor = Processor::of_name(name)?;
@@ -238,7 +241,9 @@ fn wrong_listener(call: Call, query: &str, role: ListenerRole) -> Option<Reply> 
 /// Every call on a public listener counts but a probe: a balancer that was told 429 would take the
 /// instance out.
 fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Reply> {
-    let limit = core.rate_limit.as_ref()?;
+    if !core.rate_limit.is_on() {
+        return None;
+    }
     match (call, peer.role) {
         (Call::Alive | Call::Ready, _) | (_, ListenerRole::Admin) => return None,
         (
@@ -263,7 +268,7 @@ fn too_often(core: &Core, call: Call, asked: Asked<'_>, peer: Peer) -> Option<Re
     if client == Client::Unknown {
         core.metrics().clients_unknown.increment();
     }
-    let wait = limit.check(client, core.now().mono).err()?;
+    let wait = core.rate_limit.check(client, core.now().mono).err()?;
     core.metrics().rate_limited.increment();
     // Whole seconds, rounded up: a client that comes back earlier would be refused again.
     let seconds = wait

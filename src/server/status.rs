@@ -17,7 +17,7 @@ use crate::owner::Unsettled;
 
 const PAGE: &[u8] = include_bytes!("status.html");
 const POLICY: &[u8] = b"default-src 'none'; \
-    script-src 'sha256-2537iI2fFCkcCMqBxQlHqevxhHb8+VHeRF1Pelj3QUw='; \
+    script-src 'sha256-Rn1HWDmAZcu0AFDPzm8c5wAYg3yUZ3eSpOofK/jwjVA='; \
     style-src 'sha256-qk7CLpQn0vBV3gz8DVrnUAEKfUIzK9SJldjdMlq1xAw='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -164,6 +164,10 @@ impl Overview {
             write_processor(processor, out)?;
         }
         self.write_pending(out)?;
+        for one in &self.status.changed {
+            let (name, now, first) = (one.name, &one.now, &one.first);
+            writeln!(out, "\nset by an operator: {name}={now} instead of {first}")?;
+        }
         writeln!(out, "\nbounds")?;
         for bound in &self.status.bounds {
             let share = bound.used.saturating_mul(100) / bound.limit.max(1);
@@ -219,6 +223,9 @@ fn write_processor(processor: &ProcessorStatus, out: &mut String) -> std::fmt::R
     let since = span(processor.breaker_age_ms);
     writeln!(out, "\nprocessor {}", processor.name)?;
     writeln!(out, "  breaker {breaker} for {since}")?;
+    if processor.paused {
+        writeln!(out, "  PAUSED by an operator")?;
+    }
     let (used, limit) = (processor.in_flight, processor.limit);
     writeln!(out, "  {used} in flight of {limit}")?;
     let kinds = ["not sent", "refused", "applied", "unknown"];

@@ -27,7 +27,9 @@ pub use answers::{
 pub use iso8601::{
     Edge, INSTANT_BYTES, read_edge, read_stored as read_stored_moment, write_instant,
 };
-pub use operator::{NoteFault, OperatorNote, read_filter, read_operator_note, read_verdict};
+pub use operator::{
+    NoteFault, OperatorNote, read_change, read_filter, read_operator_note, read_verdict,
+};
 pub use payment::{
     Field, PaymentFault, UpstreamPayment, read_listed, read_payment, read_stored,
     read_upstream_payment, upstream_payment_bytes, write_upstream_payment,

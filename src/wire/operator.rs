@@ -53,6 +53,13 @@ pub fn read_verdict(body: &[u8]) -> Option<(bool, bool)> {
     }
 }
 
+/// Reads which setting is to be what: `"setting"` and `"value"`.
+#[must_use]
+pub fn read_change(body: &[u8]) -> Option<(String, String)> {
+    let [setting, value] = read_object(body, ["setting", "value"]).ok()?;
+    text(setting).zip(text(value))
+}
+
 /// Reads what is to be logged: `"filter"`, as RUST_LOG spells it.
 #[must_use]
 pub fn read_filter(body: &[u8]) -> Option<String> {
@@ -116,5 +123,12 @@ mod tests {
         let filter = read_filter(br#"{"filter":"info,p99::pay=debug"}"#);
         assert_eq!(filter.as_deref(), Some("info,p99::pay=debug"));
         assert_eq!(read_filter(b"{}"), None);
+        let change = read_change(br#"{"setting":"HEDGE_DELAY_MS","value":"5"}"#);
+        let expected = ("HEDGE_DELAY_MS".to_owned(), "5".to_owned());
+        assert_eq!(change, Some(expected));
+        assert_eq!(
+            read_change(br#"{"setting":"HEDGE_DELAY_MS","value":5}"#),
+            None
+        );
     }
 }

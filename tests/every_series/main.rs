@@ -8,7 +8,8 @@
 //! fresh page has.
 //!
 //! - `book`, `site`: pages, and p99 between two processors;
-//! - `answers`, `processors`, `bounds`, `books`, `process`, `stall`: the scenes.
+//! - `answers`, `processors`, `bounds`, `books`, `settings`, `process`, `stall`: the
+//!   scenes.
 
 #![allow(
     missing_docs,
@@ -29,6 +30,7 @@ mod books;
 mod bounds;
 mod process;
 mod processors;
+mod settings;
 mod site;
 mod stall;
 
@@ -97,6 +99,7 @@ fn every_series_of_the_page_moves() {
             bounds::ids_are_forgotten,
             bounds::peers,
             books::books_that_differ,
+            settings::settings_that_are_set_anew,
         ],
     );
     let fresh = site::fresh_page();

@@ -22,6 +22,7 @@
 )]
 
 mod certificates;
+mod changes;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod places;

@@ -101,7 +101,7 @@ const PAUSE_A: &str = "POST /admin/processors/default/pause";
 const RESUME_A: &str = "POST /admin/processors/default/resume";
 
 /// A stack with a journal and an operator's secret.
-fn guarded(driver: &str, scratch: &Scratch, more: &[(&str, &str)]) -> Stack {
+pub(crate) fn guarded(driver: &str, scratch: &Scratch, more: &[(&str, &str)]) -> Stack {
     let (secret, journal) = (secret_file(scratch), scratch.text("journal"));
     let own = [
         ("ADMIN_SECRET_FILE", secret.as_str()),
@@ -114,7 +114,7 @@ fn guarded(driver: &str, scratch: &Scratch, more: &[(&str, &str)]) -> Stack {
 }
 
 /// What the audit file has by now, once it has `part`.
-fn audited(scratch: &Scratch, part: &str) -> String {
+pub(crate) fn audited(scratch: &Scratch, part: &str) -> String {
     let read = || std::fs::read_to_string(scratch.file("journal/audit.log")).unwrap();
     wait_until("the audit file has it", || read().contains(part));
     read()
