@@ -80,8 +80,8 @@ pub const UPSTREAM_CONCURRENCY_MAX: u32 = 65_536;
 pub const POOL_IDLE_MAX: usize = 256;
 /// Longest rest that a processor's Retry-After may ask for.
 pub const REST_MAX: Duration = Duration::from_secs(60);
-/// While HalfOpen, a payment without a permit asks again after this: any core's result may have moved
-/// the breaker. Shorter burns turns, longer lets payments wait although the processor works.
+/// While HalfOpen, a payment without a permit asks again after this: any core's result may have
+/// moved the breaker. Shorter burns turns, longer lets payments wait although the processor works.
 pub const BREAKER_ASK_AGAIN: Duration = Duration::from_millis(20);
 /// How long after one asked, payments that were never sent to a processor are believed to go on
 /// coming: at one payment a second they still get its probes before pinned ones take them all. So

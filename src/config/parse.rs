@@ -215,18 +215,6 @@ impl Config {
                 "FALLBACK_AFTER_MS has no effect without ROUTING=cheapest and ACK=accepted",
             ),
             (
-                reader.is_set("JOURNAL_SYNC") && self.journal.is_none(),
-                "JOURNAL_SYNC has no effect without JOURNAL_DIR",
-            ),
-            (
-                reader.is_set("RATE_LIMIT_BURST") && self.rate_limit.is_none(),
-                "RATE_LIMIT_BURST has no effect without RATE_LIMIT_RPS",
-            ),
-            (
-                reader.is_set("STORE_PREPARE") && self.store.is_none(),
-                "STORE_PREPARE has no effect without STORE",
-            ),
-            (
                 self.ack == Ack::Accepted && self.journal.is_none() && self.store.is_none(),
                 "ACK=accepted without JOURNAL_DIR or STORE: a restart loses payments that clients \
                  were told are accepted",
@@ -240,7 +228,27 @@ impl Config {
         let shortened = ranges::shortened(&proxies)
             .into_iter()
             .map(|(text, range)| format!("TRUSTED_PROXIES: {text} is read as {range}"));
-        plain.chain(shortened).collect()
+        plain
+            .chain(self.without_effect(reader))
+            .chain(shortened)
+            .collect()
+    }
+
+    /// Settings that count only beside another one, which is not set.
+    fn without_effect(&self, reader: &Reader<'_>) -> Vec<String> {
+        let all = [
+            ("JOURNAL_SYNC", self.journal.is_none(), "JOURNAL_DIR"),
+            (
+                "RATE_LIMIT_BURST",
+                self.rate_limit.is_none(),
+                "RATE_LIMIT_RPS",
+            ),
+            ("STORE_PREPARE", self.store.is_none(), "STORE"),
+        ];
+        all.into_iter()
+            .filter(|(name, is_idle, _)| *is_idle && reader.is_set(name))
+            .map(|(name, _, of)| format!("{name} has no effect without {of}"))
+            .collect()
     }
 }
 

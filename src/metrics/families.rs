@@ -9,8 +9,8 @@ use super::cells::{Cell, Label};
 use super::page::{Kind, Page};
 use super::sums::PROCESSOR;
 use super::{
-    BreakerReading, Changeable, Driver, FileReading, Metrics, Reading, Route,
-    StatusCode, Transition,
+    BreakerReading, Changeable, Driver, FileReading, Metrics, Reading, Route, StatusCode,
+    Transition,
 };
 
 impl Metrics {

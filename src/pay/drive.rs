@@ -60,6 +60,9 @@ impl CoreRuntime {
         }
         if let Some(store) = &self.store {
             self.start_writers(store);
+            if self.core == CoreId(0) {
+                monoio::spawn(Rc::clone(self).sweep_store());
+            }
         }
         self.upstream.warm_up();
         monoio::spawn(Rc::clone(self).keep_time());

@@ -23,7 +23,7 @@ use crate::metrics::CoreMetrics;
 use crate::payment::CoreId;
 use crate::reactor::Reactor;
 use crate::shared::{End, News, Writers};
-use crate::store::{self, Link, Machine, MachineTerms, StorePlace};
+use crate::store::{self, Link, Machine, MachineTerms, StorePlace, SweepNews, Sweeper};
 use crate::table::Key;
 
 /// See the header of this file.
@@ -35,7 +35,7 @@ pub(super) struct Store {
     tasks: RefCell<BTreeMap<WriterSlot, Rc<TimerWaker>>>,
     /// Where the answers to questions are awaited.
     pub(super) asked: RefCell<BTreeMap<u64, Key>>,
-    began: Boot,
+    terms: MachineTerms,
     /// Before this the next fault of a connection is not logged.
     quiet_until: Cell<Mono>,
 }
@@ -85,11 +85,11 @@ impl Store {
             now: now.boot,
         };
         Ok(Self {
-            writers: RefCell::new(Writers::new(terms)),
+            writers: RefCell::new(Writers::new(terms.clone())),
+            terms,
             place: Rc::new(place),
             tasks: RefCell::default(),
             asked: RefCell::default(),
-            began: now.boot,
             quiet_until: Cell::default(),
         })
     }
@@ -118,7 +118,7 @@ impl Store {
             .show(machines().map(Machine::doubtful).sum());
         let own = writers.machine(WriterSlot::OWN);
         let acknowledged = own.and_then(Machine::acknowledged);
-        let silence = Boot::now().since(acknowledged.unwrap_or(self.began));
+        let silence = Boot::now().since(acknowledged.unwrap_or(self.terms.now));
         let micros = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
         metrics.store_silence_us.set(micros);
     }
@@ -163,6 +163,32 @@ impl CoreRuntime {
             store.tasks.borrow_mut().insert(slot, Rc::clone(&waker));
             monoio::spawn(Rc::clone(self).write_store(slot, waker));
         }
+    }
+
+    /// Forgets ids that are old enough, where this instance has the turn. Runs on core 0.
+    pub(super) async fn sweep_store(self: Rc<Self>) {
+        let Some(store) = &self.store else { return };
+        let sweeper = Sweeper::new(
+            // Another one than its machine's first.
+            !store.terms.seed.cast_signed(),
+            store.terms.holder.clone(),
+            self.config.cache_ttl,
+            store.terms.now,
+        );
+        let fault = |why: &str| {
+            if store.is_told(self.now().mono) {
+                log::warn!("store, sweeping: {why}");
+            }
+        };
+        let tell = |news| match news {
+            SweepNews::Forgotten(count) => log::debug!("store: {count} old ids are forgotten"),
+            SweepNews::ClockJumped(millis) => log::error!(
+                "store: the database's clock is {millis} ms off against this machine's; no id is \
+                 forgotten until it is back"
+            ),
+            SweepNews::ClockIsBack => log::info!("store: the database's clock is back"),
+        };
+        store::sweep(Rc::clone(&store.place), sweeper, tell, fault).await;
     }
 
     async fn write_store(self: Rc<Self>, slot: WriterSlot, waker: Rc<TimerWaker>) {

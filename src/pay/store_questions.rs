@@ -29,12 +29,11 @@ impl CoreRuntime {
         store: &Store,
         id: UpstreamId,
     ) -> Result<Option<PaymentView>, AskFault> {
-        match self.ask_store(store, Question::Find(id)).await {
-            store::Reply::Found(row) => Ok(row.map(|row| view(&row))),
-            store::Reply::Sums(_) | store::Reply::Purged | store::Reply::Unavailable => {
-                Err(AskFault::StoreAway)
-            }
-        }
+        let reply = self.ask_store(store, Question::Find(id)).await;
+        let store::Reply::Found(row) = reply else {
+            return Err(unsaid(&reply));
+        };
+        Ok(row.map(|row| view(&row)))
     }
 
     /// What all instances charged in a window, both ends included.
@@ -48,22 +47,19 @@ impl CoreRuntime {
             from: from.map_or(Window::ALL.from, |at| at.0.max(Window::ALL.from)),
             to: to.map_or(Window::ALL.to, |at| at.0),
         };
-        match self.ask_store(store, Question::Sum(window)).await {
-            store::Reply::Sums(sums) => Ok(sums),
-            store::Reply::Found(_) | store::Reply::Purged | store::Reply::Unavailable => {
-                Err(AskFault::StoreAway)
-            }
-        }
+        let reply = self.ask_store(store, Question::Sum(window)).await;
+        let store::Reply::Sums(sums) = reply else {
+            return Err(unsaid(&reply));
+        };
+        Ok(sums)
     }
 
     /// Has the store forget what is settled, and this instance what it remembers of that. Other
     /// instances see it with one of their next batches.
     pub(super) async fn purge_store(&self, store: &Store) -> Result<(), AskFault> {
-        match self.ask_store(store, Question::Purge).await {
-            store::Reply::Purged => {}
-            store::Reply::Found(_) | store::Reply::Sums(_) | store::Reply::Unavailable => {
-                return Err(AskFault::StoreAway);
-            }
+        let reply = self.ask_store(store, Question::Purge).await;
+        if reply != store::Reply::Purged {
+            return Err(unsaid(&reply));
         }
         self.owner.borrow_mut().forget_settled();
         let mut result = Ok(());
@@ -73,6 +69,19 @@ impl CoreRuntime {
             }
         }
         result
+    }
+}
+
+/// Why there is no such answer as was asked for.
+const fn unsaid(reply: &store::Reply) -> AskFault {
+    match reply {
+        store::Reply::Cut(cuts) => AskFault::CutsOldSecond {
+            boundary: cuts.boundary,
+        },
+        store::Reply::Found(_)
+        | store::Reply::Sums(_)
+        | store::Reply::Purged
+        | store::Reply::Unavailable => AskFault::StoreAway,
     }
 }
 

@@ -171,7 +171,7 @@ fn of_pending(pending: &Pending) -> Claim {
         amount,
     } = pending.payment;
     let (open, first) = (pending.open, pending.earlier.first());
-    let is_canonical = correlation_id.as_str() == id.write(&mut [0; 36]);
+    let is_canonical = correlation_id.as_str().as_bytes() == id.spell();
     let sent_at = open.map(|sent| sent.requested_at);
     Claim {
         id,
