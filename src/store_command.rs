@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use p99::config::{self, StoreConfig};
+use p99::config::{self, Config, StoreConfig};
 use p99::journal::moving::Moving;
 use p99::reactor::Reactor;
 use p99::store::import::{self, Imported};
-use p99::store::{StorePlace, operator};
+use p99::store::{StorePlace, operator, processors};
 
 use crate::inspection::{demand_journal, forget_nothing};
 use crate::{BAD_SETTINGS, FAILED, complain, environment, fail, say};
@@ -25,6 +25,9 @@ pub(crate) enum StoreTask {
     },
     /// Says whether an instance can run with STORE, and what is missing.
     Check,
+    /// Says that UPSTREAM_A_URL and UPSTREAM_B_URL, as they are set now, are the processors that
+    /// STORE is about, under other names. All instances must be stopped.
+    AcceptUpstreams,
     /// Brings the journal of a stopped instance into STORE, before any instance takes payments
     /// there; the journal starts no more. May be repeated: what is there already is not added
     /// again.
@@ -79,6 +82,15 @@ fn perform(store: StoreConfig, task: StoreTask) -> Result<u8, String> {
                 ));
             }
         },
+        StoreTask::AcceptUpstreams => {
+            let shown = |name: &str| environment(name).filter(|_| name != "STORE");
+            let config = Config::from_lookup(shown);
+            let config = config.map_err(|faults| config::tell_faults(&faults))?;
+            let now = p99::pay::authorities(&config);
+            let moves = reactor.run(processors::accept(&place, &now))?;
+            let lines = moves.iter().map(ToString::to_string);
+            lines.chain(["accepted".to_owned()]).collect()
+        }
         StoreTask::Import { journal: None, .. } => reactor.run(operator::finish_import(&place))?,
         StoreTask::Check => {
             let found = reactor.run(operator::check(&place))?;

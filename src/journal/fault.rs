@@ -239,24 +239,24 @@ fn write_moves(dir: &Path, moves: &[Move], f: &mut fmt::Formatter<'_>) -> fmt::R
         "the journal {} is about other processors: ",
         dir.display()
     )?;
-    for Move {
-        processor,
-        was,
-        is,
-        open,
-    } in moves
-    {
-        let name = processor.name();
-        let (was, is) = (place(was), place(is));
-        write!(
-            f,
-            "{name} was {was} and is {is} now, {open} payments are open there; "
-        )?;
+    for one in moves {
+        write!(f, "{one}; ")?;
     }
     f.write_str(
         "set UPSTREAM_A_URL and UPSTREAM_B_URL as they were, or, if the same processor has another \
          name now, run `p99 journal accept-upstreams` once with the new settings",
     )
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, open) = (self.processor.name(), self.open);
+        let (was, is) = (place(&self.was), place(&self.is));
+        write!(
+            f,
+            "{name} was {was} and is {is} now, {open} payments are open there"
+        )
+    }
 }
 
 /// Where a processor was or is.

@@ -49,7 +49,7 @@ pub use fault::{Damage, JournalFault, Move};
 pub use keeper::{Keeper, KeeperStats};
 pub use load::Tear;
 pub use manifest::{JournalId, StoreId};
-pub use processors::Authorities;
+pub use processors::{Authorities, moves};
 pub use record::{Fate, Haste, Record, Verdict};
 pub use replay::{Oddity, Pending, Sent};
 pub use settings::JournalSettings;

@@ -6,10 +6,11 @@
 use super::directory::Directory;
 use super::fault::JournalFault;
 use super::manifest::{JournalId, Manifest, StoreId};
+use super::processors::{self, Authorities};
 use super::replay::State;
 use super::settings::JournalSettings;
 use super::start::{StartReport, demand_original, distributed, read_all};
-use crate::payment::CoreCount;
+use crate::payment::{CoreCount, PerProcessor};
 
 /// A journal that is being moved; its directory is locked.
 #[derive(Debug)]
@@ -61,6 +62,20 @@ impl Moving {
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Where the processors are that it is about, if it says so.
+    ///
+    /// # Errors
+    /// The list of them cannot be read.
+    pub fn processors(&self) -> Result<Option<Authorities>, JournalFault> {
+        processors::read(&self.dir)
+    }
+
+    /// How many payments are open at each processor.
+    #[must_use]
+    pub fn open_at(&self) -> PerProcessor<u64> {
+        processors::open(std::slice::from_ref(&self.state))
     }
 
     /// Says durably that its contents are in `store`.

@@ -21,6 +21,7 @@ use super::script;
 use super::sql::Statement;
 use super::talk::{Talk, UNREADABLE};
 use crate::config::StoreHost;
+use crate::journal::Authorities;
 use crate::limits;
 use crate::sockets::send_now;
 
@@ -31,6 +32,8 @@ pub struct Connection {
     needs_rollback: bool,
     facts: ServerFacts,
     host: String,
+    /// Of those who register writers.
+    processors: Option<Authorities>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -93,6 +96,7 @@ impl Connection {
                         needs_rollback: false,
                         facts,
                         host: host.to_string(),
+                        processors: place.processors.clone(),
                     });
                 }
                 Err(why) => fault = why,
@@ -142,7 +146,7 @@ impl Connection {
     /// Performs `transaction`, and says what came of it. After [`Outcome::Doubtful`] the connection
     /// is of no further use.
     pub async fn transact(&mut self, transaction: &Transaction) -> Outcome {
-        let calls = script::calls(transaction);
+        let calls = script::calls(transaction, self.processors.as_ref());
         let longest = match transaction {
             Transaction::Batch { batch, .. } if batch.is_purge => limits::STORE_PURGE_MAX,
             Transaction::Batch { .. }
@@ -156,6 +160,11 @@ impl Connection {
             Ok(outputs) if reading::is_importing(transaction, &outputs) => Outcome::NotDone {
                 code: *b"55000",
                 why: "it takes no payments yet: `p99 store import --done`".to_owned(),
+            },
+            Ok(outputs) if reading::is_elsewhere(transaction, &outputs) => Outcome::NotDone {
+                code: *b"55000",
+                why: "it is about other processors than UPSTREAM_A_URL and UPSTREAM_B_URL name"
+                    .to_owned(),
             },
             Ok(outputs) => match reading::answer(transaction, outputs) {
                 Ok(answer) => Outcome::Acknowledged(answer),

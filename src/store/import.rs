@@ -15,6 +15,7 @@ use super::facts::{self, Facts, Found};
 use super::operator::{demand_schema, value, writing};
 use super::pen::{Pen, numbers};
 use super::place::StorePlace;
+use super::processors;
 use crate::journal::StoreId;
 use crate::journal::moving::Moving;
 use crate::limits;
@@ -46,6 +47,9 @@ pub async fn import(place: &StorePlace, journal: &mut Moving) -> Result<Imported
         return Err(format!(
             "this journal was moved to the store {other}, and this is {store}"
         ));
+    }
+    if let Some(processors) = journal.processors().map_err(|fault| fault.to_string())? {
+        processors::settle(&mut connection, &processors, &journal.open_at(), false).await?;
     }
     let mut pen = Pen::begin(place, connection, &name).await?;
     let (absent, theirs) = match pen.compare(&facts.claims).await? {

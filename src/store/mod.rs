@@ -64,6 +64,7 @@ pub mod operator;
 mod parts;
 mod pen;
 mod place;
+pub mod processors;
 mod questions;
 mod reading;
 mod record;

@@ -3,6 +3,7 @@
 
 use super::resolve::Lookup;
 use crate::config::{StoreTls, StoreUrl};
+use crate::journal::Authorities;
 use crate::tls::{Client, Material, peer_name, unverified_postgresql};
 
 /// See the header of this file.
@@ -13,6 +14,8 @@ pub struct StorePlace {
     /// Whether statements are prepared (STORE_PREPARE).
     pub(super) is_prepared: bool,
     pub(super) lookup: Lookup,
+    /// Where the processors are of those who register writers.
+    pub(super) processors: Option<Authorities>,
 }
 
 impl StorePlace {
@@ -35,7 +38,15 @@ impl StorePlace {
             material,
             is_prepared,
             lookup: Lookup::default(),
+            processors: None,
         })
+    }
+
+    /// Writers that register from here register only where the store is about these processors.
+    #[must_use]
+    pub fn about(mut self, processors: Authorities) -> Self {
+        self.processors = Some(processors);
+        self
     }
 
     /// Where it is, without a password.

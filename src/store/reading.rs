@@ -18,6 +18,12 @@ pub(super) fn is_importing(transaction: &Transaction, outputs: &[Output]) -> boo
     is_registration && outputs.get(1).is_some_and(|output| output.count == 0)
 }
 
+/// Whether it registers only writers of other processors.
+pub(super) fn is_elsewhere(transaction: &Transaction, outputs: &[Output]) -> bool {
+    let is_registration = matches!(transaction, Transaction::Register { .. });
+    is_registration && outputs.get(2).is_some_and(|output| output.rows.is_empty())
+}
+
 /// What the statements of `transaction` returned, without BEGIN's and COMMIT's.
 pub(super) fn answer(transaction: &Transaction, outputs: Vec<Output>) -> Result<Answer, Misread> {
     let mut outputs = outputs.into_iter().skip(1);

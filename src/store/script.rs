@@ -5,8 +5,9 @@ use super::exchange::{PageFrom, Reads, Sweep, Transaction};
 use super::messages::{Call, Value, int2s, int4, int8, int8s, text, texts, uuid, uuids};
 use super::parts::{Parts, seconds_of};
 use super::sql::Statement;
+use crate::journal::Authorities;
 use crate::limits;
-use crate::payment::UpstreamId;
+use crate::payment::{Processor, UpstreamId};
 
 fn call(statement: Statement, values: Vec<Value>) -> Call {
     Call { statement, values }
@@ -16,13 +17,16 @@ fn lease() -> Value {
     int4(i32::try_from(limits::STORE_LEASE.as_secs()).unwrap_or(i32::MAX))
 }
 
-/// The calls of `transaction`, BEGIN and COMMIT around them.
-pub(super) fn calls(transaction: &Transaction) -> Vec<Call> {
+/// The calls of `transaction`, BEGIN and COMMIT around them. A writer registers where the store is
+/// about `processors`; anywhere without.
+pub(super) fn calls(transaction: &Transaction, processors: Option<&Authorities>) -> Vec<Call> {
     let mut calls = vec![call(Statement::Begin, Vec::new())];
     match transaction {
         Transaction::Register { holder, nonce } => {
             calls.push(call(Statement::NextWriter, Vec::new()));
-            let values = vec![int8(*nonce), text(holder), lease()];
+            let places = processors
+                .and_then(|all| texts(Processor::ALL.iter().map(|one| all.find(*one).cloned())));
+            let values = vec![int8(*nonce), text(holder), lease(), places];
             calls.push(call(Statement::Register, values));
         }
         Transaction::Batch { batch, reads } => {

@@ -251,7 +251,10 @@ impl Statement {
                 "INSERT INTO p99.writer (writer, epoch, batch, nonce, holder, lease_until) \
                  SELECT next_writer - 1, 1, 0, $1::bigint, $2::text, \
                  now() + $3::int * interval '1 second' FROM p99.meta \
-                 WHERE one = 1 AND NOT importing RETURNING writer, epoch"
+                 WHERE one = 1 AND NOT importing AND ($4::text[] IS NULL OR NOT EXISTS \
+                 (SELECT 1 FROM p99.processor q \
+                 WHERE q.authority IS DISTINCT FROM ($4::text[])[q.index + 1])) \
+                 RETURNING writer, epoch"
             }
             Self::Doubt => {
                 "UPDATE p99.writer SET nonce = $3::bigint \

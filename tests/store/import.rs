@@ -14,7 +14,7 @@ use super::place;
 use super::stories::{A, Facts, WALL, settings, story, write};
 use p99::clock::UnixMillis;
 use p99::journal::{self, Record, Verdict};
-use p99::payment::{Cents, Processor};
+use p99::payment::{Cents, Configured, Processor};
 use p99::reactor::Reactor;
 use p99::store::operator;
 
@@ -273,6 +273,22 @@ fn a_journal_that_cannot_be_imported_is_refused_and_goes_on() {
         assert!(status == Some(1) && told.contains(word), "{told}");
         assert_eq!(number(&cluster, "SELECT count(*) FROM p99.payment"), 0);
     };
+    // Something is open in another journal, at a processor that is elsewhere by the store.
+    let open = scratch.file("open");
+    write(&open, &story(0).1);
+    let mut elsewhere = settings(&open);
+    elsewhere.processors = Configured::try_from_vec(vec!["a:80".to_owned()]);
+    drop(journal::start(&elsewhere, WALL).unwrap());
+    cluster.sql(
+        "p99",
+        "UPDATE p99.processor SET authority = 'b:80' WHERE index = 0",
+    );
+    let (status, _, told) = store(
+        &["import", "--journal", &open.display().to_string()],
+        &owner,
+    );
+    let moved = "default was b:80 and is a:80 now, 1 payments are open there";
+    assert!(status == Some(1) && told.contains(moved), "{told}");
     let held = journal::start(&settings(&dir), WALL).unwrap();
     refused("in use by another process");
     drop(held);

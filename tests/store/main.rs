@@ -17,6 +17,7 @@ mod import;
 #[path = "../kit/mod.rs"]
 mod kit;
 mod login;
+mod processors;
 mod race;
 mod serving;
 mod stories;
