@@ -111,8 +111,11 @@ fn every_series_of_the_page_moves() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// A function with its name.
+type Scene = (&'static str, fn(&Book));
+
 /// Plays scenes side by side, and says how long each took.
-fn play(book: &Book, scenes: &[(&str, fn(&Book))]) {
+fn play(book: &Book, scenes: &[Scene]) {
     thread::scope(|scope| {
         for &(name, scene) in scenes {
             scope.spawn(move || {
