@@ -103,6 +103,8 @@ fn a_misconfiguration_does_not_fill_the_disk(driver: &str) {
             ("UPSTREAM_B_URL", &urls[1]),
             ("UPSTREAM_PAY_PATH", "/nothing-there"),
             ("REQUEST_TIMEOUT_MS", "5000"),
+            // A second attempt of a slow machine would be refused too.
+            ("HEDGE_DELAY_MS", "60000"),
             // The breakers would hide what is to be seen.
             ("CB_MIN_SAMPLES", "100000"),
         ],
