@@ -1,6 +1,6 @@
 //! Writes the journals of `tests/data/journals`: the real writer, keeper and start make them, and
-//! `tests/crash/golden.rs` says what they are for. Run it once when the format has changed, with a prefix
-//! that no earlier version used, and commit what it writes; never write an old one again.
+//! `tests/crash/golden.rs` says what they are for. Run it once when the format has changed, with a
+//! prefix that no earlier version used, and commit what it writes; never write an old one again.
 //!
 //! `cargo run --example golden_journals -- PREFIX`
 //!

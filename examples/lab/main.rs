@@ -97,7 +97,7 @@ enum Run {
     },
     /// Ids that one processor never answers
     Poison(poison::Options),
-    /// Two shards behind HAProxy: is a payment charged once when one stops, pauses, dies or is upgraded?
+    /// Is a payment charged once when a shard behind HAProxy stops, pauses, dies or is upgraded?
     Shards(shards::Options),
     /// What a payment costs PostgreSQL, in batches and one by one
     StoreCost(store_cost::Options),

@@ -111,7 +111,7 @@ fn a_batch_wakes_once_and_an_awake_core_not_at_all() {
     let waker = Waker::from(Arc::clone(&count));
     let context = Context::from_waker(&waker);
     a.hand_over(C, 1).unwrap();
-    assert_eq!(count.0.load(SeqCst), 0, "nobody listens");
+    assert_eq!(count.0.load(SeqCst), 0, "no one listens");
     assert_eq!(c.poll_wait(&context), Poll::Ready(()));
     messages(&c);
     assert_eq!(c.poll_wait(&context), Poll::Pending);

@@ -1,5 +1,5 @@
 //! The settings that an operator may change while p99 runs: what they were at the start, and what
-//! holds now. Whoever changes one shows it here.
+//! holds now. What changes one shows it here.
 
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 //! away, and another instance may take over what is here.
 //!
 //! Keeps I1 over instances: a claim that was lost sends nothing. Keeps I5 where the store is away:
-//! what cannot be made durable in time is told to nobody.
+//! what cannot be made durable in time is told to no one.
 use super::attempts::flow_token;
 use super::{Intake, Owner, held};
 use crate::claims::Claim;
@@ -154,7 +154,7 @@ impl Owner {
     /// What the client of `key` is told when nothing more can become durable here.
     pub(super) fn last_word(&self, key: Key) -> Answer {
         let flow = held(self.flows.get(key));
-        // Its Intent is durable at the store: whoever takes it over never frees it.
+        // Its Intent is durable at the store: an instance that takes it over never frees it.
         let is_held = flow.pinned().is_some() && self.settings.is_shared();
         if is_held {
             Answer::Accepted

@@ -498,7 +498,7 @@ impl Owner {
         self.journal.get(WriterSlot::OWN).appended
     }
 
-    /// When `tick` must be called at the latest because of what was armed since this was last asked.
+    /// When `tick` must be called at the latest for what was armed since this was last asked.
     pub fn take_alarm(&mut self) -> Option<Mono> {
         self.alarm.take()
     }

@@ -1,6 +1,6 @@
 //! A core on the shared store: each of its writers has a task with a connection of its own, which
 //! performs what the writer's machine wants. What the machines report goes to the owner, and what
-//! is not for the owner is counted, logged or given to whoever asked.
+//! is not for the owner is counted, logged or given to the core that asked.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ impl Store {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let holder = format!("{} pid {} core {}", host.trim(), process::id(), core.0);
         let terms = MachineTerms {
-            // Nobody else draws the same nonces: the keys of this hash are the process's own.
+            // No one else draws the same nonces: the keys of this hash are the process's own.
             seed: RandomState::new().hash_one((now.boot, core)),
             holder,
             is_lookout: true,

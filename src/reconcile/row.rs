@@ -1,5 +1,5 @@
-//! A row of a processor's book, what can be wrong with a book, and who takes its rows. Whoever
-//! reads a form of it uses these.
+//! A row of a processor's book, what can be wrong with a book, and who takes its rows. The
+//! readers of each form use these.
 
 use std::fmt;
 use std::io;
@@ -35,7 +35,7 @@ pub enum BookFault {
         /// The first of them.
         told: Vec<(u64, String)>,
     },
-    /// Whoever takes the rows could not.
+    /// The taker of the rows failed.
     Taker(io::Error),
 }
 

@@ -112,8 +112,8 @@ impl<S: Stream> Connection<S> {
         }))
     }
 
-    /// The id that a path names, if it can be one of this shard's; else what the client was told. What
-    /// was answered before is written, since an answer may take a while.
+    /// The id that a path names, if it can be one of this shard's; else what the client was told.
+    /// What was answered before is written, since an answer may take a while.
     async fn own_id(
         &mut self,
         request: &Request,

@@ -115,7 +115,7 @@ mod tests {
         for _ in 0..limits::SIM_QUEUED_MAX {
             assert!(places.leave());
         }
-        assert!(!places.leave(), "nobody waits any more");
+        assert!(!places.leave(), "no one waits any more");
         assert_eq!((places.running(), places.queued()), (799, 0));
         assert_eq!(places.enter(), Admission::Run);
     }

@@ -1,5 +1,5 @@
 //! A store without PostgreSQL: the tables as maps, each transaction as what its statements say. For
-//! tests of machines and for the simulated world; nothing of p99 itself uses it. Whoever drives it
+//! tests of machines and for the simulated world; nothing of p99 itself uses it. Its driver
 //! decides which transactions reach it, when, how often, and whose answers get back.
 
 mod sums;

@@ -243,7 +243,7 @@ impl Questions {
         })
     }
 
-    /// No batch can be made: whoever has waited for too long is told so.
+    /// No batch can be made: what has waited for too long is told so.
     pub(super) fn expire(&mut self, now: Boot) -> Vec<Report> {
         let mut reports = Vec::new();
         self.waiting.retain_mut(|one| {

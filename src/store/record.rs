@@ -222,7 +222,7 @@ pub struct Row {
     pub writer_epoch: Epoch,
     /// How far the writer has come.
     pub writer_batch: i64,
-    /// Whether the writer's lease is over: whoever had it is dead or cut off.
+    /// Whether the writer's lease is over: its instance is dead or cut off.
     pub is_expired: bool,
 }
 

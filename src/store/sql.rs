@@ -303,7 +303,7 @@ impl Statement {
                 turn!(),
                 " LIMIT $3::int)"
             ),
-            // It stays dead while its sums are moved: whoever has it waits for this lock.
+            // It stays dead while its sums are moved: its instance waits for this lock.
             Self::HoldDead => concat!(
                 "UPDATE p99.writer w SET batch = w.batch WHERE w.writer = $2::int AND ",
                 dead!(),

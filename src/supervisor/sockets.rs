@@ -1,7 +1,7 @@
 //! Listening sockets that were open before this process began: descriptors from 3 on, as many as
 //! LISTEN_FDS says, if LISTEN_PID is this process (sd_listen_fds(3) describes it). The process that
-//! holds them keeps the queue of waiting clients while one p99 ends and the next one starts, so a restart
-//! refuses no connection.
+//! holds them keeps the queue of waiting clients while one p99 ends and the next one starts, so a
+//! restart refuses no connection.
 //!
 //! A name in LISTEN_FDNAMES says whom a socket is for: `public`, or `admin` for what ADMIN_LISTEN
 //! would be. Any other name is refused, for a typing error would open the administrator's calls to

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::tree::{files_below, root};
+use super::tree::{files_below, is_rust, root};
 
 /// docs/ARCHITECTURE.md says which files a typical change touches.
 #[test]
@@ -44,23 +44,26 @@ fn documents_have_no_private_words() {
         )
     });
     for (name, text) in docs.into_iter().chain(more) {
-        let plain: String = text
-            .to_lowercase()
-            .chars()
-            .map(|one| {
-                if one.is_alphanumeric() || one == '_' {
-                    one
-                } else {
-                    ' '
-                }
-            })
-            .collect();
-        let plain = format!(
-            " {} ",
-            plain.split_whitespace().collect::<Vec<_>>().join(" ")
-        );
-        for word in PRIVATE {
-            assert!(!plain.contains(&format!(" {word} ")), "{name}: {word}");
-        }
+        has_none_of(&PRIVATE, &name, &text);
+    }
+}
+
+/// Comments and log lines of p99 itself say who: a client, an instance, a core.
+#[test]
+fn sources_say_bytes_and_whom_they_mean() {
+    const VAGUE: [&str; 5] = ["octet", "octets", "whoever", "nobody", "somebody"];
+    for (name, text) in files_below("src", is_rust) {
+        // What the standard library calls the bytes of an address.
+        has_none_of(&VAGUE, &name, &text.replace(".octets()", ""));
+    }
+}
+
+fn has_none_of(words: &[&str], name: &str, text: &str) {
+    let is_mark = |one: char| !one.is_alphanumeric() && one != '_';
+    let plain = text.to_lowercase().replace(is_mark, " ");
+    let plain: Vec<&str> = plain.split_whitespace().collect();
+    let plain = format!(" {} ", plain.join(" "));
+    for word in words {
+        assert!(!plain.contains(&format!(" {word} ")), "{name}: {word}");
     }
 }

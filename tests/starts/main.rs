@@ -1,6 +1,6 @@
 //! How a process begins and ends, seen from outside: who gets an address, what signals do, what
-//! the process shows of itself, and its commands (`command_line`, `recipes`). Real processes on both
-//! drivers; `SOAK=1` plays the full numbers.
+//! the process shows of itself, and its commands (`command_line`, `recipes`). Real processes on
+//! both drivers; `SOAK=1` plays the full numbers.
 
 #![allow(
     missing_docs,

@@ -6,7 +6,7 @@
 //! joined with what the clients were told: one charge for each id over both, every acknowledged one
 //! charged, sums equal, and never a fault at a shard to which nothing happened.
 //!
-//! - `stand`: what a scene and a story are played on; `crowd`: its clients; `judge`: what must hold;
+//! - `stand`: what scenes and stories are played on; `crowd`: its clients; `judge`: what must hold;
 //! - `scenes`, `stories`: what happens.
 //!
 //! Needs haproxy and python3.

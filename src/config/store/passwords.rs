@@ -15,7 +15,7 @@ pub(super) struct PasswordLine {
     pub(super) password: Secret,
 }
 
-/// Reads it; nobody else may.
+/// Reads it; no one else may.
 pub(super) fn password_lines(file: &Path) -> Result<Vec<PasswordLine>, String> {
     let text = read_text(file, limits::STORE_PASSWORD_FILE_BYTES_MAX)?;
     let facts = std::fs::metadata(file).map_err(|fault| fault.to_string())?;
