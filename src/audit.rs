@@ -1,6 +1,7 @@
 //! The audit file: what happened to payments that were not plain, and what operators did, as lines
-//! of JSON in `audit.log` beside the journal. A start goes on behind what is there; at
-//! [`limits::AUDIT_FILE_BYTES_MAX`] the file becomes `audit.1.log`, and so on, and the oldest goes.
+//! of JSON in `audit.log`, beside the journal or in AUDIT_DIR. A start goes on behind what is
+//! there; at [`limits::AUDIT_FILE_BYTES_MAX`] the file becomes `audit.1.log`, and so on, and the
+//! oldest goes.
 //!
 //! Cores put entries into a bounded queue and never wait; one thread looks at it ten times a
 //! second, spells them and writes them. What does not fit is counted, and the count is a line. No
@@ -10,9 +11,9 @@
 //! `pay` starts it and puts in what the owner tells; `p99 explain` reads the files.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,10 +46,10 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Goes on with the file in `dir`, which is this process's own.
+    /// Goes on with the file in `dir`, which is made where it is not there, and locked.
     ///
     /// # Errors
-    /// The file or the thread cannot be had.
+    /// The file or the thread cannot be had, or another process has it.
     pub fn start(dir: &Path) -> io::Result<Self> {
         let (queue, items) = sync_channel(limits::AUDIT_QUEUE_MAX);
         let (left_out, rounds) = (Arc::default(), Arc::default());
@@ -107,6 +108,8 @@ impl Drop for Audit {
 /// The thread's side.
 struct Writer {
     dir: PathBuf,
+    /// Locked: two that append would put one file aside twice.
+    _held: File,
     file: File,
     bytes: u64,
     left_out: Arc<AtomicU64>,
@@ -117,9 +120,19 @@ struct Writer {
 
 impl Writer {
     fn open(dir: &Path, left_out: Arc<AtomicU64>, rounds: Arc<AtomicU64>) -> io::Result<Self> {
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(fault) if fault.kind() != io::ErrorKind::AlreadyExists => return Err(fault),
+            Ok(()) | Err(_) => {}
+        }
+        let held = File::open(dir)?;
+        held.try_lock().map_err(|fault| match fault {
+            TryLockError::WouldBlock => io::Error::other("another process writes it"),
+            TryLockError::Error(fault) => fault,
+        })?;
         let (file, bytes) = open_file(&path(dir, 0))?;
         Ok(Self {
             dir: dir.to_owned(),
+            _held: held,
             file,
             bytes,
             left_out,
@@ -297,6 +310,8 @@ mod tests {
         let dir = Dir::new("start");
         let audit = Audit::start(&dir.0).unwrap();
         assert!(audit.put(line(1, "a")) && audit.put(line(2, "b")));
+        let fault = Audit::start(&dir.0).unwrap_err();
+        assert!(fault.to_string().contains("another process"), "{fault}");
         drop(audit);
         let file = path(&dir.0, 0);
         assert_eq!(

@@ -31,8 +31,10 @@ pub(crate) fn explain(id: &str, url: Option<&str>) -> u8 {
     let Ok(correlation_id) = CorrelationId::try_new(id) else {
         return fail(&format!("{id:?} is no correlationId"));
     };
-    let dir = match config::journal_dir_from_lookup(environment) {
-        Ok(dir) => dir,
+    let dirs = config::journal_dir_from_lookup(environment)
+        .and_then(|journal| Ok((journal, config::audit_dir_from_lookup(environment)?)));
+    let (journal, audit) = match dirs {
+        Ok(dirs) => dirs,
         Err(faults) => {
             complain(&config::tell_faults(&faults));
             return BAD_SETTINGS;
@@ -48,16 +50,16 @@ pub(crate) fn explain(id: &str, url: Option<&str>) -> u8 {
     let is_running = asked.is_some();
     let mut lines = asked.unwrap_or_default();
     let mut records = Vec::new();
-    if let Some(dir) = &dir {
+    if let Some(dir) = &audit {
         match audit::read(dir, correlation_id.upstream_id()) {
             Ok(found) => add(found, &mut lines),
             Err(fault) => return fail(&format!("the audit file in {}: {fault}", dir.display())),
         }
-        if !is_running {
-            match records_of(dir, &correlation_id) {
-                Ok(found) => records = found,
-                Err(fault) => return fail(&fault),
-            }
+    }
+    if let (Some(dir), false) = (&journal, is_running) {
+        match records_of(dir, &correlation_id) {
+            Ok(found) => records = found,
+            Err(fault) => return fail(&fault),
         }
     }
     if lines.is_empty() && records.is_empty() {

@@ -118,6 +118,8 @@ pub struct Config {
     pub journal: Option<JournalConfig>,
     /// `STORE`, `STORE_PREPARE`; `None` where nothing is shared.
     pub store: Option<StoreConfig>,
+    /// `AUDIT_DIR`; the journal's where it is not set, `None` where there is none.
+    pub audit_dir: Option<PathBuf>,
     /// `SHARD`, `PEERS`, `PEER_SECRET_FILE`.
     pub shards: Shards,
     /// `RECONCILE_*`, `UPSTREAM_*_BOOK`; `None` when off.
@@ -206,17 +208,7 @@ impl Config {
 pub fn listen_from_lookup(
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<ListenAddress>, Vec<ConfigFault>> {
-    let mut reader = Reader {
-        lookup: &lookup,
-        faults: Vec::new(),
-        in_force: Vec::new(),
-    };
-    let listen = parse::read_listen(&mut reader);
-    if reader.faults.is_empty() {
-        Ok(listen)
-    } else {
-        Err(reader.faults)
-    }
+    read_alone(&lookup, parse::read_listen)
 }
 
 /// Whether `text` can be RUST_LOG.
@@ -232,14 +224,34 @@ pub fn is_log_filter(text: &str) -> bool {
 pub fn journal_dir_from_lookup(
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<PathBuf>, Vec<ConfigFault>> {
+    read_alone(&lookup, parse::read_journal_dir)
+}
+
+/// `AUDIT_DIR` alone, or `JOURNAL_DIR` in its place.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn audit_dir_from_lookup(
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Option<PathBuf>, Vec<ConfigFault>> {
+    read_alone(&lookup, |reader| {
+        let journal = parse::read_journal_dir(reader);
+        parse::read_audit_dir(reader, journal)
+    })
+}
+
+fn read_alone<T>(
+    lookup: &dyn Fn(&str) -> Option<String>,
+    read: impl FnOnce(&mut Reader<'_>) -> T,
+) -> Result<T, Vec<ConfigFault>> {
     let mut reader = Reader {
-        lookup: &lookup,
+        lookup,
         faults: Vec::new(),
         in_force: Vec::new(),
     };
-    let dir = parse::read_journal_dir(&mut reader);
+    let value = read(&mut reader);
     if reader.faults.is_empty() {
-        Ok(dir)
+        Ok(value)
     } else {
         Err(reader.faults)
     }

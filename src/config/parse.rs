@@ -33,6 +33,7 @@ impl Config {
         let request_timeout = reader.millis("REQUEST_TIMEOUT_MS");
         let upstream_concurrency = reader.count("UPSTREAM_CONCURRENCY");
         let upstream = processors::read_processors(reader);
+        let journal = read_journal(reader);
         Self {
             listen: read_listen(reader),
             admin_listen: reader.read("ADMIN_LISTEN", |text| {
@@ -63,7 +64,8 @@ impl Config {
             late_reads_max: limits::LATE_READS_MAX,
             pool_idle_timeout: reader.seconds("POOL_IDLE_SECS"),
             resolve_interval: reader.seconds("UPSTREAM_RESOLVE_SECS"),
-            journal: read_journal(reader),
+            audit_dir: read_audit_dir(reader, journal.as_ref().map(|one| one.dir.clone())),
+            journal,
             store: read_store(reader),
             shards: Shards::read(reader),
             rate_limit: read_rate_limit(reader),
@@ -294,6 +296,12 @@ pub(super) fn read_journal_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
         "off" => Some(None),
         dir => places::folder(dir).map(Some),
     })
+}
+
+/// `journal` is where it is unless AUDIT_DIR says otherwise.
+pub(super) fn read_audit_dir(reader: &mut Reader<'_>, journal: Option<PathBuf>) -> Option<PathBuf> {
+    let dir = reader.read("AUDIT_DIR", |text| places::folder(text).map(Some));
+    dir.or(journal)
 }
 
 fn read_journal(reader: &mut Reader<'_>) -> Option<JournalConfig> {

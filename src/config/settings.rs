@@ -323,6 +323,12 @@ pub const SETTINGS: &[Setting] = &[
     )
     .help("the secret of operators who change something and do not come by a unix socket"),
     Setting::text(
+        "AUDIT_DIR",
+        DefaultValue::Derived("JOURNAL_DIR, else none"),
+        "a directory",
+    )
+    .help("where audit.log is: payments that were not plain, and what operators did"),
+    Setting::text(
         "RECONCILE_EVERY",
         DefaultValue::Text("off"),
         "off, or 1 to 604800 (s)",

@@ -64,7 +64,7 @@ pub(super) fn start(setup: &Setup, shared: &Arc<Shared>) -> Result<(), String> {
     let (shared, start) = (Arc::downgrade(shared), setup.start);
     let run = move || {
         let comparison = Comparison {
-            told: told_before(&journal.dir),
+            told: told_before(config.audit_dir.as_deref().unwrap_or(&journal.dir)),
             clock: Clock::new(start),
             dir: journal.dir,
             config,

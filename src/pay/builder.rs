@@ -258,13 +258,13 @@ fn pause_again(config: &Config, processors: &Processors) -> Result<(), String> {
     Ok(())
 }
 
-/// Begins to write down what is not plain, beside the journal, whose directory is ours by now.
+/// Begins to write down what is not plain.
 fn open_audit(config: &Config) -> Result<Option<Audit>, String> {
-    let Some(journal) = &config.journal else {
+    let Some(dir) = &config.audit_dir else {
         return Ok(None);
     };
-    let told = |fault| format!("the audit file in {}: {fault}", journal.dir.display());
-    Audit::start(&journal.dir).map(Some).map_err(told)
+    let told = |fault| format!("the audit file in {}: {fault}", dir.display());
+    Audit::start(dir).map(Some).map_err(told)
 }
 
 type Pasts = Vec<Option<journal::Restored>>;

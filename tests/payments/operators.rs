@@ -297,9 +297,10 @@ fn both_of_two_secrets_are_good_and_a_unix_socket_needs_none(driver: &str) {
     let scratch = Scratch::new("secrets").unwrap();
     let socket = scratch.text("admin.sock");
     let listen = format!("127.0.0.1:0,unix:{socket}");
-    let secret = secret_file(&scratch);
+    let (secret, audit) = (secret_file(&scratch), scratch.text("audit"));
     let more = [
         ("ADMIN_LISTEN", listen.as_str()),
+        ("AUDIT_DIR", &audit),
         ("ADMIN_SECRET_FILE", &secret),
     ];
     std::fs::write(&secret, "new\nhunter2\n").unwrap();
@@ -313,6 +314,10 @@ fn both_of_two_secrets_are_good_and_a_unix_socket_needs_none(driver: &str) {
     let answer = local.call(RESUME_A, "", NOTE);
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert!(answer.body.contains("without a journal"), "{}", answer.body);
+    let log = || std::fs::read_to_string(scratch.file("audit/audit.log")).unwrap();
+    wait_until("it is audited without a journal", || {
+        log().contains(r#""path":"/admin/processors/default/resume""#)
+    });
     let foreign = "Origin: http://evil.example\r\n";
     assert_eq!(local.call(RESUME_A, foreign, NOTE).status, 403);
     drop((admin, local));

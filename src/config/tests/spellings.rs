@@ -15,7 +15,7 @@ fn good(setting: &Setting) -> String {
         "UPSTREAM_A_BOOK" | "UPSTREAM_B_BOOK" => "/book.csv".to_owned(),
         "RECONCILE_EVERY" => "off".to_owned(),
         "CB_FAIL_RATE" => "0.5".to_owned(),
-        "JOURNAL_DIR" => "/journal".to_owned(),
+        "AUDIT_DIR" | "JOURNAL_DIR" => "/journal".to_owned(),
         "STORE" => "postgres://p99@db/p99?sslmode=disable".to_owned(),
         "SHARD" => "1/1".to_owned(),
         "PEERS" => "none".to_owned(),
