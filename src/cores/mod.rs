@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Mono};
 use crate::config::ListenAddress;
 use crate::limits;
-use crate::metrics::Metrics;
+use crate::metrics::{About, EventKind, Metrics};
 use crate::pay::{self, CoreBuilder, Failure, Setup};
 use crate::payment::CoreId;
 use crate::rate_limit::RateLimit;
@@ -217,6 +217,8 @@ impl Running {
         let clock = Clock::new(setup.start);
         let metrics = Arc::clone(&setup.metrics);
         let drain_delay = config.drain_delay;
+        let now = clock.now().mono;
+        metrics.events.put(now, EventKind::Started, About::Instance);
         Ok(Self {
             lifecycle,
             clock,
@@ -300,6 +302,8 @@ impl Running {
                     let span = self.drain_delay();
                     log::info!("stopping: not ready any more, listening for {span:?}");
                     self.lifecycle.advance(Phase::Draining);
+                    let events = &self.metrics.events;
+                    events.put(now, EventKind::Stopping, About::Instance);
                     now
                 });
                 if now >= asked.after(self.drain_delay()) {

@@ -12,6 +12,7 @@
 
 mod books;
 mod cells;
+mod events;
 mod families;
 mod faults;
 mod kept;
@@ -41,6 +42,7 @@ use crate::payment::{
 
 pub use books::{BookDifference, BooksMetrics};
 pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
+pub use events::{About, Event, EventKind, Events};
 pub use faults::Fault;
 pub use labels::{
     ClaimDropped, Closed, ConnectResult, Driver, FileReading, HandOverFailure, HedgeEvent,
@@ -350,6 +352,8 @@ pub struct Metrics {
     pub books: BooksMetrics,
     /// The settings that may change.
     pub settings: SettingsMetrics,
+    /// What happened last.
+    pub events: Events,
 }
 
 impl Metrics {
@@ -372,6 +376,7 @@ impl Metrics {
             file_readings: By::default(),
             books: BooksMetrics::default(),
             settings,
+            events: Events::default(),
         }
     }
 

@@ -18,10 +18,10 @@ use std::thread;
 
 use super::{Kept, OperatorCall, Setup, Shared};
 use crate::audit::{self, Item};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::{Clock, Now, UnixMillis};
 use crate::config::{self, Config, OnDouble, ReconcileConfig};
 use crate::limits;
-use crate::metrics::{BookDifference, Label};
+use crate::metrics::{About, BookDifference, EventKind, Label};
 use crate::payment::{CorrelationId, PerProcessor, Processor, UpstreamId};
 use crate::reconcile::{self, Difference, Kind, Place, ReconcileFault, Request};
 use crate::wire::{self, OperatorNote};
@@ -196,8 +196,13 @@ impl Comparison {
                 continue;
             }
             if self.settings.on_double == OnDouble::Pause {
-                self.pause(shared, one, now.wall);
+                self.pause(shared, one, now);
             }
+            let about = one.processor.map_or(About::Instance, About::Processor);
+            shared
+                .metrics
+                .events
+                .put(now.mono, EventKind::BooksDiffer, about);
             let (kind, id) = (one.kind.name(), one.id.to_string());
             let processor = one.processor.map_or("none", Processor::name);
             log::error!(kind, id, processor; "the journal and the processors' books differ");
@@ -219,7 +224,7 @@ impl Comparison {
     }
 
     /// Pauses who charged `one` too often.
-    fn pause(&self, shared: &Shared, one: &Difference, now: UnixMillis) {
+    fn pause(&self, shared: &Shared, one: &Difference, now: Now) {
         let all = self.config.upstream.count();
         for processor in all.set().intersection(one.doubled) {
             if shared.processors.is_paused(processor) {

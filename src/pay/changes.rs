@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::CoreRuntime;
 use crate::config::Config;
-use crate::metrics::{Changeable, Label, SettingsMetrics};
+use crate::metrics::{About, Changeable, EventKind, Label, SettingsMetrics};
 use crate::owner::{Processors, share};
 use crate::rate_limit::RateLimit;
 
@@ -64,6 +64,9 @@ impl CoreRuntime {
             | Changeable::Attempts => self.steer(setting, value),
         }
         settings.show(setting, value);
+        let events = &self.shared.metrics.events;
+        let about = About::Setting(setting);
+        events.put(self.now().mono, EventKind::SettingChanged, about);
         Ok(())
     }
 

@@ -160,7 +160,10 @@ impl CoreRuntime {
             Action::Answer { to, answer } => {
                 self.give(to, Reply::Answer(answer));
             }
-            Action::Note(note) => notes::count(&self.metrics, &note, now.mono),
+            Action::Note(note) => {
+                notes::count(&self.metrics, &note, now.mono);
+                notes::show(&self.shared.metrics.events, &note, now.mono);
+            }
             Action::Tell => {
                 let telling = self.owner.borrow_mut().next_telling();
                 lines::pass_on(telling, self.shared.audit.as_ref());
@@ -263,10 +266,7 @@ impl CoreRuntime {
             Progress::Failed(fault) => {
                 log::error!("journal: {fault}; no payment is taken in any more");
                 self.metrics.journal_failures.increment();
-                let _ = self.failure.set((Failure::Broken, fault.to_string()));
-                self.shared
-                    .has_journal_failed
-                    .store(true, Ordering::Relaxed);
+                self.give_up(Failure::Broken, fault.to_string());
                 let now = self.now();
                 self.tell(now, Owner::journal_failed);
             }

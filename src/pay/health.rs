@@ -39,7 +39,9 @@ impl CoreRuntime {
             let breaker = self.shared.processors.breaker(processor);
             let now = self.now().mono;
             if let Some(transition) = breaker.rest(breaker.generation(), interval, now) {
-                notes::count(&self.metrics, &Note::Breaker(processor, transition), now);
+                let note = Note::Breaker(processor, transition);
+                notes::count(&self.metrics, &note, now);
+                notes::show(&self.shared.metrics.events, &note, now);
             }
         }
     }

@@ -3,8 +3,36 @@
 use crate::breaker;
 use crate::clock::Mono;
 use crate::events::{Hedge, Lookup, Move, Note, Reason, Shed};
-use crate::metrics::{CoreMetrics, Fault, HedgeEvent, LookupAnswer, ShedReason};
+use crate::metrics::{
+    About, CoreMetrics, EventKind, Events, Fault, HedgeEvent, LookupAnswer, ShedReason,
+};
 use crate::payment::{Outcome, Processor};
+
+/// Shows `note` among the last events, where it is one.
+pub(super) fn show(events: &Events, note: &Note, now: Mono) {
+    let (kind, processor) = match *note {
+        Note::Breaker(processor, breaker::Transition { to, .. }) => {
+            let kind = match to {
+                breaker::State::Open => EventKind::BreakerOpened,
+                breaker::State::HalfOpen => EventKind::BreakerHalfOpen,
+                breaker::State::Closed => EventKind::BreakerClosed,
+            };
+            (kind, processor)
+        }
+        Note::Move(processor, _) => (EventKind::Moved, processor),
+        Note::AttemptEnded { .. }
+        | Note::LateAnswer(_)
+        | Note::LateReadDropped
+        | Note::Duplicate(_)
+        | Note::Settled { .. }
+        | Note::Foreign { .. }
+        | Note::Shed(_)
+        | Note::Hedge(..)
+        | Note::Resent(_)
+        | Note::LookedUp(..) => return,
+    };
+    events.put(now, kind, About::Processor(processor));
+}
 
 /// Counts `note`, and logs it where it is worth a line: what is unusual at `warn`, what an operator
 /// would ask about one payment at `debug`.

@@ -4,7 +4,7 @@
 use super::CoreRuntime;
 use super::messages::{CoreRequest, Reply};
 use crate::limits;
-use crate::metrics::{BreakerReading, ClaimDropped, InstanceStatus, Reading};
+use crate::metrics::{BreakerReading, ClaimDropped, Event, InstanceStatus, Reading};
 use crate::owner::Unsettled;
 use crate::payment::{Configured, Processor};
 
@@ -25,6 +25,12 @@ impl CoreRuntime {
             .metrics
             .status(self.now().mono, &self.reading(is_serving));
         (status, oldest)
+    }
+
+    /// What happened last, the newest first.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.metrics.events.newest()
     }
 
     /// Has every core write its gauges, and gathers what is oldest of all.

@@ -9,11 +9,12 @@ use std::thread;
 use super::messages::{CoreRequest, Reply};
 use super::{AskFault, CoreRuntime, Shared};
 use crate::audit::Item;
-use crate::clock::UnixMillis;
+use crate::clock::{Now, UnixMillis};
 use crate::events::ReplyTo;
 use crate::journal;
 use crate::journal::operator::Resolution;
 use crate::limits;
+use crate::metrics::{About, EventKind};
 use crate::owner::{PendingView, Unresolvable};
 use crate::payment::{CorrelationId, Processor, ProcessorCount, UpstreamId};
 use crate::wire::{self, OperatorNote};
@@ -151,7 +152,7 @@ impl CoreRuntime {
 
     /// Logs an operator's call, and writes it into the audit file.
     pub fn note_operator(&self, call: &OperatorCall<'_>) {
-        self.shared.note_operator(call, self.now().wall);
+        self.shared.note_operator(call, self.now());
     }
 }
 
@@ -166,7 +167,10 @@ impl Shared {
         }
     }
 
-    pub(super) fn note_operator(&self, call: &OperatorCall<'_>, at: UnixMillis) {
+    pub(super) fn note_operator(&self, call: &OperatorCall<'_>, now: Now) {
+        if let Some((kind, about)) = event_of(call) {
+            self.metrics.events.put(now.mono, kind, about);
+        }
         let (operator, reason) = call.note.map_or(("", ""), |note| {
             (note.operator.as_str(), note.reason.as_str())
         });
@@ -178,11 +182,30 @@ impl Shared {
         } = *call;
         log::warn!(path, status, operator, reason, result; "an operator's call");
         if let Some(audit) = &self.audit
-            && !audit.put(Item::Line(line(call, (operator, reason), at)))
+            && !audit.put(Item::Line(line(call, (operator, reason), now.wall)))
         {
             log::error!("the audit file has no room for the call above");
         }
     }
+}
+
+/// What a call is among the last events; none where what it changed has said so itself.
+fn event_of(call: &OperatorCall<'_>) -> Option<(EventKind, About)> {
+    let mut parts = call.path.rsplit('/');
+    let task = parts.next().unwrap_or_default();
+    let about = parts.next().and_then(Processor::of_name);
+    let about = about.map_or(About::Instance, About::Processor);
+    let kind = match (call.status, task) {
+        // It holds, though only until a restart.
+        (200 | 503, "pause") => EventKind::Paused,
+        (200 | 503, "resume") => EventKind::Resumed,
+        (200, "confirm") => EventKind::Confirmed,
+        (200, "resolve") => EventKind::Resolved,
+        (200, "settings") => return None,
+        (200, _) => EventKind::LogChanged,
+        (_, _) => EventKind::CallRefused,
+    };
+    Some((kind, about))
 }
 
 fn line(call: &OperatorCall<'_>, (operator, reason): (&str, &str), at: UnixMillis) -> String {

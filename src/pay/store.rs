@@ -301,10 +301,7 @@ impl CoreRuntime {
             End::Broken(why) => (Failure::Broken, why.clone()),
         };
         log::error!("store: {why}; no payment is taken in any more");
-        let _ = self.failure.set((failure, why));
-        self.shared
-            .has_journal_failed
-            .store(true, Ordering::Relaxed);
+        self.give_up(failure, why);
     }
 
     /// For every core's readiness.

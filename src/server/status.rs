@@ -12,12 +12,13 @@ use super::Core;
 use super::lifecycle::Readiness;
 use super::page::Page;
 use crate::clock::Mono;
-use crate::metrics::{InstanceStatus, Lately, ProcessorStatus};
+use crate::metrics::{Event, InstanceStatus, Lately, ProcessorStatus};
 use crate::owner::Unsettled;
+use crate::wire;
 
 const PAGE: &[u8] = include_bytes!("status.html");
 const POLICY: &[u8] = b"default-src 'none'; \
-    script-src 'sha256-Rn1HWDmAZcu0AFDPzm8c5wAYg3yUZ3eSpOofK/jwjVA='; \
+    script-src 'sha256-1odLXpOAd3jcTaUhdoH8IVgUuMe7zhIwcVStSJt+gcw='; \
     style-src 'sha256-qk7CLpQn0vBV3gz8DVrnUAEKfUIzK9SJldjdMlq1xAw='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -45,6 +46,8 @@ pub(super) struct Overview {
     #[serde(flatten)]
     status: InstanceStatus,
     oldest: Vec<Waiting>,
+    /// The newest first.
+    events: Vec<Happened>,
     shards: Vec<ShardStatus>,
 }
 
@@ -56,6 +59,15 @@ struct Waiting {
     processor: &'static str,
     reason: &'static str,
     promised: bool,
+}
+
+/// One of the last events.
+#[derive(Debug, Serialize)]
+struct Happened {
+    /// As a date.
+    at: String,
+    #[serde(flatten)]
+    event: Event,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,15 +83,21 @@ impl Core {
         let (status, oldest) = self.runtime.overview(is_serving).await;
         let now = self.now().mono;
         let trouble = self.runtime.peer_trouble();
-        let why = match readiness {
-            Readiness::Starting => "starting".to_owned(),
-            Readiness::Draining => "draining".to_owned(),
-            Readiness::CoreStuck(core) => format!("core {} does not run", core.0),
-            Readiness::Ready => match (trouble, self.runtime.failure()) {
-                (Some(trouble), _) => trouble.to_string(),
-                (None, Some((_, why))) => format!("nothing can be kept: {why}"),
-                (None, None) if status.is_ready => String::new(),
-                (None, None) => {
+        let failure = match (self.runtime.failure(), self.lifecycle.failure()) {
+            (Some((_, why)), _) => Some(format!("nothing can be kept: {why}")),
+            (None, Some(_)) => Some("nothing can be kept, another core knows why".to_owned()),
+            (None, None) => None,
+        };
+        let why = match (failure, readiness) {
+            // It drains then too, and this is why.
+            (Some(failure), _) => failure,
+            (None, Readiness::Starting) => "starting".to_owned(),
+            (None, Readiness::Draining) => "draining".to_owned(),
+            (None, Readiness::CoreStuck(core)) => format!("core {} does not run", core.0),
+            (None, Readiness::Ready) => match trouble {
+                Some(trouble) => trouble.to_string(),
+                None if status.is_ready => String::new(),
+                None => {
                     "the journal does not keep up, or has no room for its next segment".to_owned()
                 }
             },
@@ -90,9 +108,24 @@ impl Core {
             ready: status.is_ready && trouble.is_none(),
             why,
             oldest: oldest.iter().map(|one| Waiting::new(one, now)).collect(),
+            events: self.events(),
             shards: self.shards(),
             status,
         }
+    }
+
+    fn events(&self) -> Vec<Happened> {
+        let now = self.now();
+        let events = self.runtime.events();
+        let happened = |event: Event| {
+            let mut date = Vec::new();
+            wire::write_instant(now.wall.before(now.mono.since(event.at)), &mut date);
+            Happened {
+                at: String::from_utf8(date).unwrap_or_default(),
+                event,
+            }
+        };
+        events.into_iter().map(happened).collect()
     }
 
     /// None where this instance is alone.
@@ -193,6 +226,11 @@ impl Overview {
         }
         for shard in &self.shards {
             writeln!(out, "  {}: {}", shard.place, shard.state)?;
+        }
+        writeln!(out, "\nevents, the newest first")?;
+        for Happened { at, event } in &self.events {
+            let about = if event.about.is_empty() { "" } else { ": " };
+            writeln!(out, "  {at} {}{about}{}", event.what, event.about)?;
         }
         Ok(())
     }

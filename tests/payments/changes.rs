@@ -84,6 +84,8 @@ fn a_setting_that_is_set_anew_holds_at_once_on_every_core(driver: &str) {
     for line in [
         "set by an operator: CB_FAIL_RATE=0.500 instead of 1.000",
         "set by an operator: HEDGE_DELAY_MS=11 instead of 60000",
+        "setting changed: HEDGE_DELAY_MS",
+        "operator's call refused",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }

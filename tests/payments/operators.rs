@@ -318,6 +318,10 @@ fn both_of_two_secrets_are_good_and_a_unix_socket_needs_none(driver: &str) {
     wait_until("it is audited without a journal", || {
         log().contains(r#""path":"/admin/processors/default/resume""#)
     });
+    let page = local.get("/status.txt").body;
+    for line in ["resumed: default", "started"] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
     let foreign = "Origin: http://evil.example\r\n";
     assert_eq!(local.call(RESUME_A, foreign, NOTE).status, 403);
     drop((admin, local));
