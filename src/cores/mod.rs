@@ -12,6 +12,7 @@
 //! A stop: `/readyz` turns 503 with the signal itself, listeners stay open for DRAIN_DELAY_MS,
 //! then close once their queues are empty, and payments finish within SHUTDOWN_GRACE_SECS.
 
+mod exit;
 mod notices;
 mod signals;
 mod threads;
@@ -38,6 +39,7 @@ use crate::server::socket_file::SocketFile;
 use crate::server::{Common, CoreEnd};
 use crate::supervisor::{Notifier, PassedSockets};
 
+pub use exit::Exit;
 pub use signals::{unblock_signals, use_own_files};
 
 use notices::Notices;
@@ -70,36 +72,6 @@ impl fmt::Display for StartFault {
 }
 
 impl std::error::Error for StartFault {}
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// All that was acknowledged is settled, or in the journal.
-    Clean,
-    /// Pending payments were given up that nothing remembers; each was logged.
-    Forgotten(usize),
-    /// A core, a thread or the journal failed.
-    Failed,
-    /// Another instance has taken over what this one had in the store: start again.
-    Fenced,
-    /// The store has forgotten what it had acknowledged: a person must look.
-    StoreWentBack,
-}
-
-impl Exit {
-    /// The status for the shell.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Clean => 0,
-            Self::Failed => 1,
-            Self::Forgotten(_) => 3,
-            Self::StoreWentBack => 4,
-            // EX_TEMPFAIL of sysexits.h: nothing is wrong with this instance.
-            Self::Fenced => 75,
-        }
-    }
-}
 
 /// What a supervisor passed to the process, if there is one.
 #[derive(Debug, Default)]
@@ -357,13 +329,7 @@ impl Running {
                 }
             }
         }
-        let exit = match (failure, forgotten) {
-            (Some(Failure::Broken), _) => Exit::Failed,
-            (Some(Failure::Fenced), _) => Exit::Fenced,
-            (Some(Failure::StoreWentBack), _) => Exit::StoreWentBack,
-            (None, 0) => Exit::Clean,
-            (None, count) => Exit::Forgotten(count),
-        };
+        let exit = Exit::of(failure, forgotten);
         let fate = match (pending, forgotten) {
             (0, _) => "",
             (_, 0) if self.is_shared => ", kept in the store",
@@ -381,22 +347,5 @@ impl Running {
             "stopped: exit status {status}, {pending} payments are pending{fate}"
         );
         exit
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_end_has_a_status_of_its_own() {
-        let ends = [
-            Exit::Clean,
-            Exit::Failed,
-            Exit::Forgotten(2),
-            Exit::StoreWentBack,
-            Exit::Fenced,
-        ];
-        assert_eq!(ends.map(Exit::code), [0, 1, 3, 4, 75]);
     }
 }

@@ -62,7 +62,7 @@ pub enum About {
     Setting(Changeable),
 }
 
-/// An event, for whoever reads it.
+/// An event, for its readers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
     /// When.

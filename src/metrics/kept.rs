@@ -1,8 +1,27 @@
 //! The families about what is kept: the journal, or the shared store instead of it.
 
-use super::cells::{Cell, Histogram, Label};
+use super::cells::{Cell, Counter, Gauge, Histogram, Label};
 use super::page::{Kind, Page};
 use super::{JournalMode, Metrics};
+
+/// What one core counts of the shared store.
+#[derive(Debug, Default)]
+pub struct StoreMetrics {
+    /// How long each batch to the store took, from when it was made.
+    pub commit_duration: Histogram,
+    /// Ids that these batches were about.
+    pub ids: Counter,
+    /// Batches of which it had to be asked whether they were done.
+    pub doubtful: Counter,
+    /// Writers of other instances that were adopted.
+    pub adopted: Counter,
+    /// Records that the store has not acknowledged yet.
+    pub lag: Gauge,
+    /// Open payments in the store of this core's writers.
+    pub open_rows: Gauge,
+    /// Microseconds since the last batch was sent that the store acknowledged.
+    pub silence_us: Gauge,
+}
 
 impl Metrics {
     pub(super) fn render_journal(&self, page: &mut Page<'_>) {
@@ -59,29 +78,29 @@ impl Metrics {
         let adopted = "Writers of instances that are gone, adopted by this one.";
         let lag = "Records that the store has not acknowledged yet.";
         let open = "Open payments in the store that this instance's writers have.";
-        self.total(page, ("p99_store_ids_total", ids), |core| &core.store_ids);
+        self.total(page, ("p99_store_ids_total", ids), |core| &core.store.ids);
         self.total(
             page,
             ("p99_store_doubtful_batches_total", doubtful),
-            |core| &core.store_doubtful,
+            |core| &core.store.doubtful,
         );
         self.total(page, ("p99_store_adopted_writers_total", adopted), |core| {
-            &core.store_adopted
+            &core.store.adopted
         });
-        self.gauge(page, ("p99_store_lag_records", lag), |core| &core.store_lag);
+        self.gauge(page, ("p99_store_lag_records", lag), |core| &core.store.lag);
         self.gauge(page, ("p99_store_open_payments", open), |core| {
-            &core.store_open_rows
+            &core.store.open_rows
         });
         let help = "Since the last batch was sent that the store acknowledged, on the core where \
                     that is longest.";
         page.begin(Kind::Gauge, "p99_store_silence_seconds", help);
-        let silence = self.cores().map(|core| core.store_silence_us.get()).max();
+        let silence = self.cores().map(|core| core.store.silence_us.get()).max();
         page.seconds(&[], silence.unwrap_or_default());
         let help = "How long each batch to the store took.";
         page.begin(Kind::Histogram, "p99_store_commit_duration_seconds", help);
         let histograms: Vec<&Histogram> = self
             .cores()
-            .map(|core| &core.store_commit_duration)
+            .map(|core| &core.store.commit_duration)
             .collect();
         page.histogram(None, histograms.into_iter());
     }

@@ -44,6 +44,7 @@ pub use books::{BookDifference, BooksMetrics};
 pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
 pub use events::{About, Event, EventKind, Events};
 pub use faults::Fault;
+pub use kept::StoreMetrics;
 pub use labels::{
     ClaimDropped, Closed, ConnectResult, Driver, FileReading, HandOverFailure, HedgeEvent,
     JournalMode, LookupAnswer, PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
@@ -155,20 +156,8 @@ pub struct CoreMetrics {
     /// 1 while this core's next segment cannot be reserved.
     pub journal_next_missing: Gauge,
 
-    /// How long each batch to the store took, from when it was made.
-    pub store_commit_duration: Histogram,
-    /// Ids that these batches were about.
-    pub store_ids: Counter,
-    /// Batches of which it had to be asked whether they were done.
-    pub store_doubtful: Counter,
-    /// Writers of other instances that were adopted.
-    pub store_adopted: Counter,
-    /// Records that the store has not acknowledged yet.
-    pub store_lag: Gauge,
-    /// Open payments in the store of this core's writers.
-    pub store_open_rows: Gauge,
-    /// Microseconds since the last batch was sent that the store acknowledged.
-    pub store_silence_us: Gauge,
+    /// What it writes to the shared store.
+    pub store: StoreMetrics,
 
     /// 1 while this core may take payments.
     pub fit: Gauge,

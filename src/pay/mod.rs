@@ -4,6 +4,7 @@
 //! - `mod.rs`: the room and its doors for the server;
 //! - `builder.rs`: how it is built; `books.rs`: the comparison with the processors' books;
 //! - `drive.rs`: actions, messages and timers;
+//! - `finding.rs`: what is known of one payment;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers; `steer.rs`, `changes.rs`:
 //!   what operators ask;
 //! - `overview.rs`: what is shown of the whole instance;
@@ -20,6 +21,7 @@ mod books;
 mod builder;
 mod changes;
 mod drive;
+mod finding;
 mod gather;
 mod health;
 mod lines;
@@ -55,16 +57,15 @@ use self::waker::TimerWaker;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::events::{Answer, Arrival, Finding, ReplyTo, Trace};
+use crate::events::{Answer, Arrival, ReplyTo, Trace};
 use crate::journal::Writer;
 use crate::limits;
 use crate::logging;
 use crate::mailbox::Mailbox;
 use crate::metrics::{About, CoreMetrics, EventKind, HandOverFailure, ShedReason, Unanswered};
 use crate::owner::Owner;
-use crate::payment::{CoreId, Payment, Processor, UpstreamId};
+use crate::payment::{CoreId, Payment, Processor};
 use crate::peers::{Gap, Peers};
-use crate::timeline::Entry;
 use crate::upstream::{NameIndex, Names, Resolved, Upstream};
 
 /// Whom a summary or a purge asks.
@@ -237,59 +238,6 @@ impl CoreRuntime {
         };
         self.metrics.unanswered.get(unanswered).increment();
         answer
-    }
-
-    /// Asks the owner core for `id`, and the store where that does not know it.
-    ///
-    /// # Errors
-    /// Why nothing can be said.
-    pub async fn find(&self, id: UpstreamId) -> Result<Finding, AskFault> {
-        let found = self.find_here(id).await?;
-        match &self.store {
-            Some(store) if found.is_none() => self.find_in_store(store, id).await,
-            Some(_) | None => Ok(found),
-        }
-    }
-
-    async fn find_here(&self, id: UpstreamId) -> Result<Finding, AskFault> {
-        let owner = id.owner(self.config.cores);
-        if owner == self.core {
-            return Ok(self.owner.borrow().find(id));
-        }
-        let key = self.reserve(self.now().mono);
-        if self
-            .mailbox
-            .hand_over(owner, CoreRequest::Find(key, id))
-            .is_err()
-        {
-            self.replies.release(key);
-            return Err(AskFault::Overloaded);
-        }
-        match self.replies.take(key).await {
-            Some(Reply::Found(finding)) => Ok(finding),
-            Some(_) | None => Err(AskFault::Overloaded),
-        }
-    }
-
-    /// What the owner core of `id` remembers of what happened to it, oldest first.
-    ///
-    /// # Errors
-    /// Why nothing can be said.
-    pub async fn explain(&self, id: UpstreamId) -> Result<Vec<Entry>, AskFault> {
-        let owner = id.owner(self.config.cores);
-        if owner == self.core {
-            return Ok(self.owner.borrow().facts_of(id));
-        }
-        let key = self.reserve(self.now().mono);
-        let asked = self.mailbox.hand_over(owner, CoreRequest::Explain(key, id));
-        if asked.is_err() {
-            self.replies.release(key);
-            return Err(AskFault::Overloaded);
-        }
-        match self.replies.take(key).await {
-            Some(Reply::Facts(facts)) => Ok(facts),
-            Some(_) | None => Err(AskFault::Overloaded),
-        }
     }
 
     /// An operator says that the processor at its present addresses is the one that payments in

@@ -10,20 +10,21 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::authorities;
 use super::messages::Reply;
 use super::waker::TimerWaker;
 use super::{CoreRuntime, Failure};
 use crate::clock::{Boot, Mono, Now};
 use crate::config::{Config, StoreConfig};
 use crate::events::WriterSlot;
-use crate::journal::Haste;
+use crate::journal::{Authorities, Haste, Move};
 use crate::limits;
 use crate::logging;
 use crate::metrics::CoreMetrics;
 use crate::payment::CoreId;
 use crate::reactor::Reactor;
 use crate::shared::{End, News, Writers};
-use crate::store::{self, Link, Machine, MachineTerms, StorePlace, SweepNews, Sweeper};
+use crate::store::{self, Link, Machine, MachineTerms, StorePlace, SweepNews, Sweeper, processors};
 use crate::table::Key;
 
 /// See the header of this file.
@@ -48,23 +49,31 @@ pub(super) fn look_at(config: &Config) -> Result<(), String> {
     };
     let place = StorePlace::read(store.url.clone(), store.is_prepared)?;
     let reactor = Reactor::best().map_err(|fault| format!("cannot ask the store: {fault}"))?;
-    let found = match reactor.run(store::operator::check(&place)) {
-        Ok(found) => found,
-        Err(why) => {
-            log::error!("store: {why}; no payment is taken in before it answers");
-            return Ok(());
+    reactor.run(async {
+        let found = match store::operator::check(&place).await {
+            Ok(found) => found,
+            Err(why) => {
+                log::error!("store: {why}; no payment is taken in before it answers");
+                return Ok(());
+            }
+        };
+        for fact in &found.facts {
+            log::info!("store: {fact}");
         }
-    };
-    for fact in &found.facts {
-        log::info!("store: {fact}");
-    }
-    for warning in found.warnings.iter().chain(&found.waits) {
-        log::warn!("store: {warning}");
-    }
-    if found.faults.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("STORE: {}", found.faults.join("; ")))
+        for warning in found.warnings.iter().chain(&found.waits) {
+            log::warn!("store: {warning}");
+        }
+        if !found.faults.is_empty() {
+            return Err(format!("STORE: {}", found.faults.join("; ")));
+        }
+        let agreed = processors::agree(&place, &authorities(config)).await;
+        agreed.map(tell_moves)
+    })
+}
+
+fn tell_moves(moves: Vec<Move>) {
+    for one in moves {
+        log::warn!("store: {one}");
     }
 }
 
@@ -73,8 +82,13 @@ impl Store {
     ///
     /// # Errors
     /// What is wrong with the file of its authorities.
-    pub(super) fn new(config: &StoreConfig, core: CoreId, now: Now) -> Result<Self, String> {
-        let place = StorePlace::read(config.url.clone(), config.is_prepared)?;
+    pub(super) fn new(
+        config: &StoreConfig,
+        processors: Authorities,
+        core: CoreId,
+        now: Now,
+    ) -> Result<Self, String> {
+        let place = StorePlace::read(config.url.clone(), config.is_prepared)?.about(processors);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let holder = format!("{} pid {} core {}", host.trim(), process::id(), core.0);
         let terms = MachineTerms {
@@ -109,18 +123,20 @@ impl Store {
         let writers = self.writers.borrow();
         let machines = || writers.slots().filter_map(|slot| writers.machine(slot));
         let lag = machines().map(|one| one.last().saturating_sub(one.durable()));
-        metrics.store_lag.set(lag.sum());
+        metrics.store.lag.set(lag.sum());
         metrics
-            .store_open_rows
+            .store
+            .open_rows
             .set_len(machines().map(Machine::open_rows).sum());
         metrics
-            .store_doubtful
+            .store
+            .doubtful
             .show(machines().map(Machine::doubtful).sum());
         let own = writers.machine(WriterSlot::OWN);
         let acknowledged = own.and_then(Machine::acknowledged);
         let silence = Boot::now().since(acknowledged.unwrap_or(self.terms.now));
         let micros = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
-        metrics.store_silence_us.set(micros);
+        metrics.store.silence_us.set(micros);
     }
 
     /// Wakes each task that would sleep past the time of its machine.
@@ -191,8 +207,24 @@ impl CoreRuntime {
         store::sweep(Rc::clone(&store.place), sweeper, tell, fault).await;
     }
 
+    /// Says once in which places the processors are, where the start could not.
+    async fn agree_on_processors(&self, store: &Store) {
+        loop {
+            let now = authorities(&self.config);
+            match processors::agree(&store.place, &now).await {
+                Ok(moves) => return tell_moves(moves),
+                Err(why) if store.is_told(self.now().mono) => log::warn!("store: {why}"),
+                Err(_) => {}
+            }
+            monoio::time::sleep(limits::STORE_PAUSE_MAX).await;
+        }
+    }
+
     async fn write_store(self: Rc<Self>, slot: WriterSlot, waker: Rc<TimerWaker>) {
         let Some(store) = &self.store else { return };
+        if (self.core, slot) == (CoreId(0), WriterSlot::OWN) {
+            self.agree_on_processors(store).await;
+        }
         let mut link = Link::new(Rc::clone(&store.place));
         loop {
             let now = self.now();
@@ -251,13 +283,13 @@ impl CoreRuntime {
                 }
             }
             News::Committed { size, took } => {
-                self.metrics.store_commit_duration.record(took);
+                self.metrics.store.commit_duration.record(took);
                 self.note_acknowledged(store);
                 let ids = u64::try_from(size).unwrap_or(u64::MAX);
-                self.metrics.store_ids.add(ids);
+                self.metrics.store.ids.add(ids);
             }
             News::Adopted(writer) => {
-                self.metrics.store_adopted.increment();
+                self.metrics.store.adopted.increment();
                 log::warn!(
                     "core {core}: adopts writer {}, whose instance is gone",
                     writer.0

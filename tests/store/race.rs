@@ -16,6 +16,12 @@ fn no_claim_is_believed_twice_or_lost_while_connections_are_ended() {
     if !postgres::is_there("the race") {
         return;
     }
+    // On a busy machine a connection may end before anything was sent over it.
+    assert!((0..5).any(|_| race() > 0), "no batch was ever in doubt");
+}
+
+/// How many batches were in doubt.
+fn race() -> u64 {
     let scratch = Scratch::new("store-race").unwrap();
     let cluster = filled(&scratch, &[]);
     let mut ending = cluster.begin_sql("p99", END_THEM);
@@ -28,7 +34,6 @@ fn no_claim_is_believed_twice_or_lost_while_connections_are_ended() {
     ending.wait().unwrap();
     let mut table = Report::default();
     judge(&beliefs, &cluster, &mut table);
-    let doubtful: u64 = beliefs.iter().map(|belief| belief.doubtful).sum();
-    assert!(doubtful > 0, "no batch was ever in doubt");
     assert!(table.print("writers race"), "a promise was broken");
+    beliefs.iter().map(|belief| belief.doubtful).sum()
 }
