@@ -83,12 +83,9 @@ impl Setting {
 
     const fn text(name: &'static str, default: DefaultValue, allowed: &'static str) -> Self {
         Self {
-            name,
-            unit: "",
             default,
             allowed: Allowed::Text(allowed),
-            help: "",
-            is_secret: false,
+            ..Self::whole(name, "", "")
         }
     }
 
@@ -98,14 +95,10 @@ impl Setting {
             [first, ..] => DefaultValue::Text(first),
             [] => DefaultValue::Required,
         };
-        let allowed = Allowed::Words(words);
         Self {
-            name,
-            unit: "",
             default,
-            allowed,
-            help: "",
-            is_secret: false,
+            allowed: Allowed::Words(words),
+            ..Self::whole(name, "", "")
         }
     }
 
@@ -143,6 +136,7 @@ const URL_OR_NONE: &str =
 const NONE: DefaultValue = DefaultValue::Derived("none");
 const AUTHORITIES: DefaultValue =
     DefaultValue::Derived("SSL_CERT_FILE, else the system's authorities");
+const BESIDE: DefaultValue = DefaultValue::Derived("JOURNAL_DIR, else none");
 const HOST: DefaultValue = DefaultValue::Derived("the URL's host");
 const HEADERS_FILE: &str = "a file with one `Name: value` a line";
 const BOOK: &str = "/path/of/a/file, http://host[:port]/path or unix:/socket:/path, or none";
@@ -322,12 +316,8 @@ pub const SETTINGS: &[Setting] = &[
         "a file with one or two such values, one a line",
     )
     .help("the secret of operators who change something and do not come by a unix socket"),
-    Setting::text(
-        "AUDIT_DIR",
-        DefaultValue::Derived("JOURNAL_DIR, else none"),
-        "a directory",
-    )
-    .help("where audit.log is: payments that were not plain, and what operators did"),
+    Setting::text("AUDIT_DIR", BESIDE, "a directory")
+        .help("where audit.log is: payments that were not plain, and what operators did"),
     Setting::text(
         "RECONCILE_EVERY",
         DefaultValue::Text("off"),

@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Mono};
 use crate::config::ListenAddress;
 use crate::limits;
-use crate::metrics::{About, EventKind, Metrics};
+use crate::metrics::{EventKind, Metrics};
 use crate::pay::{self, CoreBuilder, Failure, Setup};
 use crate::payment::CoreId;
 use crate::rate_limit::RateLimit;
@@ -189,8 +189,7 @@ impl Running {
         let clock = Clock::new(setup.start);
         let metrics = Arc::clone(&setup.metrics);
         let drain_delay = config.drain_delay;
-        let now = clock.now().mono;
-        metrics.events.put(now, EventKind::Started, About::Instance);
+        metrics.happened(clock.now().mono, EventKind::Started);
         Ok(Self {
             lifecycle,
             clock,
@@ -274,8 +273,7 @@ impl Running {
                     let span = self.drain_delay();
                     log::info!("stopping: not ready any more, listening for {span:?}");
                     self.lifecycle.advance(Phase::Draining);
-                    let events = &self.metrics.events;
-                    events.put(now, EventKind::Stopping, About::Instance);
+                    self.metrics.happened(now, EventKind::Stopping);
                     now
                 });
                 if now >= asked.after(self.drain_delay()) {

@@ -18,6 +18,7 @@ mod faults;
 mod kept;
 mod labels;
 mod legacy;
+mod met;
 mod page;
 mod process;
 mod rolling;
@@ -54,6 +55,8 @@ pub use rolling::Rolling;
 pub use settings::{Changeable, ChangedSetting, SettingsMetrics};
 pub use status::{Bound, InstanceStatus, JournalStatus, Lately, PendingStatus, ProcessorStatus};
 pub use tally::Tally;
+
+use met::Met;
 
 /// One cell for each processor.
 pub type ByProcessor<T> = By<Processor, T, { PROCESSORS_MAX }>;
@@ -178,36 +181,6 @@ pub struct Answered {
     pub status: u16,
     /// From the request's first byte to the answer.
     pub took: Duration,
-}
-
-/// What an answer to a payment means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Met {
-    Charged,
-    Accepted,
-    /// The client's to mend, or a duplicate.
-    Refused,
-    Failed,
-}
-
-impl Met {
-    const fn of(status: u16) -> Self {
-        match status {
-            202 => Self::Accepted,
-            ..300 => Self::Charged,
-            300..500 => Self::Refused,
-            500.. => Self::Failed,
-        }
-    }
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Charged => 0,
-            Self::Accepted => 1,
-            Self::Refused => 2,
-            Self::Failed => 3,
-        }
-    }
 }
 
 /// The ledger of one processor on one core. A sum of cents beyond 64 bits stays at the end.
@@ -381,6 +354,11 @@ impl Metrics {
         self.render_legacy(now, &reading.breakers, &mut page);
         self.render_families(now, reading, &mut page);
         self.process.render(self.setup.started, &mut page);
+    }
+
+    /// Something happened to the whole instance.
+    pub fn happened(&self, now: Mono, kind: EventKind) {
+        self.events.put(now, kind, About::Instance);
     }
 
     /// A bound of the settings as it holds now.

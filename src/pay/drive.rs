@@ -15,7 +15,7 @@ use crate::events::{Action, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, Writ
 use crate::journal::{Haste, Pending, Progress, WriterTask};
 use crate::limits;
 use crate::mailbox::Message;
-use crate::metrics::HandOverFailure;
+use crate::metrics::{EventKind, HandOverFailure};
 use crate::owner::{Owner, Restored};
 use crate::payment::CoreId;
 use crate::upstream::{NameIndex, Sink};
@@ -246,6 +246,15 @@ impl CoreRuntime {
         }
         // A wake-up that was lost must not strand a message.
         self.take_mail();
+    }
+
+    /// Nothing more becomes durable here, so no core takes payments in any more.
+    pub(super) fn give_up(&self, failure: Failure, why: String) {
+        let _ = self.failure.set((failure, why));
+        let shared = &self.shared;
+        shared.has_journal_failed.store(true, Ordering::Relaxed);
+        let now = self.now().mono;
+        shared.metrics.happened(now, EventKind::NothingKept);
     }
 
     async fn write_journal(self: Rc<Self>, task: WriterTask) {

@@ -62,7 +62,7 @@ use crate::journal::Writer;
 use crate::limits;
 use crate::logging;
 use crate::mailbox::Mailbox;
-use crate::metrics::{About, CoreMetrics, EventKind, HandOverFailure, ShedReason, Unanswered};
+use crate::metrics::{CoreMetrics, HandOverFailure, ShedReason, Unanswered};
 use crate::owner::Owner;
 use crate::payment::{CoreId, Payment, Processor};
 use crate::peers::{Gap, Peers};
@@ -263,15 +263,6 @@ impl CoreRuntime {
     pub fn failure(&self) -> Option<(Failure, &str)> {
         let failure = self.failure.get();
         failure.map(|(failure, why)| (*failure, why.as_str()))
-    }
-
-    /// Nothing more becomes durable here, so no core takes payments in any more.
-    fn give_up(&self, failure: Failure, why: String) {
-        let _ = self.failure.set((failure, why));
-        let shared = &self.shared;
-        shared.has_journal_failed.store(true, Ordering::Relaxed);
-        let events = &shared.metrics.events;
-        events.put(self.now().mono, EventKind::NothingKept, About::Instance);
     }
 
     /// Whether this core may take payments: its journal syncs in time and has room to go on, or
