@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> bool {
 fn prove(root: &Path, chosen: &[Break], seeds: u32, report: &mut Report) {
     let place = Place::new(root);
     place.restore();
-    match place.play(WELL_SEEDS) {
+    match place.play(Which::All, WELL_SEEDS) {
         Played::Passed => say("ok        the unbroken tree passes"),
         Played::Failed(said) => {
             report.broke("the unbroken tree passes", || said);
@@ -69,7 +69,7 @@ fn prove(root: &Path, chosen: &[Break], seeds: u32, report: &mut Report) {
             fs::write(place.copy.join(name), text).expect("the copy");
         }
         let began = Instant::now();
-        match place.play(seeds) {
+        match place.play(Which::of(one), seeds) {
             Played::Passed => {
                 report.broke("the world notices", || {
                     format!("{}: {}", one.name, one.meaning)
@@ -87,6 +87,24 @@ fn prove(root: &Path, chosen: &[Break], seeds: u32, report: &mut Report) {
         }
     }
     place.restore();
+}
+
+/// Which worlds are played.
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    All,
+    /// That of the shared store alone.
+    Store,
+}
+
+impl Which {
+    fn of(one: &Break) -> Self {
+        if one.name.starts_with("store-") {
+            Self::Store
+        } else {
+            Self::All
+        }
+    }
 }
 
 enum Played {
@@ -156,13 +174,20 @@ impl Place {
         }
     }
 
-    fn cargo(&self, seeds: u32, more: &[&str]) -> Output {
+    fn cargo(&self, which: Which, seeds: u32, more: &[&str]) -> Output {
+        let only: &[&str] = match which {
+            Which::All => &[],
+            Which::Store => &["store::"],
+        };
         Command::new("cargo")
             .args(["test", "--quiet", "--test", "world"])
+            .args(only)
             .args(more)
             .current_dir(&self.copy)
             .env("CARGO_TARGET_DIR", &self.build)
             .env("WORLD_SEEDS", seeds.to_string())
+            // Longer ones.
+            .env("STORE_SEEDS", (seeds / 4).max(1).to_string())
             .env("RUST_BACKTRACE", "0")
             .env_remove("WORLD_SEED")
             .output()
@@ -170,18 +195,18 @@ impl Place {
     }
 
     /// Runs the copy's world test.
-    fn play(&self, seeds: u32) -> Played {
+    fn play(&self, which: Which, seeds: u32) -> Played {
         let text = |output: Output| {
             let said = [output.stdout, output.stderr].concat();
             String::from_utf8_lossy(&said).into_owned()
         };
-        let built = self.cargo(seeds, &["--no-run"]);
+        let built = self.cargo(which, seeds, &["--no-run"]);
         assert!(
             built.status.success(),
             "the broken copy does not build:\n{}",
             text(built)
         );
-        let played = self.cargo(seeds, &[]);
+        let played = self.cargo(which, seeds, &[]);
         if played.status.success() {
             Played::Passed
         } else {
@@ -194,6 +219,7 @@ impl Place {
 fn first_words(said: &str) -> String {
     let story = said
         .split_once("WORLD_SEED=")
+        .or_else(|| said.split_once("panicked at "))
         .map_or(said, |(_, story)| story);
     let mut lines = story.lines().filter(|line| !line.trim().is_empty());
     let (head, words) = (

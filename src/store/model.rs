@@ -8,7 +8,8 @@ mod sweeps;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{Batch, Change, Claim, Pin, Update};
-use super::exchange::{Adoption, Answer, PageFrom, Reading, Reads, Transaction};
+use super::doubt::{Ended, Told};
+use super::exchange::{Adoption, Answer, Outcome, PageFrom, Reading, Reads, Transaction};
 use super::record::{Epoch, Row, RowStatus, WriterId};
 use crate::limits;
 use crate::payment::{CorrelationId, PerProcessor, Processor, Totals, UpstreamId};
@@ -64,6 +65,23 @@ pub struct Model {
     pub cut: Option<i64>,
     /// From when on every charge has its row.
     pub exact_from: i64,
+}
+
+/// What is heard of `answer` when its COMMIT was answered with a notice of warning.
+#[must_use]
+pub fn behind_a_notice(answer: Answer) -> Outcome {
+    let warning = Told {
+        code: *b"01000",
+        text: "canceling wait for synchronous replication due to user request".to_owned(),
+    };
+    let ended = Ended::Ready {
+        status: b'I',
+        has_committed: true,
+        warning: Some(warning),
+        error: None,
+    };
+    let done: Result<(), Outcome> = ended.judge().into();
+    done.map_or_else(|outcome| outcome, |()| Outcome::Acknowledged(answer))
 }
 
 impl Model {

@@ -3,11 +3,15 @@
 use p99::events::WriterSlot;
 use p99::store::{Command, Outcome, Transaction};
 
-use super::{Event, Set};
+use super::{Event, Set, WALL};
 use crate::plan::{MS, SECOND};
 
-/// How far the database's clock may be off, in microseconds: an hour either way.
-pub(super) const CLOCKS: [u64; 3] = [6_400 * SECOND, 10_000 * SECOND, 13_600 * SECOND];
+/// What the database's clock may show when all begins: the date, or an hour off either way.
+pub(super) const CLOCKS: [u64; 3] = [
+    WALL.unsigned_abs() * 1_000 - 3_600 * SECOND,
+    WALL.unsigned_abs() * 1_000,
+    WALL.unsigned_abs() * 1_000 + 3_600 * SECOND,
+];
 
 /// What becomes of one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ enum Fate {
     Refused,
     /// It is done, and its answer takes long.
     Slow,
+    /// A wait for the standby was cancelled: success, with a notice, of what a failover loses.
+    Noticed,
 }
 
 impl Set {
@@ -51,6 +57,7 @@ impl Set {
                 (3, Fate::Late),
                 (3, Fate::Refused),
                 (3, Fate::Slow),
+                (2, Fate::Noticed),
             ])
         } else {
             Fate::Fine
@@ -62,6 +69,14 @@ impl Set {
             Fate::Slow => {
                 let after = self.luck.within(MS..=5 * SECOND);
                 self.at(self.time + after, Event::Perform(transaction, waits));
+            }
+            Fate::Noticed => {
+                self.see("a notice behind COMMIT");
+                let answer = self
+                    .database
+                    .clone()
+                    .perform(&transaction, self.offset + self.time);
+                self.after(MS, heard(p99::store::model::behind_a_notice(answer)));
             }
             Fate::Lost => {
                 self.see("a commit that was lost");
@@ -90,14 +105,9 @@ impl Set {
         transaction: &Transaction,
         waits: Option<(usize, u64, WriterSlot)>,
     ) {
-        // A clock that jumps back makes leases last, and what they hold wait, as long as that.
-        if !self.is_trouble() {
-            self.offset = CLOCKS[2];
-        } else if self.luck.chance(1) && self.luck.chance(5) {
-            self.see("a clock that jumped");
-            self.offset = self.luck.pick(&CLOCKS);
-        }
+        self.set_clock();
         let answer = self.database.perform(transaction, self.offset + self.time);
+        self.note_settled();
         if let Some((index, life, slot)) = waits {
             let outcome = Box::new(Outcome::Acknowledged(answer));
             self.after(MS, Event::Heard(index, life, slot, outcome));

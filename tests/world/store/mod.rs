@@ -8,12 +8,11 @@
 
 mod acts;
 mod database;
+mod seeds;
+mod sweeps;
 mod traffic;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use p99::clock::{Boot, Mono, Now, UnixMillis};
 use p99::events::{Answer, AttemptRef, Exchange, Lookup, WriterSlot};
@@ -21,20 +20,21 @@ use p99::owner::{Journalling, Owner, OwnerSettings};
 use p99::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
 use p99::shared::Writers;
 use p99::store::model::Model;
-use p99::store::{MachineTerms, Outcome, Transaction};
+use p99::store::{MachineTerms, Outcome, Row, Sweeper, Transaction};
 
 use self::database::CLOCKS;
 use crate::luck::Luck;
 use crate::plan::{MS, SECOND};
 use crate::shards::plan::{processors, settings};
 
-const SEEDS: u64 = 48;
 /// Until then things break; then all but the stubborn processor is well; then that one, too.
 const TROUBLE: u64 = 20 * SECOND;
 const STUBBORN: u64 = 40 * SECOND;
 /// Everything has settled by then, and is asked for once more.
 const LATE: u64 = 90 * SECOND;
 const END: u64 = 95 * SECOND;
+/// The date when all begins.
+const WALL: i64 = 1_752_150_896_000;
 /// The clock of leases began long before.
 const BOOTED: u64 = 1_000_000_000;
 
@@ -52,6 +52,9 @@ enum Event {
     /// What an instance hears of its command.
     Heard(usize, u64, WriterSlot, Box<Outcome>),
     Tick(usize, u64),
+    /// The same for its sweeper.
+    Swept(usize, u64, Box<Outcome>),
+    SweepTick(usize, u64),
     Start(usize),
     Sum,
 }
@@ -65,6 +68,7 @@ struct Instance {
     /// It stands still until then.
     awake_at: u64,
     tick_at: Option<u64>,
+    sweeper: Option<Sweeper>,
     /// Sums that it was asked for, and how many had been told 200 by then.
     asked: BTreeMap<u64, usize>,
 }
@@ -82,8 +86,13 @@ struct Set {
     stores: [BTreeMap<UpstreamId, (UnixMillis, Cents)>; 2],
     stubborn: Processor,
     database: Model,
-    /// How far the database's clock is off.
+    /// What the database's clock showed when this began, as it is set now.
     offset: u64,
+    /// Whether it is never set anew.
+    is_steady: bool,
+    /// When each id settled, and what was forgotten of it since.
+    settled: BTreeMap<UpstreamId, u64>,
+    forgotten: BTreeMap<UpstreamId, Row>,
     sums: usize,
     sights: BTreeMap<&'static str, u64>,
 }
@@ -99,6 +108,7 @@ impl Set {
             attempts: BTreeMap::new(),
             awake_at: 0,
             tick_at: None,
+            sweeper: None,
             asked: BTreeMap::new(),
         };
         let payment = |number: u64| {
@@ -120,8 +130,14 @@ impl Set {
             payments,
             stores: Default::default(),
             stubborn: luck.pick(&[Processor::DEFAULT, Processor::FALLBACK]),
-            database: Model::default(),
+            database: Model {
+                made: WALL,
+                ..Model::default()
+            },
             offset: CLOCKS[1],
+            is_steady: luck.chance(50),
+            settled: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             sums: 0,
             sights: BTreeMap::new(),
             luck,
@@ -155,7 +171,7 @@ impl Set {
 
     fn now(&self) -> Now {
         let mono = Mono(self.time);
-        let wall = UnixMillis(1_752_150_896_000 + i64::try_from(self.time / 1_000).unwrap());
+        let wall = UnixMillis(WALL + i64::try_from(self.time / 1_000).unwrap());
         Now {
             mono,
             run: mono,
@@ -186,6 +202,8 @@ impl Set {
             | Event::Exchanged(index, life, ..)
             | Event::LookedUp(index, life, ..)
             | Event::Heard(index, life, ..)
+            | Event::Swept(index, life, ..)
+            | Event::SweepTick(index, life)
             | Event::Tick(index, life) => {
                 if self.instances[*index].life != *life {
                     return;
@@ -220,6 +238,8 @@ impl Set {
                     owner.tick(now);
                 });
             }
+            Event::Swept(.., outcome) => self.hear_sweep(index, *outcome),
+            Event::SweepTick(..) => self.sweep(index),
             Event::Post(_)
             | Event::Sum
             | Event::Start(_)
@@ -246,6 +266,7 @@ impl Set {
         self.tell(index, |owner, _, now| {
             owner.tick(now);
         });
+        self.begin_sweeping(index);
     }
 
     fn tell(&mut self, index: usize, event: impl FnOnce(&mut Owner, &mut Writers, Now)) {
@@ -335,60 +356,5 @@ impl Set {
         one.core = None;
         one.awake_at = 0;
         self.after(SECOND, Event::Start(index));
-    }
-}
-
-/// What all seeds must have shown at least once.
-const SIGHTS: [&str; 13] = [
-    "a commit whose answer was lost",
-    "a clock that jumped",
-    "a commit that was lost",
-    "a copy that came late",
-    "a crash",
-    "a fenced instance",
-    "a lost claim that was pending",
-    "a lost claim that was processed",
-    "a pause longer than the lease",
-    "a store that is away",
-    "a sum",
-    "an adoption",
-    "no sum",
-];
-
-#[test]
-fn equal_instances_charge_once_whatever_the_store_does() {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok();
-        text.and_then(|text| text.parse::<u64>().ok())
-    };
-    let first = number("WORLD_FIRST").unwrap_or(0);
-    let count = number("STORE_SEEDS").unwrap_or(SEEDS);
-    let next = AtomicU64::new(first);
-    let sights = Mutex::new(BTreeMap::new());
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count {
-                return;
-            }
-            let mut set = Set::new(seed);
-            let end = catch_unwind(AssertUnwindSafe(|| set.run()));
-            assert!(end.is_ok(), "STORE seed {seed} at {} us", set.time);
-            let mut sights = sights.lock().unwrap();
-            for (sight, count) in set.sights {
-                *sights.entry(sight).or_insert(0) += count;
-            }
-        }
-    };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(work);
-        }
-    });
-    let sights = sights.into_inner().unwrap();
-    for sight in SIGHTS {
-        let is_seen = sights.contains_key(sight);
-        assert!(is_seen || count < SEEDS, "no seed saw {sight}: {sights:?}");
     }
 }
