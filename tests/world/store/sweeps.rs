@@ -7,8 +7,8 @@ use p99::store::{Command, Outcome, SweepNews, Sweeper, Transaction};
 use super::database::CLOCKS;
 use super::{Event, MS, SECOND, Set, TROUBLE};
 
-/// How long an id is kept after it settled: less than the stubborn processor is bad for, and what it
-/// charges late is as old as all other payments.
+/// How long an id is kept after it settled: less than the stubborn processor is bad for, and what
+/// it charges late is as old as all other payments.
 const KEEP: u64 = 30 * SECOND;
 
 impl Set {
