@@ -92,10 +92,6 @@ const LONG: &[(&str, &str)] = &[
         "a state machine in atomics: every move of its words in one file",
     ),
     (
-        "src/config/settings.rs",
-        "the table of settings, a row each",
-    ),
-    (
         "src/flow.rs",
         "every question about where a payment may go is asked in one file (I2, I3)",
     ),
