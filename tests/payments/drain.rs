@@ -227,9 +227,8 @@ fn what_is_pending_at_the_end_with_a_journal_is_settled_after_the_restart(driver
     }
     let p99 = processors.p99(driver, &settings);
     let told = pay_all(p99.address, 20, 0..20);
-    // A disk that stands still turns a payment away before it is sent.
-    let held = with_status(&told, 202);
-    assert!(held > 0 && held + with_status(&told, 503) == 20, "{told:?}");
+    // A disk that stands still turns a payment away before it is sent, or leaves it in doubt.
+    assert!(with_status(&told, 202) > 0, "{told:?}");
     assert_eq!(p99.stop(), Some(0), "the journal remembers");
     for sim in [&processors.a, &processors.b] {
         sim.clear_faults();
@@ -237,12 +236,14 @@ fn what_is_pending_at_the_end_with_a_journal_is_settled_after_the_restart(driver
     let p99 = processors.p99(driver, &settings);
     let mut client = Client::connect(p99.address);
     for (id, word) in &told {
-        let state = if *word == Told::Status(202) {
-            "processed"
-        } else {
-            ""
+        let states: &[&str] = match word {
+            Told::Status(202) => &["processed"],
+            Told::Status(_) => &[""],
+            Told::Nothing(_) => &["processed", ""],
         };
-        wait_until("it settles", || Stack::state_of(&mut client, *id) == state);
+        wait_until("it settles", || {
+            states.contains(&&*Stack::state_of(&mut client, *id))
+        });
         if *word == Told::Status(202) {
             assert_eq!(pay_again(&mut client, *id).status, 409);
         }
