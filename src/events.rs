@@ -306,6 +306,9 @@ pub enum Answer {
     RefusedByAll,
     /// None could be tried within REQUEST_TIMEOUT_MS: 503, not charged, the id is free.
     Unavailable,
+    /// None could be tried within REQUEST_TIMEOUT_MS, and the id was not claimed yet in the store
+    /// that other instances share: 503; nothing is said of it.
+    NotTried,
     /// A bound was reached before claiming: 503; nothing is said of the id.
     Overloaded,
     /// The journal failed before claiming: 503; nothing is said of the id.

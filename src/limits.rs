@@ -590,7 +590,7 @@ pub const STORE_LOGIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// refused goes to it again.
 pub const STORE_PAUSE_FIRST: Duration = Duration::from_millis(20);
 /// See [`STORE_PAUSE_FIRST`].
-pub const STORE_PAUSE_MAX: Duration = Duration::from_secs(1);
+pub const STORE_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Bytes of one message of the server: a row has under 400, an error with its context a few
 /// thousand.
 pub const STORE_MESSAGE_BYTES_MAX: usize = 1 << 20;

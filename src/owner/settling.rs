@@ -167,9 +167,12 @@ impl Owner {
         flow.check_end();
         self.inherited.remove(key, flow);
         let (payment, promise) = (flow.payment, flow.promise);
+        // Where the claim was never made another instance may have charged the id before.
+        let is_claimed = !self.settings.is_shared() || flow.trail == Trail::Written;
         let (answer, status) = self.remember(&payment, promise, ending, now);
         // The records say that it was promised before it ended, so its first answer is that.
         let answer = match promise {
+            Promise::Open if answer == Answer::Unavailable && !is_claimed => Answer::NotTried,
             Promise::Open | Promise::Inherited => answer,
             Promise::Given => Answer::Accepted,
         };

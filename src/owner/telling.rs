@@ -123,7 +123,7 @@ impl Owner {
             Answer::Charged => None,
             Answer::Accepted => (self.settings.ack == Ack::Processed).then_some(Remark::Deadline),
             Answer::RefusedForGood | Answer::RefusedByAll => Some(Remark::Refused),
-            Answer::Unavailable => Some(Remark::Unavailable),
+            Answer::Unavailable | Answer::NotTried => Some(Remark::Unavailable),
             Answer::Duplicate(_)
             | Answer::Replayed(_)
             | Answer::AmountDiffers

@@ -144,6 +144,12 @@ impl Reply {
                 "no processor could be tried; the payment is not charged",
             )
             .after(1),
+            Answer::NotTried => Self::problem(
+                503,
+                "no processor could be tried; whether another instance has charged the id before \
+                 was not asked",
+            )
+            .after(1),
             Answer::Overloaded => Self::problem(
                 503,
                 "too many payments at once; this request was not looked at",

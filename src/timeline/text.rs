@@ -182,6 +182,7 @@ pub const fn answer_name(answer: Answer) -> &'static str {
         Answer::RefusedForGood => "refused_for_good",
         Answer::RefusedByAll => "refused_by_all",
         Answer::Unavailable => "unavailable",
+        Answer::NotTried => "not_tried",
         Answer::Overloaded => "overloaded",
         Answer::JournalDown => "journal_down",
         Answer::Silence => "nothing",

@@ -135,6 +135,7 @@ impl World {
                     "I5: {answer:?} while the disk would take it up again: {pending:?}"
                 );
             }
+            Answer::NotTried => panic!("{answer:?} without a store"),
             Answer::Silence | Answer::JournalDown => {
                 assert!(machine.has_failed, "{answer:?} although the journal works");
             }

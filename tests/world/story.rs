@@ -172,6 +172,7 @@ impl Story {
             }
             Answer::Duplicate(_)
             | Answer::AmountDiffers
+            | Answer::NotTried
             | Answer::Overloaded
             | Answer::JournalDown
             | Answer::Silence => {}

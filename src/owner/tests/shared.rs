@@ -9,7 +9,7 @@ use crate::events::{Answer, Winner, WriterSlot};
 use crate::journal::Record;
 use crate::limits;
 use crate::owner::Journalling;
-use crate::payment::{Cents, Processor, Status, UpstreamId};
+use crate::payment::{Cents, Processor, ProcessorCount, Status, UpstreamId};
 
 fn begin() -> Play {
     begin_as(Ack::Processed, AnswerAfter::Intent)
@@ -100,6 +100,23 @@ fn a_claim_that_is_lost_sends_nothing_and_says_what_the_winner_knows() {
             );
         }
     }
+}
+
+#[test]
+fn without_a_claim_nothing_is_said_of_the_id() {
+    let only_a = ProcessorCount::try_new(1).unwrap();
+    let mut play = Play::begin_with(|settings, _| {
+        settings.journal = Journalling::Store;
+        settings.processors = only_a;
+    });
+    play.owner.set_away(false);
+    play.is_deaf = Some(Processor::DEFAULT);
+    let id = play.post(1);
+    play.pass(PATIENCE);
+    assert_eq!(play.records, []);
+    // Another instance may have charged it long ago.
+    assert_eq!(play.answers, [Answer::NotTried]);
+    assert!(play.owner.find(id).is_none());
 }
 
 #[test]

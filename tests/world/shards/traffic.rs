@@ -98,6 +98,7 @@ impl Set {
             | Answer::Duplicate(Status::Pending | Status::Refused)
             | Answer::Replayed(_)
             | Answer::AmountDiffers
+            | Answer::NotTried
             | Answer::Overloaded
             | Answer::JournalDown
             | Answer::Silence => {}

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use p99::events::Action;
+use p99::events::{Action, Exchange};
 use p99::payment::Processor;
 use p99::shared::{End, News};
 use p99::store::{Question, Reply, Window};
 
-use super::{Event, MS, Set, TROUBLE};
+use super::{Event, MS, SECOND, Set, TROUBLE};
 
 impl Set {
     pub(super) fn see(&mut self, sight: &'static str) {
@@ -48,7 +48,17 @@ impl Set {
                 if let Some((owner, _)) = &mut self.instances[index].core {
                     owner.connecting(attempt);
                 }
-                self.after(MS, Event::Connected(index, life, attempt));
+                if self.is_trouble() && self.luck.chance(2) {
+                    self.see("a way to no processor");
+                    let span = self.luck.within(50..=3 * SECOND);
+                    self.instances[index].deaf_until = self.time + span;
+                }
+                let event = if self.instances[index].deaf_until > self.time {
+                    Event::Exchanged(index, life, attempt, Exchange::NotSent)
+                } else {
+                    Event::Connected(index, life, attempt)
+                };
+                self.after(MS, event);
             }
             Action::Send {
                 attempt,

@@ -67,6 +67,8 @@ struct Instance {
     attempts: BTreeMap<AttemptRef, Processor>,
     /// It stands still until then.
     awake_at: u64,
+    /// It reaches no processor until then.
+    deaf_until: u64,
     tick_at: Option<u64>,
     sweeper: Option<Sweeper>,
     /// Sums that it was asked for, and how many had been told 200 by then.
@@ -107,6 +109,7 @@ impl Set {
             life: 0,
             attempts: BTreeMap::new(),
             awake_at: 0,
+            deaf_until: 0,
             tick_at: None,
             sweeper: None,
             asked: BTreeMap::new(),

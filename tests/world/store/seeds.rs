@@ -10,7 +10,7 @@ use super::Set;
 const SEEDS: u64 = 48;
 
 /// What all seeds must have shown at least once.
-const SIGHTS: [&str; 16] = [
+const SIGHTS: [&str; 17] = [
     "a commit whose answer was lost",
     "a clock that jumped",
     "a commit that was lost",
@@ -22,6 +22,7 @@ const SIGHTS: [&str; 16] = [
     "a pause longer than the lease",
     "a notice behind COMMIT",
     "a store that is away",
+    "a way to no processor",
     "a sum",
     "an adoption",
     "an id that was kept long enough",

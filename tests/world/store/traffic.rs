@@ -144,6 +144,7 @@ impl Set {
             | Answer::Duplicate(Status::Refused)
             | Answer::Replayed(_)
             | Answer::AmountDiffers
+            | Answer::NotTried
             | Answer::Overloaded
             | Answer::JournalDown
             | Answer::Silence => {}
@@ -155,7 +156,11 @@ impl Set {
         // At the end everything is well, and whoever was told nothing asks again.
         let is_open = matches!(
             answer,
-            Answer::Silence | Answer::JournalDown | Answer::Overloaded | Answer::Unavailable
+            Answer::Silence
+                | Answer::JournalDown
+                | Answer::Overloaded
+                | Answer::NotTried
+                | Answer::Unavailable
         );
         if is_open && self.time >= LATE {
             self.after(100 * MS, Event::Post(client));
@@ -174,8 +179,15 @@ impl Set {
                 .into_iter()
                 .filter(|one| self.stores[one.index()].contains_key(&payment.id))
                 .collect();
-            let row = self.database.rows.get(&payment.id).map(|row| row.row);
-            let row = row.or_else(|| self.forgotten.get(&payment.id).copied());
+            let now = self.database.rows.get(&payment.id).map(|row| row.row);
+            let forgotten = self.forgotten.get(&payment.id).copied();
+            // One that came back behind its retention finds the charge of before.
+            let is_foreign = now.is_some_and(|row| row.status == RowStatus::Foreign);
+            let row = if is_foreign {
+                forgotten
+            } else {
+                now.or(forgotten)
+            };
             let name = &payment.correlation_id;
             match row.map(|row| row.status) {
                 Some(status) if status.is_counted() => {
