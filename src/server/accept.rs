@@ -28,6 +28,7 @@ use super::places::{Counted, Place};
 use crate::descriptors;
 use crate::limits;
 use crate::metrics::Closed;
+use crate::sockets::keep_from_children;
 
 /// A listening socket that accepts, and how to end that.
 pub(super) struct Listening {
@@ -165,6 +166,9 @@ async fn accept_unix(
 
 fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
     core.metrics().connections_accepted.increment();
+    if let Err(fault) = keep_from_children(&stream) {
+        log::debug!("a connection that programs would inherit: {fault}");
+    }
     // Taken on the spare descriptor, and there is still no other: this client is turned away.
     let is_last = !spare.is_held() && !spare.take_back();
     if is_last || descriptors::is_reserved(stream.as_raw_fd()) {

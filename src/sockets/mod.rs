@@ -10,4 +10,4 @@ mod channel;
 mod reach;
 
 pub use channel::{Channel, Speech, Unreached};
-pub use reach::{Connecting, reach_one, send_now, set_user_timeout, shut_down};
+pub use reach::{Connecting, keep_from_children, reach_one, send_now, set_user_timeout, shut_down};

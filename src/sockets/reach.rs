@@ -105,7 +105,7 @@ async fn wait_until_connected(stream: &TcpStream) -> io::Result<()> {
     unsafe_code,
     reason = "the runtime's stream lends only a raw descriptor"
 )]
-fn socket_of<R>(stream: &TcpStream, ask: impl FnOnce(&Socket) -> R) -> R {
+fn socket_of<R>(stream: &impl AsRawFd, ask: impl FnOnce(&Socket) -> R) -> R {
     // SAFETY: the borrow of `stream` keeps the descriptor open for longer than this one lives.
     let descriptor = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
     ask(&SockRef::from(&descriptor))
@@ -117,6 +117,15 @@ fn socket_of<R>(stream: &TcpStream, ask: impl FnOnce(&Socket) -> R) -> R {
 /// What the kernel says; a unix socket has no such time.
 pub fn set_user_timeout(stream: &TcpStream, longest: Duration) -> io::Result<()> {
     socket_of(stream, |socket| socket.set_tcp_user_timeout(Some(longest)))
+}
+
+/// Has no program inherit the socket that a process starts: on io_uring the runtime accepts without
+/// that.
+///
+/// # Errors
+/// What the kernel says.
+pub fn keep_from_children(stream: &impl AsRawFd) -> io::Result<()> {
+    socket_of(stream, |socket| socket.set_cloexec(true))
 }
 
 /// Ends both directions of a socket; every task that waits on it wakes.

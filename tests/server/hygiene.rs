@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::DRIVERS;
 use crate::kit::client::{Client, payment, request, wait_until};
 use crate::kit::places::{from, site};
-use crate::kit::stack;
+use crate::kit::stack::{self, BEST, Stack};
 use p99::clock::Mono;
 use p99::cores::{Exit, Running};
 use p99::metrics::{BreakerReading, Reading};
@@ -333,4 +333,21 @@ fn connections_that_a_stop_ends_are_counted_so() {
     let page = String::from_utf8(page).unwrap();
     let line = "p99_connections_closed_total{reason=\"shutdown\"} 1\n";
     assert!(page.contains(line), "{page}");
+}
+
+/// A connection ends when p99 ends it, whatever programs the process has started meanwhile.
+#[test]
+fn no_program_inherits_a_connection() {
+    for driver in ["0", "1"] {
+        let stack = Stack::start(BEST, &[("MONOIO_FORCE_LEGACY_DRIVER", driver)]);
+        let mut client = stack.client();
+        assert_eq!(client.get("/healthz").status, 200);
+        let mut program = Command::new("sleep").arg("120").spawn().unwrap();
+        client.end_writing();
+        let ended = client.read_to_end(&mut Vec::new());
+        program.kill().unwrap();
+        program.wait().unwrap();
+        assert!(ended.is_ok(), "driver {driver}: {ended:?}");
+        stack.stop();
+    }
 }
