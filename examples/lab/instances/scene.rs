@@ -50,6 +50,8 @@ pub(super) struct Scene<'a> {
     failed_over: Duration,
     fenced: u32,
     kills: u32,
+    /// Whether bounds in time are promises here: a quick run is a smoke, on any machine.
+    is_timed: bool,
 }
 
 impl<'a> Scene<'a> {
@@ -111,6 +113,7 @@ impl<'a> Scene<'a> {
             failed_over: Duration::ZERO,
             fenced: 0,
             kills: 0,
+            is_timed: !options.quick,
         };
         scene.add_standby();
         Some(scene)
@@ -293,7 +296,7 @@ impl<'a> Scene<'a> {
         say(&format!(
             "         new payments {took:?} after the promotion"
         ));
-        if took > most {
+        if took > most && self.is_timed {
             report.broke(SLOW, || format!("{took:?}"));
         }
         self.rest(Duration::from_secs(2), report);
@@ -354,7 +357,7 @@ impl<'a> Scene<'a> {
         }
         let took = began.elapsed();
         self.adopted = self.adopted.max(took);
-        if took > ADOPTED_MAX {
+        if took > ADOPTED_MAX && self.is_timed {
             report.broke(LATE, || format!("{took:?}"));
         }
     }
