@@ -50,7 +50,7 @@ pub(super) struct Scene<'a> {
     failed_over: Duration,
     fenced: u32,
     kills: u32,
-    /// Whether bounds in time are promises here: a quick run is a smoke, on any machine.
+    /// Whether bounds in time are promises: not in a quick run.
     is_timed: bool,
 }
 
@@ -162,9 +162,8 @@ impl<'a> Scene<'a> {
 
     fn any(&self) -> usize {
         let turn = usize::try_from(self.kills + self.fenced).unwrap();
-        let running: Vec<usize> = (0..INSTANCES)
-            .filter(|number| self.instances[*number].is_some())
-            .collect();
+        let is_up = |number: &usize| self.instances[*number].is_some();
+        let running: Vec<usize> = (0..INSTANCES).filter(is_up).collect();
         running[turn % running.len()]
     }
 
@@ -285,8 +284,7 @@ impl<'a> Scene<'a> {
     fn promote(&mut self, most: Duration, report: &mut Report) {
         self.primary = self.servers.len() - 1;
         self.servers[self.primary].promote();
-        let promoted = Instant::now();
-        let since = jiff::Timestamp::now().as_millisecond();
+        let (promoted, since) = (Instant::now(), jiff::Timestamp::now().as_millisecond());
         let new = format!("SELECT count(*) FROM p99.payment WHERE at > {since}");
         while self.sql(&new).trim() == "0" && promoted.elapsed() < Duration::from_secs(30) {
             thread::sleep(Duration::from_millis(20));
@@ -323,8 +321,8 @@ impl<'a> Scene<'a> {
         // The standby hears of it no more, so nothing is acknowledged there any more.
         // A host that says nothing costs each writer a login that takes too long.
         self.promote(FAILED_OVER_MAX + limits::STORE_LOGIN_TIMEOUT, report);
-        let lonely = self.instances[alone].as_ref();
-        let sum = lonely.and_then(|p99| p99.get("/payments-summary").ok());
+        let ask = |p99: &P99| p99.get("/payments-summary").ok();
+        let sum = self.instances[alone].as_ref().and_then(ask);
         if let Some(answer) = sum.filter(|answer| answer.status == 200) {
             report.broke("one that is cut off gives no sum", || answer.body);
         }
