@@ -24,7 +24,9 @@ use crate::metrics::CoreMetrics;
 use crate::payment::CoreId;
 use crate::reactor::Reactor;
 use crate::shared::{End, News, Writers};
-use crate::store::{self, Link, Machine, MachineTerms, StorePlace, SweepNews, Sweeper, processors};
+use crate::store::{
+    self, Executor, Machine, MachineTerms, StorePlace, SweepNews, Sweeper, processors,
+};
 use crate::table::Key;
 
 /// See the header of this file.
@@ -225,12 +227,12 @@ impl CoreRuntime {
         if (self.core, slot) == (CoreId(0), WriterSlot::OWN) {
             self.agree_on_processors(store).await;
         }
-        let mut link = Link::new(Rc::clone(&store.place));
+        let mut executor = Executor::new(Rc::clone(&store.place));
         loop {
             let now = self.now();
             let command = store.writers.borrow_mut().next(slot, now.boot);
             if let Some(command) = command {
-                let outcome = link.perform(command).await;
+                let outcome = executor.perform(command).await;
                 let now = self.now();
                 if let Some(why) = outcome.fault()
                     && store.is_told(now.mono)

@@ -278,9 +278,14 @@ impl Writers {
         let Some(machine) = self.machine_mut(slot) else {
             return;
         };
-        if machine.has_ended() {
+        let (has_ended, is_done) = (machine.has_ended(), machine.is_done());
+        // One that ended with payments open is a store that failed: the process ends.
+        if !(has_ended || is_done) || owner.needs(slot) {
+            return;
+        }
+        if has_ended {
             owner.release(slot);
-        } else if machine.is_done() && !owner.needs(slot) {
+        } else {
             machine.close();
         }
     }

@@ -50,11 +50,11 @@ mod batch;
 mod connection;
 mod doubt;
 mod exchange;
+mod executor;
 mod facts;
 mod gather;
 mod history;
 pub mod import;
-mod link;
 mod login;
 mod machine;
 mod messages;
@@ -84,7 +84,7 @@ pub use exchange::{
     Adoption, Answer, Command, OpenAt, Outcome, PageFrom, Question, Reading, Reads, Reply, Report,
     SumReading, Sweep, Swept, Transaction, Window,
 };
-pub use link::Link;
+pub use executor::Executor;
 pub use login::ServerFacts;
 pub use machine::{Machine, MachineTerms};
 pub use place::StorePlace;

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::link::Link;
+use super::executor::Executor;
 use super::place::StorePlace;
 use super::sweeper::{News, Sweeper};
 use crate::clock::Boot;
@@ -16,7 +16,7 @@ pub async fn sweep(
     mut tell: impl FnMut(News),
     mut fault: impl FnMut(&str),
 ) {
-    let mut link = Link::new(place);
+    let mut executor = Executor::new(place);
     loop {
         while let Some(news) = sweeper.next_news() {
             tell(news);
@@ -28,7 +28,7 @@ pub async fn sweep(
                 monoio::time::sleep(due.since(now)).await;
                 continue;
             }
-            Some(command) => link.perform(command).await,
+            Some(command) => executor.perform(command).await,
         };
         if let Some(why) = outcome.fault() {
             fault(why);

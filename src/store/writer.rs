@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::exchange::{Question, Report};
-use super::link::Link;
+use super::executor::Executor;
 use super::machine::Machine;
 use super::place::StorePlace;
 use super::record::{Epoch, Record, WriterId};
@@ -102,7 +102,7 @@ impl WriterTask {
     /// Writes until the machine ends, and tells `report` of everything. `report` may append. A
     /// fault of a host is handed to `fault` in words.
     pub async fn run(self, mut report: impl FnMut(Report), mut fault: impl FnMut(&str)) {
-        let mut link = Link::new(Rc::clone(&self.place));
+        let mut executor = Executor::new(Rc::clone(&self.place));
         loop {
             loop {
                 let told = self.shared.machine.borrow_mut().next_report();
@@ -117,7 +117,7 @@ impl WriterTask {
                 self.wait().await;
                 continue;
             };
-            let outcome = link.perform(command).await;
+            let outcome = executor.perform(command).await;
             if let Some(why) = outcome.fault() {
                 fault(why);
             }

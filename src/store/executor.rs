@@ -9,12 +9,12 @@ use super::place::StorePlace;
 
 /// See the header of this file.
 #[derive(Debug)]
-pub struct Link {
+pub struct Executor {
     place: Rc<StorePlace>,
     connection: Option<Connection>,
 }
 
-impl Link {
+impl Executor {
     /// One without a connection.
     #[must_use]
     pub const fn new(place: Rc<StorePlace>) -> Self {
