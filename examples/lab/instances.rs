@@ -6,7 +6,6 @@
 mod scene;
 
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -22,7 +21,7 @@ use scene::Scene;
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Requests, repeats included
+    /// Requests at least, repeats included
     #[arg(long, default_value_t = 1_000_000)]
     payments: u32,
     /// Share of repeats of known ids
@@ -122,11 +121,12 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
         options.payments
     };
     let numbers = Numbers { seed: options.seed };
+    // They pay until all has happened, however long a failover takes.
     let crowd = Crowd::start(crowd::Plan {
         address: scene.balancer.address,
         numbers,
         clients: options.clients,
-        requests,
+        requests: u32::MAX,
         repeats: crate::storm::per_million(options.repeats),
         rest: Duration::ZERO,
     });
@@ -135,20 +135,13 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
     let steps = if options.quick { QUICK } else { STEPS };
     for (number, step) in (1_u64..).zip(steps) {
         let begin = u64::from(requests) * number / (steps.len() as u64 + 1);
-        while u64::from(crowd.requests()) < begin && !crowd.is_done() {
-            scene.tend(&mut report);
-            thread::sleep(Duration::from_millis(20));
-        }
-        if crowd.is_done() {
-            report.broke("trouble comes while clients pay", || format!("{step:?}"));
-        }
+        scene.tend_until(|| u64::from(crowd.requests()) >= begin, &mut report);
         say(&format!("{:>7} ms: {step:?}", crowd.now_ms()));
         scene.play(*step, &mut report);
     }
-    while !crowd.is_done() {
-        scene.tend(&mut report);
-        thread::sleep(Duration::from_millis(20));
-    }
+    scene.tend_until(|| crowd.requests() >= requests, &mut report);
+    crowd.stop();
+    scene.tend_until(|| crowd.is_done(), &mut report);
     let (count, told) = crowd.join(&mut report);
     let mut evidence = Evidence {
         address: scene.balancer.address,

@@ -207,29 +207,24 @@ impl<'a> Scene<'a> {
     /// Stands still for longer than its lease, with open Intents, while one processor refuses.
     fn pause(&mut self, report: &mut Report) {
         let number = self.any();
-        let Some(pid) = self.instances[number].as_ref().map(P99::pid) else {
+        let Some(mut p99) = self.instances[number].take() else {
             return;
         };
         self.world.sides[0].processor.set_failing(true);
         thread::sleep(Duration::from_millis(300));
-        let signal = |signal| {
-            // SAFETY: kill takes no pointer, and the process is this run's own child.
-            unsafe { libc::kill(pid, signal) };
-        };
-        signal(libc::SIGSTOP);
-        self.await_adoption_of(pid, report);
+        p99.signal(libc::SIGSTOP);
+        self.await_adoption_of(p99.pid(), report);
         thread::sleep(Duration::from_millis(500));
-        signal(libc::SIGCONT);
+        p99.signal(libc::SIGCONT);
         thread::sleep(Duration::from_millis(500));
         self.world.sides[0].processor.set_failing(false);
-        let p99 = self.instances[number].as_mut();
-        let end = p99.and_then(|p99| p99.await_end(Duration::from_secs(20)));
+        let end = p99.await_end(Duration::from_secs(20));
         if end.and_then(|end| end.code()) == Some(FENCED) {
             self.fenced += 1;
-            self.start(number, report);
         } else {
             report.broke(NOT_FENCED, || format!("{number}: {end:?}"));
         }
+        self.start(number, report);
     }
 
     /// No connection may be made for a while, and those that are open end.
@@ -334,12 +329,16 @@ impl<'a> Scene<'a> {
         self.rest(LEASE, report);
     }
 
-    fn rest(&mut self, span: Duration, report: &mut Report) {
-        let end = Instant::now() + span;
-        while Instant::now() < end {
+    pub(super) fn tend_until(&mut self, is_so: impl Fn() -> bool, report: &mut Report) {
+        while !is_so() {
             self.tend(report);
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn rest(&mut self, span: Duration, report: &mut Report) {
+        let end = Instant::now() + span;
+        self.tend_until(|| Instant::now() >= end, report);
     }
 
     /// Waits until another instance has all that the process `pid` left open.
@@ -348,12 +347,7 @@ impl<'a> Scene<'a> {
             "SELECT count(*) FROM p99.writer w WHERE holder LIKE '% pid {pid} %' AND EXISTS \
              (SELECT 1 FROM p99.payment p WHERE p.writer = w.writer AND p.status < 2)"
         );
-        let began = Instant::now();
-        while self.sql(&left).trim() != "0" && began.elapsed() < Duration::from_secs(60) {
-            self.tend(report);
-            thread::sleep(Duration::from_millis(50));
-        }
-        let took = began.elapsed();
+        let took = self.await_none(&left, report);
         self.adopted = self.adopted.max(took);
         if took > ADOPTED_MAX && self.is_timed {
             report.broke(LATE, || format!("{took:?}"));
@@ -364,11 +358,16 @@ impl<'a> Scene<'a> {
     pub(super) fn await_adoption(&mut self, report: &mut Report) {
         let left = "SELECT count(*) FROM p99.writer w WHERE lease_until < now() AND EXISTS \
                     (SELECT 1 FROM p99.payment p WHERE p.writer = w.writer AND p.status < 2)";
+        self.await_none(left, report);
+    }
+
+    /// How long it took until nothing was `left`, a minute at most.
+    fn await_none(&mut self, left: &str, report: &mut Report) -> Duration {
         let began = Instant::now();
         while self.sql(left).trim() != "0" && began.elapsed() < Duration::from_secs(60) {
-            self.tend(report);
-            thread::sleep(Duration::from_millis(100));
+            self.rest(Duration::from_millis(50), report);
         }
+        began.elapsed()
     }
 
     pub(super) fn end(mut self, report: &mut Report) {
