@@ -338,7 +338,9 @@ impl CoreBuilder {
         };
         let now = clock.now();
         let store = config.store.as_ref();
-        let store = store.map(|store| Store::new(store, authorities(&config), self.core, now));
+        let address = config.admin_listen.iter().chain(&config.listen).next();
+        let store =
+            store.map(|store| Store::new(store, authorities(&config), address, self.core, now));
         let store = store.transpose()?;
         let settings = OwnerSettings::of(&config);
         let processors = Arc::clone(&self.shared.processors);

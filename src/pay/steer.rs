@@ -20,12 +20,16 @@ use crate::payment::{CorrelationId, Processor, ProcessorCount, UpstreamId};
 use crate::wire::{self, OperatorNote};
 
 /// Why an operator's call came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SteerFault {
     /// The payment cannot be settled by hand.
     Unresolvable(Unresolvable),
+    /// Another instance has it: which, in the store's words.
+    Elsewhere(String),
     /// The owner core did not answer in time: whether it was settled can be asked.
     Busy,
+    /// Whether another instance has it could not be asked.
+    StoreAway,
 }
 
 /// Whether a pause holds after a restart too.
@@ -60,6 +64,20 @@ impl CoreRuntime {
     /// # Errors
     /// Why it is not, or may not be.
     pub async fn resolve(&self, id: UpstreamId, resolution: Resolution) -> Result<(), SteerFault> {
+        let done = self.resolve_at_owner(id, resolution).await;
+        match &self.store {
+            Some(store) if done == Err(SteerFault::Unresolvable(Unresolvable::Unknown)) => {
+                Err(self.why_not_here(store, id).await)
+            }
+            Some(_) | None => done,
+        }
+    }
+
+    async fn resolve_at_owner(
+        &self,
+        id: UpstreamId,
+        resolution: Resolution,
+    ) -> Result<(), SteerFault> {
         let owner = id.owner(self.config.cores);
         let key = self.reserve(self.now().mono);
         let to = ReplyTo {

@@ -15,7 +15,7 @@ use super::messages::Reply;
 use super::waker::TimerWaker;
 use super::{CoreRuntime, Failure};
 use crate::clock::{Boot, Mono, Now};
-use crate::config::{Config, StoreConfig};
+use crate::config::{Config, ListenAddress, StoreConfig};
 use crate::events::WriterSlot;
 use crate::journal::{Authorities, Haste, Move};
 use crate::limits;
@@ -80,19 +80,23 @@ fn tell_moves(moves: Vec<Move>) {
 }
 
 impl Store {
-    /// The store that `config` names, for `core`.
+    /// The store that `config` names, for `core`; `address` is where operators ask this instance.
     ///
     /// # Errors
     /// What is wrong with the file of its authorities.
     pub(super) fn new(
         config: &StoreConfig,
         processors: Authorities,
+        address: Option<&ListenAddress>,
         core: CoreId,
         now: Now,
     ) -> Result<Self, String> {
         let place = StorePlace::read(config.url.clone(), config.is_prepared)?.about(processors);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let holder = format!("{} pid {} core {}", host.trim(), process::id(), core.0);
+        let mut holder = format!("{} pid {} core {}", host.trim(), process::id(), core.0);
+        if let Some(address) = address {
+            holder.push_str(&format!(" at {address}"));
+        }
         let terms = MachineTerms {
             // No one else draws the same nonces: the keys of this hash are the process's own.
             seed: RandomState::new().hash_one((now.boot, core)),

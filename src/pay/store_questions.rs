@@ -2,10 +2,12 @@
 //! instances. Each goes with the next batch of the own writer, behind all that was appended.
 
 use super::messages::{CoreRequest, Reply};
+use super::steer::SteerFault;
 use super::store::Store;
 use super::{AskFault, CoreRuntime};
 use crate::clock::UnixMillis;
-use crate::payment::{PaymentView, UpstreamId, WindowSums};
+use crate::owner::Unresolvable;
+use crate::payment::{PaymentView, Status, UpstreamId, WindowSums};
 use crate::store::{self, Question, Row, Window};
 
 impl CoreRuntime {
@@ -34,6 +36,25 @@ impl CoreRuntime {
             return Err(unsaid(&reply));
         };
         Ok(row.map(|row| view(&row)))
+    }
+
+    /// Why the payment `id`, which this instance does not know, cannot be settled by hand here.
+    pub(super) async fn why_not_here(&self, store: &Store, id: UpstreamId) -> SteerFault {
+        let store::Reply::Found(row) = self.ask_store(store, Question::Find(id)).await else {
+            return SteerFault::StoreAway;
+        };
+        let Some(row) = row else {
+            return SteerFault::Unresolvable(Unresolvable::Unknown);
+        };
+        let status = row.status.in_api();
+        if status != Status::Pending {
+            return SteerFault::Unresolvable(Unresolvable::Settled(status));
+        }
+        let asked = Question::Holder(row.writer);
+        let store::Reply::Holder(Some(holder)) = self.ask_store(store, asked).await else {
+            return SteerFault::StoreAway;
+        };
+        SteerFault::Elsewhere(holder)
     }
 
     /// What all instances charged in a window, both ends included.
@@ -79,6 +100,7 @@ const fn unsaid(reply: &store::Reply) -> AskFault {
             boundary: cuts.boundary,
         },
         store::Reply::Found(_)
+        | store::Reply::Holder(_)
         | store::Reply::Sums(_)
         | store::Reply::Purged
         | store::Reply::Unavailable => AskFault::StoreAway,

@@ -147,6 +147,10 @@ impl<S: Stream> Connection<S> {
         {
             Ok(()) => (200, done.to_owned()),
             Err(SteerFault::Unresolvable(why)) => told(why),
+            Err(SteerFault::Elsewhere(holder)) => {
+                (421, format!("another instance has it: {holder}"))
+            }
+            Err(SteerFault::StoreAway) => (503, "the store does not answer".to_owned()),
             Err(SteerFault::Busy) => (
                 503,
                 "its core did not answer in time: ask what became of it".to_owned(),

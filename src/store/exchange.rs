@@ -15,6 +15,8 @@ use crate::payment::{PerProcessor, Totals, UpstreamId, WindowSums};
 pub enum Question {
     /// What is known of an id, once its writer has written everything that it had answered by now.
     Find(UpstreamId),
+    /// Who has this writer, in words for an operator.
+    Holder(WriterId),
     /// What was charged in a window, the same.
     Sum(Window),
     /// Forget everything that is settled, the same.
@@ -43,6 +45,8 @@ impl Window {
 pub enum Reply {
     /// The row of the id, if it has one.
     Found(Option<Row>),
+    /// Who has the writer, if there is one.
+    Holder(Option<String>),
     /// What was charged. `pending` counts the open payments of the window at all instances.
     Sums(WindowSums),
     /// An edge of the window lies in a second of which only the sum is kept.
@@ -234,6 +238,8 @@ pub struct Reads {
     pub rows: Vec<UpstreamId>,
     /// What was charged and what is open in these windows.
     pub sums: Vec<Window>,
+    /// Who has these writers.
+    pub holders: Vec<WriterId>,
     /// Writers whose lease is over.
     pub expired: bool,
     /// Open rows of the batch's writer.
@@ -258,6 +264,8 @@ pub struct Reading {
     pub rows: Vec<Row>,
     /// One for each window.
     pub sums: Vec<SumReading>,
+    /// One for each writer whose holder was asked for.
+    pub holders: Vec<Option<String>>,
     /// Writers whose lease is over.
     pub expired: Vec<(WriterId, Epoch)>,
     /// The rows of the batch's writer that linger, with its first page.

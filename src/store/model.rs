@@ -335,9 +335,12 @@ impl Model {
 
     fn read(&self, batch: &Batch, reads: &Reads, now: u64) -> Reading {
         let found = reads.rows.iter().filter_map(|id| self.rows.get(id));
+        let words = |row: &ModelWriter| format!("epoch {}", row.epoch.0);
+        let holder = |one: &WriterId| self.writers.get(one).map(words);
         let mut reading = Reading {
             rows: found.map(|row| self.seen(row, now)).collect(),
             sums: reads.sums.iter().map(|one| self.sum(*one, now)).collect(),
+            holders: reads.holders.iter().map(holder).collect(),
             purges: reads.purges.then_some(self.purges),
             ..Reading::default()
         };

@@ -36,6 +36,7 @@ enum What {
         id: UpstreamId,
     },
     Find(UpstreamId),
+    Holder(WriterId),
     Sum(Window),
     /// Every other writer first; then the purge itself may ride in a batch.
     BeforePurge,
@@ -56,6 +57,7 @@ pub(super) struct Questions {
 pub(super) struct Carried {
     rows: Vec<(u64, UpstreamId)>,
     sums: Vec<u64>,
+    holders: Vec<u64>,
     purge: Option<u64>,
 }
 
@@ -64,6 +66,7 @@ impl Questions {
     pub(super) fn ask(&mut self, question: Question, behind: u64) -> u64 {
         let what = match question {
             Question::Find(id) => What::Find(id),
+            Question::Holder(writer) => What::Holder(writer),
             Question::Sum(window) => What::Sum(window),
             Question::Purge => What::BeforePurge,
         };
@@ -115,6 +118,10 @@ impl Questions {
                     carried.rows.push((one.number, id));
                     reads.rows.push(id);
                 }
+                What::Holder(writer) => {
+                    carried.holders.push(one.number);
+                    reads.holders.push(writer);
+                }
                 What::Sum(window) => {
                     carried.sums.push(one.number);
                     reads.sums.push(window);
@@ -152,6 +159,9 @@ impl Questions {
         for (number, sums) in carried.sums.iter().zip(&reading.sums) {
             reports.extend(self.summed(*number, sums, own, now));
         }
+        for (number, holder) in carried.holders.iter().zip(&reading.holders) {
+            reports.extend(self.end(*number, Reply::Holder(holder.clone())));
+        }
         reports.extend(self.purged(carried));
         self.again_at = Some(now.after(limits::STORE_ASK_AGAIN));
         reports
@@ -164,10 +174,11 @@ impl Questions {
             .and_then(|number| self.end(number, Reply::Purged))
     }
 
-    /// The batch came to nothing, or its answer was not heard. A purge stays with it; ids are asked
-    /// for again; a sum may be what took too long, so it is given up.
+    /// The batch came to nothing, or its answer was not heard. A purge stays with it; ids and
+    /// holders are asked for again; a sum may be what took too long, so it is given up.
     pub(super) fn not_read(&mut self, carried: &mut Carried) -> Vec<Report> {
         carried.rows.clear();
+        carried.holders.clear();
         let sums = std::mem::take(&mut carried.sums);
         sums.into_iter()
             .filter_map(|number| self.end(number, Reply::Unavailable))

@@ -153,6 +153,11 @@ fn reading(
         sums.open = open.collect::<Result<_, _>>()?;
         reading.sums.push(sums);
     }
+    for _ in &reads.holders {
+        let row = next()?.rows.into_iter().next();
+        let holder = row.map(|mut row| row.text()?.ok_or(Misread));
+        reading.holders.push(holder.transpose()?);
+    }
     if reads.expired {
         let expired = next()?.rows.into_iter();
         let expired = expired.map(|mut row| Ok((WriterId(row.int4()?), Epoch(row.int8()?))));

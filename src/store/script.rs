@@ -211,6 +211,9 @@ fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
         }
         calls.push(call(Statement::Open, range((window.from, window.to))));
     }
+    for writer in &reads.holders {
+        calls.push(call(Statement::Holder, vec![int4(writer.0)]));
+    }
     if reads.expired {
         calls.push(call(Statement::Expired, Vec::new()));
     }

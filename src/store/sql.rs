@@ -87,6 +87,7 @@ statements! {
     Expired = "p99_expired",
     Lingering = "p99_lingering",
     Page = "p99_page",
+    Holder = "p99_holder",
     Purges = "p99_purges",
     NextWriter = "p99_next_writer",
     Register = "p99_register",
@@ -243,6 +244,7 @@ impl Statement {
                  AND (p.at > $2::bigint OR p.id > $3::uuid) AND p.status IN (0, 1) \
                  ORDER BY p.at, p.id LIMIT $4::int"
             ),
+            Self::Holder => "SELECT holder FROM p99.writer WHERE writer = $1::int",
             Self::Purges => "SELECT purges FROM p99.meta WHERE one = 1",
             Self::NextWriter => {
                 "UPDATE p99.meta SET next_writer = next_writer + 1 WHERE one = 1 AND NOT importing"

@@ -19,7 +19,7 @@ struct Scene {
     plans: [Plan; 2],
     sims: [SimulatorHandle; 2],
     cluster: Cluster,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Scene {
@@ -48,7 +48,7 @@ impl Scene {
             plans: [plan(1), plan(2)],
             sims,
             cluster,
-            _scratch: scratch,
+            scratch,
         }
     }
 
@@ -212,7 +212,17 @@ fn an_instance_that_stood_still_for_longer_than_its_lease_ends_and_charges_nothi
     if !is_there("an_instance_that_stood_still") {
         return;
     }
-    let scene = Scene::new("fenced", &[("REQUEST_TIMEOUT_MS", "300")]);
+    let mut scene = Scene::new("fenced", &[("REQUEST_TIMEOUT_MS", "300")]);
+    let admin = scene.scratch.file("admin");
+    scene.plans[1].set("ADMIN_LISTEN", format!("unix:{}", admin.display()));
+    let scene = scene;
+    let resolve = |id: UpstreamId| {
+        let line = format!("POST /admin/payments/{id}/resolve");
+        let body = r#"{"operator":"ann","reason":"by plan","verdict":"refused"}"#;
+        let mut client = Client::connect_unix(&admin);
+        let answer = client.call(&line, "Content-Type: application/json\r\n", body);
+        (answer.status, answer.body)
+    };
     let [mut first, second] = [scene.start(0), scene.start(1)];
     let silent = Fault::new(Moment::Body, Act::Stall);
     for sim in &scene.sims {
@@ -220,12 +230,20 @@ fn an_instance_that_stood_still_for_longer_than_its_lease_ends_and_charges_nothi
     }
     let told = Client::connect(first.address).pay(id(1), "5.00");
     assert_eq!(told.status, 202, "{}", told.body);
+    // Only the instance that has it settles it by hand; the others say which one that is.
+    let (status, told) = resolve(id(1));
+    assert_eq!(status, 421, "{told}");
+    let holder = format!("pid {} core", first.pid());
+    assert!(told.contains(&holder), "{told}");
+    assert!(told.contains(&first.address.to_string()), "{told}");
+    assert_eq!(resolve(id(9)).0, 404);
     first.signal(libc::SIGSTOP);
     thread::sleep(Duration::from_millis(7_500));
     scene.sims.iter().for_each(SimulatorHandle::clear_faults);
     wait_until("another instance settles it", || {
         state(&second, id(1)).1 == "processed"
     });
+    assert_eq!(resolve(id(1)).0, 409, "it is settled");
     first.signal(libc::SIGCONT);
     let end = first
         .await_end(Duration::from_secs(20))
