@@ -172,7 +172,7 @@ fn main() {
             end_after(options.longest());
             shards::run(options, &binary)
         }
-        Run::StoreCost(options) => store_cost::run(options),
+        Run::StoreCost(options) => store_cost::run(options, &binary),
         Run::StoreStorm(options) => {
             end_after(options.longest());
             store_storm::run(options)

@@ -1,12 +1,14 @@
 //! `lab store-cost`: what a payment costs on the store. PostgreSQL's CPU for each payment, in p99's
 //! batches of claims and verdicts and in a naive INSERT and UPDATE for each payment over 64
-//! connections; and how long one payment at a time waits for its claim, beside a naive INSERT. One
-//! run, one cluster, fsync on. The naive program is here.
+//! connections; how long one payment at a time waits for its claim, beside a naive INSERT; and
+//! p99's own CPU, beside a journal. One run, fsync on. The naive program is here.
+
+mod own;
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +34,9 @@ pub(crate) struct Options {
     /// How long each part lasts
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// How often p99 runs on each, in turns; the medians count
+    #[arg(long, default_value_t = 3)]
+    rounds: u64,
     /// Payments of a writer that are under way at once
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
@@ -40,7 +45,7 @@ pub(crate) struct Options {
 /// PostgreSQL's CPU of a payment in batches, as a part of the naive one's.
 const PART_MAX: u64 = 7;
 
-pub(crate) fn run(options: &Options) -> Option<bool> {
+pub(crate) fn run(options: &Options, binary: &Path) -> Option<bool> {
     if !postgres::is_there("store-cost") {
         return None;
     }
@@ -81,6 +86,13 @@ pub(crate) fn run(options: &Options) -> Option<bool> {
         });
     }
     drop(cluster);
+    own::compare(
+        binary,
+        &scratch,
+        options.rounds,
+        options.seconds,
+        &mut table,
+    );
     Some(scratch.close(&table, "store-cost"))
 }
 

@@ -24,6 +24,13 @@ pub struct StoreMetrics {
 }
 
 impl Metrics {
+    /// Microseconds since the last batch was sent that the store acknowledged, on the core where
+    /// that is longest.
+    pub(super) fn store_silence_us(&self) -> u64 {
+        let silence = self.cores().map(|core| core.store.silence_us.get());
+        silence.max().unwrap_or_default()
+    }
+
     pub(super) fn render_journal(&self, page: &mut Page<'_>) {
         let help = "1 for when a journal record counts as durable.";
         page.begin(Kind::Gauge, "p99_journal_info", help);
@@ -94,8 +101,7 @@ impl Metrics {
         let help = "Since the last batch was sent that the store acknowledged, on the core where \
                     that is longest.";
         page.begin(Kind::Gauge, "p99_store_silence_seconds", help);
-        let silence = self.cores().map(|core| core.store.silence_us.get()).max();
-        page.seconds(&[], silence.unwrap_or_default());
+        page.seconds(&[], self.store_silence_us());
         let help = "How long each batch to the store took.";
         page.begin(Kind::Histogram, "p99_store_commit_duration_seconds", help);
         let histograms: Vec<&Histogram> = self

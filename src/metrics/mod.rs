@@ -53,7 +53,9 @@ pub use labels::{
 pub use process::ProcessMetrics;
 pub use rolling::Rolling;
 pub use settings::{Changeable, ChangedSetting, SettingsMetrics};
-pub use status::{Bound, InstanceStatus, JournalStatus, Lately, PendingStatus, ProcessorStatus};
+pub use status::{
+    Bound, InstanceStatus, JournalStatus, Lately, PendingStatus, ProcessorStatus, StoreStatus,
+};
 pub use tally::Tally;
 
 use met::Met;
@@ -146,8 +148,8 @@ pub struct CoreMetrics {
     pub journal_records: Counter,
     /// How long each sync took.
     pub journal_sync_duration: Histogram,
-    /// How long those of the last minute took.
-    pub journal_syncs_recent: Rolling,
+    /// How long those of the last minute took; with a store, the batches to it.
+    pub forced_recent: Rolling,
     /// Writes and syncs that failed.
     pub journal_failures: Counter,
     /// Records appended and not durable yet.

@@ -31,6 +31,8 @@ pub struct InstanceStatus {
     pub bounds: Vec<Bound>,
     /// None where there is no journal.
     pub journal: Option<JournalStatus>,
+    /// None where there is no store.
+    pub store: Option<StoreStatus>,
     /// What an operator has set anew.
     pub changed: Vec<ChangedSetting>,
 }
@@ -110,6 +112,23 @@ pub struct JournalStatus {
     pub failures: u64,
 }
 
+/// How the store is, as this instance sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct StoreStatus {
+    /// Since a batch was sent that it acknowledged, on the core where that is longest.
+    pub silence_ms: u64,
+    /// Of the batches of the last minute.
+    pub commit_p99_us: u64,
+    /// Records that it has not acknowledged yet.
+    pub lag_records: u64,
+    /// Payments of this instance that are open there.
+    pub open_payments: u64,
+    /// Batches of which it had to be asked whether they were done.
+    pub doubtful: u64,
+    /// Writers of instances that went, which this one took over.
+    pub adopted: u64,
+}
+
 impl Metrics {
     /// How the instance is now.
     #[must_use]
@@ -125,6 +144,7 @@ impl Metrics {
             },
             bounds: self.bounds(&reading.breakers),
             journal: self.journal_status(now),
+            store: self.store_status(now),
             changed: self.settings.changed(),
         }
     }
@@ -217,16 +237,31 @@ impl Metrics {
         if [JournalMode::Off, JournalMode::Store].contains(&self.setup.journal) {
             return None;
         }
-        let syncs = self.cores().map(|core| &core.journal_syncs_recent);
         Some(JournalStatus {
             sync: self.setup.journal.name(),
-            sync_p99_us: Recent::new(syncs, Span::Minute, now).quantile_us(990),
+            sync_p99_us: self.forced_p99_us(now),
             free_bytes: self.journal_free(),
             disk_bytes: self.sum(|core| &core.journal_disk_bytes),
             lag_records: self.sum(|core| &core.journal_lag),
             next_segment_missing: self.sum(|core| &core.journal_next_missing),
             failures: self.sum(|core| &core.journal_failures),
         })
+    }
+
+    fn store_status(&self, now: Mono) -> Option<StoreStatus> {
+        (self.setup.journal == JournalMode::Store).then(|| StoreStatus {
+            silence_ms: self.store_silence_us() / 1_000,
+            commit_p99_us: self.forced_p99_us(now),
+            lag_records: self.sum(|core| &core.store.lag),
+            open_payments: self.sum(|core| &core.store.open_rows),
+            doubtful: self.sum(|core| &core.store.doubtful),
+            adopted: self.sum(|core| &core.store.adopted),
+        })
+    }
+
+    fn forced_p99_us(&self, now: Mono) -> u64 {
+        let recent = self.cores().map(|core| &core.forced_recent);
+        Recent::new(recent, Span::Minute, now).quantile_us(990)
     }
 }
 

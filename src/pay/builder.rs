@@ -337,11 +337,7 @@ impl CoreBuilder {
             None => clock,
         };
         let now = clock.now();
-        let store = config.store.as_ref();
-        let address = config.admin_listen.iter().chain(&config.listen).next();
-        let store =
-            store.map(|store| Store::new(store, authorities(&config), address, self.core, now));
-        let store = store.transpose()?;
+        let store = Store::of(&config, self.core, now)?;
         let settings = OwnerSettings::of(&config);
         let processors = Arc::clone(&self.shared.processors);
         let mut claims = Claims::new(settings.claims_max, settings.claims_ttl);

@@ -267,7 +267,7 @@ impl CoreRuntime {
                 let now = self.now();
                 if let Some(span) = sync {
                     self.metrics.journal_sync_duration.record(span);
-                    self.metrics.journal_syncs_recent.record(span, now.mono);
+                    self.metrics.forced_recent.record(span, now.mono);
                 }
                 self.tell(now, |owner| owner.durable(WriterSlot::OWN, up_to, now));
                 self.answer_durable(up_to);

@@ -15,9 +15,9 @@ use super::messages::Reply;
 use super::waker::TimerWaker;
 use super::{CoreRuntime, Failure};
 use crate::clock::{Boot, Mono, Now};
-use crate::config::{Config, ListenAddress, StoreConfig};
+use crate::config::Config;
 use crate::events::WriterSlot;
-use crate::journal::{Authorities, Haste, Move};
+use crate::journal::{Haste, Move};
 use crate::limits;
 use crate::logging;
 use crate::metrics::CoreMetrics;
@@ -80,21 +80,20 @@ fn tell_moves(moves: Vec<Move>) {
 }
 
 impl Store {
-    /// The store that `config` names, for `core`; `address` is where operators ask this instance.
+    /// The store that `config` names, for `core`; `None` where it names none.
     ///
     /// # Errors
     /// What is wrong with the file of its authorities.
-    pub(super) fn new(
-        config: &StoreConfig,
-        processors: Authorities,
-        address: Option<&ListenAddress>,
-        core: CoreId,
-        now: Now,
-    ) -> Result<Self, String> {
-        let place = StorePlace::read(config.url.clone(), config.is_prepared)?.about(processors);
+    pub(super) fn of(config: &Config, core: CoreId, now: Now) -> Result<Option<Self>, String> {
+        let Some(store) = &config.store else {
+            return Ok(None);
+        };
+        let place = StorePlace::read(store.url.clone(), store.is_prepared)?;
+        let place = place.about(authorities(config));
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let mut holder = format!("{} pid {} core {}", host.trim(), process::id(), core.0);
-        if let Some(address) = address {
+        // Where operators ask this instance.
+        if let Some(address) = config.admin_listen.iter().chain(&config.listen).next() {
             holder.push_str(&format!(" at {address}"));
         }
         let terms = MachineTerms {
@@ -104,14 +103,14 @@ impl Store {
             is_lookout: true,
             now: now.boot,
         };
-        Ok(Self {
+        Ok(Some(Self {
             writers: RefCell::new(Writers::new(terms.clone())),
             terms,
             place: Rc::new(place),
             tasks: RefCell::default(),
             asked: RefCell::default(),
             quiet_until: Cell::default(),
-        })
+        }))
     }
 
     /// Takes a record of the owner's.
@@ -290,6 +289,7 @@ impl CoreRuntime {
             }
             News::Committed { size, took } => {
                 self.metrics.store.commit_duration.record(took);
+                self.metrics.forced_recent.record(took, now.mono);
                 self.note_acknowledged(store);
                 let ids = u64::try_from(size).unwrap_or(u64::MAX);
                 self.metrics.store.ids.add(ids);

@@ -18,7 +18,7 @@ use crate::wire;
 
 const PAGE: &[u8] = include_bytes!("status.html");
 const POLICY: &[u8] = b"default-src 'none'; \
-    script-src 'sha256-1odLXpOAd3jcTaUhdoH8IVgUuMe7zhIwcVStSJt+gcw='; \
+    script-src 'sha256-Ex2ae2hBfryT8NI6vr2/9INFz1hRoVK6EaCO6frpIzs='; \
     style-src 'sha256-qk7CLpQn0vBV3gz8DVrnUAEKfUIzK9SJldjdMlq1xAw='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -97,6 +97,7 @@ impl Core {
             (None, Readiness::Ready) => match trouble {
                 Some(trouble) => trouble.to_string(),
                 None if status.is_ready => String::new(),
+                None if status.store.is_some() => "the store does not answer every core".to_owned(),
                 None => {
                     "the journal does not keep up, or has no room for its next segment".to_owned()
                 }
@@ -220,6 +221,18 @@ impl Overview {
                     "  THE NEXT SEGMENT CANNOT BE RESERVED: is the disk full?"
                 )?;
             }
+        }
+        if let Some(store) = &self.status.store {
+            let silence = span(store.silence_ms);
+            writeln!(out, "\nstore, acknowledged a batch {silence} ago")?;
+            writeln!(out, "  commit p99 of a minute {} us", store.commit_p99_us)?;
+            let (open, lag) = (store.open_payments, store.lag_records);
+            writeln!(out, "  {open} open payments, {lag} records not durable yet")?;
+            let (doubtful, adopted) = (store.doubtful, store.adopted);
+            writeln!(
+                out,
+                "  {doubtful} batches were in doubt, {adopted} writers adopted"
+            )?;
         }
         if !self.shards.is_empty() {
             writeln!(out, "\nshards")?;

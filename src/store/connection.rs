@@ -45,13 +45,27 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects to the first host that writes.
+    /// Connects to the first host that writes, in the order in which STORE names them.
     ///
     /// # Errors
     /// Why none does, host by host.
     pub async fn open(place: &StorePlace) -> Result<Self, String> {
+        Self::open_but_last(place, None).await
+    }
+
+    /// The same, but the host `last` comes last: it was silent, and to find that out again costs
+    /// as much as all others together.
+    ///
+    /// # Errors
+    /// Why none does, host by host.
+    pub(super) async fn open_but_last(
+        place: &StorePlace,
+        last: Option<&str>,
+    ) -> Result<Self, String> {
         let mut faults = Vec::new();
-        for host in &place.url.hosts {
+        let mut hosts = Vec::from_iter(&place.url.hosts);
+        hosts.sort_by_key(|host| last == Some(host.to_string().as_str()));
+        for host in hosts {
             match Self::open_one(place, host).await {
                 Ok(one) if one.facts.is_standby || one.facts.is_read_only => {
                     faults.push(format!(

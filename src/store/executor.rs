@@ -12,6 +12,8 @@ use super::place::StorePlace;
 pub struct Executor {
     place: Rc<StorePlace>,
     connection: Option<Connection>,
+    /// The host whose answer did not come.
+    silent: Option<String>,
 }
 
 impl Executor {
@@ -21,6 +23,7 @@ impl Executor {
         Self {
             place,
             connection: None,
+            silent: None,
         }
     }
 
@@ -29,7 +32,7 @@ impl Executor {
         let outcome = match command {
             Command::Connect => {
                 drop(self.connection.take());
-                match Connection::open(&self.place).await {
+                match Connection::open_but_last(&self.place, self.silent.as_deref()).await {
                     Ok(opened) => {
                         self.connection = Some(opened);
                         Outcome::Connected
@@ -42,8 +45,10 @@ impl Executor {
                 None => Outcome::Doubtful("there is no connection".to_owned()),
             },
         };
-        if matches!(outcome, Outcome::Doubtful(_)) {
-            drop(self.connection.take());
+        if matches!(outcome, Outcome::Doubtful(_))
+            && let Some(connection) = self.connection.take()
+        {
+            self.silent = Some(connection.host().to_owned());
         }
         outcome
     }

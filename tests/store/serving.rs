@@ -244,6 +244,13 @@ fn an_instance_that_stood_still_for_longer_than_its_lease_ends_and_charges_nothi
         state(&second, id(1)).1 == "processed"
     });
     assert_eq!(resolve(id(1)).0, 409, "it is settled");
+    let page = Client::connect_unix(&admin).get("/status.json").body;
+    let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+    let of_the_store = |name: &str| page["store"][name].as_u64().unwrap();
+    assert!(of_the_store("adopted") > 0, "{page}");
+    assert_eq!(of_the_store("open_payments"), 0, "{page}");
+    assert!(of_the_store("silence_ms") < 5_000, "{page}");
+    assert!(page["journal"].is_null(), "{page}");
     first.signal(libc::SIGCONT);
     let end = first
         .await_end(Duration::from_secs(20))
@@ -266,10 +273,10 @@ fn while_the_store_is_away_nothing_is_taken_in_and_then_all_goes_on() {
     // The first one finds out. What is in doubt then is told when the store is back.
     let address = p99.address;
     let doubtful = thread::spawn(move || Client::connect(address).pay(id(4), "1.00").status);
-    wait_until("what was not written waits", || {
+    wait_until("what was not written waits, in doubt", || {
         metric(&p99, "p99_store_lag_records") > 0.0
+            && metric(&p99, "p99_store_doubtful_batches_total") > 0.0
     });
-    assert!(metric(&p99, "p99_store_doubtful_batches_total") > 0.0);
     wait_until("it is not ready", || {
         p99.get("/readyz").is_ok_and(|it| it.status == 503)
     });

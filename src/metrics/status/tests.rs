@@ -41,6 +41,12 @@ const NUMBERS: &[(&str, &str)] = &[
     ("processors.fault_age_ms", "p99_attempt_fault_age_seconds"),
     ("processors.in_flight", "p99_attempts_in_flight"),
     ("processors.limit", "p99_attempts_in_flight_limit"),
+    ("store.adopted", "p99_store_adopted_writers_total"),
+    ("store.commit_p99_us", "p99_store_commit_duration_seconds"),
+    ("store.doubtful", "p99_store_doubtful_batches_total"),
+    ("store.lag_records", "p99_store_lag_records"),
+    ("store.open_payments", "p99_store_open_payments"),
+    ("store.silence_ms", "p99_store_silence_seconds"),
 ];
 
 /// What each bound is a part of, and what it is.
@@ -67,11 +73,11 @@ const BOUNDS: &[(&str, &str, &str)] = &[
 
 const NOW: Mono = Mono(8_000_000);
 
-fn metrics() -> Metrics {
+fn metrics(journal: JournalMode) -> Metrics {
     Metrics::new(MetricsSetup {
         cores: CoreCount(2),
         started: UnixMillis(1_000),
-        journal: JournalMode::Always,
+        journal,
         queue_capacity: 10,
         processors: ProcessorCount::try_new(2).unwrap(),
         cache_capacity: 20,
@@ -112,14 +118,20 @@ fn numbers(value: &Value, path: &str, found: &mut BTreeSet<String>) {
 
 #[test]
 fn every_number_is_a_metric_too() {
-    let metrics = metrics();
-    let core = metrics.core(CoreId(1)).unwrap();
-    core.attempt_failed(Processor::DEFAULT, Fault::Cut, NOW);
-    let status = metrics.status(NOW, &reading());
     let mut found = BTreeSet::new();
-    numbers(&serde_json::to_value(&status).unwrap(), "", &mut found);
+    for journal in [JournalMode::Always, JournalMode::Store] {
+        let metrics = metrics(journal);
+        let core = metrics.core(CoreId(1)).unwrap();
+        core.attempt_failed(Processor::DEFAULT, Fault::Cut, NOW);
+        let status = metrics.status(NOW, &reading());
+        numbers(&serde_json::to_value(&status).unwrap(), "", &mut found);
+        has_each_family(&metrics, &status);
+    }
     let known: BTreeSet<String> = NUMBERS.iter().map(|(path, _)| (*path).to_owned()).collect();
     assert_eq!(found, known);
+}
+
+fn has_each_family(metrics: &Metrics, status: &InstanceStatus) {
     let shown: Vec<&str> = status
         .bounds
         .iter()
@@ -141,7 +153,7 @@ fn every_number_is_a_metric_too() {
 
 #[test]
 fn what_was_counted_lately_is_told_by_kind_with_its_latencies() {
-    let metrics = metrics();
+    let metrics = metrics(JournalMode::Always);
     let core = metrics.core(CoreId(0)).unwrap();
     for status in [200, 200, 202, 409, 503] {
         let took = Duration::from_millis(4);
