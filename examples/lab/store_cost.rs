@@ -45,6 +45,9 @@ pub(crate) struct Options {
 /// PostgreSQL's CPU of a payment in batches, as a part of the naive one's.
 const PART_MAX: u64 = 7;
 
+const NAIVE_TABLE: &str = "CREATE TABLE naive (id uuid PRIMARY KEY, cents bigint NOT NULL, at bigint NOT NULL, \
+     processor smallint NOT NULL, status smallint NOT NULL)";
+
 pub(crate) fn run(options: &Options, binary: &Path) -> Option<bool> {
     if !postgres::is_there("store-cost") {
         return None;
@@ -52,6 +55,7 @@ pub(crate) fn run(options: &Options, binary: &Path) -> Option<bool> {
     let scratch = Scratch::new("store-cost").unwrap();
     let cluster = Cluster::new(&scratch, "pg", &["fsync=on", "max_connections=100"]);
     cluster.make_schema();
+    cluster.sql("p99", NAIVE_TABLE);
     let mut table = Table::default();
     let of_naive = measure(&cluster, || naive(&cluster, 64, options.seconds));
     let of_batches = measure(&cluster, || {
