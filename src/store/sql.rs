@@ -199,25 +199,28 @@ impl Statement {
                 " FROM unnest($1::uuid[]) u(id) JOIN p99.payment p ON p.id = u.id \
                  LEFT JOIN p99.writer w ON w.writer = p.writer"
             ),
+            // OFFSET keeps each writer's part a part, here and below: without it the planner, which
+            // does not know the window yet, may read the index of all writers from end to end.
             Self::Whole => {
-                "SELECT r.processor, sum(r.n)::bigint, sum(r.cents)::text FROM p99.writer w \
-                 CROSS JOIN p99.processor q JOIN p99.rollup r ON r.writer = w.writer \
-                 AND r.processor = q.index AND r.sec BETWEEN $1::bigint AND $2::bigint \
-                 GROUP BY r.processor"
+                "SELECT q.index, sum(e.n)::bigint, sum(e.cents)::text FROM p99.writer w \
+                 CROSS JOIN p99.processor q CROSS JOIN LATERAL (SELECT r.n, r.cents \
+                 FROM p99.rollup r WHERE r.writer = w.writer AND r.processor = q.index \
+                 AND r.sec BETWEEN $1::bigint AND $2::bigint OFFSET 0) e GROUP BY q.index"
             }
             Self::Edge => {
-                "SELECT p.processor, count(*), sum(p.cents)::text FROM p99.writer w \
-                 JOIN p99.payment p ON p.writer = w.writer \
-                 AND p.at BETWEEN $1::bigint AND $2::bigint \
-                 WHERE p.status IN (2, 3, 6) AND p.processor IS NOT NULL GROUP BY p.processor"
+                "SELECT e.processor, count(*), sum(e.cents)::text FROM p99.writer w \
+                 CROSS JOIN LATERAL (SELECT p.processor, p.cents FROM p99.payment p \
+                 WHERE p.writer = w.writer AND p.at BETWEEN $1::bigint AND $2::bigint \
+                 AND p.status IN (2, 3, 6) AND p.processor IS NOT NULL OFFSET 0) e \
+                 GROUP BY e.processor"
             }
             Self::Open => {
                 "SELECT o.writer, w.batch, count(*), \
                  max(CASE WHEN o.epoch < w.epoch OR w.lease_until < now() THEN 1 ELSE 0 END)::int \
-                 FROM (SELECT p.id, p.writer, p.epoch FROM p99.writer v JOIN p99.payment p \
-                 ON p.writer = v.writer AND p.at >= v.open_since \
-                 AND p.at BETWEEN $1::bigint AND $2::bigint \
-                 WHERE p.status IN (0, 1) AND p.processor IS NOT NULL UNION \
+                 FROM (SELECT e.id, e.writer, e.epoch FROM p99.writer v CROSS JOIN LATERAL \
+                 (SELECT p.id, p.writer, p.epoch FROM p99.payment p WHERE p.writer = v.writer \
+                 AND p.at >= v.open_since AND p.at BETWEEN $1::bigint AND $2::bigint \
+                 AND p.status IN (0, 1) AND p.processor IS NOT NULL OFFSET 0) e UNION \
                  SELECT p.id, p.writer, p.epoch FROM p99.lingering l JOIN p99.payment p \
                  ON p.id = l.id AND p.writer + 0 = l.writer \
                  WHERE p.at BETWEEN $1::bigint AND $2::bigint AND p.status IN (0, 1) \
@@ -274,9 +277,10 @@ impl Statement {
             }
             Self::CutEdge => {
                 "SELECT m.exact_from, CASE WHEN EXISTS (SELECT 1 FROM p99.writer w \
-                 CROSS JOIN p99.processor q JOIN p99.rollup r ON r.writer = w.writer \
-                 AND r.processor = q.index AND r.sec BETWEEN $1::bigint AND $2::bigint \
-                 WHERE r.n > 0 AND r.sec < m.exact_from / 1000) THEN 1 ELSE 0 END::int \
+                 CROSS JOIN p99.processor q CROSS JOIN LATERAL (SELECT r.n, r.sec \
+                 FROM p99.rollup r WHERE r.writer = w.writer AND r.processor = q.index \
+                 AND r.sec BETWEEN $1::bigint AND $2::bigint OFFSET 0) e \
+                 WHERE e.n > 0 AND e.sec < m.exact_from / 1000) THEN 1 ELSE 0 END::int \
                  FROM p99.meta m WHERE m.one = 1"
             }
             Self::Turn => {
@@ -295,13 +299,16 @@ impl Statement {
                 " AND ",
                 turn!()
             ),
+            // A limit for each writer keeps the planner to its part of the index: with one limit
+            // for all it hopes to meet enough old rows soon, and reads every young one.
             Self::Forget => concat!(
-                "DELETE FROM p99.payment WHERE status >= 2 AND id IN (SELECT p.id \
-                 FROM p99.meta m CROSS JOIN p99.writer w JOIN p99.payment p \
-                 ON p.writer = w.writer AND p.at < m.cut WHERE m.one = 1 \
-                 AND m.cut + $2::bigint <= ",
+                "DELETE FROM p99.payment WHERE status >= 2 AND id IN (SELECT o.id \
+                 FROM p99.meta m CROSS JOIN p99.writer w CROSS JOIN LATERAL \
+                 (SELECT p.id FROM p99.payment p WHERE p.writer = w.writer AND p.at < m.cut \
+                 AND p.status >= 2 AND p.settled_at < to_timestamp(m.cut / 1000) \
+                 LIMIT $3::int) o WHERE m.one = 1 AND m.cut + $2::bigint <= ",
                 now_ms!(),
-                " AND p.status >= 2 AND p.settled_at < to_timestamp(m.cut / 1000) AND ",
+                " AND ",
                 turn!(),
                 " LIMIT $3::int)"
             ),

@@ -47,6 +47,13 @@ fn age(cluster: &Cluster, texts: &[&str]) {
     );
 }
 
+/// How many entries of the index by writer and time were read. A session tells within a second.
+fn entries_read(cluster: &Cluster) -> u64 {
+    std::thread::sleep(Duration::from_millis(1_200));
+    let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'payment_at'";
+    cluster.sql("p99", read).trim().parse().unwrap()
+}
+
 async fn count(pen: &Pen, from: i64, to: i64) -> Result<u64, Reply> {
     match pen.ask(Question::Sum(Window { from, to })).await {
         Reply::Sums(sums) => Ok(sums.charged.get(A).count),
@@ -146,11 +153,32 @@ fn many_are_forgotten_part_by_part() {
             "p99",
             &format!("UPDATE p99.meta SET cut = {to}, exact_from = {to}"),
         );
+        // Many more are young, and none of them is to be looked at.
+        cluster.sql(
+            "p99",
+            "INSERT INTO p99.writer (writer, epoch, batch, nonce, holder, lease_until) \
+             SELECT n, 1, 0, 0, 'another', now() + interval '1 hour' \
+             FROM generate_series(100, 139) n",
+        );
+        cluster.sql(
+            "p99",
+            "INSERT INTO p99.payment (id, cents, at, epoch, batch, writer, status, settled_at, \
+             processor) SELECT gen_random_uuid(), 1, 9e12::bigint + n, 1, 1, 100 + n % 40, 2, now(), 0 \
+             FROM generate_series(1, 40000) n",
+        );
+        cluster.sql("p99", "ANALYZE p99.payment");
         let mut parts = Vec::new();
         for _ in 0..4 {
             parts.push(sweep(&place, wanted(1)).await.unwrap().forgotten);
         }
         assert_eq!(parts, [500, 500, 200, 0]);
+        let forgetting = entries_read(cluster);
+        assert!(forgetting < 6_000, "{forgetting} entries read");
+        let window = (9_000_000_000_050, 9_000_000_000_070);
+        assert_eq!(count(&one, window.0, window.1).await, Ok(21));
+        let summing = entries_read(cluster) - forgetting;
+        assert!(summing < 1_000, "{summing} entries read");
+        cluster.sql("p99", "DELETE FROM p99.payment WHERE at > 9e12::bigint");
         assert_eq!(
             cluster
                 .sql("p99", "SELECT count(*) FROM p99.payment")
