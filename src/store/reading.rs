@@ -136,7 +136,11 @@ fn reading(
         reading.rows = rows(next()?)?;
     }
     for window in &reads.sums {
-        let mut sums = SumReading::default();
+        let open = next()?.rows.into_iter().map(open_at);
+        let mut sums = SumReading {
+            open: open.collect::<Result<_, _>>()?,
+            ..SumReading::default()
+        };
         let parts = Parts::of(*window);
         if parts.whole.is_some() {
             add(next()?, &mut sums)?;
@@ -149,8 +153,6 @@ fn reading(
                 sums.cut = Some(boundary);
             }
         }
-        let open = next()?.rows.into_iter().map(open_at);
-        sums.open = open.collect::<Result<_, _>>()?;
         reading.sums.push(sums);
     }
     for _ in &reads.holders {

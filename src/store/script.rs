@@ -201,6 +201,9 @@ fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
     for window in &reads.sums {
         let parts = Parts::of(*window);
         let range = |(from, to): (i64, i64)| vec![int8(from), int8(to)];
+        // What is open first. Each statement sees what was committed before it: a verdict between
+        // the two is open here and waited for, and never in neither.
+        calls.push(call(Statement::Open, range((window.from, window.to))));
         if let Some(whole) = parts.whole {
             calls.push(call(Statement::Whole, range(whole)));
         }
@@ -209,7 +212,6 @@ fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
             // Behind it: what was forgotten before is said here.
             calls.push(call(Statement::CutEdge, range(seconds_of(edge))));
         }
-        calls.push(call(Statement::Open, range((window.from, window.to))));
     }
     for writer in &reads.holders {
         calls.push(call(Statement::Holder, vec![int4(writer.0)]));

@@ -110,7 +110,11 @@ impl Pen {
     }
 
     pub(crate) async fn ask(&self, question: Question) -> Reply {
-        let number = self.writer.ask(question);
+        self.answer(self.writer.ask(question)).await
+    }
+
+    /// Waits for what is answered to the question of this number.
+    async fn answer(&self, number: u64) -> Reply {
         self.wait(|report| match report {
             Report::Answered { question, reply } if *question == number => Some(reply.clone()),
             _ => None,
@@ -274,5 +278,33 @@ fn a_store_that_is_being_filled_registers_no_writer() {
             .await;
         cluster.sql("p99", "UPDATE p99.meta SET importing = false");
         one.write([intent("order:1", 1_000)]).await;
+    });
+}
+
+#[test]
+fn a_charge_that_is_written_while_a_sum_is_read_is_in_it() {
+    on_a_store("sums and charges", async |cluster, place| {
+        let one = Pen::new(&place, None, false);
+        let other = Pen::new(&place, None, false);
+        one.write([intent("order:1", 1_000)]).await;
+        other.write([intent("order:2", 1_100)]).await;
+        // Open rows that linger are read with all that is open: that statement waits for this.
+        let hold = "BEGIN; LOCK TABLE p99.lingering IN ACCESS EXCLUSIVE MODE; \
+                    SELECT pg_sleep(0.3); COMMIT";
+        let mut holds = cluster.begin_sql("p99", hold);
+        let is_held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' \
+                       AND relation = 'p99.lingering'::regclass AND granted";
+        while cluster.sql("p99", is_held).trim() != "1" {
+            monoio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let number = other.writer.ask(Question::Sum(Window::ALL));
+        monoio::time::sleep(Duration::from_millis(50)).await;
+        one.write([applied("order:1", 1_000)]).await;
+        let sums = other.answer(number).await;
+        holds.wait().unwrap();
+        let Reply::Sums(sums) = sums else {
+            panic!("{sums:?}");
+        };
+        assert_eq!(sums.charged.get(A).count, 1, "{sums:?}");
     });
 }
