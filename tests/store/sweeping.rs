@@ -163,7 +163,8 @@ fn many_are_forgotten_part_by_part() {
         cluster.sql(
             "p99",
             "INSERT INTO p99.payment (id, cents, at, epoch, batch, writer, status, settled_at, \
-             processor) SELECT gen_random_uuid(), 1, 9e12::bigint + n, 1, 1, 100 + n % 40, 2, now(), 0 \
+             processor) SELECT gen_random_uuid(), 1, 9e12::bigint + n, 1, 1, 100 + n % 40, 2, \
+             now(), 0 \
              FROM generate_series(1, 40000) n",
         );
         cluster.sql("p99", "ANALYZE p99.payment");
