@@ -35,7 +35,7 @@ pub struct Claim {
 pub struct Sum {
     /// Who charged.
     pub processor: Processor,
-    /// Which second since 1970.
+    /// Which second since 1970, or which hour, as the rollup calls it (`parts`).
     pub second: i64,
     /// How many payments.
     pub count: i64,

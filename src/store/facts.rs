@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{Claim, Sum};
+use super::parts::hour_of;
 use super::record::{Row, RowStatus, WriterId};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::UnixMillis;
@@ -106,8 +107,14 @@ impl Facts {
         last.map_or(0, |second| second.saturating_add(1).saturating_mul(1_000))
     }
 
-    /// The sums as they are written; `None` if one is larger than a table can hold.
+    /// The sums as they are written, by seconds and by hours; `None` if one is larger than a table
+    /// can hold.
     pub(super) fn written(&self) -> Option<Vec<Sum>> {
+        let mut hours: BTreeMap<(i64, Processor), Totals> = BTreeMap::new();
+        for ((second, processor), totals) in &self.sums {
+            let hour = hours.entry((hour_of(*second), *processor));
+            hour.or_default().add(*totals);
+        }
         let sum = |((second, processor), totals): (&(i64, Processor), &Totals)| {
             Some(Sum {
                 processor: *processor,
@@ -116,7 +123,7 @@ impl Facts {
                 cents: i64::try_from(totals.cents).ok()?,
             })
         };
-        self.sums.iter().map(sum).collect()
+        self.sums.iter().chain(&hours).map(sum).collect()
     }
 }
 
@@ -272,7 +279,7 @@ mod tests {
         all.leave(&[UpstreamId(1), UpstreamId(2)].into());
         assert!(all.claims.is_empty());
         let left: Vec<i64> = all.written().unwrap().iter().map(|sum| sum.count).collect();
-        assert_eq!(left, [0, 1]);
+        assert_eq!(left, [0, 1, 1], "two seconds and their hour");
         assert_eq!(all.sums[&(6, A)].cents, 10);
     }
 

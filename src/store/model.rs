@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::batch::{Batch, Change, Claim, Pin, Update};
 use super::doubt::{Ended, Told};
 use super::exchange::{Adoption, Answer, Outcome, PageFrom, Reading, Reads, Transaction};
+use super::parts::hour_of;
 use super::record::{Epoch, Row, RowStatus, WriterId};
 use crate::limits;
-use crate::payment::{CorrelationId, PerProcessor, Processor, Totals, UpstreamId};
+use crate::payment::{CorrelationId, Processor, Totals, UpstreamId};
 
 /// A writer's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,8 +278,11 @@ impl Model {
         let row = &model.row;
         let is_ours = row.writer == batch.writer && model.settled_batch == Some(batch.number);
         if let Some(processor) = row.processor.filter(|_| is_ours && row.status.is_counted()) {
-            let key = (batch.writer, processor, row.at.0 / 1_000);
-            add(self.rollup.entry(key).or_default(), row);
+            let second = row.at.0 / 1_000;
+            for second in [second, hour_of(second)] {
+                let key = (batch.writer, processor, second);
+                add(self.rollup.entry(key).or_default(), row);
+            }
         }
     }
 
@@ -376,16 +380,6 @@ impl Model {
         reading.is_last_page = open.len() <= most;
         open.truncate(most);
         reading.page = open;
-    }
-
-    /// What the rollup says of all time, over all writers.
-    #[must_use]
-    pub fn totals(&self) -> PerProcessor<Totals> {
-        let mut all = PerProcessor::<Totals>::default();
-        for ((_, processor, _), totals) in &self.rollup {
-            all.get_mut(*processor).add(*totals);
-        }
-        all
     }
 }
 

@@ -142,7 +142,7 @@ fn reading(
             ..SumReading::default()
         };
         let parts = Parts::of(*window);
-        if parts.whole.is_some() {
+        for _ in parts.whole.iter().flatten() {
             add(next()?, &mut sums)?;
         }
         for _ in parts.edges.iter().flatten() {

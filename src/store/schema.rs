@@ -21,6 +21,7 @@ pub(super) const SCHEMA: [&str; 11] = [
      address text, first_sent bigint, settled_at timestamptz, settled_batch bigint, \
      reference text, print bytea, scope text) WITH (fillfactor = 75)",
     "CREATE INDEX IF NOT EXISTS payment_at ON p99.payment (writer, at)",
+    // `sec` is a second since 1970, or an hour as a negative number: see `parts`.
     "CREATE TABLE IF NOT EXISTS p99.rollup (writer int, processor smallint, sec bigint, \
      n bigint NOT NULL, cents bigint NOT NULL, PRIMARY KEY (writer, processor, sec)) \
      WITH (fillfactor = 50)",

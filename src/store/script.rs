@@ -204,7 +204,7 @@ fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
         // What is open first. Each statement sees what was committed before it: a verdict between
         // the two is open here and waited for, and never in neither.
         calls.push(call(Statement::Open, range((window.from, window.to))));
-        if let Some(whole) = parts.whole {
+        for whole in parts.whole.into_iter().flatten() {
             calls.push(call(Statement::Whole, range(whole)));
         }
         for edge in parts.edges.into_iter().flatten() {

@@ -158,8 +158,9 @@ impl Statement {
             // It counts rows that this batch settled, never what was sent with it.
             Self::Roll => concat!(
                 "INSERT INTO p99.rollup AS r (writer, processor, sec, n, cents) \
-                 SELECT p.writer, p.processor, p.at / 1000, count(*), sum(p.cents)::bigint \
-                 FROM unnest($5::uuid[]) u(id), p99.payment p WHERE ",
+                 SELECT p.writer, p.processor, k.sec, count(*), sum(p.cents)::bigint \
+                 FROM unnest($5::uuid[]) u(id), p99.payment p CROSS JOIN LATERAL \
+                 (VALUES (p.at / 1000), (-1 - p.at / 3600000)) k(sec) WHERE ",
                 guard!(),
                 " AND p.id = u.id AND p.writer + 0 = $1::int AND p.settled_batch = $3::bigint \
                  AND p.status IN (2, 3, 6) AND p.processor IS NOT NULL GROUP BY 1, 2, 3 \

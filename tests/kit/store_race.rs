@@ -245,11 +245,14 @@ pub(crate) fn judge(beliefs: &[Belief], cluster: &Cluster, table: &mut Table) {
     }
     let count = |sql: &str| -> u64 { cluster.sql("p99", sql).trim().parse().unwrap() };
     let settled = count("SELECT count(*) FROM p99.payment WHERE status IN (2, 3, 6)");
-    let rolled = count("SELECT COALESCE(sum(n), 0) FROM p99.rollup");
-    if settled != rolled {
-        table.broke("the rollup is equal to the rows", || {
-            format!("{rolled}, {settled}")
-        });
+    for part in ["sec >= 0", "sec < 0"] {
+        let rolled = format!("SELECT COALESCE(sum(n), 0) FROM p99.rollup WHERE {part}");
+        let rolled = count(&rolled);
+        if settled != rolled {
+            table.broke("the rollup is equal to the rows", || {
+                format!("{part}: {rolled}, {settled}")
+            });
+        }
     }
     if charged != settled {
         table.broke("every charge is known", || format!("{settled}, {charged}"));

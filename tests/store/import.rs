@@ -73,7 +73,8 @@ fn rows(cluster: &Cluster) -> BTreeMap<String, Facts> {
 type Sums = BTreeMap<(i64, i64), (u64, u64)>;
 
 fn sums(cluster: &Cluster) -> Sums {
-    let all = "SELECT sec, processor, sum(n), sum(cents) FROM p99.rollup WHERE n > 0 GROUP BY 1, 2";
+    let all = "SELECT sec, processor, sum(n), sum(cents) FROM p99.rollup \
+               WHERE n > 0 AND sec >= 0 GROUP BY 1, 2";
     let text = cluster.sql("p99", all);
     let sum = |line: &str| {
         let fields: Vec<u64> = line.split('|').map(|one| one.parse().unwrap()).collect();

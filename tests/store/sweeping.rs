@@ -231,8 +231,46 @@ fn a_writer_that_is_gone_leaves_its_sums_and_nothing_else() {
         assert_eq!(cluster.sql("p99", writers).trim(), format!("0 {}", there.0));
         let sums = "SELECT string_agg(writer || ':' || sec || ':' || n || ':' || cents, ' ' \
                     ORDER BY writer, sec) FROM p99.rollup";
-        let expected = format!("0:1:1:1990 0:2:1:1990 {}:1:1:1990", there.0);
+        let live_ones = format!("{0}:-1:1:1990 {0}:1:1:1990", there.0);
+        let expected = format!("0:-1:2:3980 0:1:1:1990 0:2:1:1990 {live_ones}");
         assert_eq!(cluster.sql("p99", sums).trim(), expected);
         assert_eq!(count(&live, 0, 9_999).await, Ok(3));
+    });
+}
+
+#[test]
+fn a_window_of_hours_is_the_sum_of_what_is_in_it() {
+    on_a_store("hours", async |_, place| {
+        let one = Pen::new(&place, None, false);
+        let hour = HOUR;
+        let times = [
+            1_000,
+            hour - 1,
+            hour,
+            2 * hour + 500,
+            3 * hour,
+            5 * hour + 7,
+        ];
+        let ids = (1..).map(|number| format!("order:{number}"));
+        for (id, at) in ids.zip(times) {
+            one.write([intent(&id, at)]).await;
+            one.write([applied(&id, at)]).await;
+        }
+        for (from, to) in [
+            (0, i64::MAX),
+            (0, hour - 1),
+            (1, hour),
+            (hour, 3 * hour),
+            (hour - 1, 2 * hour + 500),
+            (2 * hour, 5 * hour + 6),
+            (500, 9 * hour + 1),
+        ] {
+            let inside = times.iter().filter(|at| (from..=to).contains(*at)).count();
+            assert_eq!(
+                count(&one, from, to).await,
+                Ok(inside as u64),
+                "{from} {to}"
+            );
+        }
     });
 }

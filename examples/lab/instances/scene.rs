@@ -372,8 +372,9 @@ impl<'a> Scene<'a> {
 
     pub(super) fn end(mut self, report: &mut Report) {
         let sums = self.sql(
-            "SELECT (SELECT coalesce(sum(n), 0) || ' ' || coalesce(sum(cents), 0) FROM p99.rollup) \
-             || ', ' || (SELECT count(*) || ' ' || coalesce(sum(cents), 0) FROM p99.payment \
+            "SELECT (SELECT coalesce(sum(n), 0) || ' ' || coalesce(sum(cents), 0) \
+             FROM p99.rollup WHERE sec >= 0) || ', ' || \
+             (SELECT count(*) || ' ' || coalesce(sum(cents), 0) FROM p99.payment \
              WHERE status IN (2, 3, 6))",
         );
         let (rollup, rows) = sums.trim().split_once(", ").unwrap();

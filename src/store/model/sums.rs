@@ -4,18 +4,38 @@ use std::collections::BTreeMap;
 
 use super::{Model, add};
 use crate::clock::UnixMillis;
+use crate::payment::{PerProcessor, Totals};
 use crate::store::exchange::{OpenAt, SumReading, Window};
 use crate::store::parts::{Parts, seconds_of};
 use crate::store::record::WriterId;
 
 impl Model {
+    /// What the rollup says of all time, over all writers.
+    ///
+    /// # Panics
+    /// When its hours say something else than its seconds.
+    #[must_use]
+    pub fn totals(&self) -> PerProcessor<Totals> {
+        let [mut seconds, mut hours] = <[PerProcessor<Totals>; 2]>::default();
+        for ((_, processor, second), totals) in &self.rollup {
+            let all = if *second < 0 {
+                &mut hours
+            } else {
+                &mut seconds
+            };
+            all.get_mut(*processor).add(*totals);
+        }
+        assert_eq!(seconds, hours, "each payment is in two rows");
+        seconds
+    }
+
     pub(super) fn sum(&self, window: Window, now: u64) -> SumReading {
         let mut reading = SumReading::default();
         let mut open: BTreeMap<WriterId, OpenAt> = BTreeMap::new();
         let parts = Parts::of(window);
         for ((_, processor, second), totals) in &self.rollup {
             let holds = |(first, last): (i64, i64)| (first..=last).contains(second);
-            if parts.whole.is_some_and(holds) {
+            if parts.whole.iter().flatten().copied().any(holds) {
                 reading.charged.get_mut(*processor).add(*totals);
             }
             let mut edges = parts.edges.iter().flatten();
