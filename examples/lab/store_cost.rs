@@ -45,8 +45,9 @@ pub(crate) struct Options {
 /// PostgreSQL's CPU of a payment in batches, as a part of the naive one's.
 const PART_MAX: u64 = 7;
 
-const NAIVE_TABLE: &str = "CREATE TABLE naive (id uuid PRIMARY KEY, cents bigint NOT NULL, at bigint NOT NULL, \
-     processor smallint NOT NULL, status smallint NOT NULL)";
+const NAIVE_TABLE: &str = "CREATE TABLE naive (id uuid PRIMARY KEY, cents bigint NOT NULL, \
+                           at bigint NOT NULL, processor smallint NOT NULL, \
+                           status smallint NOT NULL)";
 
 pub(crate) fn run(options: &Options, binary: &Path) -> Option<bool> {
     if !postgres::is_there("store-cost") {
