@@ -147,6 +147,9 @@ pub struct Batch {
     pub sums: Vec<Sum>,
     /// Everything settled is forgotten, after all of the above.
     pub is_purge: bool,
+    /// It holds everything that had been appended when it was made: what the writer had answered by
+    /// then is in the tables with it.
+    pub is_whole: bool,
     /// It is the writer's last one: its lease ends with it.
     pub is_last: bool,
 }

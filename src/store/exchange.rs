@@ -310,6 +310,8 @@ pub struct OpenAt {
     pub writer: WriterId,
     /// How far it had come.
     pub batch: i64,
+    /// Its last batch that held all that it had answered by then.
+    pub whole: i64,
     /// How many.
     pub count: u64,
     /// Whether it is dead, or was adopted and one of them not asked about since: its client may

@@ -22,6 +22,8 @@ pub struct ModelWriter {
     pub epoch: Epoch,
     /// Its last batch.
     pub batch: i64,
+    /// The last one that held all that it had answered by then.
+    pub whole: i64,
     /// What its last write wrote.
     pub nonce: i64,
     /// When its lease ends, on the database's clock in microseconds.
@@ -98,6 +100,7 @@ impl Model {
                     ModelWriter {
                         epoch,
                         batch: 0,
+                        whole: 0,
                         nonce: *nonce,
                         lease_until: lease(now),
                         open_since: None,
@@ -138,6 +141,11 @@ impl Model {
             };
         };
         row.batch = batch.number;
+        row.whole = if batch.is_whole {
+            batch.number
+        } else {
+            row.whole
+        };
         row.nonce = batch.nonce;
         row.open_since = batch.open_since;
         row.lease_until = if batch.is_last { now } else { lease(now) };
@@ -253,6 +261,7 @@ impl Model {
             epoch: batch.epoch,
             writer_epoch: batch.epoch,
             writer_batch: batch.number,
+            writer_whole: 0,
             is_expired: false,
         };
         let is_settled = !claim.status.is_open();
@@ -332,6 +341,7 @@ impl Model {
         Row {
             writer_epoch: writer.map_or(model.row.epoch, |writer| writer.epoch),
             writer_batch: writer.map_or(0, |writer| writer.batch),
+            writer_whole: writer.map_or(0, |writer| writer.whole),
             is_expired: writer.is_none_or(|writer| writer.lease_until < now),
             ..model.row
         }

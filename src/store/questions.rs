@@ -1,14 +1,15 @@
 //! What is asked of the store beside records, and the barrier of each question. Pure.
 //!
 //! A row that is open at another writer may be charged already, and its client told so: its verdict
-//! rides in that writer's next batch. So an answer waits until every writer that had open rows when
-//! the first reading was made has come two batches further: batch n + 1 may have been formed before
-//! the question, n + 2 was not. The asking writer's own verdicts are in the batch that carries the
+//! waits for one of that writer's next batches. So an answer waits until every writer that had open
+//! rows when the first reading was made has come two batches further, and has left nothing behind:
+//! batch n + 1 may have been formed before the question, n + 2 was not, and one that is full leaves
+//! verdicts to the next. The asking writer's own verdicts are in the batch that carries the
 //! question, since it is asked only behind all records that came before it.
 
 use std::collections::VecDeque;
 
-use super::exchange::{Question, Reading, Reads, Reply, Report, SumReading, Window};
+use super::exchange::{OpenAt, Question, Reading, Reads, Reply, Report, SumReading, Window};
 use super::record::{Row, WriterId};
 use crate::clock::Boot;
 use crate::ledger::CutsOldSecond;
@@ -25,7 +26,17 @@ struct Waiting {
     /// When it was asked first.
     since: Option<Boot>,
     /// The writers that had open rows at the first reading, and how far they were.
-    seen: Option<Vec<(WriterId, i64)>>,
+    seen: Option<Vec<Place>>,
+}
+
+/// How far a writer that has open rows had come.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    writer: WriterId,
+    /// Its last batch.
+    batch: i64,
+    /// The last one that left nothing behind.
+    whole: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,10 +211,12 @@ impl Questions {
             return Some(Report::Known { sequence, id, row });
         }
         let open = row.filter(|row| row.status.is_open() && row.writer != own);
-        let at: Vec<(WriterId, i64)> = open
-            .map(|row| (row.writer, row.writer_batch))
-            .into_iter()
-            .collect();
+        let place = |row: &Row| Place {
+            writer: row.writer,
+            batch: row.writer_batch,
+            whole: row.writer_whole,
+        };
+        let at = open.map(place).into_iter().collect();
         let is_late = late(one, now, limits::STORE_FIND_PATIENCE);
         if has_passed(&mut one.seen, at) || is_late {
             return self.end(number, found);
@@ -223,7 +236,12 @@ impl Questions {
         let is_unheard = sums.open.iter().any(|open| open.is_unheard);
         let is_late = late(one, now, limits::STORE_SUM_PATIENCE);
         let others = sums.open.iter().filter(|open| open.writer != own);
-        let others = others.map(|open| (open.writer, open.batch)).collect();
+        let place = |open: &OpenAt| Place {
+            writer: open.writer,
+            batch: open.batch,
+            whole: open.whole,
+        };
+        let others = others.map(place).collect();
         if let Some(boundary) = sums.cut.filter(|_| !is_purge) {
             return self.end(number, Reply::Cut(CutsOldSecond { boundary }));
         }
@@ -290,16 +308,16 @@ fn late(one: &Waiting, now: Boot, patience: std::time::Duration) -> bool {
 }
 
 /// Whether each writer that had open rows at the first reading has none any more, or has come two
-/// batches further. `at` are those that have some now.
-fn has_passed(seen: &mut Option<Vec<(WriterId, i64)>>, at: Vec<(WriterId, i64)>) -> bool {
+/// batches further and left nothing behind. `at` are those that have some now.
+fn has_passed(seen: &mut Option<Vec<Place>>, at: Vec<Place>) -> bool {
     let Some(seen) = seen else {
         let is_empty = at.is_empty();
         *seen = Some(at);
         return is_empty;
     };
-    at.iter().all(|(writer, batch)| {
-        let first = seen.iter().find(|(other, _)| other == writer);
-        first.is_none_or(|(_, first)| *batch >= first + 2)
+    at.iter().all(|now| {
+        let first = seen.iter().find(|first| first.writer == now.writer);
+        first.is_none_or(|first| now.whole >= first.batch + 2)
     })
 }
 

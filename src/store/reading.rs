@@ -206,6 +206,7 @@ fn open_at(mut row: Fields) -> Result<OpenAt, Misread> {
     Ok(OpenAt {
         writer: WriterId(row.int4()?),
         batch: row.int8()?,
+        whole: row.int8()?,
         count: u64::try_from(row.int8()?).map_err(|_| Misread)?,
         is_unheard: row.int4()? != 0,
     })
@@ -243,6 +244,7 @@ fn row(mut row: Fields) -> Result<Row, Misread> {
         epoch,
         writer_epoch: Epoch(row.int8()?),
         writer_batch: row.int8()?,
+        writer_whole: row.int8()?,
         is_expired: row.int4()? != 0,
     })
 }

@@ -222,6 +222,8 @@ pub struct Row {
     pub writer_epoch: Epoch,
     /// How far the writer has come.
     pub writer_batch: i64,
+    /// The last one of these that held all that the writer had answered by then.
+    pub writer_whole: i64,
     /// Whether the writer's lease is over: its instance is dead or cut off.
     pub is_expired: bool,
 }

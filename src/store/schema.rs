@@ -5,7 +5,7 @@
 pub const SCHEMA_VERSION: i32 = 1;
 
 /// The tables, for `p99 store migrate`. Each statement may be repeated.
-pub(super) const SCHEMA: [&str; 11] = [
+pub(super) const SCHEMA: [&str; 12] = [
     "CREATE SCHEMA IF NOT EXISTS p99",
     "CREATE TABLE IF NOT EXISTS p99.meta (one int PRIMARY KEY CHECK (one = 1), \
      version int NOT NULL, purges bigint NOT NULL, next_writer int NOT NULL, id uuid NOT NULL, \
@@ -15,6 +15,8 @@ pub(super) const SCHEMA: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS p99.writer (writer int PRIMARY KEY, epoch bigint NOT NULL, \
      batch bigint NOT NULL, nonce bigint NOT NULL, holder text NOT NULL, \
      lease_until timestamptz NOT NULL, open_since bigint) WITH (fillfactor = 10)",
+    // The last batch that held all that its writer had answered by then.
+    "ALTER TABLE p99.writer ADD COLUMN IF NOT EXISTS whole bigint NOT NULL DEFAULT 0",
     "CREATE TABLE IF NOT EXISTS p99.payment (id uuid PRIMARY KEY, cents bigint NOT NULL, \
      at bigint NOT NULL, accepted_at bigint, epoch bigint NOT NULL, batch bigint NOT NULL, \
      writer int NOT NULL, processor smallint, status smallint NOT NULL, correlation_id text, \

@@ -88,7 +88,12 @@ fn batch_calls(batch: &Batch, calls: &mut Vec<Call>) {
     let open_since = batch.open_since.and_then(int8);
     guarded(
         Statement::Fence,
-        vec![int8(batch.expected), open_since, lease],
+        vec![
+            int8(batch.expected),
+            open_since,
+            lease,
+            int4(i32::from(batch.is_whole)),
+        ],
     );
     if !batch.freed.is_empty() {
         guarded(Statement::Free, vec![ids(&batch.freed)]);

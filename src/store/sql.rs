@@ -17,7 +17,8 @@ macro_rules! row {
     () => {
         "p.id, p.cents, p.at, p.accepted_at, p.epoch, p.writer, p.processor, p.status, \
          p.correlation_id, p.address, p.first_sent, COALESCE(w.epoch, p.epoch), \
-         COALESCE(w.batch, 0)::bigint, CASE WHEN w.lease_until >= now() THEN 0 ELSE 1 END::int"
+         COALESCE(w.batch, 0)::bigint, COALESCE(w.whole, 0)::bigint, \
+         CASE WHEN w.lease_until >= now() THEN 0 ELSE 1 END::int"
     };
 }
 
@@ -113,7 +114,8 @@ impl Statement {
             Self::Commit => "COMMIT",
             Self::Fence => {
                 "UPDATE p99.writer SET batch = $3::bigint, nonce = $4::bigint, \
-                 lease_until = now() + $7::int * interval '1 second', open_since = $6::bigint \
+                 lease_until = now() + $7::int * interval '1 second', open_since = $6::bigint, \
+                 whole = CASE $8::int WHEN 1 THEN $3::bigint ELSE whole END \
                  WHERE writer = $1::int AND epoch = $2::bigint AND batch = $3::bigint - 1 \
                  AND nonce = $5::bigint"
             }
@@ -216,7 +218,7 @@ impl Statement {
                  GROUP BY e.processor"
             }
             Self::Open => {
-                "SELECT o.writer, w.batch, count(*), \
+                "SELECT o.writer, w.batch, w.whole, count(*), \
                  max(CASE WHEN o.epoch < w.epoch OR w.lease_until < now() THEN 1 ELSE 0 END)::int \
                  FROM (SELECT e.id, e.writer, e.epoch FROM p99.writer v CROSS JOIN LATERAL \
                  (SELECT p.id, p.writer, p.epoch FROM p99.payment p WHERE p.writer = v.writer \
@@ -226,7 +228,7 @@ impl Statement {
                  ON p.id = l.id AND p.writer + 0 = l.writer \
                  WHERE p.at BETWEEN $1::bigint AND $2::bigint AND p.status IN (0, 1) \
                  AND p.processor IS NOT NULL) o \
-                 JOIN p99.writer w ON w.writer = o.writer GROUP BY o.writer, w.batch"
+                 JOIN p99.writer w ON w.writer = o.writer GROUP BY o.writer, w.batch, w.whole"
             }
             Self::Expired => {
                 "SELECT w.writer, w.epoch FROM p99.writer w WHERE w.lease_until < now() \

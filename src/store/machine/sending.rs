@@ -124,7 +124,8 @@ impl Machine {
         let mut reads = Reads::default();
         let carried = self.questions.carry(up_to, now, &mut reads);
         batch.is_purge = Questions::is_purge(&carried);
-        batch.is_last = self.is_closing && self.queue.is_empty();
+        batch.is_whole = self.queue.is_empty();
+        batch.is_last = self.is_closing && batch.is_whole;
         if self.terms.is_lookout && now >= self.look_at {
             reads.expired = true;
             let jitter = self.nonce().unsigned_abs() % 500_000;

@@ -58,6 +58,7 @@ impl Model {
                     let at = open.entry(row.writer).or_insert(OpenAt {
                         writer: row.writer,
                         batch: row.writer_batch,
+                        whole: row.writer_whole,
                         count: 0,
                         is_unheard: false,
                     });

@@ -10,6 +10,7 @@ fn open(writer: i32, batch: i64) -> OpenAt {
     OpenAt {
         writer: WriterId(writer),
         batch,
+        whole: batch,
         count: 1,
         is_unheard: false,
     }
@@ -51,6 +52,13 @@ fn a_sum_waits_until_writers_with_open_rows_have_come_two_batches_further() {
     assert_eq!(sum(&passed, 1), exact(1));
     let gone = [vec![open(2, 7)], vec![open(3, 1)]];
     assert_eq!(sum(&gone, 1), exact(1), "3 had none when it was asked");
+    let full = OpenAt {
+        whole: 8,
+        ..open(2, 9)
+    };
+    let rest = [vec![open(2, 7)], vec![full], vec![open(2, 10)]];
+    assert_eq!(sum(&rest[..2], 1), None, "it left something behind");
+    assert_eq!(sum(&rest, 1), exact(1));
     let slow = [vec![open(2, 7)], vec![open(2, 8)]];
     assert_eq!(sum(&slow, 1_000_000), Some(Reply::Unavailable));
     let unheard = OpenAt {

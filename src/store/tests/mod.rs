@@ -7,6 +7,7 @@
 )]
 
 mod race;
+mod sums;
 mod sweep;
 
 use super::model::Model;
