@@ -161,6 +161,15 @@ const CASES: &[Case] = &[
         },
     ),
     (
+        &[ChargedReadFirst],
+        Exact,
+        11,
+        Budget {
+            questions: 1,
+            ..ONE
+        },
+    ),
+    (
         &[SumBeforeSpoken],
         Exact,
         18,

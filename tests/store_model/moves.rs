@@ -350,7 +350,7 @@ pub(crate) fn make(state: &mut State, step: Move, scene: &Scene) {
                 .for_each(|writer| writer.age = LEASE);
         }
         Move::AsksForSum => outside::ask_sum(state, scene),
-        Move::AnswersSum => outside::answer_sum(state),
+        Move::AnswersSum => outside::answer_sum(state, scene),
         Move::Sweeps { id } => store::sweep(state, at(id)),
         Move::StandbyFallsBehind => {
             state.budget.lags -= 1;

@@ -5,7 +5,8 @@
 
 use crate::scene::{Broken, Property, Scene};
 use crate::state::{
-    Answer, Core, Flow, HALF, IDS, LEASE, Life, Question, RETENTION, Record, State, Step, bit,
+    Answer, Core, Flow, HALF, IDS, LEASE, Life, Mask, Question, RETENTION, Record, Row, State,
+    Step, bit,
 };
 
 impl Flow {
@@ -153,10 +154,24 @@ pub(crate) fn ask_sum(state: &mut State, scene: &Scene) {
         open: (0..IDS).filter(|id| rows[*id].is_open()).map(bit).sum(),
         writers,
         batches: writers.map(|writer| state.database.writers[usize::from(writer)].batch),
+        charged: if scene.breaks(Broken::ChargedReadFirst) {
+            charged(state)
+        } else {
+            0
+        },
     });
-    if is_sum_ready(state, scene) {
-        answer_sum(state);
+    if scene.breaks(Broken::ChargedReadFirst) {
+        // What is open is read another moment.
+        return;
     }
+    if is_sum_ready(state, scene) {
+        answer_sum(state, scene);
+    }
+}
+
+fn charged(state: &State) -> Mask {
+    let settled = (0..IDS).filter(|id| state.database.rows[*id].is_settled);
+    settled.map(bit).sum::<Mask>() | state.forgotten
 }
 
 fn is_behind(state: &State, scene: &Scene, question: &Question, id: usize) -> bool {
@@ -179,6 +194,10 @@ pub(crate) fn is_sum_ready(state: &State, scene: &Scene) -> bool {
     let Some(question) = state.question else {
         return false;
     };
+    if scene.breaks(Broken::ChargedReadFirst) {
+        let is_open = |row: &Row| row.is_open();
+        return !state.database.rows.iter().any(is_open);
+    }
     let is_silent = |id: usize| {
         let row = &state.database.rows[id];
         let epoch = state.database.writers[usize::from(row.writer)].epoch;
@@ -193,12 +212,15 @@ pub(crate) fn is_sum_ready(state: &State, scene: &Scene) -> bool {
 }
 
 /// The last read. What retention has deleted is in the rollup.
-pub(crate) fn answer_sum(state: &mut State) {
+pub(crate) fn answer_sum(state: &mut State, scene: &Scene) {
     let Some(question) = state.question.take() else {
         return;
     };
-    let settled = (0..IDS).filter(|id| state.database.rows[*id].is_settled);
-    let counted = settled.map(bit).sum::<u8>() | state.forgotten;
+    let counted = if scene.breaks(Broken::ChargedReadFirst) {
+        question.charged
+    } else {
+        charged(state)
+    };
     if question.told & !counted != 0 {
         state.broken |= Property::Exact.bit();
     }

@@ -34,6 +34,8 @@ pub(crate) enum Broken {
     NoBarrier,
     /// It waits for one batch.
     BarrierOfOne,
+    /// It reads what is charged before what is open.
+    ChargedReadFirst,
     /// It does not ask whether the processor has spoken about an adopted id.
     SumBeforeSpoken,
     /// A lookup right after the adoption counts as the processor's word.

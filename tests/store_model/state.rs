@@ -213,6 +213,8 @@ pub(crate) struct Question {
     pub(crate) open: Mask,
     pub(crate) writers: [u8; IDS],
     pub(crate) batches: [u8; IDS],
+    /// What was charged then, where that is what the answer says.
+    pub(crate) charged: Mask,
 }
 
 /// What may still go wrong or come: how often each.
