@@ -384,7 +384,7 @@ impl Model {
                 reading.lingering = open.iter().filter(is_lingering).copied().collect();
                 open.retain(|row| since.is_some_and(|since| row.at.0 >= since));
             }
-            PageFrom::Behind(at, id) => open.retain(|row| (row.at, row.id) > (at, id)),
+            PageFrom::Place(at, id) => open.retain(|row| (row.at, row.id) >= (at, id)),
         }
         let most = usize::try_from(limits::STORE_PAGE_ROWS).unwrap_or(usize::MAX);
         reading.is_last_page = open.len() <= most;

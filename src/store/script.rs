@@ -230,7 +230,7 @@ fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
                 calls.push(call(Statement::Lingering, vec![int4(batch.writer.0)]));
                 (since.unwrap_or(i64::MAX), 0)
             }
-            PageFrom::Behind(at, id) => (at.0, id.0),
+            PageFrom::Place(at, id) => (at.0, id.0),
         };
         let most = i32::try_from(limits::STORE_PAGE_ROWS + 1).unwrap_or(i32::MAX);
         let values = vec![int4(batch.writer.0), int8(at), uuid(id), int4(most)];

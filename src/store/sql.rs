@@ -247,7 +247,7 @@ impl Statement {
                 row!(),
                 " FROM p99.payment p JOIN p99.writer w ON w.writer = p.writer \
                  WHERE p.writer = $1::int AND p.at >= $2::bigint \
-                 AND (p.at > $2::bigint OR p.id > $3::uuid) AND p.status IN (0, 1) \
+                 AND (p.at > $2::bigint OR p.id >= $3::uuid) AND p.status IN (0, 1) \
                  ORDER BY p.at, p.id LIMIT $4::int"
             ),
             Self::Holder => "SELECT holder FROM p99.writer WHERE writer = $1::int",

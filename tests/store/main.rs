@@ -12,6 +12,7 @@
     reason = "what goes wrong here shall fail the test, and a process is waited for by the clock"
 )]
 
+mod adopting;
 mod command;
 mod import;
 #[path = "../kit/mod.rs"]

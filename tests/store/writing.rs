@@ -12,7 +12,8 @@ use p99::journal::{Fate, Haste, Verdict};
 use p99::payment::{Cents, CorrelationId, Payment, Processor, Status, UpstreamId};
 use p99::reactor::Reactor;
 use p99::store::{
-    Adoption, Machine, MachineTerms, Question, Record, Reply, Report, StorePlace, Window, Writer,
+    Adoption, Epoch, Machine, MachineTerms, Question, Record, Reply, Report, Row, StorePlace,
+    Window, Writer, WriterId,
 };
 
 pub(crate) const A: Processor = Processor::DEFAULT;
@@ -107,6 +108,44 @@ impl Pen {
             _ => None,
         })
         .await;
+    }
+
+    /// Adopts `writer`, which is in its first epoch, as if it had been paused for longer than its
+    /// lease.
+    pub(crate) async fn adopt(&self, cluster: &Cluster, writer: WriterId) -> Adoption {
+        let late = "UPDATE p99.writer SET lease_until = now() - interval '1 second'";
+        loop {
+            cluster.sql("p99", &format!("{late} WHERE writer = {}", writer.0));
+            self.writer.adopt(writer, Epoch(1));
+            for _ in 0..20 {
+                monoio::time::sleep(Duration::from_millis(2)).await;
+                let told = self.told.borrow();
+                let adopted = told.iter().find_map(|report| match report {
+                    Report::Adopted(adoption) => Some(*adoption),
+                    _ => None,
+                });
+                if let Some(adoption) = adopted {
+                    return adoption;
+                }
+            }
+        }
+    }
+
+    /// All open rows of the adopted writer that it has, page after page.
+    pub(crate) async fn pages(&self) -> Vec<Row> {
+        let mut all = Vec::new();
+        loop {
+            let page = self.wait(|report| match report {
+                Report::Page { rows, is_last } => Some((rows.clone(), *is_last)),
+                _ => None,
+            });
+            let (rows, is_last) = page.await;
+            all.extend(rows);
+            if is_last {
+                return all;
+            }
+            self.writer.want_page();
+        }
     }
 
     pub(crate) async fn ask(&self, question: Question) -> Reply {
@@ -204,38 +243,15 @@ fn a_dead_writer_is_adopted_its_rows_go_on_and_the_dead_one_is_fenced() {
     on_a_store("adoption", async |cluster, place| {
         let dead = Pen::new(&place, None, false);
         dead.write([intent("order:1", 1_000)]).await;
-        // As if it had been paused for longer than its lease.
-        let late = "UPDATE p99.writer SET lease_until = now() - interval '1 second'";
         let live = Pen::new(&place, None, true);
         live.write([intent("order:2", 1_100)]).await;
         let writer = dead.writer.look(Machine::writer).unwrap();
-        let mut adoption = None;
-        while adoption.is_none() {
-            cluster.sql("p99", &format!("{late} WHERE writer = {}", writer.0));
-            live.writer.adopt(writer, p99::store::Epoch(1));
-            for _ in 0..20 {
-                monoio::time::sleep(Duration::from_millis(2)).await;
-                let told = live.told.borrow();
-                let adopted = told.iter().find_map(|report| match report {
-                    Report::Adopted(adoption) => Some(*adoption),
-                    _ => None,
-                });
-                adoption = adoption.or(adopted);
-            }
-        }
+        let adoption = live.adopt(cluster, writer).await;
         let Reply::Unavailable = live.ask(Question::Sum(Window::ALL)).await else {
             panic!("its client may have been told 200")
         };
-        let second = Pen::new(&place, adoption.as_ref(), false);
-        let rows = second
-            .wait(|report| match report {
-                Report::Page {
-                    rows,
-                    is_last: true,
-                } => Some(rows.clone()),
-                _ => None,
-            })
-            .await;
+        let second = Pen::new(&place, Some(&adoption), false);
+        let rows = second.pages().await;
         assert_eq!((rows.len(), rows[0].id), (1, payment("order:1").id));
         dead.writer.append(intent("order:9", 1_200), Haste::Now);
         dead.wait(|report| (*report == Report::Fenced).then_some(()))

@@ -254,7 +254,7 @@ impl Machine {
         for row in &rows {
             self.rows.adopt(row, true, now);
         }
-        let last = reading.page.last().map(|row| (row.at, row.id));
+        let last = reading.page.last().map(PageFrom::behind);
         for row in reading.page {
             if !self.rows.has(row.id) {
                 self.rows.adopt(&row, false, now);
@@ -262,8 +262,8 @@ impl Machine {
             }
         }
         self.pages = match last {
-            Some((at, id)) if !is_last => Some(Pages {
-                from: PageFrom::Behind(at, id),
+            Some(from) if !is_last => Some(Pages {
+                from,
                 is_wanted: false,
             }),
             _ => {
