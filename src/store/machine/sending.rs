@@ -179,6 +179,10 @@ impl Machine {
             up_to = sequence;
             self.queue.pop_front();
         }
+        if self.queue.is_empty() {
+            // A lost claim may have taken what was behind out of the queue.
+            up_to = self.last;
+        }
         (builder, claiming, up_to)
     }
 }

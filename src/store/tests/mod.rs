@@ -6,6 +6,7 @@
     reason = "a test waits for one of many reports"
 )]
 
+mod asking;
 mod race;
 mod sums;
 mod sweep;
