@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::batch::Batch;
+use super::page::PageFrom;
 use super::record::{Epoch, Row, WriterId};
 use crate::clock::{Boot, UnixMillis};
 use crate::ledger::CutsOldSecond;
@@ -236,6 +237,8 @@ pub struct Sweep {
 pub struct Reads {
     /// The rows of these ids.
     pub rows: Vec<UpstreamId>,
+    /// Which writers have open rows, whenever from.
+    pub open: bool,
     /// What was charged and what is open in these windows.
     pub sums: Vec<Window>,
     /// Who has these writers.
@@ -248,31 +251,13 @@ pub struct Reads {
     pub purges: bool,
 }
 
-/// Where a page of open rows begins: a place that is inside itself, since no id is before the nil
-/// one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageFrom {
-    /// The rows that linger, all of them, and the first others from this `at` on.
-    Start(Option<i64>),
-    /// The ones from this `at` and id on.
-    Place(UnixMillis, UpstreamId),
-}
-
-impl PageFrom {
-    /// The next place behind this row.
-    pub(super) fn behind(row: &Row) -> Self {
-        match row.id.0.checked_add(1) {
-            Some(id) => Self::Place(row.at, UpstreamId(id)),
-            None => Self::Place(UnixMillis(row.at.0.saturating_add(1)), UpstreamId(0)),
-        }
-    }
-}
-
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The rows that were asked for and are there.
     pub rows: Vec<Row>,
+    /// Writers that have open rows, where that was asked.
+    pub open: Vec<OpenAt>,
     /// One for each window.
     pub sums: Vec<SumReading>,
     /// One for each writer whose holder was asked for.

@@ -61,6 +61,7 @@ mod messages;
 #[doc(hidden)]
 pub mod model;
 pub mod operator;
+mod page;
 mod parts;
 mod pen;
 mod place;
@@ -81,12 +82,13 @@ mod writer;
 pub use batch::{Batch, Change, Claim, Pin, Sum, Update};
 pub use connection::Connection;
 pub use exchange::{
-    Adoption, Answer, Command, OpenAt, Outcome, PageFrom, Question, Reading, Reads, Reply, Report,
+    Adoption, Answer, Command, OpenAt, Outcome, Question, Reading, Reads, Reply, Report,
     SumReading, Sweep, Swept, Transaction, Window,
 };
 pub use executor::Executor;
 pub use login::ServerFacts;
 pub use machine::{Machine, MachineTerms};
+pub use page::PageFrom;
 pub use place::StorePlace;
 pub use record::{Epoch, Record, Row, RowStatus, WriterId};
 pub use schema::SCHEMA_VERSION;

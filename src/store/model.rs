@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::batch::{Batch, Change, Claim, Pin, Update};
 use super::doubt::{Ended, Told};
-use super::exchange::{Adoption, Answer, Outcome, PageFrom, Reading, Reads, Transaction};
+use super::exchange::{Adoption, Answer, Outcome, Reading, Reads, Transaction};
+use super::page::PageFrom;
 use super::parts::hour_of;
 use super::record::{Epoch, Row, RowStatus, WriterId};
 use crate::limits;
@@ -141,11 +142,8 @@ impl Model {
             };
         };
         row.batch = batch.number;
-        row.whole = if batch.is_whole {
-            batch.number
-        } else {
-            row.whole
-        };
+        let whole = [row.whole, batch.number];
+        row.whole = whole[usize::from(batch.is_whole)];
         row.nonce = batch.nonce;
         row.open_since = batch.open_since;
         row.lease_until = if batch.is_last { now } else { lease(now) };
@@ -178,9 +176,7 @@ impl Model {
             self.lingering.remove(&(writer, *id));
         }
         if batch.is_purge {
-            self.rows.retain(|_, row| row.row.status.is_open());
-            self.rollup.clear();
-            self.purges += 1;
+            self.purge(now);
         }
         Answer::Batch {
             held: true,
@@ -354,6 +350,7 @@ impl Model {
         let mut reading = Reading {
             rows: found.map(|row| self.seen(row, now)).collect(),
             sums: reads.sums.iter().map(|one| self.sum(*one, now)).collect(),
+            open: Vec::from_iter(reads.open.then(|| self.open(now)).into_iter().flatten()),
             holders: reads.holders.iter().map(holder).collect(),
             purges: reads.purges.then_some(self.purges),
             ..Reading::default()

@@ -67,6 +67,7 @@ pub(super) struct Questions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Carried {
     rows: Vec<(u64, UpstreamId)>,
+    before_purge: Vec<u64>,
     sums: Vec<u64>,
     holders: Vec<u64>,
     purge: Option<u64>,
@@ -114,12 +115,25 @@ impl Questions {
         self.waiting.front().and(self.again_at)
     }
 
-    /// Those that a batch with all records up to `up_to` carries, and whether it purges.
+    /// The purge that is next, if one is: it goes alone. All records before it are durable, since
+    /// it was asked before already.
+    pub(super) fn carry_purge(&self) -> Option<Carried> {
+        let purge = self.waiting.iter().find(|one| one.what == What::Purge)?;
+        Some(Carried {
+            purge: Some(purge.number),
+            ..Carried::default()
+        })
+    }
+
+    /// Those that a batch with all records up to `up_to` carries; none that purges.
     pub(super) fn carry(&mut self, up_to: u64, now: Boot, reads: &mut Reads) -> Carried {
         let mut carried = Carried::default();
         let mut count = 0;
         for one in &mut self.waiting {
             if one.behind > up_to || count >= limits::STORE_QUESTIONS_A_BATCH {
+                continue;
+            }
+            if one.what == What::Purge {
                 continue;
             }
             count += 1;
@@ -138,20 +152,15 @@ impl Questions {
                     reads.sums.push(window);
                 }
                 What::BeforePurge => {
-                    carried.sums.push(one.number);
-                    reads.sums.push(Window::ALL);
+                    carried.before_purge.push(one.number);
+                    reads.open = true;
                 }
-                What::Purge => carried.purge = Some(one.number),
+                What::Purge => {}
             }
         }
         reads.rows.sort_unstable();
         reads.rows.dedup();
         carried
-    }
-
-    /// Whether a batch that carries these purges.
-    pub(super) const fn is_purge(carried: &Carried) -> bool {
-        carried.purge.is_some()
     }
 
     /// A batch of writer `own` that carried some was acknowledged.
@@ -166,6 +175,9 @@ impl Questions {
         for (number, id) in &carried.rows {
             let row = reading.rows.iter().find(|row| row.id == *id);
             reports.extend(self.found(*number, row, own, now));
+        }
+        for number in &carried.before_purge {
+            reports.extend(self.may_purge(*number, &reading.open, own, now));
         }
         for (number, sums) in carried.sums.iter().zip(&reading.sums) {
             reports.extend(self.summed(*number, sums, own, now));
@@ -185,13 +197,31 @@ impl Questions {
             .and_then(|number| self.end(number, Reply::Purged))
     }
 
-    /// The batch came to nothing, or its answer was not heard. A purge stays with it; ids and
-    /// holders are asked for again; a sum may be what took too long, so it is given up.
+    /// A purge was not done. Unless something was in its way that passes, it is given up; and so it
+    /// is when it has waited for long.
+    pub(super) fn not_purged(
+        &mut self,
+        carried: &mut Carried,
+        may_wait: bool,
+        now: Boot,
+    ) -> Option<Report> {
+        let number = carried.purge.take()?;
+        let one = self.waiting.iter().find(|one| one.number == number)?;
+        if may_wait && !late(one, now, limits::STORE_SUM_PATIENCE) {
+            return None;
+        }
+        self.end(number, Reply::Unavailable)
+    }
+
+    /// The batch came to nothing, or its answer was not heard. Ids and holders are
+    /// asked for again; a sum, or what is open, may be what took too long, so it is given up.
     pub(super) fn not_read(&mut self, carried: &mut Carried) -> Vec<Report> {
         carried.rows.clear();
         carried.holders.clear();
         let sums = std::mem::take(&mut carried.sums);
+        let before_purge = std::mem::take(&mut carried.before_purge);
         sums.into_iter()
+            .chain(before_purge)
             .filter_map(|number| self.end(number, Reply::Unavailable))
             .collect()
     }
@@ -232,27 +262,15 @@ impl Questions {
         now: Boot,
     ) -> Option<Report> {
         let one = self.waiting.iter_mut().find(|one| one.number == number)?;
-        let is_purge = one.what == What::BeforePurge;
         let is_unheard = sums.open.iter().any(|open| open.is_unheard);
         let is_late = late(one, now, limits::STORE_SUM_PATIENCE);
-        let others = sums.open.iter().filter(|open| open.writer != own);
-        let place = |open: &OpenAt| Place {
-            writer: open.writer,
-            batch: open.batch,
-            whole: open.whole,
-        };
-        let others = others.map(place).collect();
-        if let Some(boundary) = sums.cut.filter(|_| !is_purge) {
+        if let Some(boundary) = sums.cut {
             return self.end(number, Reply::Cut(CutsOldSecond { boundary }));
         }
-        if is_unheard && !is_purge {
+        if is_unheard {
             return self.end(number, Reply::Unavailable);
         }
-        if has_passed(&mut one.seen, others) {
-            if is_purge {
-                one.what = What::Purge;
-                return None;
-            }
+        if has_passed(&mut one.seen, others(&sums.open, own)) {
             let pending = sums.open.iter().map(|open| open.count).sum();
             let charged = sums.charged;
             return self.end(number, Reply::Sums(WindowSums { charged, pending }));
@@ -261,6 +279,25 @@ impl Questions {
             return self.end(number, Reply::Unavailable);
         }
         None
+    }
+
+    /// A purge comes once all others have passed its barrier, whatever was heard of their rows: it
+    /// forgets none that is open.
+    fn may_purge(
+        &mut self,
+        number: u64,
+        open: &[OpenAt],
+        own: WriterId,
+        now: Boot,
+    ) -> Option<Report> {
+        let one = self.waiting.iter_mut().find(|one| one.number == number)?;
+        if has_passed(&mut one.seen, others(open, own)) {
+            one.what = What::Purge;
+            return None;
+        }
+        late(one, now, limits::STORE_SUM_PATIENCE)
+            .then(|| self.end(number, Reply::Unavailable))
+            .flatten()
     }
 
     fn end(&mut self, number: u64, reply: Reply) -> Option<Report> {
@@ -301,6 +338,17 @@ impl Questions {
             })
             .collect()
     }
+}
+
+/// How far the writers are that have open rows, but for `own`.
+fn others(open: &[OpenAt], own: WriterId) -> Vec<Place> {
+    let others = open.iter().filter(|one| one.writer != own);
+    let place = |one: &OpenAt| Place {
+        writer: one.writer,
+        batch: one.batch,
+        whole: one.whole,
+    };
+    others.map(place).collect()
 }
 
 fn late(one: &Waiting, now: Boot, patience: std::time::Duration) -> bool {

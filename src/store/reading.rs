@@ -2,12 +2,12 @@
 //! statement says is a fault of the connection.
 
 use super::batch::Batch;
-use super::exchange::{
-    Adoption, Answer, OpenAt, PageFrom, Reading, Reads, SumReading, Swept, Transaction,
-};
+use super::exchange::{Adoption, Answer, OpenAt, Reading, Reads, SumReading, Swept, Transaction};
 use super::messages::{Fields, Misread, Output};
+use super::page::PageFrom;
 use super::parts::Parts;
 use super::record::{Epoch, Row, RowStatus, WriterId};
+use super::script::PURGE;
 use crate::clock::UnixMillis;
 use crate::limits;
 use crate::payment::{Cents, CorrelationId, Processor, Totals, UpstreamId};
@@ -110,12 +110,10 @@ fn batch_answer(
         !batch.lingering.is_empty(),
         !batch.relieved.is_empty(),
         !batch.sums.is_empty(),
-        batch.is_purge,
-        batch.is_purge,
-        batch.is_purge,
-        batch.is_purge,
     ];
-    for _ in silent.into_iter().filter(|is_there| *is_there) {
+    let silent = silent.into_iter().filter(|is_there| *is_there).count();
+    let purge = if batch.is_purge { PURGE.len() } else { 0 };
+    for _ in 0..silent + purge {
         next()?;
     }
     Ok(Answer::Batch {
@@ -135,10 +133,12 @@ fn reading(
     if !reads.rows.is_empty() {
         reading.rows = rows(next()?)?;
     }
+    if reads.open {
+        reading.open = open(next()?)?;
+    }
     for window in &reads.sums {
-        let open = next()?.rows.into_iter().map(open_at);
         let mut sums = SumReading {
-            open: open.collect::<Result<_, _>>()?,
+            open: open(next()?)?,
             ..SumReading::default()
         };
         let parts = Parts::of(*window);
@@ -200,6 +200,10 @@ fn add(output: Output, sums: &mut SumReading) -> Result<(), Misread> {
         });
     }
     Ok(())
+}
+
+fn open(output: Output) -> Result<Vec<OpenAt>, Misread> {
+    output.rows.into_iter().map(open_at).collect()
 }
 
 fn open_at(mut row: Fields) -> Result<OpenAt, Misread> {

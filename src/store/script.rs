@@ -1,8 +1,9 @@
 //! A transaction as calls of statements. Pure; `reading` takes what they return.
 
 use super::batch::{Batch, Pin};
-use super::exchange::{PageFrom, Reads, Sweep, Transaction};
+use super::exchange::{Reads, Sweep, Transaction, Window};
 use super::messages::{Call, Value, int2s, int4, int8, int8s, text, texts, uuid, uuids};
+use super::page::PageFrom;
 use super::parts::{Parts, seconds_of};
 use super::sql::Statement;
 use crate::journal::Authorities;
@@ -118,14 +119,30 @@ fn batch_calls(batch: &Batch, calls: &mut Vec<Call>) {
         guarded(Statement::SetSums, sums(batch));
     }
     if batch.is_purge {
-        for statement in [
-            Statement::StopWriters,
-            Statement::ForgetRows,
-            Statement::ForgetSums,
-            Statement::CountPurge,
-        ] {
-            guarded(statement, Vec::new());
-        }
+        purge_calls(guard, calls);
+    }
+}
+
+/// What a purge consists of, in its order.
+pub(super) const PURGE: [Statement; 6] = [
+    Statement::PurgeTime,
+    Statement::StopWriters,
+    Statement::ForgetRows,
+    Statement::ForgetSums,
+    Statement::CountPurge,
+    Statement::RenewWriters,
+];
+
+fn purge_calls(guard: impl Fn() -> Vec<Value>, calls: &mut Vec<Call>) {
+    for statement in PURGE {
+        let values = if statement == Statement::PurgeTime {
+            let longest = limits::STORE_PURGE_STATEMENT_MAX.as_millis();
+            vec![text(&longest.to_string())]
+        } else {
+            let renewal = (statement == Statement::RenewWriters).then(lease);
+            guard().into_iter().chain(renewal).collect()
+        };
+        calls.push(call(statement, values));
     }
 }
 
@@ -202,6 +219,10 @@ fn sums(batch: &Batch) -> Vec<Value> {
 fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
     if !reads.rows.is_empty() {
         calls.push(call(Statement::Rows, vec![ids(&reads.rows)]));
+    }
+    if reads.open {
+        let (from, to) = (Window::ALL.from, Window::ALL.to);
+        calls.push(call(Statement::Open, vec![int8(from), int8(to)]));
     }
     for window in &reads.sums {
         let parts = Parts::of(*window);

@@ -77,10 +77,12 @@ statements! {
     Linger = "p99_linger",
     Relieve = "p99_relieve",
     SetSums = "p99_set_sums",
+    PurgeTime = "p99_purge_time",
     StopWriters = "p99_stop_writers",
     ForgetRows = "p99_forget_rows",
     ForgetSums = "p99_forget_sums",
     CountPurge = "p99_count_purge",
+    RenewWriters = "p99_renew_writers",
     Rows = "p99_rows",
     Whole = "p99_whole",
     Edge = "p99_edge",
@@ -189,6 +191,8 @@ impl Statement {
                 " ON CONFLICT (writer, processor, sec) DO UPDATE \
                  SET n = excluded.n, cents = excluded.cents"
             ),
+            // Instead of the role's own limit, in this transaction.
+            Self::PurgeTime => "SELECT set_config('statement_timeout', $1::text, true)",
             // Their batches wait until the purge is over.
             Self::StopWriters => concat!("UPDATE p99.writer SET batch = batch WHERE ", guard!()),
             Self::ForgetRows => concat!("DELETE FROM p99.payment WHERE status >= 2 AND ", guard!()),
@@ -196,6 +200,13 @@ impl Statement {
             Self::CountPurge => {
                 concat!("UPDATE p99.meta SET purges = purges + 1 WHERE ", guard!())
             }
+            // Who lived when it began could not renew its lease meanwhile. now() is that time.
+            Self::RenewWriters => concat!(
+                "UPDATE p99.writer SET lease_until = GREATEST(lease_until, \
+                 clock_timestamp() + $5::int * interval '1 second') \
+                 WHERE lease_until >= now() AND ",
+                guard!()
+            ),
             Self::Rows => concat!(
                 "SELECT ",
                 row!(),

@@ -324,3 +324,26 @@ fn a_charge_that_is_written_while_a_sum_is_read_is_in_it() {
         assert_eq!(sums.charged.get(A).count, 1, "{sums:?}");
     });
 }
+
+#[test]
+fn a_purge_may_take_longer_than_any_other_statement() {
+    on_a_store("a long purge", async |cluster, place| {
+        let one = Pen::new(&place, None, false);
+        let other = Pen::new(&place, None, false);
+        one.write([intent("order:1", 1_000)]).await;
+        one.write([applied("order:1", 1_000)]).await;
+        other.write([intent("order:2", 1_000)]).await;
+        // The role's own limit for a statement is 2 s, a lease 6 s.
+        let slow = "CREATE FUNCTION p99.slow() RETURNS trigger LANGUAGE plpgsql \
+                    AS 'BEGIN PERFORM pg_sleep(7); RETURN NULL; END'; \
+                    CREATE TRIGGER slow BEFORE DELETE ON p99.payment \
+                    FOR EACH STATEMENT EXECUTE FUNCTION p99.slow()";
+        cluster.sql("p99", slow);
+        assert_eq!(one.ask(Question::Purge).await, Reply::Purged);
+        let live = "SELECT count(*) FROM p99.writer WHERE writer > 0 AND lease_until >= now()";
+        assert_eq!(cluster.sql("p99", live).trim(), "2", "nobody was idle");
+        other.write([applied("order:2", 1_000)]).await;
+        let left = "SELECT (SELECT count(*) FROM p99.payment) + (SELECT count(*) FROM p99.rollup)";
+        assert_eq!(cluster.sql("p99", left).trim(), "2");
+    });
+}

@@ -14,8 +14,9 @@ mod sending;
 use std::collections::VecDeque;
 
 use super::batch::Batch;
-use super::exchange::{Adoption, PageFrom, Question, Reads, Report};
+use super::exchange::{Adoption, Question, Reads, Report};
 use super::history::History;
+use super::page::PageFrom;
 use super::questions::{Carried, Questions};
 use super::record::{Epoch, Record, WriterId};
 use super::rows::OwnRows;

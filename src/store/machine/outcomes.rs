@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::super::doubt;
-use super::super::exchange::{Adoption, Answer, Outcome, PageFrom, Reading, Report};
+use super::super::exchange::{Adoption, Answer, Outcome, Reading, Report};
+use super::super::page::PageFrom;
 use super::{Flight, Held, Link, Machine, Pages, Unfinished};
 use crate::clock::Boot;
 use crate::limits;
@@ -35,12 +36,14 @@ impl Machine {
                 self.resolved(flight, nonce, answer, now);
             }
             (link, Outcome::NotDone { code, .. }) => {
+                let is_conflict = doubt::is_conflict(code);
+                let link = self.without_purge(link, is_conflict, now);
                 self.keep(link, false);
                 self.failures += 1;
-                if self.failures > 2 && !doubt::is_conflict(code) {
+                if self.failures > 2 && !is_conflict {
                     self.tell_unreachable();
                 }
-                let pause = if doubt::is_conflict(code) {
+                let pause = if is_conflict {
                     // Not in step with the other one.
                     Boot(now.0.saturating_add(self.nonce().unsigned_abs() % 4_000))
                 } else {
@@ -83,6 +86,28 @@ impl Machine {
             | Link::Adopting(_)
             | Link::Ended => return,
         };
+    }
+
+    /// A purge that was not done goes out of its batch, which is sent again without: a server that
+    /// ends it, each time anew, must not keep a writer from everything else. Where another
+    /// transaction was in its way its question waits for another batch, but not for long.
+    fn give_up_purge(&mut self, flight: &mut Flight, may_wait: bool, now: Boot) {
+        if std::mem::take(&mut flight.batch.is_purge) {
+            let told = self
+                .questions
+                .not_purged(&mut flight.carried, may_wait, now);
+            self.reports.extend(told);
+        }
+    }
+
+    fn without_purge(&mut self, link: Link, may_wait: bool, now: Boot) -> Link {
+        match link {
+            Link::Sent(mut flight) => {
+                self.give_up_purge(&mut flight, may_wait, now);
+                Link::Sent(flight)
+            }
+            other => other,
+        }
     }
 
     /// The connection is gone, or there was none.
@@ -176,7 +201,7 @@ impl Machine {
         }
     }
 
-    fn resolved(&mut self, flight: Box<Flight>, nonce: i64, answer: Answer, now: Boot) {
+    fn resolved(&mut self, mut flight: Box<Flight>, nonce: i64, answer: Answer, now: Boot) {
         let Answer::Resolved { number, mine } = answer else {
             self.end(Report::Broken("a doubt was answered otherwise".to_owned()));
             return;
@@ -197,6 +222,7 @@ impl Machine {
                 if let Some(held) = &mut self.held {
                     held.nonce = nonce;
                 }
+                self.give_up_purge(&mut flight, true, now);
                 self.unfinished = Unfinished::Again(flight);
             }
             Some(found) if found < wanted => {

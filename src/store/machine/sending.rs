@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::super::batch::Batch;
 use super::super::exchange::{Command, Reads, Transaction};
 use super::super::gather::{Builder, Taken};
-use super::super::questions::Questions;
+use super::super::questions::Carried;
 use super::super::record::{Epoch, WriterId};
 use super::{Flight, Link, Machine, Unfinished};
 use crate::clock::Boot;
@@ -115,6 +116,9 @@ impl Machine {
 
     /// The records that wait, as far as one batch takes them.
     fn gather(&mut self, now: Boot) -> Flight {
+        if let Some(carried) = self.questions.carry_purge() {
+            return self.purge(carried, now);
+        }
         let (builder, claiming, up_to) = self.take_records();
         self.is_wanted &= !self.queue.is_empty();
         self.waiting_since = None;
@@ -123,7 +127,6 @@ impl Machine {
         self.rows.apply(&mut batch, now);
         let mut reads = Reads::default();
         let carried = self.questions.carry(up_to, now, &mut reads);
-        batch.is_purge = Questions::is_purge(&carried);
         batch.is_whole = self.queue.is_empty();
         batch.is_last = self.is_closing && batch.is_whole;
         if self.terms.is_lookout && now >= self.look_at {
@@ -150,6 +153,26 @@ impl Machine {
             carried,
             up_to,
             size,
+            made_at: now,
+            sent_at: now,
+        }
+    }
+
+    /// A purge by itself: it may take long, and a record that went with it would be in doubt for
+    /// as long.
+    fn purge(&mut self, carried: Carried, now: Boot) -> Flight {
+        let mut batch = Batch {
+            is_purge: true,
+            ..Batch::default()
+        };
+        self.rows.apply(&mut batch, now);
+        Flight {
+            claims: Vec::new(),
+            batch,
+            reads: Reads::default(),
+            carried,
+            up_to: self.durable,
+            size: 0,
             made_at: now,
             sent_at: now,
         }

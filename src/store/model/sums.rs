@@ -29,6 +29,10 @@ impl Model {
         seconds
     }
 
+    pub(super) fn open(&self, now: u64) -> Vec<OpenAt> {
+        self.sum(Window::ALL, now).open
+    }
+
     pub(super) fn sum(&self, window: Window, now: u64) -> SumReading {
         let mut reading = SumReading::default();
         let mut open: BTreeMap<WriterId, OpenAt> = BTreeMap::new();

@@ -1,12 +1,24 @@
 //! What a sweep's statements do to the tables.
 
-use super::Model;
+use super::{Model, lease};
 use crate::limits;
 use crate::payment::UpstreamId;
 use crate::store::exchange::{Sweep, Swept};
 use crate::store::record::WriterId;
 
 impl Model {
+    /// What is settled goes, and who lives has a whole lease again.
+    pub(super) fn purge(&mut self, now: u64) {
+        self.rows.retain(|_, row| row.row.status.is_open());
+        self.rollup.clear();
+        self.purges += 1;
+        for writer in self.writers.values_mut() {
+            if writer.lease_until >= now {
+                writer.lease_until = writer.lease_until.max(lease(now));
+            }
+        }
+    }
+
     pub(super) fn sweep(&mut self, sweep: &Sweep, now: u64) -> Option<Swept> {
         if self.turn.0 != sweep.nonce && self.turn.1 >= now {
             return None;

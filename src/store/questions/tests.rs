@@ -103,14 +103,10 @@ fn a_purge_waits_for_the_others_first() {
     let mut questions = Questions::default();
     let number = questions.ask(Question::Purge, 0);
     let carried = questions.carry(0, Boot(1), &mut Reads::default());
-    assert!(!Questions::is_purge(&carried));
-    let reading = Reading {
-        sums: vec![SumReading::default()],
-        ..Reading::default()
-    };
-    assert!(questions.read(&carried, &reading, OWN, Boot(2)).is_empty());
-    let carried = questions.carry(0, Boot(3), &mut Reads::default());
-    assert!(Questions::is_purge(&carried));
+    assert_eq!(questions.carry_purge(), None);
+    let told = questions.read(&carried, &Reading::default(), OWN, Boot(2));
+    assert!(told.is_empty());
+    let carried = questions.carry_purge().unwrap();
     let reports = questions.read(&carried, &Reading::default(), OWN, Boot(4));
     let reply = Reply::Purged;
     let question = number;
