@@ -159,6 +159,9 @@ pub enum Action {
     /// Append the owner's `next_record` to this writer; `durable` follows when it and all before
     /// it are.
     Append(WriterSlot, Haste),
+    /// Append this to this writer, whose records are in a shared store; `durable` follows as for
+    /// any other.
+    AppendToStore(WriterSlot, StoreLine, Haste),
     /// Have written what was appended to this writer with [`Haste::Later`].
     Flush(WriterSlot),
     /// Tell the waiting client.
@@ -172,6 +175,18 @@ pub enum Action {
     Note(Note),
     /// Operators may want to know what the owner's `next_telling` says. Nothing depends on it.
     Tell,
+}
+
+/// What is said of a payment to a shared store alone: a journal has no words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreLine {
+    /// An operator says how the payment ended: the table tells that from what a processor said.
+    ByHand {
+        /// Which.
+        id: UpstreamId,
+        /// Who charged it with which `requestedAt`; `None` when no one did and no one will.
+        charged: Option<(Processor, UnixMillis)>,
+    },
 }
 
 /// What happened, for metrics and logs.

@@ -59,6 +59,8 @@ pub struct Flow {
     pub losses: u32,
     /// Whether the journal knows of it, so that its end must be written too.
     pub trail: Trail,
+    /// Whether an operator says how it ends.
+    pub is_by_hand: bool,
     /// What was noted of it for operators.
     pub history: History,
     sent: Sent,
@@ -151,6 +153,7 @@ impl Flow {
             record: 0,
             losses: 0,
             trail: Trail::None,
+            is_by_hand: false,
             history: History::default(),
             sent: Sent::default(),
             unreachable: ProcessorSet::NONE,

@@ -183,6 +183,7 @@ impl Path {
                 Action::Abandon { .. }
                 | Action::Close { .. }
                 | Action::Append(..)
+                | Action::AppendToStore(..)
                 | Action::Tell
                 | Action::Flush(_) => {
                     unreachable!("nothing goes wrong here, and there is no journal")

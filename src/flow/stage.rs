@@ -77,6 +77,21 @@ impl Ending {
             Self::RefusedForGood { .. } | Self::RefusedByAll | Self::Withdrawn => false,
         }
     }
+
+    /// By whom and with which time, where the payment was charged by us.
+    #[must_use]
+    pub const fn charged(self) -> Option<(Processor, UnixMillis)> {
+        match self {
+            Self::Applied {
+                processor,
+                requested_at,
+            } => Some((processor, requested_at)),
+            Self::Foreign { .. }
+            | Self::RefusedForGood { .. }
+            | Self::RefusedByAll
+            | Self::Withdrawn => None,
+        }
+    }
 }
 
 /// How a payment ends.

@@ -5,12 +5,31 @@
 use super::{JournalStanding, Owner, held};
 use crate::breaker::Transition;
 use crate::clock::{Mono, Now};
-use crate::events::{Action, Answer, Note, ReplyTo, WriterSlot};
+use crate::events::{Action, Answer, Note, ReplyTo, StoreLine, WriterSlot};
 use crate::flow::Trail;
 use crate::journal::{Haste, Record};
 use crate::limits;
 use crate::payment::Processor;
 use crate::table::Key;
+
+/// What is appended: a record, or what only a shared store has a word for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Line {
+    Record(Record),
+    OfStore(StoreLine),
+}
+
+impl From<Record> for Line {
+    fn from(record: Record) -> Self {
+        Self::Record(record)
+    }
+}
+
+impl From<StoreLine> for Line {
+    fn from(line: StoreLine) -> Self {
+        Self::OfStore(line)
+    }
+}
 
 impl Owner {
     pub(super) fn answer(&mut self, to: ReplyTo, answer: Answer) {
@@ -39,14 +58,14 @@ impl Owner {
         }
     }
 
-    /// Appends `record` and all that was to be written later before it.
-    pub(super) fn append(&mut self, writer: WriterSlot, record: Record) {
+    /// Appends `line` and all that was to be written later before it.
+    pub(super) fn append(&mut self, writer: WriterSlot, line: impl Into<Line>) {
         self.journal.get_mut(writer).flush_at = None;
-        self.append_with(writer, record, Haste::Now);
+        self.append_with(writer, line.into(), Haste::Now);
     }
 
-    /// Appends `record`, for which nothing waits: it shares a write that comes soon.
-    pub(super) fn append_later(&mut self, writer: WriterSlot, record: Record, now: Now) {
+    /// Appends `line`, for which nothing waits: it shares a write that comes soon.
+    pub(super) fn append_later(&mut self, writer: WriterSlot, line: impl Into<Line>, now: Now) {
         let flush_at = now.mono.after(limits::JOURNAL_LATER_MAX);
         let flush_at = *self
             .journal
@@ -54,17 +73,25 @@ impl Owner {
             .flush_at
             .get_or_insert(flush_at);
         self.set_alarm(flush_at);
-        self.append_with(writer, record, Haste::Later);
+        self.append_with(writer, line.into(), Haste::Later);
     }
 
-    fn append_with(&mut self, writer: WriterSlot, record: Record, haste: Haste) {
+    fn append_with(&mut self, writer: WriterSlot, line: Line, haste: Haste) {
         assert!(
             self.journal.standing == JournalStanding::On,
             "I5: no journal to append to"
         );
         self.journal.get_mut(writer).appended += 1;
-        self.records.push_back(record);
-        self.actions.push_back(Action::Append(writer, haste));
+        match line {
+            Line::Record(record) => {
+                self.records.push_back(record);
+                self.actions.push_back(Action::Append(writer, haste));
+            }
+            Line::OfStore(line) => {
+                let action = Action::AppendToStore(writer, line, haste);
+                self.actions.push_back(action);
+            }
+        }
     }
 
     /// Has what was to be written later written, when its time has come.
@@ -75,10 +102,10 @@ impl Owner {
         }
     }
 
-    /// Appends `record`; `on_written` follows for `key` when it is durable.
-    pub(super) fn append_and_wait(&mut self, key: Key, record: Record) {
+    /// Appends `line`; `on_written` follows for `key` when it is durable.
+    pub(super) fn append_and_wait(&mut self, key: Key, line: impl Into<Line>) {
         let writer = held(self.flows.get(key)).writer;
-        self.append(writer, record);
+        self.append(writer, line);
         let position = self.journal.wait(writer, key);
         let flow = held(self.flows.get_mut(key));
         // An earlier record of it may still be on its way; only the last one counts.

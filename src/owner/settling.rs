@@ -5,11 +5,12 @@
 //! Keeps I5 (a durable record before every answer) and I6 (the ledger grows with Applied verdicts
 //! alone).
 use super::attempts::flow_token;
+use super::outbox::Line;
 use super::{JournalStanding, Owner, held};
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::Now;
 use crate::config::AnswerAfter;
-use crate::events::{Answer, Note, WriterSlot};
+use crate::events::{Answer, Note, StoreLine, WriterSlot};
 use crate::flow::{Ending, Flow, Promise, Stage, Step, Trail};
 use crate::journal::{Fate, Record, Verdict};
 use crate::payment::{Payment, Status};
@@ -39,9 +40,10 @@ impl Owner {
             JournalStanding::Failed => {
                 self.enter(key, Step::Ended, Stage::WritingVerdict { ending }, now)
             }
-            JournalStanding::On if self.is_told_early(key, ending, now) => {
-                let (writer, record) = self.verdict(key, ending);
-                self.append_later(writer, record, now);
+            // What an operator says no processor says again after a crash.
+            JournalStanding::On if !flow.is_by_hand && self.is_told_early(key, ending, now) => {
+                let (writer, line) = self.verdict(key, ending);
+                self.append_later(writer, line, now);
                 self.settle(key, ending, now);
             }
             JournalStanding::On => {
@@ -74,12 +76,19 @@ impl Owner {
     }
 
     pub(super) fn write_verdict(&mut self, key: Key, ending: Ending) {
-        let (_, record) = self.verdict(key, ending);
-        self.append_and_wait(key, record);
+        let (_, line) = self.verdict(key, ending);
+        self.append_and_wait(key, line);
     }
 
-    fn verdict(&self, key: Key, ending: Ending) -> (WriterSlot, Record) {
+    fn verdict(&self, key: Key, ending: Ending) -> (WriterSlot, Line) {
         let flow = held(self.flows.get(key));
+        if flow.is_by_hand && self.settings.is_shared() {
+            let line = StoreLine::ByHand {
+                id: flow.payment.id,
+                charged: ending.charged(),
+            };
+            return (flow.writer, line.into());
+        }
         let Payment { id, amount, .. } = flow.payment;
         let fate = match flow.promise {
             Promise::Open => Fate::Freed,
@@ -106,7 +115,7 @@ impl Owner {
             Ending::RefusedForGood { processor } => Verdict::Refused { processor, fate },
             Ending::RefusedByAll | Ending::Withdrawn => Verdict::Withdrawn,
         };
-        (flow.writer, Record::Verdict { id, verdict })
+        (flow.writer, Record::Verdict { id, verdict }.into())
     }
 
     /// A Purge was written behind verdicts that are not durable yet. Their payments are still

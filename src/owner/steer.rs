@@ -12,8 +12,8 @@ use super::attempts::Phase;
 use super::{JournalStanding, Owner, Processors, held};
 use crate::claims::Claim;
 use crate::clock::Now;
-use crate::events::Reason;
-use crate::flow::{Ending, Flow, Promise, Stage};
+use crate::events::{Reason, WriterSlot};
+use crate::flow::{Ending, Flow, Promise, Stage, Trail};
 use crate::journal::operator::Resolution;
 use crate::limits;
 use crate::payment::{Payment, Processor, Status, UpstreamId};
@@ -73,8 +73,8 @@ impl Processors {
 }
 
 impl Owner {
-    /// Settles `id` as an operator says. Returns how many records must be durable before the
-    /// operator may be told.
+    /// Settles `id` as an operator says. Returns how many records of which writer must be durable
+    /// before the operator may be told.
     ///
     /// # Errors
     /// Why it cannot be settled; nothing has changed.
@@ -83,7 +83,7 @@ impl Owner {
         id: UpstreamId,
         resolution: Resolution,
         now: Now,
-    ) -> Result<u64, Unresolvable> {
+    ) -> Result<(WriterSlot, u64), Unresolvable> {
         self.moment = now;
         let key = match self.claims.look(id) {
             Claim::Fresh => return Err(Unresolvable::Unknown),
@@ -91,7 +91,9 @@ impl Owner {
             Claim::Pending(slot) => held(self.flows.key_at(slot)),
         };
         let ending = self.ending_by_hand(key, resolution)?;
-        let writer = held(self.flows.get(key)).writer;
+        let flow = held(self.flows.get_mut(key));
+        flow.is_by_hand = true;
+        let writer = flow.writer;
         let fact = Fact::Resolved {
             is_charged: ending.is_charge(),
         };
@@ -102,7 +104,7 @@ impl Owner {
         }
         self.finish(key, ending, now);
         self.pump(now);
-        Ok(self.journal.get(writer).appended)
+        Ok((writer, self.journal.get(writer).appended))
     }
 
     /// How `key` would end, if it may.
@@ -115,7 +117,9 @@ impl Owner {
         let is_alive = |phase: Phase| phase != Phase::Deserted;
         let mut attempts = self.attempts.iter();
         let is_in_flight = attempts.any(|(_, one)| one.flow == key && is_alive(one.phase));
-        if !is_at_rest || is_in_flight {
+        // The store may know its id as another's: what is not claimed ends by itself, and soon.
+        let is_unclaimed = self.settings.is_shared() && flow.trail == Trail::None;
+        if !is_at_rest || is_in_flight || is_unclaimed {
             return Err(Unresolvable::InFlight);
         }
         match resolution {

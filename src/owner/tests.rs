@@ -2,6 +2,7 @@
 //! story that shows it; its whole behaviour is the world test's.
 
 mod addresses;
+mod by_hand;
 mod early;
 mod play;
 mod rules;

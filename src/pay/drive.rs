@@ -149,6 +149,11 @@ impl CoreRuntime {
             }
             Action::Close { attempt } => self.upstream.close(attempt),
             Action::Append(slot, haste) => self.append(slot, haste),
+            Action::AppendToStore(slot, line, haste) => {
+                if let Some(store) = &self.store {
+                    store.append_line(slot, line, haste);
+                }
+            }
             Action::Flush(slot) => {
                 if let Some(writer) = &self.writer {
                     writer.flush();
@@ -251,6 +256,7 @@ impl CoreRuntime {
     /// Nothing more becomes durable here, so no core takes payments in any more.
     pub(super) fn give_up(&self, failure: Failure, why: String) {
         let _ = self.failure.set((failure, why));
+        self.give_up_replies();
         let shared = &self.shared;
         shared.has_journal_failed.store(true, Ordering::Relaxed);
         let now = self.now().mono;
@@ -270,7 +276,7 @@ impl CoreRuntime {
                     self.metrics.forced_recent.record(span, now.mono);
                 }
                 self.tell(now, |owner| owner.durable(WriterSlot::OWN, up_to, now));
-                self.answer_durable(up_to);
+                self.answer_durable(WriterSlot::OWN, up_to);
             }
             Progress::Failed(fault) => {
                 log::error!("journal: {fault}; no payment is taken in any more");

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::messages::{CoreRequest, Reply};
 use super::{AskFault, CoreRuntime, Scope};
 use crate::clock::{Mono, UnixMillis};
-use crate::events::ReplyTo;
+use crate::events::{ReplyTo, WriterSlot};
 use crate::owner::SumFault;
 use crate::payment::{CoreId, WindowSums};
 use crate::table::Key;
@@ -97,31 +97,47 @@ impl CoreRuntime {
         }
         let now = self.now();
         let records = self.tell(now, |owner| owner.purge(now));
-        self.reply_when_durable(records, to, Reply::Purged);
+        self.reply_when_durable((WriterSlot::OWN, records), to, Reply::Purged);
     }
 
-    /// Gives `to` its reply once the `records`-th record is durable.
-    pub(super) fn reply_when_durable(&self, records: u64, to: ReplyTo, reply: Reply) {
-        self.awaiting.borrow_mut().push((records, to, reply));
-        let durable = self
-            .writer
-            .as_ref()
-            .map_or(records, crate::journal::Writer::durable);
-        self.answer_durable(durable);
+    /// Gives `to` its reply once the `records`-th record of the writer `slot` is durable.
+    pub(super) fn reply_when_durable(
+        &self,
+        (slot, records): (WriterSlot, u64),
+        to: ReplyTo,
+        reply: Reply,
+    ) {
+        let waits = (slot, records, to, reply);
+        self.awaiting.borrow_mut().push(waits);
+        let durable = match (&self.writer, &self.store) {
+            (Some(writer), _) => writer.durable(),
+            (None, Some(store)) => store.durable(slot),
+            // Nothing is kept.
+            (None, None) => records,
+        };
+        self.answer_durable(slot, durable);
     }
 
-    /// Gives their replies to those who waited for a record up to the `durable`-th.
-    pub(super) fn answer_durable(&self, durable: u64) {
+    /// Gives their replies to those who waited for a record of `slot` up to the `durable`-th.
+    pub(super) fn answer_durable(&self, slot: WriterSlot, durable: u64) {
         if self.awaiting.borrow().is_empty() {
             return;
         }
-        let ready: Vec<(u64, ReplyTo, Reply)> = self
+        let ready: Vec<_> = self
             .awaiting
             .borrow_mut()
-            .extract_if(.., |(records, ..)| *records <= durable)
+            .extract_if(.., |(its, records, ..)| *its == slot && *records <= durable)
             .collect();
-        for (_, to, reply) in ready {
+        for (.., to, reply) in ready {
             self.give(to, reply);
+        }
+    }
+
+    /// Nothing more becomes durable: those who wait for a record are told that it is not known.
+    pub(super) fn give_up_replies(&self) {
+        let all = self.awaiting.take();
+        for (.., to, _) in all {
+            self.give(to, Reply::Unkept);
         }
     }
 

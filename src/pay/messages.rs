@@ -52,6 +52,8 @@ pub(super) enum Reply {
     Resolved(Result<(), Unresolvable>),
     /// To a purge: forgotten, and written down.
     Purged,
+    /// What was to be written before the answer may never be: that is not known.
+    Unkept,
     /// To a question to the store.
     Store(Box<store::Reply>),
     /// To a page: the gauges are written, and these are the oldest payments.

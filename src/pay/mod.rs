@@ -10,7 +10,7 @@
 //! - `overview.rs`: what is shown of the whole instance;
 //! - `health.rs`: the optional health poll;
 //! - `store.rs`: where records go to a shared store instead of a journal; `store_questions.rs`:
-//!   what that is asked;
+//!   what that is asked; `store_end.rs`: how that ends;
 //! - `lines.rs`, `summary.rs`: what is logged of payments, of one and of all;
 //! - `messages.rs`, `replies.rs`, `waker.rs`, `notes.rs`: what all of these use.
 //!
@@ -32,6 +32,7 @@ mod peers;
 mod replies;
 mod steer;
 mod store;
+mod store_end;
 mod store_questions;
 mod summary;
 mod waker;
@@ -57,7 +58,7 @@ use self::waker::TimerWaker;
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::events::{Answer, Arrival, ReplyTo, Trace};
+use crate::events::{Answer, Arrival, ReplyTo, Trace, WriterSlot};
 use crate::journal::Writer;
 use crate::limits;
 use crate::logging;
@@ -150,8 +151,8 @@ pub struct CoreRuntime {
     /// Where there is one, there is no journal.
     store: Option<Store>,
     performing: Cell<Performing>,
-    /// Replies that wait for a record: how many must be durable, who asked, what to say.
-    awaiting: RefCell<Vec<(u64, ReplyTo, Reply)>>,
+    /// Replies that wait for a record: whose, how many must be durable, who asked, what to say.
+    awaiting: RefCell<Vec<(WriterSlot, u64, ReplyTo, Reply)>>,
     /// Why the journal or the store failed, once it has.
     failure: OnceCell<(Failure, String)>,
 }

@@ -103,7 +103,7 @@ impl CoreRuntime {
     pub(super) fn resolve_here(&self, to: ReplyTo, id: UpstreamId, resolution: Resolution) {
         let now = self.now();
         match self.tell(now, |owner| owner.resolve(id, resolution, now)) {
-            Ok(records) => self.reply_when_durable(records, to, Reply::Resolved(Ok(()))),
+            Ok(written) => self.reply_when_durable(written, to, Reply::Resolved(Ok(()))),
             Err(why) => self.give(to, Reply::Resolved(Err(why))),
         }
     }

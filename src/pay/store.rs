@@ -10,20 +10,19 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::CoreRuntime;
 use super::authorities;
 use super::messages::Reply;
 use super::waker::TimerWaker;
-use super::{CoreRuntime, Failure};
 use crate::clock::{Boot, Mono, Now};
 use crate::config::Config;
-use crate::events::WriterSlot;
+use crate::events::{StoreLine, WriterSlot};
 use crate::journal::{Haste, Move};
 use crate::limits;
-use crate::logging;
 use crate::metrics::CoreMetrics;
 use crate::payment::CoreId;
 use crate::reactor::Reactor;
-use crate::shared::{End, News, Writers};
+use crate::shared::{News, Writers};
 use crate::store::{
     self, Executor, Machine, MachineTerms, StorePlace, SweepNews, Sweeper, processors,
 };
@@ -35,7 +34,7 @@ pub(super) struct Store {
     pub(super) writers: RefCell<Writers>,
     place: Rc<StorePlace>,
     /// The task of each slot, while it runs.
-    tasks: RefCell<BTreeMap<WriterSlot, Rc<TimerWaker>>>,
+    pub(super) tasks: RefCell<BTreeMap<WriterSlot, Rc<TimerWaker>>>,
     /// Where the answers to questions are awaited.
     pub(super) asked: RefCell<BTreeMap<u64, Key>>,
     terms: MachineTerms,
@@ -116,6 +115,17 @@ impl Store {
     /// Takes a record of the owner's.
     pub(super) fn append(&self, slot: WriterSlot, record: &crate::journal::Record, haste: Haste) {
         self.writers.borrow_mut().append(slot, record, haste);
+    }
+
+    /// Takes what the owner says to a store alone.
+    pub(super) fn append_line(&self, slot: WriterSlot, line: StoreLine, haste: Haste) {
+        self.writers.borrow_mut().append_line(slot, line, haste);
+    }
+
+    /// Up to which record of `slot` all is durable.
+    pub(super) fn durable(&self, slot: WriterSlot) -> u64 {
+        let writers = self.writers.borrow();
+        writers.machine(slot).map_or(0, Machine::durable)
     }
 
     /// Has all that was appended written at once.
@@ -268,6 +278,9 @@ impl CoreRuntime {
                 let news = writers.next_news();
                 drop(writers);
                 self.act_all(now);
+                if is_told {
+                    self.answer_durable(slot, store.durable(slot));
+                }
                 if let Some(news) = news {
                     self.take_news(store, news, now);
                 } else if !is_told {
@@ -313,35 +326,6 @@ impl CoreRuntime {
         }
     }
 
-    fn end_store(&self, end: &End) {
-        let (failure, why) = match end {
-            End::Fenced(writer) => {
-                let writer = writer.map_or(0, |writer| writer.0);
-                let why = format!("writer {writer} is another instance's: this one was silent");
-                (Failure::Fenced, why)
-            }
-            End::WentBack {
-                acknowledged,
-                found,
-                ids,
-            } => {
-                logging::be_patient();
-                for id in ids {
-                    log::error!("store: what it had acknowledged of id={id} is gone");
-                }
-                let why = format!(
-                    "THE STORE HAS FORGOTTEN WHAT IT HAD ACKNOWLEDGED: batch {acknowledged}, and \
-                     it knows {found} ({} ids are listed above)",
-                    ids.len()
-                );
-                (Failure::StoreWentBack, why)
-            }
-            End::Broken(why) => (Failure::Broken, why.clone()),
-        };
-        log::error!("store: {why}; no payment is taken in any more");
-        self.give_up(failure, why);
-    }
-
     /// For every core's readiness.
     fn note_acknowledged(&self, store: &Store) {
         let writers = store.writers.borrow();
@@ -366,25 +350,5 @@ impl CoreRuntime {
     pub(super) fn is_store_silent(&self) -> bool {
         let silence = self.store_silence();
         silence.is_none_or(|silence| silence > limits::STORE_SILENCE_MAX)
-    }
-
-    /// Has everything written, and ends the leases with it. What is open is another instance's
-    /// then.
-    pub(super) async fn close_store(&self, store: &Store) {
-        store.writers.borrow_mut().close();
-        let mut now = self.now();
-        let end = now.mono.after(limits::STORE_CLOSE_MAX);
-        self.tell(now, |_| ());
-        while !store.tasks.borrow().is_empty() && now.mono < end {
-            monoio::time::sleep(limits::TIMER_STEP).await;
-            now = self.now();
-        }
-        if !store.writers.borrow().is_idle() {
-            log::error!(
-                "core {}: the store did not take what was to be written in time; who waited for \
-                 it was told nothing, and other instances go on with what it has",
-                self.core.0
-            );
-        }
     }
 }

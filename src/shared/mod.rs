@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use crate::claims::{FirstAnswer, SettledClaim};
 use crate::clock::{Boot, Now};
-use crate::events::{Winner, WriterSlot};
+use crate::events::{StoreLine, Winner, WriterSlot};
 use crate::journal::{self, Haste};
 use crate::owner::{Owner, Restored};
 use crate::payment::{Payment, Status};
@@ -113,6 +113,13 @@ impl Writers {
         let record = Record::of_journal(record);
         if let (Some(machine), Some(record)) = (self.machine_mut(slot), record) {
             machine.append(record, haste);
+        }
+    }
+
+    /// Takes what the owner says to a store alone.
+    pub fn append_line(&mut self, slot: WriterSlot, line: StoreLine, haste: Haste) {
+        if let Some(machine) = self.machine_mut(slot) {
+            machine.append(record_of(line), haste);
         }
     }
 
@@ -299,6 +306,12 @@ impl Writers {
                 machine.want_page();
             }
         }
+    }
+}
+
+fn record_of(line: StoreLine) -> Record {
+    match line {
+        StoreLine::ByHand { id, charged } => Record::ByHand { id, charged },
     }
 }
 

@@ -13,6 +13,7 @@
 )]
 
 mod adopting;
+mod by_hand;
 mod command;
 mod import;
 #[path = "../kit/mod.rs"]

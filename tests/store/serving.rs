@@ -15,15 +15,15 @@ use super::kit::postgres::{Cluster, is_there};
 use super::kit::process::{P99, Plan};
 use super::kit::scratch::Scratch;
 
-struct Scene {
-    plans: [Plan; 2],
-    sims: [SimulatorHandle; 2],
-    cluster: Cluster,
-    scratch: Scratch,
+pub(super) struct Scene {
+    pub(super) plans: [Plan; 2],
+    pub(super) sims: [SimulatorHandle; 2],
+    pub(super) cluster: Cluster,
+    pub(super) scratch: Scratch,
 }
 
 impl Scene {
-    fn new(name: &str, settings: &[(&'static str, &str)]) -> Self {
+    pub(super) fn new(name: &str, settings: &[(&'static str, &str)]) -> Self {
         let scratch = Scratch::new(name).unwrap();
         let cluster = filled(&scratch, &["fsync=off"]);
         let sims = [(); 2].map(|()| Simulator::start(SimulatorOptions::default()).unwrap());
@@ -52,13 +52,13 @@ impl Scene {
         }
     }
 
-    fn start(&self, number: usize) -> P99 {
+    pub(super) fn start(&self, number: usize) -> P99 {
         let mut p99 = P99::spawn(&self.plans[number]).unwrap();
         p99.await_ready().unwrap_or_else(|why| panic!("{why}"));
         p99
     }
 
-    fn charges(&self, id: UpstreamId) -> usize {
+    pub(super) fn charges(&self, id: UpstreamId) -> usize {
         let rows = self.sims.iter().filter(|sim| sim.find(id).is_some());
         rows.count()
     }
@@ -83,7 +83,7 @@ impl Scene {
     }
 }
 
-fn state(p99: &P99, id: UpstreamId) -> (u16, String) {
+pub(super) fn state(p99: &P99, id: UpstreamId) -> (u16, String) {
     let answer = Client::connect(p99.address).get(&format!("/payments/{id}"));
     let status = answer.body.split_once(r#""status":""#);
     let word = status.and_then(|(_, rest)| rest.split_once('"'));

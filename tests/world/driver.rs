@@ -69,6 +69,7 @@ impl World {
                 let record = self.cores[core].owner.next_record();
                 self.append(core, (&record.expect("one for each Append"), haste), now);
             }
+            Action::AppendToStore(..) => panic!("there is no store"),
             Action::Flush(_) => {
                 if let Some(disk) = &mut self.cores[core].disk {
                     disk.flush();

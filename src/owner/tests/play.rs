@@ -8,7 +8,9 @@ use crate::breaker::{BreakerSettings, State as BreakerState};
 use crate::clock::Now;
 use crate::concurrency::Bounds;
 use crate::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
-use crate::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, WriterSlot};
+use crate::events::{
+    Action, Answer, Arrival, AttemptRef, Exchange, Lookup, ReplyTo, StoreLine, WriterSlot,
+};
 use crate::journal::operator::Resolution;
 use crate::journal::replay::State;
 use crate::journal::{Haste, Record};
@@ -29,7 +31,9 @@ pub(super) struct Play {
     processors: Arc<Processors>,
     pub(super) now: Now,
     pub(super) records: Vec<Record>,
-    /// For each record.
+    /// What was said to a store alone.
+    pub(super) lines: Vec<StoreLine>,
+    /// For each record and line.
     writers: Vec<WriterSlot>,
     pub(super) answers: Vec<Answer>,
     pub(super) sent: Vec<AttemptRef>,
@@ -96,6 +100,7 @@ impl Play {
             processors,
             now: Now::default(),
             records: Vec::new(),
+            lines: Vec::new(),
             writers: Vec::new(),
             answers: Vec::new(),
             sent: Vec::new(),
@@ -125,7 +130,7 @@ impl Play {
         &mut self,
         id: UpstreamId,
         resolution: Resolution,
-    ) -> Result<u64, Unresolvable> {
+    ) -> Result<(WriterSlot, u64), Unresolvable> {
         let result = self.owner.resolve(id, resolution, self.now);
         self.perform();
         result
@@ -156,6 +161,11 @@ impl Play {
                 Action::Append(writer, haste) => {
                     self.writers.push(writer);
                     self.records.extend(self.owner.next_record());
+                    self.later += u32::from(haste == Haste::Later);
+                }
+                Action::AppendToStore(writer, line, haste) => {
+                    self.writers.push(writer);
+                    self.lines.push(line);
                     self.later += u32::from(haste == Haste::Later);
                 }
                 Action::Flush(_) => self.flushes += 1,
@@ -208,8 +218,13 @@ impl Play {
 
     /// All that was appended is durable.
     pub(super) fn sync(&mut self) {
-        let up_to = self.appended_to(WriterSlot::OWN);
-        self.owner.durable(WriterSlot::OWN, up_to, self.now);
+        self.sync_of(WriterSlot::OWN);
+    }
+
+    /// All that `writer` was given is durable.
+    pub(super) fn sync_of(&mut self, writer: WriterSlot) {
+        let up_to = self.appended_to(writer);
+        self.owner.durable(writer, up_to, self.now);
         self.perform();
     }
 

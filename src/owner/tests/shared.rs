@@ -11,7 +11,7 @@ use crate::limits;
 use crate::owner::Journalling;
 use crate::payment::{Cents, Processor, ProcessorCount, Status, UpstreamId};
 
-fn begin() -> Play {
+pub(super) fn begin() -> Play {
     begin_as(Ack::Processed, AnswerAfter::Intent)
 }
 
@@ -27,7 +27,7 @@ fn begin_as(ack: Ack, answer_after: AnswerAfter) -> Play {
 }
 
 /// All that was appended is acknowledged by a batch that was sent `ago`.
-fn acknowledge(play: &mut Play, ago: Duration) {
+pub(super) fn acknowledge(play: &mut Play, ago: Duration) {
     let sent_at = crate::clock::Boot(play.now.boot.0 - u64::try_from(ago.as_micros()).unwrap());
     play.owner.acknowledged(WriterSlot::OWN, sent_at);
     play.sync();

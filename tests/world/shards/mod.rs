@@ -355,6 +355,7 @@ impl Set {
                 let telling = telling.and_then(Owner::next_telling);
                 assert!(telling.is_some(), "one for each Tell");
             }
+            Action::AppendToStore(..) => panic!("there is no store"),
             Action::Abandon { .. } | Action::Close { .. } | Action::Flush(_) | Action::Note(_) => {}
         }
     }

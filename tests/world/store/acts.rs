@@ -87,6 +87,11 @@ impl Set {
                     writers.append(slot, &record, haste);
                 }
             }
+            Action::AppendToStore(slot, line, haste) => {
+                if let Some((_, writers)) = &mut self.instances[index].core {
+                    writers.append_line(slot, line, haste);
+                }
+            }
             Action::Flush(slot) => {
                 if let Some((_, writers)) = &mut self.instances[index].core {
                     writers.flush(slot);
