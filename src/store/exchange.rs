@@ -264,11 +264,9 @@ pub struct Reading {
     pub holders: Vec<Option<String>>,
     /// Writers whose lease is over.
     pub expired: Vec<(WriterId, Epoch)>,
-    /// The rows of the batch's writer that linger, with its first page.
-    pub lingering: Vec<Row>,
     /// A page.
     pub page: Vec<Row>,
-    /// Whether nothing is behind the page.
+    /// Whether nothing of its kind is behind the page.
     pub is_last_page: bool,
     /// How often anything was purged, where that was asked.
     pub purges: Option<i64>,

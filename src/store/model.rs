@@ -374,14 +374,15 @@ impl Model {
             .values()
             .filter(|row| row.row.writer == writer && row.row.status.is_open());
         let mut open: Vec<Row> = open.map(|row| self.seen(row, now)).collect();
-        open.sort_by_key(|row| (row.at, row.id));
         match from {
-            PageFrom::Start(since) => {
-                let is_lingering = |row: &&Row| self.lingering.contains(&(writer, row.id));
-                reading.lingering = open.iter().filter(is_lingering).copied().collect();
-                open.retain(|row| since.is_some_and(|since| row.at.0 >= since));
+            PageFrom::Lingering(id) => {
+                open.retain(|row| row.id >= id && self.lingering.contains(&(writer, row.id)));
+                open.sort_by_key(|row| row.id);
             }
-            PageFrom::Place(at, id) => open.retain(|row| (row.at, row.id) >= (at, id)),
+            PageFrom::Place(at, id) => {
+                open.retain(|row| (row.at, row.id) >= (at, id));
+                open.sort_by_key(|row| (row.at, row.id));
+            }
         }
         let most = usize::try_from(limits::STORE_PAGE_ROWS).unwrap_or(usize::MAX);
         reading.is_last_page = open.len() <= most;

@@ -4,7 +4,6 @@
 use super::batch::Batch;
 use super::exchange::{Adoption, Answer, OpenAt, Reading, Reads, SumReading, Swept, Transaction};
 use super::messages::{Fields, Misread, Output};
-use super::page::PageFrom;
 use super::parts::Parts;
 use super::record::{Epoch, Row, RowStatus, WriterId};
 use super::script::PURGE;
@@ -165,10 +164,7 @@ fn reading(
         let expired = expired.map(|mut row| Ok((WriterId(row.int4()?), Epoch(row.int8()?))));
         reading.expired = expired.collect::<Result<_, Misread>>()?;
     }
-    if let Some(from) = reads.page {
-        if matches!(from, PageFrom::Start(_)) {
-            reading.lingering = rows(next()?)?;
-        }
+    if reads.page.is_some() {
         reading.page = rows(next()?)?;
         let most = usize::try_from(limits::STORE_PAGE_ROWS).unwrap_or(usize::MAX);
         reading.is_last_page = reading.page.len() <= most;

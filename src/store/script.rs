@@ -246,16 +246,15 @@ fn read_calls(batch: &Batch, reads: &Reads, calls: &mut Vec<Call>) {
         calls.push(call(Statement::Expired, Vec::new()));
     }
     if let Some(from) = reads.page {
-        let (at, id) = match from {
-            PageFrom::Start(since) => {
-                calls.push(call(Statement::Lingering, vec![int4(batch.writer.0)]));
-                (since.unwrap_or(i64::MAX), 0)
-            }
-            PageFrom::Place(at, id) => (at.0, id.0),
-        };
         let most = i32::try_from(limits::STORE_PAGE_ROWS + 1).unwrap_or(i32::MAX);
-        let values = vec![int4(batch.writer.0), int8(at), uuid(id), int4(most)];
-        calls.push(call(Statement::Page, values));
+        let (statement, place) = match from {
+            PageFrom::Lingering(id) => (Statement::Lingering, vec![uuid(id.0)]),
+            PageFrom::Place(at, id) => (Statement::Page, vec![int8(at.0), uuid(id.0)]),
+        };
+        let mut values = vec![int4(batch.writer.0)];
+        values.extend(place);
+        values.push(int4(most));
+        calls.push(call(statement, values));
     }
     if reads.purges {
         calls.push(call(Statement::Purges, Vec::new()));

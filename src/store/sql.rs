@@ -251,7 +251,8 @@ impl Statement {
                 row!(),
                 " FROM p99.lingering l JOIN p99.payment p ON p.id = l.id \
                  AND p.writer + 0 = l.writer JOIN p99.writer w ON w.writer = l.writer \
-                 WHERE l.writer = $1::int AND p.status IN (0, 1)"
+                 WHERE l.writer = $1::int AND l.id >= $2::uuid AND p.status IN (0, 1) \
+                 ORDER BY l.id LIMIT $3::int"
             ),
             Self::Page => concat!(
                 "SELECT ",

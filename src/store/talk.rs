@@ -26,6 +26,8 @@ pub(super) struct Talk {
     pub(super) channel: Channel,
     arrived: BytesMut,
     read: Vec<u8>,
+    /// Bytes that were read since the last question.
+    received: usize,
 }
 
 /// Waits for `work`; when `longest` is over it calls `stop` once, and goes on waiting. True when it
@@ -60,6 +62,7 @@ impl Talk {
             channel,
             arrived: BytesMut::new(),
             read: Vec::with_capacity(limits::STORE_READ_BYTES),
+            received: 0,
         }
     }
 
@@ -88,15 +91,13 @@ impl Talk {
         if let Err(why) = self.write(out).await {
             return cut(why);
         }
-        let mut bytes = 0_usize;
+        self.received = 0;
         loop {
-            let before = self.arrived.len();
             let message = match self.next().await {
                 Ok(message) => message,
                 Err(why) => return cut(why),
             };
-            bytes = bytes.saturating_add(before.abs_diff(self.arrived.len()));
-            if bytes > limits::STORE_ANSWER_BYTES_MAX {
+            if self.received > limits::STORE_ANSWER_BYTES_MAX {
                 return cut("its answer is too long".to_owned());
             }
             match transcript.take(message) {
@@ -132,7 +133,10 @@ impl Talk {
             self.read = read;
             match result {
                 Ok(0) => return Err("it ended the connection".to_owned()),
-                Ok(_) => self.arrived.extend_from_slice(&self.read),
+                Ok(count) => {
+                    self.received = self.received.saturating_add(count);
+                    self.arrived.extend_from_slice(&self.read);
+                }
                 Err(fault) => return Err(fault.to_string()),
             }
         }

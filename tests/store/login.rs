@@ -5,6 +5,7 @@ use rcgen::{CertificateParams, KeyPair};
 use super::kit::postgres::{self, Cluster};
 use super::kit::scratch::Scratch;
 use super::place;
+use p99::limits;
 use p99::reactor::Reactor;
 use p99::store::{Connection, StorePlace};
 
@@ -86,4 +87,27 @@ fn over_tls_the_certificate_must_be_the_hosts() {
     let encrypted = "SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) \
                      WHERE a.usename = 'p99' AND NOT s.ssl";
     assert_eq!(cluster.sql("p99", encrypted).trim(), "0");
+}
+
+#[test]
+fn an_answer_may_be_as_long_as_is_said_and_no_longer() {
+    if !postgres::is_there("long answers") {
+        return;
+    }
+    let scratch = Scratch::new("store-long").unwrap();
+    let cluster = Cluster::new(&scratch, "pg", &[]);
+    cluster.make_schema();
+    let place = place(&cluster.store("sslmode=disable"));
+    let read = |bytes: usize| {
+        let rows = bytes / 1_024;
+        let sql = format!("SELECT repeat('x', 1000) FROM generate_series(1, {rows})");
+        Reactor::best().unwrap().run(async {
+            let mut connection = Connection::open(&place).await?;
+            connection.simple(&sql).await.map(|rows| rows.len())
+        })
+    };
+    let most = limits::STORE_ANSWER_BYTES_MAX;
+    assert_eq!(read(most / 4 * 3), Ok(most / 4 * 3 / 1_024));
+    let why = read(most / 4 * 5).unwrap_err();
+    assert!(why.contains("too long"), "{why}");
 }

@@ -9,6 +9,7 @@ use super::kit::scratch::Scratch;
 use super::{filled, place};
 use p99::clock::{Boot, UnixMillis};
 use p99::journal::{Fate, Haste, Verdict};
+use p99::limits;
 use p99::payment::{Cents, CorrelationId, Payment, Processor, Status, UpstreamId};
 use p99::reactor::Reactor;
 use p99::store::{
@@ -140,6 +141,7 @@ impl Pen {
                 _ => None,
             });
             let (rows, is_last) = page.await;
+            assert!(rows.len() <= limits::STORE_PAGE_ROWS as usize);
             all.extend(rows);
             if is_last {
                 return all;

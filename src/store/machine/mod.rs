@@ -94,6 +94,8 @@ enum Unfinished {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pages {
     from: PageFrom,
+    /// The least `at` of its open rows that do not linger.
+    since: Option<i64>,
     is_wanted: bool,
 }
 
@@ -148,7 +150,8 @@ impl Machine {
             nonce: adoption.nonce,
         };
         let pages = Pages {
-            from: PageFrom::Start(adoption.open_since),
+            from: PageFrom::START,
+            since: adoption.open_since,
             is_wanted: true,
         };
         let mut machine = Self::with(terms, Some(held), Some(pages));

@@ -193,8 +193,8 @@ impl Machine {
                 self.reports.push_back(Report::Purged);
             }
         }
-        if flight.reads.page.is_some() {
-            self.turn_page(reading, now);
+        if let Some(from) = flight.reads.page {
+            self.turn_page(from, reading, now);
         }
         if flight.batch.is_last {
             self.link = Link::Ended;
@@ -275,29 +275,32 @@ impl Machine {
         });
     }
 
-    fn turn_page(&mut self, reading: Reading, now: Boot) {
-        let (is_last, mut rows) = (reading.is_last_page, reading.lingering);
+    /// The page that began at `from` was read.
+    fn turn_page(&mut self, from: PageFrom, reading: Reading, now: Boot) {
+        let is_lingering = matches!(from, PageFrom::Lingering(_));
+        let last = reading.page.last().filter(|_| !reading.is_last_page);
+        let behind = last.and_then(|row| from.behind(row));
+        let mut rows = reading.page;
+        rows.retain(|row| !self.rows.has(row.id));
         for row in &rows {
-            self.rows.adopt(row, true, now);
+            self.rows.adopt(row, is_lingering, now);
         }
-        let last = reading.page.last().map(PageFrom::behind);
-        for row in reading.page {
-            if !self.rows.has(row.id) {
-                self.rows.adopt(&row, false, now);
-                rows.push(row);
-            }
+        let since = self.pages.and_then(|pages| pages.since);
+        let others = since.filter(|_| is_lingering).map(PageFrom::since);
+        let next = behind.or(others);
+        let is_last = next.is_none();
+        self.pages = next.map(|from| Pages {
+            from,
+            since,
+            // There is room for what was not used.
+            is_wanted: rows.is_empty(),
+        });
+        if is_last {
+            self.rows.end_pages();
         }
-        self.pages = match last {
-            Some(from) if !is_last => Some(Pages {
-                from,
-                is_wanted: false,
-            }),
-            _ => {
-                self.rows.end_pages();
-                None
-            }
-        };
-        self.reports.push_back(Report::Page { rows, is_last });
+        if is_last || !rows.is_empty() {
+            self.reports.push_back(Report::Page { rows, is_last });
+        }
     }
 
     pub(super) fn end(&mut self, report: Report) {
