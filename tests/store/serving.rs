@@ -272,13 +272,9 @@ fn while_the_store_is_away_nothing_is_taken_in_and_then_all_goes_on() {
     let p99 = scene.start(0);
     assert_eq!(Client::connect(p99.address).pay(id(1), "5.00").status, 200);
     scene.cluster.stop(libc::SIGQUIT);
-    // What is not written is told when the store is back.
+    // Whether it finds out or comes too late: what is in doubt is told when the store is back.
     let address = p99.address;
     let doubtful = thread::spawn(move || Client::connect(address).pay(id(4), "1.00").status);
-    // In doubt, or not sent at all where a batch without payments had found out.
-    wait_until("what was not written waits", || {
-        metric(&p99, "p99_store_lag_records") > 0.0
-    });
     wait_until("it is not ready", || {
         p99.get("/readyz").is_ok_and(|it| it.status == 503)
     });
@@ -298,7 +294,11 @@ fn while_the_store_is_away_nothing_is_taken_in_and_then_all_goes_on() {
         p99.get("/readyz").is_ok_and(|it| it.status == 200)
     });
     assert_eq!(Client::connect(p99.address).pay(id(2), "5.00").status, 200);
-    assert_eq!(doubtful.join().unwrap(), 200);
+    match doubtful.join().unwrap() {
+        200 => {}
+        503 => assert_eq!(Client::connect(p99.address).pay(id(4), "1.00").status, 200),
+        status => panic!("{status}"),
+    }
     assert_eq!(scene.sum(&p99), (3, 1100));
     assert_eq!(p99.stop(), Some(0));
 }
