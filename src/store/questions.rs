@@ -74,7 +74,7 @@ pub(super) struct Carried {
 }
 
 impl Questions {
-    /// Takes a question behind the record `behind`; `None` when there are too many.
+    /// Takes a question behind the record `behind`.
     pub(super) fn ask(&mut self, question: Question, behind: u64) -> u64 {
         let what = match question {
             Question::Find(id) => What::Find(id),
@@ -90,8 +90,13 @@ impl Questions {
         self.push(What::Winner { sequence, id }, 0);
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.waiting.len() >= limits::STORE_QUESTIONS_MAX
+    pub(super) fn are_too_many(&self) -> bool {
+        self.waiting.len() > limits::STORE_QUESTIONS_MAX
+    }
+
+    /// Answers one question as unavailable, and no other: least of all those about winners.
+    pub(super) fn refuse(&mut self, number: u64) -> Option<Report> {
+        self.end(number, Reply::Unavailable)
     }
 
     fn push(&mut self, what: What, behind: u64) -> u64 {

@@ -211,8 +211,10 @@ impl Machine {
     /// Asks, behind all records that were appended; the answer has the number that is returned.
     pub fn ask(&mut self, question: Question) -> u64 {
         let number = self.questions.ask(question, self.last);
-        if self.questions.is_full() || matches!(self.link, Link::Ended) {
+        if matches!(self.link, Link::Ended) {
             self.reports.extend(self.questions.end_all());
+        } else if self.questions.are_too_many() {
+            self.reports.extend(self.questions.refuse(number));
         }
         number
     }

@@ -168,3 +168,31 @@ fn a_purge_that_was_in_anothers_way_is_tried_again_for_a_while() {
         assert_eq!((tries, reply), (3, Reply::Unavailable), "{was_doubtful}");
     }
 }
+
+/// A core that asks for too much is refused that, and not what it must know: without the winner of
+/// a claim that was lost its payment has no answer.
+#[test]
+fn one_question_too_many_is_refused_alone_and_winners_stay() {
+    let (mut model, now) = (Model::default(), Boot(1_000));
+    let mut one = begun(1, &mut model, now);
+    let mut other = begun(2, &mut model, now);
+    one.append(intent(7, 50), Haste::Now);
+    settle(&mut one, &mut model, now);
+    other.append(intent(7, 60), Haste::Now);
+    let sent = transaction(&mut other, now);
+    let answer = model.perform(&sent, now.0);
+    other.outcome(Outcome::Acknowledged(answer), now);
+    for number in 0..limits::STORE_QUESTIONS_MAX {
+        other.ask(Question::Find(UpstreamId(number as u128 + 100)));
+    }
+    settle(&mut other, &mut model, now);
+    let told = told(&mut other);
+    let count = |of: &Reply| {
+        let is = |report: &&Report| matches!(report, Report::Answered { reply, .. } if reply == of);
+        told.iter().filter(is).count()
+    };
+    let answered = (count(&Reply::Unavailable), count(&Reply::Found(None)));
+    assert_eq!(answered, (1, limits::STORE_QUESTIONS_MAX - 1));
+    let is_known = |report: &Report| matches!(report, Report::Known { row: Some(_), .. });
+    assert!(told.iter().any(is_known), "the winner");
+}
