@@ -82,7 +82,8 @@ pub enum Report {
         sequence: u64,
         /// Which id.
         id: UpstreamId,
-        /// Its row. None when it was freed meanwhile: the id may be claimed again.
+        /// Its row. None when it was freed meanwhile: the id may be claimed again. None also
+        /// where it cannot be read: such a claim is lost again, until it is given up.
         row: Option<Row>,
     },
     /// Every record up to this sequence that is not lost is durable.
@@ -256,6 +257,8 @@ pub struct Reads {
 pub struct Reading {
     /// The rows that were asked for and are there.
     pub rows: Vec<Row>,
+    /// Those of them that are not as p99 writes them, and that in words for the operator.
+    pub unreadable: Vec<(UpstreamId, String)>,
     /// Writers that have open rows, where that was asked.
     pub open: Vec<OpenAt>,
     /// One for each window.
@@ -338,6 +341,10 @@ impl Outcome {
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
         match self {
+            Self::Acknowledged(Answer::Batch { reading, .. }) => {
+                let unreadable = reading.unreadable.first();
+                unreadable.map(|(_, why)| why.as_str())
+            }
             Self::Connected | Self::Acknowledged(_) => None,
             Self::Unconnected(why) | Self::NotDone { why, .. } | Self::Doubtful(why) => Some(why),
         }

@@ -109,7 +109,8 @@ impl<'a> Pen<'a> {
         };
         loop {
             if let Some(reading) = self.send(Batch::default(), &reads).await?.reading {
-                return Ok(reading.rows);
+                let unreadable = reading.unreadable.into_iter().next();
+                return unreadable.map_or(Ok(reading.rows), |(_, why)| Err(why));
             }
         }
     }

@@ -179,7 +179,12 @@ impl Questions {
         let mut reports = Vec::new();
         for (number, id) in &carried.rows {
             let row = reading.rows.iter().find(|row| row.id == *id);
-            reports.extend(self.found(*number, row, own, now));
+            let is_unreadable = reading.unreadable.iter().any(|(one, _)| one == id);
+            reports.extend(if is_unreadable {
+                self.unread(*number)
+            } else {
+                self.found(*number, row, own, now)
+            });
         }
         for number in &carried.before_purge {
             reports.extend(self.may_purge(*number, &reading.open, own, now));
@@ -257,6 +262,19 @@ impl Questions {
             return self.end(number, found);
         }
         None
+    }
+
+    /// The row is there, and cannot be read. Who lost a claim to it is told as if it were gone: it
+    /// loses again, and gives up after a few times. Nothing is freed or charged by that, since the
+    /// row keeps its id.
+    fn unread(&mut self, number: u64) -> Option<Report> {
+        let one = self.waiting.iter().find(|one| one.number == number)?;
+        if let What::Winner { sequence, id } = one.what {
+            self.waiting.retain(|one| one.number != number);
+            let row = None;
+            return Some(Report::Known { sequence, id, row });
+        }
+        self.end(number, Reply::Unavailable)
     }
 
     fn summed(

@@ -1,5 +1,5 @@
 //! A transaction's answer out of what its statements returned. Pure; a row that is not as its
-//! statement says is a fault of the connection.
+//! statement says is a fault of the connection, but for one that a question is about.
 
 use super::batch::Batch;
 use super::exchange::{Adoption, Answer, OpenAt, Reading, Reads, SumReading, Swept, Transaction};
@@ -130,7 +130,18 @@ fn reading(
 ) -> Result<Reading, Misread> {
     let mut reading = Reading::default();
     if !reads.rows.is_empty() {
-        reading.rows = rows(next()?)?;
+        for fields in next()?.rows {
+            let (id, row) = id_and_row(fields)?;
+            match row {
+                Ok(row) => reading.rows.push(row),
+                // Somebody's own change of one row ends no connection: it would be asked for on
+                // the next one again, and nothing that rides with it would be written.
+                Err(Misread) => {
+                    let why = format!("the row of {id} is not as p99 writes it");
+                    reading.unreadable.push((id, why));
+                }
+            }
+        }
     }
     if reads.open {
         reading.open = open(next()?)?;
@@ -213,11 +224,16 @@ fn open_at(mut row: Fields) -> Result<OpenAt, Misread> {
 }
 
 fn rows(output: Output) -> Result<Vec<Row>, Misread> {
-    output.rows.into_iter().map(row).collect()
+    let rows = output.rows.into_iter();
+    rows.map(|fields| id_and_row(fields)?.1).collect()
 }
 
-fn row(mut row: Fields) -> Result<Row, Misread> {
-    let id = UpstreamId(row.uuid()?);
+fn id_and_row(mut fields: Fields) -> Result<(UpstreamId, Result<Row, Misread>), Misread> {
+    let id = UpstreamId(fields.uuid()?);
+    Ok((id, row(id, fields)))
+}
+
+fn row(id: UpstreamId, mut row: Fields) -> Result<Row, Misread> {
     let amount = Cents(u64::try_from(row.int8()?).map_err(|_| Misread)?);
     let at = UnixMillis(row.int8()?);
     let accepted_at = row.maybe_int8()?.map(UnixMillis);

@@ -24,6 +24,7 @@ mod race;
 mod serving;
 mod stories;
 mod sweeping;
+mod unreadable;
 mod writing;
 
 use kit::postgres::Cluster;

@@ -56,6 +56,7 @@ pub(crate) fn applied(text: &str, at: i64) -> Record {
 pub(crate) struct Pen {
     pub(crate) writer: Writer,
     told: Rc<RefCell<Vec<Report>>>,
+    pub(crate) faults: Rc<RefCell<Vec<String>>>,
 }
 
 impl Pen {
@@ -77,8 +78,17 @@ impl Pen {
         let (writer, task) = Writer::new(machine, Rc::clone(place));
         let told: Rc<RefCell<Vec<Report>>> = Rc::default();
         let hears = Rc::clone(&told);
-        monoio::spawn(task.run(move |report| hears.borrow_mut().push(report), |_| ()));
-        Self { writer, told }
+        let faults: Rc<RefCell<Vec<String>>> = Rc::default();
+        let notes = Rc::clone(&faults);
+        monoio::spawn(task.run(
+            move |report| hears.borrow_mut().push(report),
+            move |why| notes.borrow_mut().push(why.to_owned()),
+        ));
+        Self {
+            writer,
+            told,
+            faults,
+        }
     }
 
     /// Waits for what `found` finds among the reports, and takes it.
@@ -155,7 +165,7 @@ impl Pen {
     }
 
     /// Waits for what is answered to the question of this number.
-    async fn answer(&self, number: u64) -> Reply {
+    pub(crate) async fn answer(&self, number: u64) -> Reply {
         self.wait(|report| match report {
             Report::Answered { question, reply } if *question == number => Some(reply.clone()),
             _ => None,
