@@ -151,7 +151,8 @@ impl Owner {
         self.tell(key, Answer::Silence);
     }
 
-    /// What the client of `key` is told when nothing more can become durable here.
+    /// What the client of `key` is told when nothing more can become durable here, and what was
+    /// durable stays so.
     pub(super) fn last_word(&self, key: Key) -> Answer {
         let flow = held(self.flows.get(key));
         // Its Intent is durable at the store: an instance that takes it over never frees it.

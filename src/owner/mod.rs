@@ -35,7 +35,7 @@
 //! | `connected` | `Append` of an Intent, `Send`, or `Abandon` |
 //! | `connecting` | `Append` of an Accept, or a 202 without a journal |
 //! | `restore`, `resolved` | `Connect`, `Lookup`, `Append` |
-//! | `journal_failed` | answers that close connections |
+//! | `journal_failed`, `store_failed` | answers that close connections |
 //! | `purge` | `Append` |
 //! | `resolve` | any |
 //!
@@ -439,6 +439,16 @@ impl Owner {
     /// A write or a sync failed. Nothing is taken in any more, and those who wait are told nothing:
     /// no promise and no verdict can be durable any more. Replay decides.
     pub fn journal_failed(&mut self) {
+        self.fail(Self::last_word);
+    }
+
+    /// The store has forgotten what it had acknowledged, or did what p99 rules out: no Intent is
+    /// durable for certain, so of nothing that is out it can be said that it is held.
+    pub fn store_failed(&mut self) {
+        self.fail(|_, _| Answer::Silence);
+    }
+
+    fn fail(&mut self, last_word: fn(&Self, Key) -> Answer) {
         self.journal.standing = JournalStanding::Failed;
         self.close_intake();
         self.journal.forget_waiting();
@@ -449,7 +459,7 @@ impl Owner {
             .map(|(key, _)| key)
             .collect();
         for key in waiting {
-            let answer = self.last_word(key);
+            let answer = last_word(self, key);
             self.tell(key, answer);
         }
     }

@@ -248,7 +248,11 @@ impl Writers {
     }
 
     fn end(&mut self, owner: &mut Owner, end: End) {
-        owner.journal_failed();
+        match &end {
+            // What was durable is another's to go on with.
+            End::Fenced(_) => owner.journal_failed(),
+            End::WentBack { .. } | End::Broken(_) => owner.store_failed(),
+        }
         self.news.push_back(News::Ended(end));
     }
 
@@ -370,3 +374,6 @@ fn restored(row: &Row, writer: WriterSlot) -> Restored {
         writer,
     }
 }
+
+#[cfg(test)]
+mod tests;
