@@ -187,6 +187,12 @@ pub enum StoreLine {
         /// Who charged it with which `requestedAt`; `None` when no one did and no one will.
         charged: Option<(Processor, UnixMillis)>,
     },
+    /// The processor of an adopted payment has spoken about its id, though that settled nothing:
+    /// sums need not wait for it any more.
+    Heard {
+        /// Which.
+        id: UpstreamId,
+    },
 }
 
 /// What happened, for metrics and logs.

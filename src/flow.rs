@@ -61,6 +61,8 @@ pub struct Flow {
     pub trail: Trail,
     /// Whether an operator says how it ends.
     pub is_by_hand: bool,
+    /// Whether the store was told that its processor has spoken since it was adopted.
+    pub was_heard: bool,
     /// What was noted of it for operators.
     pub history: History,
     sent: Sent,
@@ -154,6 +156,7 @@ impl Flow {
             losses: 0,
             trail: Trail::None,
             is_by_hand: false,
+            was_heard: false,
             history: History::default(),
             sent: Sent::default(),
             unreachable: ProcessorSet::NONE,

@@ -85,6 +85,7 @@ impl Owner {
             (_, Phase::Asking { inquiry, .. }) => {
                 route.learn(address, lookup, false);
                 self.on_evidence(attempt, inquiry, lookup, now);
+                self.hear(key, inquiry, lookup, now);
             }
             (_, _) => route.learn(address, lookup, false),
         }
@@ -211,6 +212,7 @@ impl Owner {
             question,
             status,
             is_proven,
+            asked_at: now.boot,
             coverage,
         };
         if let Some(entry) = self.attempts.get_mut(attempt.0) {
@@ -239,6 +241,7 @@ impl Owner {
             status,
             is_proven,
             coverage,
+            asked_at: _,
         } = inquiry;
         let (key, processor) = (entry.flow, entry.processor);
         let flow = self.flows.get(key);
@@ -337,6 +340,7 @@ impl Owner {
             question: Question::WhetherCharged,
             status: 200,
             is_proven: false,
+            asked_at: now.boot,
             coverage: None,
         };
         let attempt = AttemptRef(self.attempts.insert(Attempt {

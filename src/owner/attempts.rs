@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::lane::Slot;
 use super::{Owner, Way, held};
 use crate::breaker::{Kind, Permit, State, Ticket, Verdict};
-use crate::clock::{Mono, Now, UnixMillis};
+use crate::clock::{Boot, Mono, Now, UnixMillis};
 use crate::events::{Action, AttemptRef, Note, Reason};
 use crate::flow::Coverage;
 use crate::judge::Question;
@@ -111,6 +111,8 @@ pub(super) struct Inquiry {
     /// Its GET had shown a charged id when it was asked: one that was proven only meanwhile may
     /// not have had the route when it looked.
     pub(super) is_proven: bool,
+    /// When it was asked.
+    pub(super) asked_at: Boot,
     /// What its 404 may prove absent; nothing while another attempt was unanswered.
     pub(super) coverage: Option<Coverage>,
 }

@@ -284,6 +284,7 @@ impl Owner {
             question: Question::WhetherCharged,
             status: 0,
             is_proven: false,
+            asked_at: now.boot,
             coverage: None,
         };
         let attempt = AttemptRef(self.attempts.insert(Attempt {

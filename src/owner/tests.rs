@@ -4,6 +4,7 @@
 mod addresses;
 mod by_hand;
 mod early;
+mod heard;
 mod play;
 mod rules;
 mod shared;

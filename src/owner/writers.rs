@@ -4,9 +4,11 @@
 
 use std::collections::VecDeque;
 
+use super::attempts::Inquiry;
 use super::{JournalStanding, Owner, held};
 use crate::clock::{Boot, Mono, Now};
-use crate::events::WriterSlot;
+use crate::events::{Lookup, StoreLine, WriterSlot};
+use crate::flow::{Flow, Stage};
 use crate::limits;
 use crate::table::Key;
 
@@ -30,6 +32,8 @@ pub(super) struct Writer {
     pub(super) flush_at: Option<Mono>,
     /// When the last batch that the store acknowledged was sent.
     acknowledged: Option<Boot>,
+    /// The same of the first one.
+    acknowledged_first: Option<Boot>,
     /// It was given back: another one may take its place.
     is_free: bool,
 }
@@ -107,7 +111,9 @@ impl Writers {
 impl Owner {
     /// The store acknowledged a batch of `writer` that was sent then.
     pub fn acknowledged(&mut self, writer: WriterSlot, sent_at: Boot) {
-        self.journal.get_mut(writer).acknowledged = Some(sent_at);
+        let writer = self.journal.get_mut(writer);
+        writer.acknowledged = Some(sent_at);
+        writer.acknowledged_first.get_or_insert(sent_at);
     }
 
     /// Makes room for a writer that was adopted; `None` when there are too many.
@@ -134,6 +140,37 @@ impl Owner {
     /// An adopted writer that is not needed has ended: its place is another one's.
     pub fn release(&mut self, writer: WriterSlot) {
         self.journal.get_mut(writer).is_free = true;
+    }
+
+    /// The processor of `key` was asked about its id, and that settled nothing. Where the payment
+    /// was adopted, sums wait until it is known whether the client of its former owner may have
+    /// been told 200. No answer was told after half a lease of the first batch here, so what is
+    /// shown of a question that was sent later says so. It changes nothing else: the payment keeps
+    /// its processor and its id.
+    pub(super) fn hear(&mut self, key: Key, inquiry: Inquiry, lookup: Lookup, now: Now) {
+        let is_word = match lookup {
+            Lookup::Stored { .. } => true,
+            // Without the route a 404 is about the path and not about the payment.
+            Lookup::NotFound => inquiry.is_proven,
+            Lookup::NoAnswer => false,
+        };
+        let is_due = |flow: &&Flow| {
+            let is_ending = matches!(flow.stage(), Stage::WritingVerdict { .. });
+            let is_open = flow.pinned().is_some() && !is_ending;
+            let adopted = self.journal.get(flow.writer).acknowledged_first;
+            let is_late =
+                adopted.is_some_and(|at| inquiry.asked_at.since(at) > limits::STORE_FRESH);
+            flow.writer != WriterSlot::OWN && is_open && is_late && !flow.was_heard
+        };
+        let due = self.flows.get(key).filter(is_due);
+        let due = due.map(|flow| (flow.writer, flow.payment.id));
+        if let Some((writer, id)) = due
+            && is_word
+            && self.journal.standing == JournalStanding::On
+        {
+            held(self.flows.get_mut(key)).was_heard = true;
+            self.append_later(writer, StoreLine::Heard { id }, now);
+        }
     }
 
     /// Whether no other instance can have taken over what `writer` has, for all that is known: then

@@ -316,6 +316,7 @@ impl Writers {
 fn record_of(line: StoreLine) -> Record {
     match line {
         StoreLine::ByHand { id, charged } => Record::ByHand { id, charged },
+        StoreLine::Heard { id } => Record::Heard { id },
     }
 }
 

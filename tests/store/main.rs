@@ -15,6 +15,7 @@
 mod adopting;
 mod by_hand;
 mod command;
+mod heard;
 mod import;
 #[path = "../kit/mod.rs"]
 mod kit;

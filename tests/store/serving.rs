@@ -63,7 +63,7 @@ impl Scene {
         rows.count()
     }
 
-    fn sum(&self, p99: &P99) -> (u64, u64) {
+    pub(super) fn sum(&self, p99: &P99) -> (u64, u64) {
         let mut client = Client::connect(p99.address);
         let answer = client.get("/payments-summary");
         assert_eq!(answer.status, 200, "{}", answer.body);
