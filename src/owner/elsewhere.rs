@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::events::{Answer, Note, Shed, Winner, WriterSlot};
 use crate::flow::{Promise, Stage, Step, Trail};
 use crate::limits;
-use crate::payment::{Status, UpstreamId};
+use crate::payment::{Payment, Status, UpstreamId};
 use crate::table::Key;
 
 impl Owner {
@@ -72,17 +72,17 @@ impl Owner {
         }
     }
 
-    /// Whether the payment of `id`, which comes with a writer that this core adopted, is to be
+    /// Whether `payment`, which comes with a writer that this core adopted, is to be
     /// taken up: not when it is here already. A claim of the id that this core made meanwhile is
     /// lost, though the store has not said so yet.
-    pub(super) fn make_way(&mut self, id: UpstreamId, now: Now) -> bool {
+    pub(super) fn make_way(&mut self, payment: &Payment, now: Now) -> bool {
+        let (id, amount) = (payment.id, payment.amount);
         let key = self.pending_key(id);
         if let Some(flow) = key.map(|key| held(self.flows.get(key))) {
             if flow.writer != WriterSlot::OWN {
                 return false;
             }
-            let (amount, stage) = (flow.payment.amount, flow.stage());
-            if stage != Stage::Elsewhere {
+            if flow.stage() != Stage::Elsewhere {
                 self.lost(id, now);
             }
             self.known_elsewhere(id, Winner::Pending { amount }, now);

@@ -352,7 +352,7 @@ impl Owner {
         }
         let id = flow.payment.id;
         let is_adopted = restored.writer != WriterSlot::OWN;
-        if is_adopted && !self.make_way(id, now) {
+        if is_adopted && !self.make_way(&restored.payment, now) {
             return;
         }
         let key = self.flows.insert(flow);

@@ -269,6 +269,30 @@ fn a_fenced_owner_promises_what_is_out_and_says_nothing_of_the_rest() {
     assert_eq!(play.answers.last(), Some(&Answer::JournalDown));
 }
 
+/// Two instances saw one id with two amounts; the instance of the other one is gone.
+#[test]
+fn an_id_that_comes_with_an_adopted_writer_has_the_amount_of_its_row() {
+    for (mine, answer) in [
+        (AMOUNT, Answer::Duplicate(Status::Pending)),
+        (Cents(5), Answer::AmountDiffers),
+    ] {
+        for is_lost in [false, true] {
+            let mut play = begin();
+            let id = play.post_of(7, mine);
+            if is_lost {
+                lose(&mut play, id);
+            }
+            let mut restored = super::early::restored(7, 100);
+            restored.writer = play.owner.adopt().unwrap();
+            assert_eq!((restored.payment.id, restored.payment.amount), (id, AMOUNT));
+            play.owner.restore(&restored, play.now);
+            play.perform();
+            assert_eq!(play.answers, [answer]);
+            assert_eq!(play.owner.find(id).unwrap().amount, AMOUNT);
+        }
+    }
+}
+
 #[test]
 fn what_was_adopted_has_a_writer_of_its_own_and_keeps_its_processor() {
     let mut play = begin();
