@@ -582,7 +582,7 @@ pub const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// The same for a purge, which deletes every row.
 pub const STORE_PURGE_MAX: Duration = Duration::from_secs(60);
 /// How long the server may take for one statement of it. Less than the whole, so that a purge that
-/// is too long for this is ended by the server, and nobody has to ask what became of it.
+/// is too long for this is ended by the server, and what became of it need not be asked.
 pub const STORE_PURGE_STATEMENT_MAX: Duration = Duration::from_secs(50);
 const _: () = assert!(STORE_PURGE_STATEMENT_MAX.as_secs() < STORE_PURGE_MAX.as_secs());
 /// How long one address of STORE may take to be reached, and one name to be resolved.

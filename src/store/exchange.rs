@@ -317,6 +317,10 @@ pub struct OpenAt {
 }
 
 /// What came of a command.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are answers of batches"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// There is a connection to a server that writes.

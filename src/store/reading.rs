@@ -134,7 +134,7 @@ fn reading(
             let (id, row) = id_and_row(fields)?;
             match row {
                 Ok(row) => reading.rows.push(row),
-                // Somebody's own change of one row ends no connection: it would be asked for on
+                // A row that an operator changed ends no connection: it would be asked for on
                 // the next one again, and nothing that rides with it would be written.
                 Err(Misread) => {
                     let why = format!("the row of {id} is not as p99 writes it");

@@ -35,9 +35,11 @@ impl Machine {
             (Link::Resolving(flight, nonce), Outcome::Acknowledged(answer)) => {
                 self.resolved(flight, nonce, answer, now);
             }
-            (link, Outcome::NotDone { code, .. }) => {
+            (mut link, Outcome::NotDone { code, .. }) => {
                 let is_conflict = doubt::is_conflict(code);
-                let link = self.without_purge(link, is_conflict, now);
+                if let Link::Sent(flight) = &mut link {
+                    self.give_up_purge(flight, is_conflict, now);
+                }
                 self.keep(link, false);
                 self.failures += 1;
                 if self.failures > 2 && !is_conflict {
@@ -97,16 +99,6 @@ impl Machine {
                 .questions
                 .not_purged(&mut flight.carried, may_wait, now);
             self.reports.extend(told);
-        }
-    }
-
-    fn without_purge(&mut self, link: Link, may_wait: bool, now: Boot) -> Link {
-        match link {
-            Link::Sent(mut flight) => {
-                self.give_up_purge(&mut flight, may_wait, now);
-                Link::Sent(flight)
-            }
-            other => other,
         }
     }
 
