@@ -64,9 +64,9 @@ impl Owner {
                 self.leave(key, answer);
             }
             Winner::Settled(claim) => {
-                // A hint for the next one who asks for it: the store alone is sure.
-                self.claims.settle(id, claim, now.mono);
-                let answer = self.known(&payment).unwrap_or(Answer::Overloaded);
+                // Not remembered: the store forgets it in its own time, and is asked again.
+                self.claims.release(id);
+                let answer = self.settled_already(&payment, &claim);
                 self.leave(key, answer);
             }
         }
@@ -87,7 +87,7 @@ impl Owner {
             }
             self.known_elsewhere(id, Winner::Pending { amount }, now);
         } else if self.claims.look(id) != Claim::Fresh {
-            // What is open there is not settled; all that is remembered of others is a hint.
+            // What is open there is not settled: the store has forgotten what is remembered here.
             self.claims.forget_settled();
         }
         true

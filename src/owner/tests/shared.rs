@@ -91,13 +91,13 @@ fn a_claim_that_is_lost_sends_nothing_and_says_what_the_winner_knows() {
             know(&mut play, id, winner);
             assert_eq!(play.answers, [answer]);
             assert_eq!(play.owner.pending(), 0);
-            let known = play.owner.find(id).map(|view| view.status);
-            let is_settled = matches!(winner, Winner::Settled(_));
-            assert_eq!(
-                known.is_some(),
-                is_settled,
-                "what is pending there is not kept"
-            );
+            let is_known = play.owner.find(id).is_some();
+            assert!(!is_known, "it may be forgotten there before it is here");
+            // The next one asks the store again.
+            let before = play.appended_to(WriterSlot::OWN);
+            play.post(1);
+            assert_eq!(play.appended_to(WriterSlot::OWN), before + 1);
+            assert_eq!(play.answers.len(), 1);
         }
     }
 }
