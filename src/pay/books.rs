@@ -233,7 +233,7 @@ impl Comparison {
             shared.processors.set_paused(processor, true);
             let (status, result) = match shared.keep_pauses(&self.dir, all) {
                 Kept::Yes => (200, "paused until an operator lets it go on".to_owned()),
-                Kept::NoJournal => (200, "paused until a restart".to_owned()),
+                Kept::NoJournal | Kept::OnlyHere => (200, "paused until a restart".to_owned()),
                 Kept::Failed(why) => (503, format!("paused until a restart: {why}")),
             };
             let note = OperatorNote {

@@ -39,6 +39,8 @@ pub enum Kept {
     Yes,
     /// There is no journal to keep it beside.
     NoJournal,
+    /// Nor is there a place in the store: other instances know nothing of it.
+    OnlyHere,
     /// Why it could not be written down.
     Failed(String),
 }
@@ -112,7 +114,10 @@ impl CoreRuntime {
     pub async fn set_paused(&self, processor: Processor, is_paused: bool) -> Kept {
         self.shared.processors.set_paused(processor, is_paused);
         let Some(journal) = &self.config.journal else {
-            return Kept::NoJournal;
+            return match self.store {
+                Some(_) => Kept::OnlyHere,
+                None => Kept::NoJournal,
+            };
         };
         let written = self.write_pauses(journal.dir.clone());
         let end = self.now().mono.after(limits::SYNC_SLOW);

@@ -98,6 +98,10 @@ impl<S: Stream> Connection<S> {
                 200,
                 format!("{name} {done}; without a journal, until a restart"),
             ),
+            Kept::OnlyHere => {
+                let extent = "on this instance alone, until its restart";
+                (200, format!("{name} {done}; {extent}"))
+            }
             Kept::Failed(why) => (503, format!("{name} {done}, until a restart: {why}")),
         }
     }

@@ -54,7 +54,11 @@ fn a_verdict_by_hand_is_durable_before_it_is_told() {
     }
     for name in ["default", "fallback"] {
         let pause = format!("POST /admin/processors/{name}/pause");
-        assert_eq!(admin.call(&pause, JSON, NOTE).status, 200);
+        let told = admin.call(&pause, JSON, NOTE);
+        let is_told = told
+            .body
+            .contains("on this instance alone, until its restart");
+        assert!(told.status == 200 && is_told, "{}", told.body);
     }
     let of = |id: UpstreamId| format!("SELECT status FROM p99.payment WHERE id = '{id}'");
     let status_of = |id| scene.cluster.sql("p99", &of(id)).trim().to_owned();
