@@ -213,6 +213,11 @@ impl Config {
                  TRUSTED_PROXIES names no proxy whose X-Forwarded-For counts",
             ),
             (
+                reader.is_set("LEDGER_EXACT_HOURS") && self.store.is_some(),
+                "LEDGER_EXACT_HOURS has no effect with STORE, which keeps milliseconds for \
+                 CACHE_TTL_SECONDS",
+            ),
+            (
                 !self.fallback_after.is_zero() && !waits_for_a,
                 "FALLBACK_AFTER_MS has no effect without ROUTING=cheapest and ACK=accepted",
             ),

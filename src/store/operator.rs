@@ -88,22 +88,24 @@ pub async fn migrate(place: &StorePlace, role: &str) -> Result<Vec<String>, Stri
     if let Some(why) = before.and_then(is_too_new) {
         return Err(why);
     }
+    // Unquoted, the server would take P99 for p99, and `order` for a word of its own.
+    let quoted = format!("\"{role}\"");
     let is_known = format!("SELECT 1 FROM pg_roles WHERE rolname = '{role}'");
     if value(&mut connection, &is_known).await?.is_none() {
         return Err(format!(
-            "there is no role {role}: CREATE ROLE {role} LOGIN PASSWORD '...' first"
+            "there is no role {role}: CREATE ROLE {quoted} LOGIN PASSWORD '...' first"
         ));
     }
     let schema = format!("BEGIN; {}; COMMIT", SCHEMA.join("; "));
     connection.simple(&schema).await?;
     let tables = TABLES.map(|table| format!("p99.{table}")).join(", ");
     let rights = format!(
-        "GRANT USAGE ON SCHEMA p99 TO {role}; \
-         GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}"
+        "GRANT USAGE ON SCHEMA p99 TO {quoted}; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {quoted}"
     );
     connection.simple(&rights).await?;
     for (name, value) in ROLE_SETTINGS {
-        let set = format!("ALTER ROLE {role} SET {name} = '{value}'");
+        let set = format!("ALTER ROLE {quoted} SET {name} = '{value}'");
         let done = connection.simple(&set).await;
         done.map_err(|why| format!("{set}: {why}; an administrator must do it"))?;
     }

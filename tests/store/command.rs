@@ -84,6 +84,29 @@ fn a_store_is_made_looked_at_and_opened_for_payments() {
 }
 
 #[test]
+fn the_role_that_is_named_gets_its_rights_as_it_is_spelled() {
+    if !postgres::is_there("p99 store migrate --role") {
+        return;
+    }
+    let scratch = Scratch::new("store-role").unwrap();
+    let cluster = Cluster::new(&scratch, "pg", &[]);
+    let make = r#"CREATE ROLE "P99" LOGIN; CREATE ROLE "order" LOGIN"#;
+    cluster.sql("p99", make);
+    let owner = cluster.store_of_superuser();
+    for role in ["P99", "order"] {
+        let (status, _, told) = store(&["migrate", "--role", role], &owner);
+        assert_eq!(status, Some(0), "{told}");
+        let has = format!(
+            "SELECT r.rolconfig IS NOT NULL, has_table_privilege(r.oid, 'p99.payment', 'INSERT') \
+             FROM pg_roles r WHERE r.rolname = '{role}'"
+        );
+        assert_eq!(cluster.sql("p99", &has).trim(), "t|t", "{role}");
+    }
+    let other = "SELECT has_table_privilege('p99', 'p99.payment', 'INSERT')";
+    assert_eq!(cluster.sql("p99", other).trim(), "f", "no one named it");
+}
+
+#[test]
 fn a_store_that_cannot_be_is_refused_by_name() {
     for (text, word) in [
         ("p99@h1/p99", "postgres://user@host"),

@@ -150,6 +150,13 @@ fn a_store_is_instead_of_a_journal_and_of_shards() {
         assert!(told[0].contains("while STORE is set"), "{told:?}");
         assert!(!told.concat().contains("hunter2"), "{told:?}");
     }
+    let idle = read(&[store, ("LEDGER_EXACT_HOURS", "48")]).unwrap();
+    let told = "LEDGER_EXACT_HOURS has no effect with STORE";
+    assert!(
+        idle.warnings.iter().any(|one| one.starts_with(told)),
+        "{:?}",
+        idle.warnings
+    );
     let told = faults(&[("STORE", "postgres://p99:hunter2@db")]).concat();
     assert!(told.contains("a database behind the hosts"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
