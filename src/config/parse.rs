@@ -141,10 +141,14 @@ impl Config {
             &["RECONCILE_EVERY", "JOURNAL_DIR"],
             "off without JOURNAL_DIR: there is no ledger to compare the books with",
         );
-        for name in ["JOURNAL_DIR", "SHARD", "PEERS"] {
+        for (name, is_used) in [
+            ("JOURNAL_DIR", self.journal.is_some()),
+            ("SHARD", !self.shards.own.is_only()),
+            ("PEERS", !self.shards.peers.is_empty()),
+        ] {
             let rule = "unset while STORE is set: the store keeps what a journal keeps, and its \
                         instances are equal (docs/SCALING.md)";
-            let is_both = self.store.is_some() && reader.is_set(name);
+            let is_both = self.store.is_some() && is_used;
             reader.relation(!is_both, &[name, "STORE"], rule);
         }
         self.check_places(reader);

@@ -376,7 +376,7 @@ pub const SETTINGS: &[Setting] = &[
     .help("how often the processors' health is asked; their permit is one per 5 s for all"),
     Setting::whole("LEDGER_EXACT_HOURS", "hours", "24")
         .from(1, 744)
-        .help("how long the ledger keeps milliseconds, then whole seconds"),
+        .help("how long the ledger keeps milliseconds, then whole seconds; not with STORE"),
     Setting::text(
         "RUST_LOG",
         DefaultValue::Text("info"),

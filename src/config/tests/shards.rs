@@ -150,6 +150,9 @@ fn a_store_is_instead_of_a_journal_and_of_shards() {
         assert!(told[0].contains("while STORE is set"), "{told:?}");
         assert!(!told.concat().contains("hunter2"), "{told:?}");
     }
+    let none = [("JOURNAL_DIR", "off"), ("SHARD", "1/1"), ("PEERS", "none")];
+    let settings: Vec<_> = none.into_iter().chain([store]).collect();
+    assert!(read(&settings).unwrap().store.is_some(), "all said, none used");
     let idle = read(&[store, ("LEDGER_EXACT_HOURS", "48")]).unwrap();
     let told = "LEDGER_EXACT_HOURS has no effect with STORE";
     assert!(
