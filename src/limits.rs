@@ -570,6 +570,12 @@ pub const STORE_LINGERS_AFTER: Duration = Duration::from_secs(60);
 pub const STORE_LINGERING_A_BATCH: usize = 64;
 /// How often a core looks for writers whose lease is over.
 pub const STORE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a core that has not heard of the store for half a lease looks for none: after an outage
+/// everybody's lease is over, and renewed with the first batch. It covers a pause and a login.
+pub const STORE_LOOK_GRACE: Duration = Duration::from_secs(2);
+const _: () = assert!(
+    STORE_LOOK_GRACE.as_millis() > STORE_PAUSE_MAX.as_millis() + STORE_LOGIN_TIMEOUT.as_millis()
+);
 /// How often a writer asks whether another instance has purged.
 pub const STORE_PURGES_INTERVAL: Duration = Duration::from_secs(1);
 /// Open rows of an adopted writer in one page.

@@ -152,7 +152,10 @@ fn a_store_is_instead_of_a_journal_and_of_shards() {
     }
     let none = [("JOURNAL_DIR", "off"), ("SHARD", "1/1"), ("PEERS", "none")];
     let settings: Vec<_> = none.into_iter().chain([store]).collect();
-    assert!(read(&settings).unwrap().store.is_some(), "all said, none used");
+    assert!(
+        read(&settings).unwrap().store.is_some(),
+        "all said, none used"
+    );
     let idle = read(&[store, ("LEDGER_EXACT_HOURS", "48")]).unwrap();
     let told = "LEDGER_EXACT_HOURS has no effect with STORE";
     assert!(

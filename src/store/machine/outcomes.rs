@@ -171,11 +171,14 @@ impl Machine {
             return;
         }
         self.applied(&flight, &won, flight.batch.nonce);
+        let is_back = self.is_back(now);
         self.durable_now(&flight, now);
         let own = flight.batch.writer;
         let answered = self.questions.read(&flight.carried, &reading, own, now);
         self.reports.extend(answered);
-        if !reading.expired.is_empty() {
+        if is_back {
+            self.look_at = now.after(limits::STORE_LOOK_GRACE);
+        } else if !reading.expired.is_empty() {
             let expired = reading.expired.clone();
             self.reports.push_back(Report::Expired(expired));
         }
@@ -250,6 +253,13 @@ impl Machine {
             self.questions.ask_winner(sequence, id);
             self.reports.push_back(Report::Lost { sequence, id });
         }
+    }
+
+    /// Whether the store was away, for all that this writer knows: then the leases of those are
+    /// over too who are about to renew them.
+    fn is_back(&self, now: Boot) -> bool {
+        let is_old = |sent_at: Boot| now.since(sent_at) >= limits::STORE_FRESH;
+        self.acknowledged.is_none_or(is_old)
     }
 
     fn durable_now(&mut self, flight: &Flight, now: Boot) {

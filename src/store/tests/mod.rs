@@ -7,6 +7,7 @@
 )]
 
 mod asking;
+mod outage;
 mod race;
 mod sums;
 mod sweep;
@@ -241,6 +242,8 @@ fn a_writer_that_was_adopted_is_fenced_and_its_rows_go_on_elsewhere() {
         is_lookout: true,
         ..terms(2, later)
     });
+    settle(&mut live, &mut model, later);
+    let later = later.after(limits::STORE_LOOK_GRACE);
     settle(&mut live, &mut model, later);
     let expired = told(&mut live).into_iter().find_map(|report| match report {
         Report::Expired(all) => Some(all),
