@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use p99::clock::UnixMillis;
@@ -26,6 +26,10 @@ pub(crate) struct Restore {
     original_gone: bool,
     #[command(flatten)]
     books: Books,
+    /// The journal of another shard, once for each of them: says whose a payment is that the books
+    /// have under an id made of the client's. Needed only where ids are no UUIDs.
+    #[arg(long, value_name = "DIR")]
+    journal: Vec<PathBuf>,
     /// Restores without the processors' books. What was charged since the backup is forgotten, and
     /// may be charged again when its id comes again; refused while anything is pending.
     #[arg(long)]
@@ -58,6 +62,23 @@ impl fmt::Display for Fault {
             Self::Backup(BackupFault::Busy) => {
                 f.write_str("the journal was compacted each time that it was opened: try again")
             }
+            Self::Backup(BackupFault::Unclear { payments, id }) => write!(
+                f,
+                "the books have {payments} payments, such as {id}, that do not show which shard's \
+                 they are, because the id is made of one that is no UUID: name the journals of all \
+                 other shards, each with --journal DIR"
+            ),
+            Self::Backup(BackupFault::NotAnother(path)) => write!(
+                f,
+                "--journal {}: allowed is the journal, not a backup, of another shard of this set",
+                path.display()
+            ),
+            Self::Backup(BackupFault::Forgotten(path)) => write!(
+                f,
+                "--journal {}: it has forgotten ids of payments charged since the backup, so it \
+                 does not prove whose the others are",
+                path.display()
+            ),
             Self::Asked(what) => f.write_str(what),
             Self::Book(processor, place, fault) => {
                 write!(f, "the book of {}, {place}: {fault}", processor.name())
@@ -143,6 +164,8 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
         book::read(place, headers.get(*processor), window, &mut take)
             .map_err(|fault| Fault::Book(*processor, place.clone(), fault))?;
     }
+    // Behind the books: what they have was in its journal before.
+    restoring.ask_others(&asked.journal)?;
     let report = restoring.finish()?;
     write_counts("were pending and are charged", &report.settled, out)?;
     write_counts("came after the backup and are charged", &report.added, out)?;
@@ -152,6 +175,10 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
             out,
             "{count} payments are in two books: see `p99 reconcile`"
         )?;
+    }
+    if report.others > 0 {
+        let count = report.others;
+        writeln!(out, "{count} payments are those of other shards: left out")?;
     }
     if report.amounts > 0 {
         let count = report.amounts;

@@ -22,7 +22,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::directory::{CoreFiles, Directory};
 use super::fault::JournalFault;
@@ -35,6 +35,7 @@ use super::record::Record;
 use super::snapshot::Line;
 use crate::clock::UnixMillis;
 use crate::limits;
+use crate::payment::UpstreamId;
 
 /// Why there is no backup.
 #[derive(Debug)]
@@ -47,6 +48,17 @@ pub enum BackupFault {
     NoBackup,
     /// The instance compacted its journal each time that its files were opened.
     Busy,
+    /// Books of a set have payments whose shard they do not show.
+    Unclear {
+        /// How many.
+        payments: u64,
+        /// One of them.
+        id: UpstreamId,
+    },
+    /// The directory is no journal in use of another shard of the set.
+    NotAnother(PathBuf),
+    /// Another shard's journal knows charges since the backup by their sum only.
+    Forgotten(PathBuf),
 }
 
 impl From<JournalFault> for BackupFault {

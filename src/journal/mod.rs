@@ -5,8 +5,8 @@
 //! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files, `directory`
 //! and its `manifest` say which of them count, [`replay`] gives them their meaning, [`start`]
 //! brings an instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded, `disk`
-//! shows how it stands, and [`operator`], [`account`], [`backup`] and [`restore`] serve those who
-//! come from outside. Nothing here decides about a payment; a failure is reported, never repaired
+//! shows how it stands, and [`operator`], [`account`], [`backup`] and [`restore`] (with
+//! `others`) serve those who come from outside. Nothing here decides about a payment; a failure is reported, never repaired
 //! in silence.
 
 pub mod account;
@@ -28,6 +28,7 @@ mod load;
 mod manifest;
 pub mod moving;
 pub mod operator;
+mod others;
 pub mod pauses;
 mod processors;
 pub mod record;

@@ -11,12 +11,18 @@
 //! What it forgets all the same: promises (202) that were made after the backup and not charged
 //! yet, and ids that were refused for good since.
 //!
+//! A book is that of the whole set, a journal that of one shard: what is another's is left out, or
+//! the sums of all shards would count it twice.
+//!
 //! The journal gets an id of its own: the other shards notice that it is not the one that they met.
+
+use std::path::PathBuf;
 
 use super::backup::BackupFault;
 use super::directory::Directory;
 use super::fault::JournalFault;
 use super::manifest::{JournalId, Manifest};
+use super::others;
 use super::processors;
 use super::record::{Record, Verdict};
 use super::replay::{Pending, State};
@@ -38,6 +44,17 @@ pub struct Restoring {
     taken_at: UnixMillis,
     /// What came of the books so far.
     report: RestoreReport,
+    /// Rows that may be another shard's.
+    unclear: Vec<Row>,
+}
+
+/// A row of a processor's book.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    processor: Processor,
+    id: UpstreamId,
+    amount: Cents,
+    at: UnixMillis,
 }
 
 /// What the books said about the backup.
@@ -51,6 +68,8 @@ pub struct RestoreReport {
     pub elsewhere: u64,
     /// Rows with another amount than the payment that was pending; the row's counts.
     pub amounts: u64,
+    /// Rows of payments that are another shard's: not added.
+    pub others: u64,
     /// Payments that are still pending, which no book has.
     pub pending: u64,
 }
@@ -76,6 +95,7 @@ impl Restoring {
             states,
             taken_at,
             report: RestoreReport::default(),
+            unclear: Vec::new(),
         })
     }
 
@@ -114,6 +134,60 @@ impl Restoring {
 
     /// A processor's book has this payment.
     pub fn take(&mut self, processor: Processor, id: UpstreamId, amount: Cents, at: UnixMillis) {
+        let row = Row {
+            processor,
+            id,
+            amount,
+            at,
+        };
+        match self.is_own(id, at) {
+            Some(true) => self.join(row),
+            Some(false) => self.report.others += 1,
+            None => self.unclear.push(row),
+        }
+    }
+
+    /// What the journal knows is its own; for the rest the id must say it, or nothing is known.
+    fn is_own(&self, id: UpstreamId, at: UnixMillis) -> Option<bool> {
+        let knows =
+            |state: &State| state.find_settled(id).is_some() || state.find_pending(id).is_some();
+        // Older ones are added to no journal.
+        if at < self.books_from() || self.states.iter().any(knows) {
+            return Some(true);
+        }
+        self.manifest.shard.owns_upstream(id)
+    }
+
+    /// Decides about the rows that do not show whose they are. The journals are those of all other
+    /// shards, which had written down what they sent before a book could have it: what none of
+    /// them knows is this one's. Without all of them nothing is decided.
+    ///
+    /// # Errors
+    /// One of them is not that of another shard, cannot be read, or has forgotten ids.
+    pub fn ask_others(&mut self, journals: &[PathBuf]) -> Result<(), BackupFault> {
+        if self.unclear.is_empty() {
+            return Ok(());
+        }
+        let from = self.books_from();
+        let Some(known) = others::known(self.manifest.shard, journals, from)? else {
+            return Ok(());
+        };
+        for row in std::mem::take(&mut self.unclear) {
+            match known.contains(&row.id) {
+                true => self.report.others += 1,
+                false => self.join(row),
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, row: Row) {
+        let Row {
+            processor,
+            id,
+            amount,
+            at,
+        } = row;
         let cores = CoreCount(u16::try_from(self.states.len()).unwrap_or(u16::MAX));
         let from = self.books_from();
         let Some(state) = self.states.get_mut(id.owner(cores).index()) else {
@@ -167,8 +241,15 @@ impl Restoring {
     /// were taken after the original had ended and what it had sent was answered.
     ///
     /// # Errors
-    /// The disk says so; it is a backup still, or a journal already.
-    pub fn finish(self) -> Result<RestoreReport, JournalFault> {
+    /// It is not known whose some payments are, or the disk says so; it is a backup still, or a
+    /// journal already.
+    pub fn finish(self) -> Result<RestoreReport, BackupFault> {
+        if let Some(row) = self.unclear.first() {
+            return Err(BackupFault::Unclear {
+                payments: self.unclear.len() as u64,
+                id: row.id,
+            });
+        }
         let mut report = self.report;
         let kept = |state: &State| state.pending().iter().filter(|one| one.is_kept()).count();
         report.pending = self.states.iter().map(|state| kept(state) as u64).sum();

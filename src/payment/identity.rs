@@ -106,6 +106,13 @@ impl fmt::Display for CorrelationId {
 pub struct UpstreamId(pub u128);
 
 impl UpstreamId {
+    /// Whether it may stand for an id that is no UUID, whose text it does not show.
+    #[must_use]
+    pub fn may_be_derived(self) -> bool {
+        let uuid = Uuid::from_u128(self.0);
+        uuid.get_version_num() == 5 && uuid.get_variant() == uuid::Variant::RFC4122
+    }
+
     /// A well-mixed hash that is the same in every process and version: the journal outlives both.
     /// The finalizer is `MurmurHash3`'s fmix64 (Austin Appleby, public domain) over both halves.
     #[must_use]

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
-use super::identity::CorrelationId;
+use super::identity::{CorrelationId, UpstreamId};
 use crate::limits;
 
 /// Slots that ids fall into; a shard owns a range of them.
@@ -74,6 +74,20 @@ impl Shard {
     #[must_use]
     pub fn owns(self, id: &CorrelationId) -> bool {
         self.is_only() || number_of(slot(id), self.count) == self.number.get()
+    }
+
+    /// The same by what a processor shows of it. None where that does not tell: the slot is that of
+    /// the client's text, which a derived UUID hides.
+    #[must_use]
+    pub fn owns_upstream(self, id: UpstreamId) -> Option<bool> {
+        if self.is_only() {
+            return Some(true);
+        }
+        if id.may_be_derived() {
+            return None;
+        }
+        let text = CorrelationId::try_new(&id.to_string()).ok()?;
+        Some(self.owns(&text))
     }
 }
 

@@ -7,6 +7,7 @@ mod guard;
 mod live;
 mod operators;
 mod processors;
+mod restored;
 mod running;
 mod shards;
 mod versions;
