@@ -187,6 +187,13 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
             "{count} pending payments were charged with another amount"
         )?;
     }
+    for processor in report.paused {
+        let name = processor.name();
+        writeln!(
+            out,
+            "{name}: paused, as in the backup, until an operator lets it go on"
+        )?;
+    }
     writeln!(out, "restored; still pending: {}", report.pending)?;
     Ok(out.flush()?)
 }

@@ -31,11 +31,16 @@ use super::frame::Identity;
 use super::guard;
 use super::load::{self, Sink, Tear};
 use super::manifest::Manifest;
+use super::pauses;
 use super::record::Record;
 use super::snapshot::Line;
 use crate::clock::UnixMillis;
 use crate::limits;
 use crate::payment::UpstreamId;
+
+/// Files beside the manifest that are copied whole; each is replaced whole. Who is paused holds for
+/// no moment of the journal: what is said when the backup begins, or later.
+const TEXTS: [&str; 2] = ["PROCESSORS", "PAUSED"];
 
 /// Why there is no backup.
 #[derive(Debug)]
@@ -85,7 +90,8 @@ struct Opened {
     manifest: Manifest,
     /// Per core the snapshot, then the segments.
     cores: Vec<(CoreFiles, Vec<(Identity, File)>)>,
-    processors: Option<String>,
+    /// What is said beside the manifest.
+    texts: Vec<(&'static str, String)>,
 }
 
 /// Copies the journal in `from` to `to`, which is empty or not there, and reads the copy once.
@@ -120,8 +126,8 @@ pub(super) fn backup_with(
             copied(bytes);
         }
     }
-    if let Some(text) = &opened.processors {
-        let path = target.path_to("PROCESSORS");
+    for (name, text) in &opened.texts {
+        let path = target.path_to(name);
         let write = || {
             let mut file = files::create_new(&path)?;
             file.write_all(text.as_bytes())?;
@@ -129,6 +135,8 @@ pub(super) fn backup_with(
         };
         write().map_err(|error| JournalFault::io(&path, error))?;
     }
+    // Read again, as the records are.
+    pauses::read(to)?;
     for (files, _) in &opened.cores {
         let loaded = load::load(&target, files, &mut Nothing)?;
         report.records += loaded.records;
@@ -149,15 +157,18 @@ fn open(dir: &Directory) -> Result<Opened, BackupFault> {
         let manifest = dir.manifest()?.ok_or(JournalFault::Missing { path })?;
         let opened = open_all(dir, &manifest);
         if dir.manifest()?.as_ref() == Some(&manifest) {
-            let processors = match files::read_text(&dir.path_to("PROCESSORS")) {
-                Ok(text) => Some(text),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => Err(JournalFault::io(&dir.path_to("PROCESSORS"), error))?,
-            };
+            let mut texts = Vec::new();
+            for name in TEXTS {
+                match files::read_text(&dir.path_to(name)) {
+                    Ok(text) => texts.push((name, text)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(JournalFault::io(&dir.path_to(name), error).into()),
+                }
+            }
             return Ok(Opened {
                 cores: opened?,
                 manifest,
-                processors,
+                texts,
             });
         }
     }

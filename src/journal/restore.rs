@@ -23,6 +23,7 @@ use super::directory::Directory;
 use super::fault::JournalFault;
 use super::manifest::{JournalId, Manifest};
 use super::others;
+use super::pauses;
 use super::processors;
 use super::record::{Record, Verdict};
 use super::replay::{Pending, State};
@@ -72,6 +73,8 @@ pub struct RestoreReport {
     pub others: u64,
     /// Payments that are still pending, which no book has.
     pub pending: u64,
+    /// Who was paused when the backup was taken, and is paused still.
+    pub paused: ProcessorSet,
 }
 
 impl Restoring {
@@ -253,6 +256,8 @@ impl Restoring {
         let mut report = self.report;
         let kept = |state: &State| state.pending().iter().filter(|one| one.is_kept()).count();
         report.pending = self.states.iter().map(|state| kept(state) as u64).sum();
+        // Before the switch: a start refuses what cannot be read.
+        report.paused = pauses::read(&self.dir.path_to(""))?;
         let manifest = Manifest {
             id: JournalId::fresh(),
             backup: None,

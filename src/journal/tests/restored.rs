@@ -1,10 +1,10 @@
-//! What a restored journal has of the set's books.
+//! What a restored journal has of the set's books, and what it keeps of its original.
 
 use super::super::backup::{BackupFault, backup};
-use super::super::directory;
 use super::super::restore::Restoring;
+use super::super::{directory, pauses};
 use super::*;
-use crate::payment::Shard;
+use crate::payment::{ProcessorSet, Shard};
 
 /// After the backup.
 const LATER: UnixMillis = UnixMillis(WALL.0 + 9_000);
@@ -137,4 +137,19 @@ fn the_other_shards_journals_say_whose_such_an_id_is() {
         (2, 3)
     );
     assert_eq!(charges_of(&copy), 3);
+}
+
+#[test]
+fn who_is_paused_is_paused_in_a_restored_journal_too() {
+    let scratch = Scratch::new();
+    let original = settings(&scratch.0.join("one"), "1/1");
+    drop(start(&original, WALL).unwrap());
+    let paused = ProcessorSet::NONE.with(Processor::FALLBACK);
+    pauses::write(&original.dir, paused).unwrap();
+    let copy = scratch.0.join("copy");
+    backup(&original.dir, &copy, WALL).unwrap();
+    assert_eq!(pauses::read(&copy).unwrap(), paused);
+    let restoring = Restoring::open(&settings(&copy, "1/1")).unwrap();
+    assert_eq!(restoring.finish().unwrap().paused, paused);
+    assert_eq!(pauses::read(&copy).unwrap(), paused);
 }
