@@ -197,7 +197,7 @@ fn allowed(path: &str) -> &'static [u16] {
         "/payments" => &[200, 202, 400, 405, 409, 415, 422, 502, 503],
         "/healthz" | "/readyz" | "/metrics" => &[200, 405, 503],
         "/payments-summary" => &[200, 400, 405, 422, 503],
-        "/purge-payments" => &[403, 405],
+        "/purge-payments" => &[403, 405, 415],
         _ => &[200, 404, 405],
     }
 }

@@ -204,6 +204,14 @@ impl Config {
                  no credentials of clients, so they refuse each other's sums and purges",
             ),
             (
+                self.shards.secret.is_none()
+                    && !self.shards.peers.is_empty()
+                    && self.allow_purge
+                    && !self.admin_listen.is_empty(),
+                "PEERS with ADMIN_LISTEN and ALLOW_PURGE and without PEER_SECRET_FILE: shards do \
+                 not know each other there, so they refuse each other's purges",
+            ),
+            (
                 self.admin_secret.is_some() && self.admin_listen.is_empty(),
                 "ADMIN_SECRET_FILE has no effect without ADMIN_LISTEN",
             ),

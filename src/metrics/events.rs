@@ -37,6 +37,8 @@ label! {
         Confirmed = "confirmed",
         /// An operator settled a payment by hand.
         Resolved = "payment resolved by hand",
+        /// Ledger and settled ids were forgotten.
+        Purged = "purged",
         /// An operator set a setting anew.
         SettingChanged = "setting changed",
         /// An operator changed what is logged.

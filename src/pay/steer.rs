@@ -224,6 +224,7 @@ fn event_of(call: &OperatorCall<'_>) -> Option<(EventKind, About)> {
         (200 | 503, "resume") => EventKind::Resumed,
         (200, "confirm") => EventKind::Confirmed,
         (200, "resolve") => EventKind::Resolved,
+        (200, "purge-payments") => EventKind::Purged,
         (200, "settings") => return None,
         (200, _) => EventKind::LogChanged,
         (_, _) => EventKind::CallRefused,

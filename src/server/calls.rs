@@ -19,7 +19,7 @@ use crate::events::Trace;
 use crate::http::{ConnectionField, Span};
 use crate::metrics::{Answered, Route};
 use crate::pay::{AskFault, Scope};
-use crate::payment::{CorrelationId, WindowSums};
+use crate::payment::CorrelationId;
 use crate::peers::Gap;
 use crate::timeline;
 use crate::wire;
@@ -28,7 +28,9 @@ impl<S: Stream> Connection<S> {
     pub(super) async fn answer(&mut self, request: &Request) -> After {
         match request.call {
             Call::Refuse(reply) => {
-                if request.route == Route::Admin && self.peer.role == ListenerRole::Admin {
+                if matches!(request.route, Route::Admin | Route::Purge)
+                    && self.peer.role == ListenerRole::Admin
+                {
                     self.note_refused_operator(request, &reply);
                 }
                 self.say(request, &reply)
@@ -228,34 +230,6 @@ impl<S: Stream> Connection<S> {
                 let page = Page::cut_second(boundary);
                 self.show(request, &page)
             }
-            Err(fault) => self.say(request, &Reply::to_question(fault)),
-        }
-    }
-
-    async fn purge(&mut self, request: &Request) -> After {
-        if !self.core.runtime.config.allow_purge {
-            let reply = Reply::problem(403, "ALLOW_PURGE is not true here");
-            return self.say(request, &reply);
-        }
-        let bytes = self.bytes_of(request);
-        let query = request.head.query(bytes).unwrap_or_default();
-        let scope = match queries::purge_query(query) {
-            Ok(scope) => scope,
-            Err(page) => return self.show(request, &page),
-        };
-        if self.flush().await.is_err() {
-            return After::Cut;
-        }
-        self.watch.rest();
-        match self.core.runtime.purge(scope).await {
-            Ok(()) if scope == Scope::All => self.say(request, &Reply::PURGED),
-            Ok(()) => {
-                let mut body = Vec::new();
-                let introduction = self.core.runtime.introduce();
-                wire::write_shard_summary(&WindowSums::default(), &introduction, &mut body);
-                self.show(request, &Page::json(body))
-            }
-            Err(AskFault::Peers(gap)) => self.show(request, &Page::gap(gap)),
             Err(fault) => self.say(request, &Reply::to_question(fault)),
         }
     }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::listen::Peer;
 use super::reply::Reply;
 use crate::credentials::Credentials;
-use crate::http::{self, ContentType, RequestHead};
+use crate::http::{self, ContentType, Framing, RequestHead};
 
 const OTHER_ORIGIN: Reply = Reply::problem(403, "a page of another origin may not ask for this");
 const NO_SECRET: Reply = Reply::problem(
@@ -21,11 +21,12 @@ const NO_SECRET: Reply = Reply::problem(
 const NOT_JSON: Reply = Reply::problem(415, "the body must be application/json, and say so")
     .with("Accept", "application/json");
 
-/// Refuses what no operator sent.
+/// Refuses what no operator sent. With `may_be_bare` a body that is not there needs no media type.
 pub(super) fn refuse(
     secret: Option<&Credentials>,
     (head, bytes): (&RequestHead, &[u8]),
     peer: Peer,
+    may_be_bare: bool,
 ) -> Option<Reply> {
     let fields = bytes.get(..head.head_bytes).unwrap_or_default();
     let find = |name| http::find_field(fields, name);
@@ -43,7 +44,9 @@ pub(super) fn refuse(
     if peer.address.is_some() && !is_shown {
         return Some(NO_SECRET);
     }
-    (head.content_type != ContentType::Json).then_some(NOT_JSON)
+    let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
+    let is_bare = may_be_bare && !has_body && head.content_type == ContentType::Missing;
+    (head.content_type != ContentType::Json && !is_bare).then_some(NOT_JSON)
 }
 
 /// Whether a Host is an address or `localhost`, with or without a port.
@@ -79,7 +82,7 @@ mod tests {
             address: (!is_unix).then(|| [127, 0, 0, 1].into()),
             role: ListenerRole::Admin,
         };
-        let reply = refuse(Some(&secret), (&head, text.as_bytes()), peer);
+        let reply = refuse(Some(&secret), (&head, text.as_bytes()), peer, false);
         reply.map(|reply| reply.status)
     }
 

@@ -23,6 +23,7 @@ pub mod listen;
 mod operators;
 mod page;
 pub mod places;
+mod purge;
 mod queries;
 mod reply;
 mod routes;

@@ -15,6 +15,7 @@ on_both_drivers_together! {
     a_paused_processor_gets_nothing_until_it_goes_on_also_after_a_restart,
     a_payment_is_resolved_by_hand_while_it_runs,
     what_no_operator_sent_changes_nothing,
+    a_purge_there_is_an_operators_call_and_is_audited,
     both_of_two_secrets_are_good_and_a_unix_socket_needs_none,
 }
 
@@ -293,6 +294,45 @@ fn what_no_operator_sent_changes_nothing(driver: &str) {
         assert!(log.contains(part), "{part}: {log}");
     }
     drop(admin);
+    stack.stop();
+}
+
+/// A page in an operator's browser could have ids forgotten, and charged again.
+fn a_purge_there_is_an_operators_call_and_is_audited(driver: &str) {
+    const PURGE: &str = "POST /purge-payments";
+    let scratch = Scratch::new("purge").unwrap();
+    let socket = scratch.text("admin.sock");
+    let listen = format!("127.0.0.1:0,unix:{socket}");
+    let more = [("ALLOW_PURGE", "true"), ("ADMIN_LISTEN", listen.as_str())];
+    let stack = guarded(driver, &scratch, &more);
+    let mut admin = Client::connect(stack.admin_address());
+    let mut local = Client::connect_unix(&socket);
+    let plain = &format!("{KEY}Content-Type: text/plain\r\n");
+    let foreign = &format!("{KEY}Origin: http://evil.example\r\n");
+    let mut client = stack.client();
+    assert_eq!(client.pay(id(1), "1").status, 200);
+    for (headers, body, status) in [
+        ("", "{}", 403),
+        ("Content-Type: text/plain\r\n", "x", 403),
+        (plain, "{}", 415),
+        (foreign, "", 403),
+    ] {
+        assert_eq!(admin.call(PURGE, headers, body).status, status, "{headers}");
+    }
+    let origin = "Origin: http://evil.example\r\n";
+    assert_eq!(local.call(PURGE, origin, "{}").status, 403);
+    assert_eq!(client.pay(id(1), "1").status, 409, "nothing is forgotten");
+    assert_eq!(admin.call(PURGE, KEY, NOTE).status, 200);
+    assert_eq!(local.call(PURGE, "", "").status, 200);
+    let path = r#""path":"/purge-payments","operator":"#;
+    let log = audited(&scratch, &format!(r#"{path}"","reason":"","status":200"#));
+    let named = format!(r#"{path}"ann","reason":"by plan","status":200"#);
+    for part in [&named, r#""status":403"#, r#""status":415"#] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    let page = local.get("/status.txt").body;
+    assert!(page.contains("purged"), "{page}");
+    drop((admin, local, client));
     stack.stop();
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::kit::answer::statuses;
 use crate::kit::client::{Broken, Client};
+use crate::kit::operator::{KEY, secret_file};
 use crate::kit::scratch::Scratch;
 use crate::kit::stack::{self, BEST, Stack};
 use crate::{DRIVERS, ask, get, post};
@@ -19,9 +20,15 @@ const BODY: &str = r#"{"correlationId":"test-1","amount":20}"#;
 
 #[test]
 fn the_administrators_door_takes_his_calls_off_the_public_one() {
+    let scratch = Scratch::new("door").unwrap();
+    let secret = secret_file(&scratch);
     let stack = Stack::start(
         BEST,
-        &[("ADMIN_LISTEN", "127.0.0.2:0"), ("ALLOW_PURGE", "true")],
+        &[
+            ("ADMIN_LISTEN", "127.0.0.2:0"),
+            ("ADMIN_SECRET_FILE", &secret),
+            ("ALLOW_PURGE", "true"),
+        ],
     );
     let (mut public, mut admin) = (
         Client::connect(stack.address()),
@@ -29,7 +36,8 @@ fn the_administrators_door_takes_his_calls_off_the_public_one() {
     );
     let rows = [
         (get("/metrics"), 404, 200),
-        (post("/purge-payments", "", ""), 404, 200),
+        (post("/purge-payments", KEY, ""), 404, 200),
+        (post("/purge-payments", "", ""), 404, 403),
         (get("/payments-summary?scope=local"), 403, 200),
         (get("/payments-summary"), 200, 200),
         (post("/payments", "", BODY), 200, 404),

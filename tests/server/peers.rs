@@ -193,8 +193,11 @@ fn shards_with_a_secret_answer_each_other_only_and_without_limits() {
     let scratch = Scratch::new("secret").unwrap();
     let file = scratch.text("secret");
     std::fs::write(&file, "between-us\n").unwrap();
+    let admin = scratch.text("admin");
+    std::fs::write(&admin, "an-operator\n").unwrap();
     let settings = [
         ("PEER_SECRET_FILE", file.as_str()),
+        ("ADMIN_SECRET_FILE", &admin),
         ("AUTH_HEADER_VALUE", "Bearer abc"),
         ("ALLOW_PURGE", "true"),
         ("ADMIN_LISTEN", "127.0.0.1:0"),
@@ -213,11 +216,12 @@ fn shards_with_a_secret_answer_each_other_only_and_without_limits() {
         let (status, _, body) = ask(&mut Client::connect(first.admin_address()), &request);
         assert_eq!(status, 200, "round {round}: {body}");
     }
-    let purge = post("/purge-payments", auth, "{}");
-    assert_eq!(
-        ask(&mut Client::connect(first.admin_address()), &purge).0,
-        200
-    );
+    let operator = &format!("{auth}X-P99-Admin-Secret: an-operator\r\n");
+    for (fields, expected) in [(auth, 403), (operator, 200)] {
+        let purge = post("/purge-payments", fields, "{}");
+        let mut client = Client::connect(first.admin_address());
+        assert_eq!(ask(&mut client, &purge).0, expected);
+    }
     // Neither the clients' credentials nor a wrong or doubled secret open it.
     for (fields, expected) in [
         (secret, 200),

@@ -116,6 +116,11 @@ fn the_secret_of_peers_is_read_and_never_shown() {
         (&[auth, file], 0),
         (&[auth, open], 0),
         (&[auth, open, ("ALLOW_PURGE", "true")], 1),
+        (&[("ALLOW_PURGE", "true")], 0),
+        (
+            &[("ALLOW_PURGE", "true"), ("ADMIN_LISTEN", "127.0.0.1:9")],
+            1,
+        ),
     ] {
         let warnings = read(&[&settings[..2], more].concat()).unwrap().warnings;
         assert_eq!(warnings.len(), doubts, "{warnings:?}");
