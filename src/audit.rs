@@ -8,21 +8,27 @@
 //! write is synced: the journal knows what is charged, this file only why. A write that fails is
 //! logged and changes nothing else.
 //!
+//! The directory and its files are for the user alone that p99 runs as, as the journal's are.
+//!
 //! `pay` starts it and puts in what the owner tells; `p99 explain` reads the files.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use crate::journal::{JournalFault, guard};
 use crate::limits;
 use crate::payment::UpstreamId;
 use crate::timeline::{Entry, Head, write_entry, write_head};
+
+/// Locked by who writes here.
+const LOCK: &str = "audit.lock";
 
 /// What is written down.
 #[derive(Debug)]
@@ -46,7 +52,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Goes on with the file in `dir`, which is made where it is not there, and locked.
+    /// Goes on with the file in `dir`, which is made where it is not there; a file in it is locked.
     ///
     /// # Errors
     /// The file or the thread cannot be had, or another process has it.
@@ -120,15 +126,22 @@ struct Writer {
 
 impl Writer {
     fn open(dir: &Path, left_out: Arc<AtomicU64>, rounds: Arc<AtomicU64>) -> io::Result<Self> {
-        match DirBuilder::new().mode(0o700).create(dir) {
-            Err(fault) if fault.kind() != io::ErrorKind::AlreadyExists => return Err(fault),
-            Ok(()) | Err(_) => {}
-        }
-        let held = File::open(dir)?;
+        guard::make(dir).map_err(untrusted)?;
+        // Not the directory itself: whoever may read it may lock it.
+        let lock = dir.join(LOCK);
+        let held = options().read(true).write(true).create(true).open(&lock)?;
+        demand_ours(&held, &lock)?;
         held.try_lock().map_err(|fault| match fault {
             TryLockError::WouldBlock => io::Error::other("another process writes it"),
             TryLockError::Error(fault) => fault,
         })?;
+        for number in 1..limits::AUDIT_FILES_MAX {
+            let path = path(dir, number);
+            match options().read(true).open(&path) {
+                Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
+                file => demand_ours(&file?, &path)?,
+            }
+        }
         let (file, bytes) = open_file(&path(dir, 0))?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -221,12 +234,47 @@ fn options() -> OpenOptions {
     options
 }
 
+/// What the journal's guard says of a directory, in words that fit one of its own.
+fn untrusted(fault: JournalFault) -> io::Error {
+    match fault {
+        JournalFault::Unsafe {
+            path,
+            owner,
+            mode,
+            why,
+        } => not_safe(&path, (owner, mode), why),
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+fn not_safe(path: &Path, (owner, mode): (u32, u32), why: &str) -> io::Error {
+    let path = path.display();
+    io::Error::other(format!(
+        "{path} is not trusted (owner {owner}, mode {mode:04o}): {why}"
+    ))
+}
+
+/// Demands that no one else could have written to this file, and that no one else reads in it which
+/// payments there were.
+fn demand_ours(file: &File, path: &Path) -> io::Result<()> {
+    let found = file.metadata()?;
+    let mode = found.mode() & 0o7777;
+    let why = if !found.is_file() {
+        "it is no regular file: look at who put it there"
+    } else if found.uid() != guard::us() {
+        "it belongs to another user than p99 runs as: see who put it there, then chown or move it"
+    } else if mode & 0o077 != 0 {
+        "others may use it: look at what is in it, then chmod 600"
+    } else {
+        return Ok(());
+    };
+    Err(not_safe(path, (found.uid(), mode), why))
+}
+
 /// The file to append to, and how long it is. A line that a crash cut is ended.
 fn open_file(path: &Path) -> io::Result<(File, u64)> {
     let mut file = options().read(true).append(true).create(true).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
+    demand_ours(&file, path)?;
     let bytes = file.seek(SeekFrom::End(0))?;
     if bytes > 0 {
         let mut last = [0];
@@ -279,107 +327,4 @@ fn lines_with(dir: &Path, wanted: &str) -> io::Result<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    use super::*;
-
-    struct Dir(PathBuf);
-
-    impl Dir {
-        fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("p99-audit-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
-    fn line(id: u128, text: &str) -> Item {
-        Item::Line(format!(r#"{{"id":"{}","text":"{text}"}}"#, UpstreamId(id)))
-    }
-
-    #[test]
-    fn a_start_goes_on_behind_what_is_there_and_a_cut_line_ends() {
-        let dir = Dir::new("start");
-        let audit = Audit::start(&dir.0).unwrap();
-        assert!(audit.put(line(1, "a")) && audit.put(line(2, "b")));
-        let fault = Audit::start(&dir.0).unwrap_err();
-        assert!(fault.to_string().contains("another process"), "{fault}");
-        drop(audit);
-        let file = path(&dir.0, 0);
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        let mut cut = OpenOptions::new().append(true).open(&file).unwrap();
-        cut.write_all(br#"{"id":"0000"#).unwrap();
-        let audit = Audit::start(&dir.0).unwrap();
-        audit.put(line(1, "c"));
-        drop(audit);
-        let texts: Vec<String> = read(&dir.0, UpstreamId(1)).unwrap();
-        let told = |text: &str| texts.iter().any(|line| line.contains(text));
-        assert_eq!(texts.len(), 2, "{texts:?}");
-        assert!(told(r#""text":"a""#) && told(r#""text":"c""#), "{texts:?}");
-    }
-
-    #[test]
-    fn files_are_bounded_in_size_and_number() {
-        let dir = Dir::new("rotation");
-        let left_out = Arc::new(AtomicU64::new(0));
-        let mut writer = Writer::open(&dir.0, left_out, Arc::default()).unwrap();
-        for round in 0..=limits::AUDIT_FILES_MAX {
-            writer.text = format!("{{\"id\":\"{}\",\"round\":{round}}}\n", UpstreamId(3));
-            writer.write().unwrap();
-            writer.bytes = limits::AUDIT_FILE_BYTES_MAX;
-        }
-        assert_eq!(fs::read_dir(&dir.0).unwrap().count(), 4);
-        let kept = read(&dir.0, UpstreamId(3)).unwrap();
-        let rounds: Vec<bool> = (1..)
-            .zip(&kept)
-            .map(|(round, line)| line.contains(&format!("\"round\":{round}")))
-            .collect();
-        assert_eq!(
-            rounds, [true; 4],
-            "the oldest went, and the order is kept: {kept:?}"
-        );
-    }
-
-    #[test]
-    fn what_does_not_fit_is_counted_and_no_one_waits() {
-        let (queue, items) = sync_channel(2);
-        let left_out = Arc::new(AtomicU64::new(0));
-        let audit = Audit {
-            queue: Some(queue),
-            left_out: Arc::clone(&left_out),
-            rounds: Arc::default(),
-            thread: None,
-        };
-        let put: Vec<bool> = (0..5).map(|id| audit.put(line(id, "x"))).collect();
-        assert_eq!(put, [true, true, false, false, false]);
-        let dir = Dir::new("full");
-        let mut writer = Writer::open(&dir.0, left_out, Arc::default()).unwrap();
-        assert!(!writer.gather(&items));
-        assert!(
-            writer
-                .text
-                .ends_with("{\"step\":\"left_out\",\"count\":3}\n")
-        );
-        drop(audit);
-        assert!(writer.gather(&items), "no more can come");
-        assert!(writer.text.is_empty());
-    }
-
-    #[test]
-    fn a_link_in_its_place_is_refused() {
-        let dir = Dir::new("link");
-        symlink("/dev/null", path(&dir.0, 0)).unwrap();
-        assert!(Audit::start(&dir.0).is_err());
-    }
-}
+mod tests;

@@ -28,7 +28,7 @@ const STICKY: u32 = 0o1000;
 
 /// Creates the directory, for its owner alone, when it is not there. Demands that it is ours and
 /// that no stranger can write to it. One that others could read is closed to them.
-pub(super) fn make(path: &Path) -> Result<(), JournalFault> {
+pub(crate) fn make(path: &Path) -> Result<(), JournalFault> {
     let io = |error| JournalFault::io(path, error);
     if !path.is_dir() {
         let parent = path
@@ -105,7 +105,7 @@ fn warn_of_open_parent(path: &Path) {
 }
 
 /// The user that p99 runs as.
-fn us() -> libc::uid_t {
+pub(crate) fn us() -> libc::uid_t {
     // SAFETY: the call takes no argument and cannot fail.
     unsafe { libc::geteuid() }
 }

@@ -20,7 +20,7 @@ mod distribution;
 mod fault;
 mod files;
 mod frame;
-mod guard;
+pub(crate) mod guard;
 mod hold;
 mod keeper;
 mod line;
