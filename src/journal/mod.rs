@@ -5,9 +5,9 @@
 //! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files, `directory`
 //! and its `manifest` say which of them count, [`replay`] gives them their meaning, [`start`]
 //! brings an instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded, `disk`
-//! shows how it stands, and [`operator`], [`account`], [`backup`] and [`restore`] (with
-//! `others`) serve those who come from outside. Nothing here decides about a payment; a failure is reported, never repaired
-//! in silence.
+//! shows how it stands, and [`operator`], [`account`], [`backup`] and [`restore`] (with `others`)
+//! serve those who come from outside. Nothing here decides about a payment; a failure is reported,
+//! never repaired in silence.
 
 pub mod account;
 pub mod backup;
