@@ -749,6 +749,16 @@ pub const PROBE_ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 // ---- audit ----
 
+/// Refused calls of operators that are told one by one in [`REFUSED_LINES_WINDOW`], then counted:
+/// of at most 400 bytes, so 11 MB a day, and the four audit files last for six days of it.
+pub const REFUSED_LINES_MAX: u32 = 20;
+/// See [`REFUSED_LINES_MAX`].
+pub const REFUSED_LINES_WINDOW: Duration = Duration::from_secs(60);
+/// How often one of the last events says that a call was refused.
+pub const REFUSED_EVENT_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of a refused call's path that are told: the longest good one has 89.
+pub const REFUSED_PATH_BYTES_MAX: usize = 128;
+
 /// Entries that wait for the audit file: each 8 to 16 bytes here and up to 150 where it points to,
 /// so 0.7 MiB. With the next constant 40,960 a second at most, about 8 MB/s on the journal's disk.
 pub const AUDIT_QUEUE_MAX: usize = 4_096;

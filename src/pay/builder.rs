@@ -118,6 +118,8 @@ pub(super) struct Shared {
     pub(super) pauses: Mutex<()>,
     /// What was not plain, in a file beside the journal.
     pub(super) audit: Option<Audit>,
+    /// How much was told of refused calls.
+    pub(super) refusals: Mutex<super::refusals::Refusals>,
 }
 
 /// One core's part of a prepared instance, on its way to the core's thread.
@@ -213,6 +215,7 @@ pub(super) fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
             .map(|_| AtomicU8::new(0))
             .collect(),
         audit: open_audit(config)?,
+        refusals: Mutex::default(),
         pauses: Mutex::new(()),
         keeper,
     });

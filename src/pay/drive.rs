@@ -248,6 +248,7 @@ impl CoreRuntime {
         self.metrics.payments_pending.set_len(pending);
         if self.core == CoreId(0) {
             self.summarise(now);
+            self.shared.end_refusals(now);
         }
         // A wake-up that was lost must not strand a message.
         self.take_mail();

@@ -29,6 +29,7 @@ mod messages;
 mod notes;
 mod overview;
 mod peers;
+mod refusals;
 mod replies;
 mod steer;
 mod store;
@@ -296,6 +297,7 @@ impl CoreRuntime {
     /// payments nothing remembers; each was logged.
     pub async fn close(&self) -> usize {
         self.shared.has_ended.store(true, Ordering::Relaxed);
+        self.shared.take_refusals(self.now());
         if let Some(audit) = &self.shared.audit {
             let round = audit.next_round();
             let end = self.now().mono.after(limits::LOG_FLUSH_TIME_MAX);

@@ -3,10 +3,11 @@
 //! and what it did is durable before the operator is told.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use super::messages::{CoreRequest, Reply};
+use super::refusals::Refusals;
 use super::{AskFault, CoreRuntime, Shared};
 use crate::audit::Item;
 use crate::clock::{Now, UnixMillis};
@@ -177,6 +178,11 @@ impl CoreRuntime {
     pub fn note_operator(&self, call: &OperatorCall<'_>) {
         self.shared.note_operator(call, self.now());
     }
+
+    /// The same of a call that was refused before it was known to be an operator's.
+    pub fn note_refused(&self, path: &str, id: Option<&CorrelationId>, status: u16) {
+        self.shared.note_refused((path, id), status, self.now());
+    }
 }
 
 impl Shared {
@@ -194,9 +200,7 @@ impl Shared {
         if let Some((kind, about)) = event_of(call) {
             self.metrics.events.put(now.mono, kind, about);
         }
-        let (operator, reason) = call.note.map_or(("", ""), |note| {
-            (note.operator.as_str(), note.reason.as_str())
-        });
+        let (operator, reason) = who_and_why(call);
         let OperatorCall {
             path,
             status,
@@ -204,12 +208,86 @@ impl Shared {
             ..
         } = *call;
         log::warn!(path, status, operator, reason, result; "an operator's call");
+        self.write_down(line(call, now.wall));
+    }
+
+    fn write_down(&self, line: String) {
         if let Some(audit) = &self.audit
-            && !audit.put(Item::Line(line(call, (operator, reason), now.wall)))
+            && !audit.put(Item::Line(line))
         {
             log::error!("the audit file has no room for the call above");
         }
     }
+
+    fn note_refused(&self, (path, id): (&str, Option<&CorrelationId>), status: u16, now: Now) {
+        self.end_refusals(now);
+        let admitted = self.refusals().admit(now.mono);
+        let path = shortened(path);
+        let call = OperatorCall {
+            path,
+            note: None,
+            id,
+            status,
+            result: "refused before it was read",
+        };
+        if let Some((kind, about)) = event_of(&call).filter(|_| admitted.event) {
+            self.metrics.events.put(now.mono, kind, about);
+        }
+        if admitted.line {
+            // A place of its own: its budget in the log is not that of what operators did.
+            log::warn!(path, status; "a call to operators' listener was refused");
+            self.write_down(line(&call, now.wall));
+        }
+    }
+
+    /// Tells how many refused calls the last minute left out, if it is over.
+    pub(super) fn end_refusals(&self, now: Now) {
+        let left_out = self.refusals().end(now.mono);
+        self.tell_refusals(left_out, now);
+    }
+
+    /// The same at the end of the process.
+    pub(super) fn take_refusals(&self, now: Now) {
+        let left_out = self.refusals().take();
+        self.tell_refusals(left_out, now);
+    }
+
+    fn tell_refusals(&self, count: u64, now: Now) {
+        if count == 0 {
+            return;
+        }
+        log::warn!(count; "more calls to operators' listener were refused");
+        let at = date(now.wall);
+        self.write_down(format!(
+            r#"{{"at":"{at}","step":"operators_refused","count":{count}}}"#
+        ));
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As much of a path as is told of a refused call: anyone may write a long one.
+fn shortened(path: &str) -> &str {
+    let ends = (0..=limits::REFUSED_PATH_BYTES_MAX).rev();
+    let mut ends = ends.filter_map(|end| path.get(..end));
+    match path.len() > limits::REFUSED_PATH_BYTES_MAX {
+        true => ends.next().unwrap_or_default(),
+        false => path,
+    }
+}
+
+fn who_and_why<'a>(call: &OperatorCall<'a>) -> (&'a str, &'a str) {
+    call.note.map_or(("", ""), |note| {
+        (note.operator.as_str(), note.reason.as_str())
+    })
+}
+
+fn date(at: UnixMillis) -> String {
+    let mut date = Vec::new();
+    wire::write_instant(at, &mut date);
+    String::from_utf8_lossy(&date).into_owned()
 }
 
 /// What a call is among the last events; none where what it changed has said so itself.
@@ -232,16 +310,15 @@ fn event_of(call: &OperatorCall<'_>) -> Option<(EventKind, About)> {
     Some((kind, about))
 }
 
-fn line(call: &OperatorCall<'_>, (operator, reason): (&str, &str), at: UnixMillis) -> String {
+fn line(call: &OperatorCall<'_>, at: UnixMillis) -> String {
     let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
-    let mut date = Vec::new();
-    wire::write_instant(at, &mut date);
+    let (operator, reason) = who_and_why(call);
     let id = call
         .id
         .map_or_else(String::new, |id| format!(r#""id":"{}","#, id.upstream_id()));
     format!(
         r#"{{"at":"{}",{id}"step":"operator","path":{},"operator":{},"reason":{},"status":{},"result":{}}}"#,
-        String::from_utf8_lossy(&date),
+        date(at),
         quoted(call.path),
         quoted(operator),
         quoted(reason),

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use super::connection::{After, Connection, Request, Stream};
-use super::listen::ListenerRole;
 use super::page::{Page, write_page};
 use super::queries;
 use super::reply::{Reply, ResponseContext, write_reply};
@@ -17,7 +16,7 @@ use super::status;
 use crate::config::CorrelationIdRule;
 use crate::events::Trace;
 use crate::http::{ConnectionField, Span};
-use crate::metrics::{Answered, Route};
+use crate::metrics::Answered;
 use crate::pay::{AskFault, Scope};
 use crate::payment::CorrelationId;
 use crate::peers::Gap;
@@ -28,11 +27,8 @@ impl<S: Stream> Connection<S> {
     pub(super) async fn answer(&mut self, request: &Request) -> After {
         match request.call {
             Call::Refuse(reply) => {
-                if matches!(request.route, Route::Admin | Route::Purge)
-                    && self.peer.role == ListenerRole::Admin
-                {
-                    self.note_refused_operator(request, &reply);
-                }
+                let path = request.head.path(self.bytes_of(request));
+                self.note_refused(path, reply.status);
                 self.say(request, &reply)
             }
             Call::Pay => self.pay(request).await,

@@ -172,7 +172,7 @@ impl<S: Stream> Connection<S> {
             }
             match self.read().await {
                 Ok(()) => {}
-                Err(Unread::Gone) => return self.unfinished(),
+                Err(Unread::Gone) => return self.unfinished(None),
                 Err(Unread::Full) => return Next::Refuse(TOO_LARGE, None),
             }
         };
@@ -204,7 +204,7 @@ impl<S: Stream> Connection<S> {
                 })
             }
             Err(Some(reply)) => Next::Refuse(reply, Some(head)),
-            Err(None) => self.unfinished(),
+            Err(None) => self.unfinished(Some(head)),
         }
     }
 
@@ -247,12 +247,12 @@ impl<S: Stream> Connection<S> {
         self.input.reserve(needed.saturating_sub(self.input.len()));
     }
 
-    /// What to do when the input ended before a request was whole.
-    fn unfinished(&self) -> Next {
+    /// What to do when the input ended before a request was whole; its head may have been.
+    fn unfinished(&self, head: Option<RequestHead>) -> Next {
         if self.watch.end() == Some(Closed::SlowRequest) && !self.bytes().is_empty() {
             return Next::Refuse(
                 Reply::problem(408, "the request took too long to arrive"),
-                None,
+                head,
             );
         }
         Next::Over

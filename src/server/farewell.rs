@@ -22,6 +22,9 @@ impl<S: Stream> Connection<S> {
     /// Says the last words on this connection.
     pub(super) fn refuse(&mut self, reply: &Reply, head: Option<&RequestHead>) {
         let bytes = self.input.get(self.start..).unwrap_or_default();
+        if let Some(head) = head {
+            self.note_refused(head.path(bytes), reply.status);
+        }
         let context = match head {
             Some(head) => ResponseContext::new(head, bytes, true),
             None => ResponseContext::closing(),

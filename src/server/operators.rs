@@ -3,6 +3,7 @@
 //! audit file, whatever came of it. Whether an operator sent it was judged before (`guard`).
 
 use super::connection::{After, Connection, Request, Stream};
+use super::listen::ListenerRole;
 use super::page::Page;
 use super::reply::Reply;
 use super::routes::{self, Operation};
@@ -162,16 +163,13 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// A call of an operator was refused from its head alone.
-    pub(super) fn note_refused_operator(&self, request: &Request, reply: &Reply) {
-        let path = request.head.path(self.bytes_of(request));
-        self.core.runtime.note_operator(&OperatorCall {
-            path,
-            note: None,
-            id: routes::id_in_admin_path(path).as_ref(),
-            status: reply.status,
-            result: "refused before it was read",
-        });
+    /// A call was refused before it was read: where it is one that operators make on their
+    /// listener, it is told.
+    pub(super) fn note_refused(&self, path: &str, status: u16) {
+        if self.peer.role == ListenerRole::Admin && routes::is_for_operators(path) {
+            let id = routes::id_in_admin_path(path);
+            self.core.runtime.note_refused(path, id.as_ref(), status);
+        }
     }
 }
 

@@ -229,6 +229,12 @@ fn place(path: &str) -> Option<Call> {
     }
 }
 
+/// Whether operators call this on their listener: what they ask about payments, and what changes
+/// something.
+pub(super) fn is_for_operators(path: &str) -> bool {
+    place(path).is_some_and(|call| matches!(call.route(), Route::Admin | Route::Purge))
+}
+
 /// With ADMIN_LISTEN each listener has calls of its own.
 fn wrong_listener(call: Call, query: &str, role: ListenerRole) -> Option<Reply> {
     match (role, call) {

@@ -40,6 +40,7 @@ mod no_mixup;
 mod operators;
 mod process;
 mod reach;
+mod refused;
 mod same_id;
 mod tls;
 mod tls_peers;
