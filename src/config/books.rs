@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use super::places::{self, HttpUrl};
+use super::processors::ProcessorConfig;
 use super::reader::Reader;
-use super::values;
+use super::upstream::Origin;
+use super::values::{self, MASK};
 use crate::limits;
-use crate::payment::{PerProcessor, Processor};
+use crate::payment::{Configured, PerProcessor, Processor};
 
 /// The settings of each processor's book, in the order of the processors.
 const BOOKS: [&str; 2] = ["UPSTREAM_A_BOOK", "UPSTREAM_B_BOOK"];
@@ -52,6 +54,9 @@ pub(super) fn read_reconcile(reader: &mut Reader<'_>, has_second: bool) -> Optio
             "none" => Some(None),
             place => is_book(place).then(|| Some(place.to_owned())),
         });
+        if let Some(book) = books.get(processor) {
+            reader.show(setting, &without_values(book));
+        }
     }
     let [first, second] = BOOKS;
     reader.relation(
@@ -79,6 +84,60 @@ pub(super) fn read_reconcile(reader: &mut Reader<'_>, has_second: bool) -> Optio
     })
 }
 
+/// What p99 sends to a processor to show who it is goes to its book only where it goes anyway, or to
+/// a socket of this host: not in the clear to whoever else a URL names.
+pub(super) fn check_credentials(
+    reader: &mut Reader<'_>,
+    reconcile: Option<&ReconcileConfig>,
+    upstream: &Configured<ProcessorConfig>,
+) {
+    let Some(reconcile) = reconcile else { return };
+    for (setting, processor) in BOOKS.into_iter().zip(Processor::ALL) {
+        let (book, one) = (reconcile.books.get(processor), upstream.find(processor));
+        let (Some(book), Some(one)) = (book, one) else {
+            continue;
+        };
+        let Some(file) = &one.files.headers else {
+            continue;
+        };
+        let asked = authority(book).and_then(|(text, _)| HttpUrl::parse_authority(text, Some(80)));
+        let is_there = |asked| matches!(&one.url.origin, Origin::Http(url) if *url == asked);
+        let is_told = asked.is_none_or(is_there);
+        reader.relation(
+            is_told,
+            &[setting, file.setting],
+            &format!(
+                "at the processor's own http://host:port, a unix socket or a file, where {} is set: \
+                 what that file holds would be sent elsewhere in the clear",
+                file.setting
+            ),
+        );
+    }
+}
+
+/// `host[:port]` and the path of a book that is asked over TCP.
+fn authority(book: &str) -> Option<(&str, &str)> {
+    let rest = book.strip_prefix("http://")?;
+    Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+}
+
+/// A book's URL as it may be shown: a value in its query may be a token.
+#[must_use]
+pub fn without_values(book: &str) -> String {
+    let is_url = !book.starts_with('/') && (book.contains("://") || book.starts_with("unix:"));
+    let Some((place, query)) = book.split_once('?').filter(|_| is_url) else {
+        return book.to_owned();
+    };
+    let shown = |pair: &str| match pair.split_once('=') {
+        // These are filled in.
+        Some((_, "{from}" | "{to}")) => pair.to_owned(),
+        Some((name, _)) => format!("{name}={MASK}"),
+        None => MASK.to_owned(),
+    };
+    let pairs: Vec<String> = query.split('&').map(shown).collect();
+    format!("{place}?{}", pairs.join("&"))
+}
+
 /// Whether the environment sets what only RECONCILE_EVERY reads.
 pub(super) fn is_any_set(reader: &Reader<'_>) -> bool {
     let mut names = BOOKS.iter().chain(&["RECONCILE_ON_DOUBLE"]);
@@ -87,8 +146,7 @@ pub(super) fn is_any_set(reader: &Reader<'_>) -> bool {
 
 /// A file by its whole path, or a URL that is read without TLS.
 fn is_book(text: &str) -> bool {
-    if let Some(rest) = text.strip_prefix("http://") {
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if let Some((authority, path)) = authority(text) {
         let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic());
         return is_plain && HttpUrl::parse_authority(authority, Some(80)).is_some();
     }
@@ -170,5 +228,79 @@ mod tests {
             assert_eq!(told.len(), 1, "{settings:?}: {told:?}");
             assert!(told.concat().starts_with(name), "{told:?}");
         }
+    }
+
+    #[test]
+    fn credentials_go_to_the_upstream_itself_or_to_a_socket() {
+        let dir = std::env::temp_dir().join(format!("p99-books-{}", std::process::id()));
+        std::fs::write(&dir, "X-Token: t\n").unwrap();
+        let file = ("UPSTREAM_A_HEADERS_FILE", dir.to_str().unwrap());
+        let every = ("RECONCILE_EVERY", "60");
+        let url = ("UPSTREAM_A_URL", "http://Psp:8001");
+        for (book, is_good) in [
+            ("http://psp:8001/list", true),
+            ("unix:/run/psp.sock:/list", true),
+            ("/list.csv", true),
+            ("http://psp/list", false),
+            ("http://psp.:8001/list", false),
+            ("http://other:8001/list", false),
+        ] {
+            let book = ("UPSTREAM_A_BOOK", book);
+            let found = told(&[url, every, book, file]);
+            let expected: &[&str] = if is_good { &[] } else { &["UPSTREAM_A_BOOK"] };
+            assert_eq!(found, expected, "{book:?}");
+            assert_eq!(told(&[url, every, book]), [""; 0], "{book:?}");
+        }
+        // What leaves the upstream over TLS must not leave in the clear, whatever the host is.
+        let tls = ("UPSTREAM_A_URL", "https://psp:8001");
+        let book = ("UPSTREAM_A_BOOK", "http://psp:8001/list");
+        assert_eq!(told(&[tls, every, book, file]), ["UPSTREAM_A_BOOK"]);
+        std::fs::remove_file(dir).unwrap();
+    }
+
+    #[test]
+    fn the_values_of_a_books_query_are_not_shown() {
+        for book in [
+            "http://psp/list?token=abcxyz&from={from}",
+            "unix:/run/psp.sock:/list?token=abcxyz",
+        ] {
+            let lookup = |name: &str| match name {
+                "UPSTREAM_A_URL" => Some("http://a".to_owned()),
+                "JOURNAL_DIR" => Some("/j".to_owned()),
+                "RECONCILE_EVERY" => Some("60".to_owned()),
+                "UPSTREAM_A_BOOK" => Some(book.to_owned()),
+                _ => None,
+            };
+            let cores = crate::payment::CoreCount(1);
+            let config = crate::config::Config::from_lookup_on(lookup, cores).unwrap();
+            let mut shown = config.in_force.iter();
+            let shown = &shown
+                .find(|one| one.name == "UPSTREAM_A_BOOK")
+                .unwrap()
+                .text;
+            let (start, _) = book.split_once("abc").unwrap();
+            assert!(shown.starts_with(start), "{shown}");
+            assert!(!shown.contains("xyz"), "{shown}");
+            let place = crate::reconcile::Place::parse(book).to_string();
+            assert!(
+                place.starts_with(start) && !place.contains("xyz"),
+                "{place}"
+            );
+            let asked = config
+                .reconcile
+                .unwrap()
+                .books
+                .get(Processor::DEFAULT)
+                .clone();
+            assert_eq!(asked.as_deref(), Some(book), "what is asked has them");
+        }
+        // Nor where it is refused.
+        let lookup = |name: &str| {
+            (name == "UPSTREAM_A_BOOK").then(|| "unix:psp.sock:/list?token=abcxyz".to_owned())
+        };
+        let faults = crate::config::Config::from_lookup_on(lookup, crate::payment::CoreCount(1));
+        let faults = faults.unwrap_err();
+        assert!(faults.iter().any(|one| one.name == "UPSTREAM_A_BOOK"));
+        assert!(!format!("{faults:?}").contains("xyz"), "{faults:?}");
     }
 }

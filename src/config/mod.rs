@@ -36,7 +36,7 @@ use crate::logging::Format;
 use crate::payment::{Configured, CoreCount};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
-pub use books::{OnDouble, ReconcileConfig};
+pub use books::{OnDouble, ReconcileConfig, without_values};
 pub use changes::{CHANGEABLE, read_change};
 pub use headers::{HeaderLines, read_headers_file};
 pub use help::{help, report, tell_faults, warnings};

@@ -141,6 +141,7 @@ impl Config {
             &["RECONCILE_EVERY", "JOURNAL_DIR"],
             "off without JOURNAL_DIR: there is no ledger to compare the books with",
         );
+        books::check_credentials(reader, self.reconcile.as_ref(), &self.upstream);
         for (name, is_used) in [
             ("JOURNAL_DIR", self.journal.is_some()),
             ("SHARD", !self.shards.own.is_only()),

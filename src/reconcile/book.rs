@@ -11,6 +11,7 @@ use super::row::Taker;
 pub use super::row::{BookFault, Row};
 use super::{csv, json, web};
 use crate::clock::UnixMillis;
+use crate::config;
 use crate::limits;
 
 /// Where a book is.
@@ -40,7 +41,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Web(url) => f.write_str(url),
+            Self::Web(url) => f.write_str(&config::without_values(url)),
         }
     }
 }
