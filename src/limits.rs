@@ -725,9 +725,12 @@ pub const RECONCILE_REACH: Duration = Duration::from_secs(24 * 3_600);
 pub const RECONCILE_FIRST: Duration = Duration::from_secs(60);
 /// How often its thread looks whether the process stops.
 pub const RECONCILE_LOOK: Duration = Duration::from_secs(1);
-/// Differences of one comparison that are named and remembered: at 200 bytes 2 MB, and the audit
-/// file takes as many lines. All are counted.
+/// Differences of one comparison that are named and remembered, double charges and others each: at
+/// 200 bytes 4 MB, and the audit file takes as many lines. All are counted.
 pub const RECONCILE_KEPT_MAX: usize = 10_000;
+/// Double charges that are remembered as told, 100 bytes each: ten comparisons that find as many new
+/// ones as they keep. No operator lets a processor go on after so many.
+pub const RECONCILE_TOLD_MAX: usize = 100_000;
 /// Descriptors that a comparison may need: sorted files of 800,000 entries each (32 of them are the
 /// 8 million payments of a day at 90 a second), a connection, the journal's and its own.
 pub const RECONCILE_DESCRIPTORS: usize = 40;

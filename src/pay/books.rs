@@ -8,14 +8,17 @@
 //! a processor go on has seen it. The audit file remembers that over a restart.
 //!
 //! A charge that the journal has and the book has not may have been made between the two readings.
-//! It counts when a second reading misses it too.
+//! It counts when a second reading misses it too. That one only takes back: what the first one
+//! found of double charges stands, whatever becomes of the second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::Duration;
 
+use super::differences::{DOUBLES, Found, Told, is_doubtful};
 use super::{Kept, OperatorCall, Setup, Shared};
 use crate::audit::{self, Item};
 use crate::clock::{Clock, Now, UnixMillis};
@@ -29,9 +32,6 @@ use crate::wire::{self, OperatorNote};
 /// The step of the audit file's lines.
 const STEP: &str = "books_differ";
 
-/// What was told: of which payment, and in what way it differs.
-type Told = BTreeSet<(UpstreamId, &'static str)>;
-
 /// The thread's side.
 struct Comparison {
     config: Arc<Config>,
@@ -41,14 +41,6 @@ struct Comparison {
     shared: Weak<Shared>,
     clock: Clock,
     told: Told,
-}
-
-/// What one comparison found.
-#[derive(Debug, Default)]
-struct Found {
-    counts: BTreeMap<&'static str, u64>,
-    /// The first of them, in the order of their ids.
-    kept: Vec<Difference>,
 }
 
 /// Begins to compare, where RECONCILE_EVERY is set.
@@ -64,7 +56,10 @@ pub(super) fn start(setup: &Setup, shared: &Arc<Shared>) -> Result<(), String> {
     let (shared, start) = (Arc::downgrade(shared), setup.start);
     let run = move || {
         let comparison = Comparison {
-            told: told_before(config.audit_dir.as_deref().unwrap_or(&journal.dir)),
+            told: told_before(
+                config.audit_dir.as_deref().unwrap_or(&journal.dir),
+                Clock::new(start).now().wall,
+            ),
             clock: Clock::new(start),
             dir: journal.dir,
             config,
@@ -79,13 +74,23 @@ pub(super) fn start(setup: &Setup, shared: &Arc<Shared>) -> Result<(), String> {
         .map_err(|fault| format!("cannot start the comparison with the books: {fault}"))
 }
 
-/// What earlier processes have told.
-fn told_before(dir: &std::path::Path) -> Told {
-    let lines = audit::read_step(dir, STEP).unwrap_or_else(|fault| {
-        log::error!("the audit file cannot be read, so differences are told again: {fault}");
-        Vec::new()
-    });
-    lines.iter().filter_map(|line| read_line(line)).collect()
+/// What earlier processes have told. Of each kind of double charge the newest
+/// [`limits::AUDIT_ANSWER_LINES_MAX`] lines are read, so that no number of other differences hides
+/// one. What is further back, or in a file that is no longer kept, is told once more, and its
+/// processor paused once more: an operator looks twice, and no money is lost.
+fn told_before(dir: &std::path::Path, now: UnixMillis) -> Told {
+    let mut told = Told::default();
+    let doubles = DOUBLES.map(|kind| format!(r#"{STEP}","kind":"{}"#, kind.name()));
+    for step in doubles.iter().map(String::as_str).chain([STEP]) {
+        let lines = audit::read_step(dir, step).unwrap_or_else(|fault| {
+            log::error!("the audit file cannot be read, so differences are told again: {fault}");
+            Vec::new()
+        });
+        for (id, kind) in lines.iter().filter_map(|line| read_line(line)) {
+            told.before(id, kind, now);
+        }
+    }
+    told
 }
 
 impl Comparison {
@@ -106,10 +111,21 @@ impl Comparison {
                 return;
             };
             match found {
-                Ok(found) => self.tell(&shared, &found),
+                Ok((found, second)) => {
+                    self.tell_doubles(&shared, &found);
+                    match second {
+                        None => self.tell(&shared, &found),
+                        Some(fault) => log::error!("the books cannot be compared: {fault}"),
+                    }
+                }
                 Err(fault) => log::error!("the books cannot be compared: {fault}"),
             }
         }
+    }
+
+    /// How far back is compared.
+    fn reach(&self) -> Duration {
+        limits::RECONCILE_REACH.min(self.config.cache_ttl)
     }
 
     fn is_over(&self) -> bool {
@@ -117,27 +133,35 @@ impl Comparison {
         shared.is_none_or(|shared| shared.has_ended.load(Ordering::Relaxed))
     }
 
-    fn compare(&self, now: UnixMillis) -> Result<Found, ReconcileFault> {
-        let reach = limits::RECONCILE_REACH.min(self.config.cache_ttl);
-        let mut request = self.request(whole_second(now.before(reach)), now)?;
-        let first = match self.read(&request, |_| true) {
+    /// What differs, and why the second reading failed, if it did.
+    fn compare(&self, now: UnixMillis) -> Result<(Found, Option<ReconcileFault>), ReconcileFault> {
+        let mut request = self.request(whole_second(now.before(self.reach())), now)?;
+        let mut first = match self.read(&request) {
             // Ids beyond CACHE_CAPACITY: what is left is compared.
             Err(ReconcileFault::Forgotten {
                 oldest: Some(oldest),
                 ..
             }) => {
                 request.from = Some(whole_second(UnixMillis(oldest.0.saturating_add(1_999))));
-                self.read(&request, |_| true)?
+                self.read(&request)?
             }
             found => found?,
         };
-        let is_seen_again = |kind| matches!(kind, Kind::MissingThere | Kind::OtherProcessor);
-        if !first.kept.iter().any(|one| is_seen_again(one.kind)) {
-            return Ok(first);
+        let doubtful = first.doubtful();
+        if doubtful.is_empty() {
+            return Ok((first, None));
         }
-        let was_found =
-            |one: &Difference| first.kept.binary_search_by_key(&one.id, |it| it.id).is_ok();
-        self.read(&request, |one| !is_seen_again(one.kind) || was_found(one))
+        let mut again = BTreeMap::new();
+        let second = self.each(&request, |one| {
+            if is_doubtful(one.kind) && doubtful.contains(&one.id) {
+                again.insert(one.id, *one);
+            }
+        });
+        match second {
+            Ok(()) => first.take_back(&again),
+            Err(fault) => return Ok((first, Some(fault))),
+        }
+        Ok((first, None))
     }
 
     fn request(&self, from: UnixMillis, now: UnixMillis) -> Result<Request, ReconcileFault> {
@@ -168,31 +192,51 @@ impl Comparison {
         })
     }
 
-    fn read(
-        &self,
-        request: &Request,
-        counts: impl Fn(&Difference) -> bool,
-    ) -> Result<Found, ReconcileFault> {
-        let is_alone = self.config.shards.own.count() == 1;
+    fn read(&self, request: &Request) -> Result<Found, ReconcileFault> {
         let mut found = Found::default();
-        reconcile::reconcile(request, &mut |one| {
-            // Of several shards, another one may have charged it.
-            let is_ours = is_alone || one.kind != Kind::MissingHere;
-            if one.kind != Kind::Pending && is_ours && counts(one) {
-                *found.counts.entry(one.kind.name()).or_default() += 1;
-                if found.kept.len() < limits::RECONCILE_KEPT_MAX {
-                    found.kept.push(*one);
-                }
-            }
-            Ok(())
-        })?;
+        self.each(request, |one| found.take(one, &self.told))?;
         Ok(found)
     }
 
+    fn each(
+        &self,
+        request: &Request,
+        mut each: impl FnMut(&Difference),
+    ) -> Result<(), ReconcileFault> {
+        let is_alone = self.config.shards.own.count() == 1;
+        reconcile::reconcile(request, &mut |one| {
+            // Of several shards, another one may have charged it.
+            let is_ours = is_alone || one.kind != Kind::MissingHere;
+            if one.kind != Kind::Pending && is_ours {
+                each(one);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Tells all of a comparison that was read to its end.
     fn tell(&mut self, shared: &Shared, found: &Found) {
+        self.tell_each(shared, &found.others);
+        self.told.tell_others(found);
+        let metrics = &shared.metrics.books;
+        for kind in BookDifference::ALL {
+            let count = found.counts.get(kind.name()).copied().unwrap_or(0);
+            metrics.differences.get(*kind).set(count);
+        }
+        metrics.compared(self.clock.now().mono);
+    }
+
+    fn tell_doubles(&mut self, shared: &Shared, found: &Found) {
+        self.tell_each(shared, &found.doubles);
+        let now = self.clock.now().wall;
+        self.told.tell_doubles(found, now, now.before(self.reach()));
+    }
+
+    fn tell_each(&self, shared: &Shared, kept: &[Difference]) {
         let now = self.clock.now();
-        for one in &found.kept {
-            if self.told.contains(&(one.id, one.kind.name())) {
+        for one in kept {
+            if self.told.has(one) {
                 continue;
             }
             if self.settings.on_double == OnDouble::Pause {
@@ -211,16 +255,6 @@ impl Comparison {
                 let _is_put = audit.put(Item::Line(write_line(one, now.wall)));
             }
         }
-        // What is beyond the day, or was set right, may differ anew.
-        self.told = (found.kept.iter())
-            .map(|one| (one.id, one.kind.name()))
-            .collect();
-        let metrics = &shared.metrics.books;
-        for kind in BookDifference::ALL {
-            let count = found.counts.get(kind.name()).copied().unwrap_or(0);
-            metrics.differences.get(*kind).set(count);
-        }
-        metrics.compared(now.mono);
     }
 
     /// Pauses who charged `one` too often.
@@ -276,10 +310,10 @@ fn write_line(one: &Difference, now: UnixMillis) -> String {
 }
 
 /// Reads what [`write_line`] writes.
-fn read_line(line: &str) -> Option<(UpstreamId, &'static str)> {
+fn read_line(line: &str) -> Option<(UpstreamId, Kind)> {
     let read: serde_json::Value = serde_json::from_str(line).ok()?;
     let id = CorrelationId::try_new(read.get("id")?.as_str()?).ok()?;
     let kind = read.get("kind")?.as_str()?;
     let kind = Kind::ALL.into_iter().find(|one| one.name() == kind)?;
-    Some((id.upstream_id(), kind.name()))
+    Some((id.upstream_id(), kind))
 }

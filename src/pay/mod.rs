@@ -3,6 +3,7 @@
 //!
 //! - `mod.rs`: the room and its doors for the server;
 //! - `builder.rs`: how it is built; `books.rs`: the comparison with the processors' books;
+//!   `differences.rs`: what is kept of one;
 //! - `drive.rs`: actions, messages and timers;
 //! - `finding.rs`: what is known of one payment;
 //! - `gather.rs`, `peers.rs`: sums and purges over all cores and peers; `steer.rs`, `changes.rs`:
@@ -20,6 +21,7 @@
 mod books;
 mod builder;
 mod changes;
+mod differences;
 mod drive;
 mod finding;
 mod gather;

@@ -85,6 +85,14 @@ impl Comparing {
     }
 }
 
+fn copy_files(from: &str, to: &str) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), format!("{to}/{}", file.file_name().display())).unwrap();
+    }
+}
+
 /// Charges `id` at a processor behind p99's back.
 fn plant(sim: &SimulatorHandle, id: UpstreamId) {
     let at = crate::book::date(Clock::new(Clock::process_start()).now().wall);
@@ -139,15 +147,7 @@ fn who_charges_a_second_time_is_paused_once() {
     // After a restart too, here on the same files elsewhere, since a process gives its journal up
     // with its end alone; another one is another one.
     let copy = scratch.text("copy");
-    std::fs::create_dir(&copy).unwrap();
-    for file in std::fs::read_dir(scratch.file("journal")).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(
-            file.path(),
-            format!("{copy}/{}", file.file_name().display()),
-        )
-        .unwrap();
-    }
+    copy_files(&scratch.text("journal"), &copy);
     let second = Comparing::start(&processors, &scratch, &[("JOURNAL_DIR", &copy)]);
     second.await_another();
     assert!(second.differences("charged_at_two") > 0.0);
@@ -246,5 +246,85 @@ fn what_was_charged_while_a_book_was_read_is_not_missing_there() {
     // It misses the second one again and again.
     book.feed(&row(1), || ());
     book.feed(&row(1), || assert!(p99.differences("missing_there") > 0.0));
+    let _ = p99.running.stop();
+}
+
+/// More differences than one comparison names, with ids before those of all payments.
+const CROWD: u128 = 10_100;
+
+/// A book in a file: these payments, and a crowd that p99 does not know.
+fn write_book(path: &str, numbers: &[usize], crowd: u128) {
+    let ids = numbers.iter().map(|number| id(*number));
+    let rows = ids.chain((1..=crowd).map(UpstreamId));
+    let rows: String = rows.map(|id| format!("{id},5.00\n")).collect();
+    let fresh = format!("{path}.new");
+    std::fs::write(&fresh, format!("correlationId,amount\n{rows}")).unwrap();
+    std::fs::rename(fresh, path).unwrap();
+}
+
+#[test]
+fn a_crowd_of_other_differences_neither_hides_a_double_charge_nor_has_it_told_again() {
+    let processors = Processors::start();
+    let scratch = Scratch::new("crowd").unwrap();
+    let (a, b) = (scratch.text("a.csv"), scratch.text("b.csv"));
+    write_book(&a, &[1, 2], 0);
+    write_book(&b, &[], 0);
+    let books = [
+        ("UPSTREAM_A_BOOK", a.as_str()),
+        ("UPSTREAM_B_BOOK", b.as_str()),
+    ];
+    let first = Comparing::start(&processors, &scratch, &books);
+    (1..=2).for_each(|number| first.pay(number));
+    let resume = |p99: &Comparing| {
+        let path = "POST /admin/processors/fallback/resume";
+        assert_eq!(p99.admin().call(path, "", NOTE).status, 200);
+    };
+    write_book(&b, &[1], 0);
+    wait_until("B is paused", || first.is_paused("fallback"));
+    resume(&first);
+    // The crowd comes and goes: nothing is new about the first one.
+    write_book(&a, &[1, 2], CROWD);
+    wait_until("the crowd is counted", || {
+        first.differences("missing_here") > 10_000.0
+    });
+    first.await_another();
+    write_book(&a, &[1, 2], 0);
+    first.await_another();
+    assert!(first.differences("charged_at_two") > 0.0);
+    assert!(!first.is_paused("fallback"), "the same payment again");
+    let _ = first.running.stop();
+
+    let copy = scratch.text("copy");
+    copy_files(&scratch.text("journal"), &copy);
+    let copied = [&books[..], &[("JOURNAL_DIR", copy.as_str())]].concat();
+    let second = Comparing::start(&processors, &scratch, &copied);
+    second.await_another();
+    assert!(second.differences("charged_at_two") > 0.0);
+    assert!(!second.is_paused("fallback"), "again after a restart");
+    // Behind the crowd another one is seen.
+    write_book(&a, &[1, 2], CROWD);
+    write_book(&b, &[1, 2], 0);
+    wait_until("B is paused", || second.is_paused("fallback"));
+    let _ = second.running.stop();
+}
+
+#[test]
+fn a_book_that_fails_at_the_second_reading_does_not_hide_a_double_charge() {
+    let processors = Processors::start();
+    let scratch = Scratch::new("second").unwrap();
+    let book = Pipe::new(scratch.text("a"));
+    let b = scratch.text("b.csv");
+    write_book(&b, &[1], 0);
+    let books = [
+        ("UPSTREAM_A_BOOK", book.0.as_str()),
+        ("UPSTREAM_B_BOOK", b.as_str()),
+    ];
+    let p99 = Comparing::start(&processors, &scratch, &books);
+    // Payments that are younger than a comparison are not in it, but in the next one.
+    book.feed("", || (1..=2).for_each(|number| p99.pay(number)));
+    // It misses the second payment, so it is read again.
+    book.feed(&format!("{},5.00\n", id(1)), || ());
+    book.feed("no row\n", || ());
+    wait_until("B is paused", || p99.is_paused("fallback"));
     let _ = p99.running.stop();
 }
