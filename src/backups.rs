@@ -12,7 +12,7 @@ use p99::journal::JournalFault;
 use p99::journal::backup::{self, BackupFault};
 use p99::journal::restore::Restoring;
 use p99::payment::{PerProcessor, Processor};
-use p99::reconcile::{BookFault, Place, book};
+use p99::reconcile::{BookFault, Bounds, Place, book};
 use p99::wire::write_instant;
 
 use crate::comparison::Books;
@@ -161,8 +161,14 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
             restoring.take(*processor, row.id, row.amount, at);
             Ok(())
         };
-        book::read(place, headers.get(*processor), window, &mut take)
-            .map_err(|fault| Fault::Book(*processor, place.clone(), fault))?;
+        book::read(
+            place,
+            headers.get(*processor),
+            window,
+            Bounds::COMMAND,
+            &mut take,
+        )
+        .map_err(|fault| Fault::Book(*processor, place.clone(), fault))?;
     }
     // Behind the books: what they have was in its journal before.
     restoring.ask_others(&asked.journal)?;

@@ -15,7 +15,7 @@ use p99::config;
 use p99::limits;
 use p99::payment::{PerProcessor, Processor};
 use p99::reconcile::report::{self, Form};
-use p99::reconcile::{self, Place, ReconcileFault, Request};
+use p99::reconcile::{self, Bounds, Place, ReconcileFault, Request};
 use p99::wire::{Edge, read_edge};
 
 use crate::{BAD_SETTINGS, complain, environment};
@@ -155,6 +155,7 @@ fn request(asked: Asked) -> Result<Request, String> {
         to: date("--to", asked.to.as_deref(), Edge::To)?.or(Some(settled)),
         temporary: asked.temporary.unwrap_or_else(std::env::temp_dir),
         entries_max: limits::RECONCILE_ENTRIES_MAX,
+        bounds: Bounds::COMMAND,
     })
 }
 

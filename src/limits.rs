@@ -698,9 +698,19 @@ pub const RATE_LIMIT_TRIES_MAX: u32 = 64;
 
 /// Entries that are sorted at one time: 42 bytes each, so 32 MiB.
 pub const RECONCILE_ENTRIES_MAX: usize = (32 << 20) / 42;
-/// Sorted files that are merged at one time, each with a reader of the size below: 32 MiB, and so
-/// many descriptors, of the 1,024 that a shell usually gives. More are merged in two rounds.
-pub const RECONCILE_RUNS_MAX: usize = 512;
+/// Sorted files that are merged at the end, each with a reader of the size below: 4 MiB. More are
+/// merged in two rounds.
+pub const RECONCILE_RUNS_MAX: usize = 64;
+/// So many sorted files that were merged equally often become one: 200 million entries are in at
+/// most 30 files.
+pub const RECONCILE_RUNS_MERGED: usize = 16;
+/// Rows of one book: three weeks at 100 a second. A longer one has no end, and its files, of 42
+/// bytes a row, would fill TMPDIR.
+pub const RECONCILE_ROWS_MAX: u64 = 200_000_000;
+/// How long the books of one comparison of RECONCILE_EVERY may take.
+pub const RECONCILE_TIME_MAX: Duration = Duration::from_secs(3_600);
+/// The same in intervals: who compares every minute wants to hear of a slow book within ten.
+pub const RECONCILE_TIME_INTERVALS: u32 = 10;
 /// What is read of a sorted file, a book or an answer at one time.
 pub const RECONCILE_READ_BYTES: usize = 64 << 10;
 /// Longest row of a book: the longest id, amount and date take 150 bytes, so a longer one is a
@@ -731,9 +741,9 @@ pub const RECONCILE_KEPT_MAX: usize = 10_000;
 /// Double charges that are remembered as told, 100 bytes each: ten comparisons that find as many new
 /// ones as they keep. No operator lets a processor go on after so many.
 pub const RECONCILE_TOLD_MAX: usize = 100_000;
-/// Descriptors that a comparison may need: sorted files of 800,000 entries each (32 of them are the
-/// 8 million payments of a day at 90 a second), a connection, the journal's and its own.
-pub const RECONCILE_DESCRIPTORS: usize = 40;
+/// Descriptors that a comparison may need: at most 31 sorted files of the books and as many of the
+/// journal, one that is written, a connection, the journal's and its own.
+pub const RECONCILE_DESCRIPTORS: usize = 70;
 
 // ---- timeline ----
 

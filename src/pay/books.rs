@@ -26,7 +26,7 @@ use crate::config::{self, Config, OnDouble, ReconcileConfig};
 use crate::limits;
 use crate::metrics::{About, BookDifference, EventKind, Label};
 use crate::payment::{CorrelationId, PerProcessor, Processor, UpstreamId};
-use crate::reconcile::{self, Difference, Kind, Place, ReconcileFault, Request};
+use crate::reconcile::{self, Bounds, Difference, End, Kind, Place, ReconcileFault, Request};
 use crate::wire::{self, OperatorNote};
 
 /// The step of the audit file's lines.
@@ -189,6 +189,15 @@ impl Comparison {
             to: Some(now.before(self.settings.settled)),
             temporary: std::env::temp_dir(),
             entries_max: limits::RECONCILE_ENTRIES_MAX,
+            bounds: Bounds {
+                rows_max: limits::RECONCILE_ROWS_MAX,
+                end: Some(End::after(
+                    self.settings
+                        .every
+                        .saturating_mul(limits::RECONCILE_TIME_INTERVALS)
+                        .min(limits::RECONCILE_TIME_MAX),
+                )),
+            },
         })
     }
 

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
-use super::row::Taker;
-pub use super::row::{BookFault, Row};
+pub use super::row::{BookFault, Bounds, End, Row};
+use super::row::{Taker, Timed};
 use super::{csv, json, web};
 use crate::clock::UnixMillis;
 use crate::config;
@@ -47,7 +47,7 @@ impl fmt::Display for Place {
 }
 
 /// Reads the book at `place` and hands each row to `each`. `window` fills `{from}` and `{to}` in a
-/// URL, and `headers` go with the request.
+/// URL, and `headers` go with the request. It is read as far as `bounds` say.
 ///
 /// # Errors
 /// It cannot be reached, or some of it cannot be understood. What was handed on until then is not
@@ -56,20 +56,32 @@ pub fn read(
     place: &Place,
     headers: &[(String, Vec<u8>)],
     window: (Option<UnixMillis>, Option<UnixMillis>),
+    bounds: Bounds,
     each: &mut dyn FnMut(Row) -> io::Result<()>,
 ) -> Result<(), BookFault> {
     match place {
-        Place::File(path) => read_rows(File::open(path).map_err(BookFault::Io)?, each),
-        Place::Web(url) => read_rows(web::get(url, headers, window)?, each),
+        Place::File(path) => {
+            let file = File::open(path).map_err(BookFault::Io)?;
+            read_rows(file, bounds, each)
+        }
+        Place::Web(url) => {
+            let answer = web::get(url, headers, window, bounds.end)?;
+            read_rows(answer, bounds, each)
+        }
     }
 }
 
 /// Reads the rows of an open book.
 pub(super) fn read_rows(
     source: impl Read,
+    bounds: Bounds,
     each: &mut dyn FnMut(Row) -> io::Result<()>,
 ) -> Result<(), BookFault> {
-    let mut taker = Taker::new(each);
+    let mut taker = Taker::new(bounds.rows_max, each);
+    let source = Timed {
+        source,
+        end: bounds.end,
+    };
     let mut source = BufReader::with_capacity(limits::RECONCILE_READ_BYTES, source);
     let mut start = Vec::new();
     first_line(&mut source, &mut start).map_err(BookFault::Io)?;
@@ -99,7 +111,7 @@ pub(super) mod tests {
     /// The rows of a book, or its fault in words.
     pub(in crate::reconcile) fn rows(bytes: &[u8]) -> Result<Vec<Row>, String> {
         let mut rows = Vec::new();
-        let read = read_rows(bytes, &mut |row| {
+        let read = read_rows(bytes, Bounds::COMMAND, &mut |row| {
             rows.push(row);
             Ok(())
         });
@@ -130,5 +142,52 @@ pub(super) mod tests {
             "{fault}"
         );
         assert!(fault.ends_with("; and 15 lines more"), "{fault}");
+    }
+
+    #[test]
+    fn a_book_without_end_is_a_fault_of_it() {
+        use std::time::Duration;
+        let line = b"00000000-0000-0000-0000-000000000001,1.00\n";
+        let rows = || (0..).flat_map(|_: u64| line.iter().copied());
+        let head = || b"id,amount\n".iter().copied();
+        let is_endless = |source: &mut dyn Iterator<Item = u8>, bounds| {
+            let mut taken = 0_u64;
+            let source = Endless(source);
+            let read = read_rows(source, bounds, &mut |_| {
+                taken += 1;
+                Ok(())
+            });
+            (read.unwrap_err().to_string(), taken)
+        };
+        let few = Bounds {
+            rows_max: 1_000,
+            end: None,
+        };
+        let (fault, taken) = is_endless(&mut head().chain(rows()), few);
+        assert!(fault.contains("more than 1000 rows"), "{fault}");
+        assert_eq!(taken, 1_000);
+        let soon = Bounds {
+            rows_max: u64::MAX,
+            end: Some(End::after(Duration::from_millis(50))),
+        };
+        for source in [
+            &mut head().chain(rows()) as &mut dyn Iterator<Item = u8>,
+            // No row at all, and none of them one.
+            &mut std::iter::once(b'[').chain(std::iter::repeat(b' ')),
+            &mut head().chain(std::iter::repeat(b'\n')),
+            &mut head().chain((0..).flat_map(|_: u64| b"x,y\n".iter().copied())),
+        ] {
+            let (fault, _) = is_endless(source, soon);
+            assert!(fault.contains("not read to its end within 0 s"), "{fault}");
+        }
+    }
+
+    struct Endless<'a>(&'a mut dyn Iterator<Item = u8>);
+
+    impl Read for Endless<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let bytes = out.iter_mut().zip(&mut *self.0);
+            Ok(bytes.map(|(to, from)| *to = from).count())
+        }
     }
 }

@@ -27,5 +27,5 @@ mod web;
 pub use book::Place;
 pub use fault::ReconcileFault;
 pub use join::{Difference, Kind, Tally};
-pub use row::BookFault;
+pub use row::{BookFault, Bounds, End};
 pub use run::{Request, reconcile};

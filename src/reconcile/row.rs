@@ -2,9 +2,10 @@
 //! readers of each form use these.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
+use std::time::Duration;
 
-use crate::clock::UnixMillis;
+use crate::clock::{Clock, Mono, Start, UnixMillis};
 use crate::limits;
 use crate::payment::{Cents, UpstreamId};
 
@@ -21,6 +22,63 @@ pub struct Row {
     pub line: u64,
 }
 
+/// How far a book is read: one without end would be read for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Rows of one book; [`limits::RECONCILE_ROWS_MAX`] but in tests.
+    pub rows_max: u64,
+    /// When all of them must have ended; none where someone waits who can end it.
+    pub end: Option<End>,
+}
+
+impl Bounds {
+    /// Those of a command.
+    pub const COMMAND: Self = Self {
+        rows_max: limits::RECONCILE_ROWS_MAX,
+        end: None,
+    };
+}
+
+/// A moment that comes.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    start: Start,
+    span: Duration,
+}
+
+impl End {
+    /// So long from now.
+    #[must_use]
+    pub fn after(span: Duration) -> Self {
+        let start = Clock::process_start();
+        Self { start, span }
+    }
+
+    /// # Errors
+    /// It has come.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if Clock::new(self.start).now().mono < Mono::default().after(self.span) {
+            return Ok(());
+        }
+        let seconds = self.span.as_secs();
+        let what = format!("is not read to its end within {seconds} s");
+        Err(io::Error::new(io::ErrorKind::TimedOut, what))
+    }
+}
+
+/// A book that is read until a moment.
+pub(super) struct Timed<R> {
+    pub(super) source: R,
+    pub(super) end: Option<End>,
+}
+
+impl<R: Read> Read for Timed<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.end.as_ref().map_or(Ok(()), End::check)?;
+        self.source.read(out)
+    }
+}
+
 /// What is wrong with a book.
 #[derive(Debug)]
 pub enum BookFault {
@@ -35,6 +93,8 @@ pub enum BookFault {
         /// The first of them.
         told: Vec<(u64, String)>,
     },
+    /// It has more rows than this: it may have no end.
+    TooLong(u64),
     /// The taker of the rows failed.
     Taker(io::Error),
 }
@@ -44,6 +104,9 @@ impl fmt::Display for BookFault {
         match self {
             Self::Io(error) | Self::Taker(error) => error.fmt(f),
             Self::Answer(what) => f.write_str(what),
+            Self::TooLong(rows) => {
+                write!(f, "has more than {rows} rows: no book that ends is so long")
+            }
             Self::Lines { count, told } => {
                 for (index, (line, what)) in told.iter().enumerate() {
                     let separator = if index == 0 { "" } else { "; " };
@@ -61,20 +124,27 @@ impl fmt::Display for BookFault {
 /// Who takes rows, and what is wrong with them so far.
 pub(super) struct Taker<'a> {
     each: &'a mut dyn FnMut(Row) -> io::Result<()>,
+    /// Rows that it may still have, of so many.
+    rows_left: u64,
+    rows_max: u64,
     count: u64,
     told: Vec<(u64, String)>,
 }
 
 impl<'a> Taker<'a> {
-    pub(super) fn new(each: &'a mut dyn FnMut(Row) -> io::Result<()>) -> Self {
+    pub(super) fn new(rows_max: u64, each: &'a mut dyn FnMut(Row) -> io::Result<()>) -> Self {
         Self {
             each,
+            rows_left: rows_max,
+            rows_max,
             count: 0,
             told: Vec::new(),
         }
     }
 
     pub(super) fn row(&mut self, row: Row) -> Result<(), BookFault> {
+        self.rows_left =
+            (self.rows_left.checked_sub(1)).ok_or(BookFault::TooLong(self.rows_max))?;
         (self.each)(row).map_err(BookFault::Taker)
     }
 

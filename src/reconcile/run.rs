@@ -10,7 +10,7 @@ use super::book::{self, Place};
 use super::entry::{Entry, Said};
 use super::fault::ReconcileFault;
 use super::join::{Difference, Join, Tally, Terms};
-use super::row::BookFault;
+use super::row::{BookFault, Bounds};
 use super::sort::Sorter;
 use crate::clock::UnixMillis;
 use crate::journal::account::{self, AccountFault, CoreAccount, Told, Word};
@@ -34,6 +34,8 @@ pub struct Request {
     pub temporary: PathBuf,
     /// How many entries are sorted at a time; [`limits::RECONCILE_ENTRIES_MAX`] but in tests.
     pub entries_max: usize,
+    /// How far a book is read.
+    pub bounds: Bounds,
 }
 
 /// Which words of the journals a purge made void: those in the range that settled a payment.
@@ -94,7 +96,7 @@ fn read_book(
 ) -> Result<(), ReconcileFault> {
     let headers = request.headers.get(processor);
     let window = (request.from, request.to);
-    let read = book::read(place, headers, window, &mut |row| {
+    let read = book::read(place, headers, window, request.bounds, &mut |row| {
         let entry = Entry {
             id: row.id,
             said: Said::Booked,
@@ -107,13 +109,14 @@ fn read_book(
     });
     read.map_err(|fault| match fault {
         BookFault::Taker(error) => ReconcileFault::Sort(error),
-        fault @ (BookFault::Io(_) | BookFault::Answer(_) | BookFault::Lines { .. }) => {
-            ReconcileFault::Book {
-                processor,
-                place: place.clone(),
-                fault,
-            }
-        }
+        fault @ (BookFault::Io(_)
+        | BookFault::Answer(_)
+        | BookFault::TooLong(_)
+        | BookFault::Lines { .. }) => ReconcileFault::Book {
+            processor,
+            place: place.clone(),
+            fault,
+        },
     })
 }
 

@@ -19,7 +19,17 @@ pub(super) struct Sorter {
     dir: PathBuf,
     buffer: Vec<Packed>,
     entries_max: usize,
-    runs: Vec<File>,
+    runs: Vec<Run>,
+    /// Runs before this one are behind a mark, and stay as they are.
+    marked: usize,
+}
+
+/// A sorted file.
+#[derive(Debug)]
+struct Run {
+    file: File,
+    /// How often its entries were merged.
+    level: u32,
 }
 
 impl Sorter {
@@ -30,6 +40,7 @@ impl Sorter {
             buffer: Vec::new(),
             entries_max: entries_max.max(1),
             runs: Vec::new(),
+            marked: 0,
         }
     }
 
@@ -48,13 +59,15 @@ impl Sorter {
     /// How far it is: what comes later can be taken back.
     pub(super) fn mark(&mut self) -> io::Result<usize> {
         self.spill()?;
-        Ok(self.runs.len())
+        self.marked = self.runs.len();
+        Ok(self.marked)
     }
 
     /// Forgets all that came since the mark.
     pub(super) fn rewind(&mut self, mark: usize) {
         self.buffer.clear();
         self.runs.truncate(mark);
+        self.marked = mark;
     }
 
     /// All entries in order.
@@ -64,14 +77,38 @@ impl Sorter {
         self.buffer = Vec::new();
         while self.runs.len() > limits::RECONCILE_RUNS_MAX {
             let some = self.runs.drain(..limits::RECONCILE_RUNS_MAX).collect();
-            let mut file = BufWriter::new(temporary(&self.dir)?);
-            let mut merge = Merge::new(some)?;
-            while let Some(entry) = merge.next()? {
-                file.write_all(&entry)?;
-            }
-            self.runs.push(file.into_inner()?);
+            let merged = self.merge(some)?;
+            self.runs.push(merged);
         }
         Merge::new(self.runs)
+    }
+
+    /// One file of several.
+    fn merge(&self, some: Vec<Run>) -> io::Result<Run> {
+        let level = some.iter().map(|run| run.level).max().unwrap_or(0) + 1;
+        let mut file = BufWriter::new(temporary(&self.dir)?);
+        let mut merge = Merge::new(some)?;
+        while let Some(entry) = merge.next()? {
+            file.write_all(&entry)?;
+        }
+        let file = file.into_inner()?;
+        Ok(Run { file, level })
+    }
+
+    /// Merges the last files while enough of them were merged equally often: each is an open
+    /// descriptor, and so each entry is written anew once for each level only.
+    fn merge_last(&mut self) -> io::Result<()> {
+        while let Some(start) = self.runs.len().checked_sub(limits::RECONCILE_RUNS_MERGED) {
+            let last = self.runs.get(start..).unwrap_or_default();
+            let level = last.last().map(|run| run.level);
+            if start < self.marked || last.iter().any(|run| Some(run.level) != level) {
+                return Ok(());
+            }
+            let last = self.runs.split_off(start);
+            let merged = self.merge(last)?;
+            self.runs.push(merged);
+        }
+        Ok(())
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -83,9 +120,10 @@ impl Sorter {
         for entry in &self.buffer {
             file.write_all(entry)?;
         }
-        self.runs.push(file.into_inner()?);
+        let file = file.into_inner()?;
+        self.runs.push(Run { file, level: 0 });
         self.buffer.clear();
-        Ok(())
+        self.merge_last()
     }
 }
 
@@ -97,16 +135,16 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    fn new(runs: Vec<File>) -> io::Result<Self> {
+    fn new(runs: Vec<Run>) -> io::Result<Self> {
         let mut merge = Self {
             runs: Vec::new(),
             heads: BinaryHeap::new(),
         };
-        for mut run in runs {
-            run.rewind()?;
+        for Run { mut file, .. } in runs {
+            file.rewind()?;
             merge
                 .runs
-                .push(BufReader::with_capacity(limits::RECONCILE_READ_BYTES, run));
+                .push(BufReader::with_capacity(limits::RECONCILE_READ_BYTES, file));
         }
         (0..merge.runs.len()).try_for_each(|index| merge.refill(index))?;
         Ok(merge)
@@ -185,11 +223,21 @@ mod tests {
     }
 
     #[test]
+    fn however_many_there_are_few_files_are_open() {
+        let mut sorter = Sorter::new(&std::env::temp_dir(), 1);
+        for number in 0..5_000 {
+            sorter.push(entry(number)).unwrap();
+            assert!(sorter.runs.len() <= 64, "{number}");
+        }
+    }
+
+    #[test]
     fn what_came_since_a_mark_is_taken_back() {
         let mut sorter = Sorter::new(&std::env::temp_dir(), 4);
         (0..6).for_each(|number| sorter.push(entry(number)).unwrap());
         let mark = sorter.mark().unwrap();
-        (6..20).for_each(|number| sorter.push(entry(number)).unwrap());
+        // Merged more than once, beyond the mark alone.
+        (6..3_000).for_each(|number| sorter.push(entry(number)).unwrap());
         sorter.rewind(mark);
         sorter.push(entry(30)).unwrap();
         let mut expected: Vec<Packed> = (0..6).chain([30]).map(entry).collect();

@@ -6,7 +6,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 
-use super::row::BookFault;
+use super::row::{BookFault, End};
 use crate::clock::UnixMillis;
 use crate::config::HttpUrl;
 use crate::http::{AnswerFraming, ChunkedDecoder, parse_answer};
@@ -23,6 +23,7 @@ pub(super) fn get(
     url: &str,
     headers: &[(String, Vec<u8>)],
     window: (Option<UnixMillis>, Option<UnixMillis>),
+    end: Option<End>,
 ) -> Result<impl Read, BookFault> {
     let (mut stream, host, path) = connect(url)?;
     let mut request = format!(
@@ -48,6 +49,9 @@ pub(super) fn get(
             Ok(None) => {}
             Err(_) => return Err(BookFault::Answer("does not answer in HTTP/1.1".to_owned())),
         }
+        end.as_ref()
+            .map_or(Ok(()), End::check)
+            .map_err(BookFault::Io)?;
         let mut some = [0; 4096];
         match stream.read(&mut some).map_err(BookFault::Io)? {
             0 => return Err(BookFault::Answer("ends before it has answered".to_owned())),
@@ -227,7 +231,7 @@ mod tests {
         let headers = [("X-Token".to_owned(), b"123".to_vec())];
         let window = (Some(UnixMillis(2_000)), Some(UnixMillis(3_000)));
         let mut text = String::new();
-        let read = get(&url, &headers, window)
+        let read = get(&url, &headers, window, None)
             .map_err(|fault| fault.to_string())
             .and_then(|mut body| {
                 body.read_to_string(&mut text)
@@ -282,7 +286,7 @@ mod tests {
             assert!(fault.contains(what), "{answer}: {fault}");
         }
         for url in ["https://a/", "http://a b/", "unix:/nowhere", "http://:80/"] {
-            assert!(get(url, &[], (None, None)).is_err(), "{url}");
+            assert!(get(url, &[], (None, None), None).is_err(), "{url}");
         }
     }
 }
