@@ -236,15 +236,16 @@ fn options() -> OpenOptions {
 
 /// What the journal's guard says of a directory, in words that fit one of its own.
 fn untrusted(fault: JournalFault) -> io::Error {
-    match fault {
-        JournalFault::Unsafe {
-            path,
-            owner,
-            mode,
-            why,
-        } => not_safe(&path, (owner, mode), why),
-        other => io::Error::other(other.to_string()),
-    }
+    let JournalFault::Unsafe {
+        path,
+        owner,
+        mode,
+        why,
+    } = fault
+    else {
+        return io::Error::other(fault.to_string());
+    };
+    not_safe(&path, (owner, mode), why)
 }
 
 fn not_safe(path: &Path, (owner, mode): (u32, u32), why: &str) -> io::Error {

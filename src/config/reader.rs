@@ -231,7 +231,9 @@ fn shown(setting: &Setting, text: &str) -> String {
     if setting.is_secret {
         return MASK.to_owned();
     }
-    let start = text.find("://").or(text.starts_with("unix:").then_some(0));
+    let start = text
+        .find("://")
+        .or_else(|| text.starts_with("unix:").then_some(0));
     let query = start.and_then(|at| text.get(at..));
     let query = query.and_then(|url| url.find(['?', '#']).and_then(|at| url.get(at + 1..)));
     let hidden = query.filter(|query| !query.is_empty()).map(|query| {

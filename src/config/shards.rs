@@ -30,6 +30,34 @@ impl Shards {
         Self { own, peers, secret }
     }
 
+    /// What is legal but surely not meant: `is_guarded` where clients show credentials, and
+    /// `purges_there` where a purge over ADMIN_LISTEN is an operator's call.
+    pub(super) fn doubts(
+        &self,
+        is_guarded: bool,
+        purges_there: bool,
+    ) -> impl Iterator<Item = String> + use<> {
+        let is_bare = self.secret.is_none() && !self.peers.is_empty();
+        let rules = [
+            (
+                self.secret.is_some() && self.peers.is_empty(),
+                "PEER_SECRET_FILE has no effect without PEERS",
+            ),
+            (
+                is_bare && is_guarded,
+                "PEERS with AUTH_HEADER_VALUE and without PEER_SECRET_FILE: shards show each other \
+                 no credentials of clients, so they refuse each other's sums and purges",
+            ),
+            (
+                is_bare && purges_there,
+                "PEERS with ADMIN_LISTEN and ALLOW_PURGE and without PEER_SECRET_FILE: shards do \
+                 not know each other there, so they refuse each other's purges",
+            ),
+        ];
+        let held = rules.into_iter().filter(|(doubt, _)| *doubt);
+        held.map(|(_, text)| text.to_owned())
+    }
+
     /// PEERS names every other shard, and nothing else, as far as that can be seen from here.
     pub(super) fn check(
         &self,
