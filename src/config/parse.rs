@@ -180,6 +180,8 @@ impl Config {
         let has_socket = self.listen.iter().any(is_socket);
         let a = self.upstream.get(Processor::DEFAULT);
         let b = self.upstream.find(Processor::FALLBACK);
+        let auth = self.auth.as_ref();
+        let is_guarded = auth.is_some_and(|auth| auth.guards_reads || self.allow_purge);
         let rules = [
             (
                 b.is_some_and(|b| a.url.is_spelled_like(&b.url)),
@@ -223,7 +225,6 @@ impl Config {
         ];
         let plain = rules
             .into_iter()
-            .chain(self.doubts_about_shards())
             .filter(|(doubt, _)| *doubt)
             .map(|(_, text)| text.to_owned());
         let proxies = reader.text("TRUSTED_PROXIES").unwrap_or_default();
@@ -236,29 +237,6 @@ impl Config {
             .chain(self.without_effect(reader))
             .chain(shortened)
             .collect()
-    }
-
-    fn doubts_about_shards(&self) -> [(bool, &'static str); 3] {
-        let auth = self.auth.as_ref();
-        let is_guarded = auth.is_some_and(|auth| auth.guards_reads || self.allow_purge);
-        let has_peers = !self.shards.peers.is_empty();
-        let has_no_secret = has_peers && self.shards.secret.is_none();
-        [
-            (
-                self.shards.secret.is_some() && !has_peers,
-                "PEER_SECRET_FILE has no effect without PEERS",
-            ),
-            (
-                has_no_secret && is_guarded,
-                "PEERS with AUTH_HEADER_VALUE and without PEER_SECRET_FILE: shards show each other \
-                 no credentials of clients, so they refuse each other's sums and purges",
-            ),
-            (
-                has_no_secret && self.allow_purge && !self.admin_listen.is_empty(),
-                "PEERS with ADMIN_LISTEN and ALLOW_PURGE and without PEER_SECRET_FILE: shards do \
-                 not know each other there, so they refuse each other's purges",
-            ),
-        ]
     }
 
     /// Settings that count only beside another one, which is not set.
