@@ -127,7 +127,7 @@ struct Writer {
 impl Writer {
     fn open(dir: &Path, left_out: Arc<AtomicU64>, rounds: Arc<AtomicU64>) -> io::Result<Self> {
         guard::make(dir).map_err(untrusted)?;
-        // Not the directory itself: whoever may read it may lock it.
+        // Not the directory itself: every user who may read it may lock it.
         let lock = dir.join(LOCK);
         let held = options().read(true).write(true).create(true).open(&lock)?;
         demand_ours(&held, &lock)?;

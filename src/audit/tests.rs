@@ -143,7 +143,7 @@ fn what_others_could_write_or_read_is_refused_by_name() {
     }
 }
 
-/// Whoever may read a directory may lock it.
+/// Every user who may read a directory may lock it.
 #[test]
 fn a_lock_of_the_directory_keeps_no_one_out() {
     let dir = Dir::new("lock");

@@ -84,8 +84,8 @@ pub(super) fn read_reconcile(reader: &mut Reader<'_>, has_second: bool) -> Optio
     })
 }
 
-/// What p99 sends to a processor to show who it is goes to its book only where it goes anyway, or to
-/// a socket of this host: not in the clear to whoever else a URL names.
+/// What p99 shows a processor goes to its book only where it goes anyway, or to a socket of this
+/// host: not in the clear to any other place that a URL names.
 pub(super) fn check_credentials(
     reader: &mut Reader<'_>,
     reconcile: Option<&ReconcileConfig>,
