@@ -725,6 +725,9 @@ pub const RECONCILE_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How often a journal is read anew because a running instance compacted it meanwhile. Each time
 /// has 64 MiB of new records between, so even the second is rare.
 pub const RECONCILE_READINGS_MAX: u32 = 10;
+/// How often the window is halved to find from when on a journal knows all ids: of a day six
+/// minutes are left then. Each time the journal is read once more.
+pub const RECONCILE_HALVINGS_MAX: u32 = 8;
 
 /// Payments younger than this are left out: they may be on their way while the books are read, and
 /// a processor may list them late.

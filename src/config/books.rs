@@ -70,6 +70,16 @@ pub(super) fn read_reconcile(reader: &mut Reader<'_>, has_second: bool) -> Optio
         &["RECONCILE_EVERY", first, second],
         "off without UPSTREAM_A_BOOK and UPSTREAM_B_BOOK: there is nothing to compare with",
     );
+    // Where claims are kept no longer than that, nothing is old enough and known: each comparison
+    // would be one of nothing, and clean.
+    let settled = limits::RECONCILE_SETTLED;
+    let kept = reader.seconds("CACHE_TTL_SECONDS");
+    reader.relation(
+        every.is_none() || kept > settled,
+        &["RECONCILE_EVERY", "CACHE_TTL_SECONDS"],
+        "off with CACHE_TTL_SECONDS of up to 60: what is younger than a minute is not compared, \
+         and what is older is forgotten",
+    );
     let Some(every) = every else {
         for name in [first, second, "RECONCILE_ON_DOUBLE"] {
             reader.mark_unused(name);
@@ -80,7 +90,7 @@ pub(super) fn read_reconcile(reader: &mut Reader<'_>, has_second: bool) -> Optio
         every: Duration::from_secs(u64::from(every)),
         books,
         on_double,
-        settled: limits::RECONCILE_SETTLED,
+        settled,
     })
 }
 
@@ -213,11 +223,13 @@ mod tests {
         let on_double = ("RECONCILE_ON_DOUBLE", "tell");
         assert!(told(&[every, a, on_double]).is_empty());
         assert!(told(&[every, a, b, ("UPSTREAM_B_URL", "http://b")]).is_empty());
+        assert!(told(&[every, a, ("CACHE_TTL_SECONDS", "61")]).is_empty());
         for (settings, name) in [
             (&[every][..], "RECONCILE_EVERY"),
             (&[every, a, ("JOURNAL_DIR", "off")], "RECONCILE_EVERY"),
             (&[every, a, b], "UPSTREAM_B_BOOK"),
             (&[("RECONCILE_EVERY", "0"), a], "RECONCILE_EVERY"),
+            (&[every, a, ("CACHE_TTL_SECONDS", "60")], "RECONCILE_EVERY"),
             (
                 &[on_double],
                 "RECONCILE_ON_DOUBLE and the books have no effect",

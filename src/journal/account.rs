@@ -68,6 +68,21 @@ pub struct CoreAccount {
     pub oldest: Option<UnixMillis>,
 }
 
+/// The window's charges at `processor` that no core's files have with their id. The cores together:
+/// after a change of CORES one of them may have the sums of ids that another one has.
+#[must_use]
+pub fn forgotten(cores: &[CoreAccount], processor: Processor) -> Totals {
+    let (mut all, mut told) = (Totals::default(), Totals::default());
+    for core in cores {
+        all.add(*core.ledger.get(processor));
+        told.add(*core.told.get(processor));
+    }
+    Totals {
+        count: all.count.saturating_sub(told.count),
+        cents: all.cents.saturating_sub(told.cents),
+    }
+}
+
 /// Why a journal gives no account of itself.
 #[derive(Debug)]
 pub enum AccountFault {

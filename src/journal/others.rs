@@ -54,7 +54,7 @@ fn read(path: &Path, from: UnixMillis) -> Result<HashSet<UpstreamId>, BackupFaul
             Ok(())
         });
         fault = match told {
-            Ok(cores) if cores.iter().all(is_whole) => return Ok(ids),
+            Ok(cores) if is_whole(&cores) => return Ok(ids),
             Ok(_) | Err(AccountFault::Cut(_)) => {
                 return Err(BackupFault::Forgotten(path.to_owned()));
             }
@@ -68,7 +68,7 @@ fn read(path: &Path, from: UnixMillis) -> Result<HashSet<UpstreamId>, BackupFaul
 }
 
 /// Whether every charge of the window was told with its id.
-fn is_whole(core: &CoreAccount) -> bool {
+fn is_whole(cores: &[CoreAccount]) -> bool {
     let mut all = Processor::ALL.into_iter();
-    all.all(|processor| core.ledger.get(processor).count <= core.told.get(processor).count)
+    all.all(|processor| account::forgotten(cores, processor).count == 0)
 }

@@ -41,6 +41,8 @@ struct Comparison {
     shared: Weak<Shared>,
     clock: Clock,
     told: Told,
+    /// Whether it was told that ids of the window are forgotten.
+    is_narrow: bool,
 }
 
 /// Begins to compare, where RECONCILE_EVERY is set.
@@ -65,6 +67,7 @@ pub(super) fn start(setup: &Setup, shared: &Arc<Shared>) -> Result<(), String> {
             config,
             settings,
             shared,
+            is_narrow: false,
         };
         comparison.run();
     };
@@ -134,18 +137,29 @@ impl Comparison {
     }
 
     /// What differs, and why the second reading failed, if it did.
-    fn compare(&self, now: UnixMillis) -> Result<(Found, Option<ReconcileFault>), ReconcileFault> {
+    fn compare(
+        &mut self,
+        now: UnixMillis,
+    ) -> Result<(Found, Option<ReconcileFault>), ReconcileFault> {
         let mut request = self.request(whole_second(now.before(self.reach())), now)?;
         let mut first = match self.read(&request) {
             // Ids beyond CACHE_CAPACITY: what is left is compared.
             Err(ReconcileFault::Forgotten {
-                oldest: Some(oldest),
+                known_from: Some(from),
                 ..
             }) => {
-                request.from = Some(whole_second(UnixMillis(oldest.0.saturating_add(1_999))));
+                if !std::mem::replace(&mut self.is_narrow, true) {
+                    let from = date(from);
+                    log::warn!("ids are forgotten: the books are compared from {from} on only");
+                }
+                request.from = Some(from);
                 self.read(&request)?
             }
-            found => found?,
+            found => {
+                let found = found?;
+                self.is_narrow = false;
+                found
+            }
         };
         let doubtful = first.doubtful();
         if doubtful.is_empty() {
@@ -295,6 +309,12 @@ impl Comparison {
     }
 }
 
+fn date(at: UnixMillis) -> String {
+    let mut date = Vec::new();
+    wire::write_instant(at, &mut date);
+    String::from_utf8_lossy(&date).into_owned()
+}
+
 /// The beginning of its second: older ones the ledger keeps whole.
 fn whole_second(at: UnixMillis) -> UnixMillis {
     UnixMillis(at.0.div_euclid(1_000).saturating_mul(1_000))
@@ -302,15 +322,13 @@ fn whole_second(at: UnixMillis) -> UnixMillis {
 
 /// A difference as a line of the audit file; no text in it needs an escape.
 fn write_line(one: &Difference, now: UnixMillis) -> String {
-    let mut date = Vec::new();
-    wire::write_instant(now, &mut date);
     let name = |processor: Option<Processor>| match processor {
         Some(processor) => format!("\"{}\"", processor.name()),
         None => "null".to_owned(),
     };
     format!(
         r#"{{"at":"{}","id":"{}","step":"{STEP}","kind":"{}","processor":{},"other":{}}}"#,
-        String::from_utf8_lossy(&date),
+        date(now),
         one.id,
         one.kind.name(),
         name(one.processor),

@@ -26,8 +26,8 @@ pub enum ReconcileFault {
         processor: Processor,
         /// How many.
         payments: Totals,
-        /// The oldest charge whose id is known.
-        oldest: Option<UnixMillis>,
+        /// From when on all ids are known, if that was found.
+        known_from: Option<UnixMillis>,
     },
     /// A book cannot be read.
     Book {
@@ -67,7 +67,7 @@ impl fmt::Display for ReconcileFault {
             Self::Forgotten {
                 processor,
                 payments,
-                oldest,
+                known_from,
             } => {
                 let (name, count) = (processor.name(), payments.count);
                 write!(
@@ -75,13 +75,10 @@ impl fmt::Display for ReconcileFault {
                     "the journal has forgotten the ids of {count} payments of the window at {name} \
                      and knows their sum only: raise CACHE_CAPACITY for the next time"
                 )?;
-                match oldest {
-                    Some(oldest) => {
-                        let oldest = date(*oldest);
-                        write!(
-                            f,
-                            ", take a later --from now (the oldest id is of {oldest})"
-                        )
+                match known_from {
+                    Some(from) => {
+                        let from = date(*from);
+                        write!(f, ", and now take --from {from}, behind which it knows all")
                     }
                     None => Ok(()),
                 }

@@ -10,12 +10,13 @@ use super::book::{self, Place};
 use super::entry::{Entry, Said};
 use super::fault::ReconcileFault;
 use super::join::{Difference, Join, Tally, Terms};
+use super::known;
 use super::row::{BookFault, Bounds};
 use super::sort::Sorter;
 use crate::clock::UnixMillis;
 use crate::journal::account::{self, AccountFault, CoreAccount, Told, Word};
 use crate::limits;
-use crate::payment::{PerProcessor, Processor, Totals};
+use crate::payment::{PerProcessor, Processor};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ pub fn reconcile(
     let mut purged = Purged::new();
     for dir in &request.journals {
         let cores = read_journal(request, dir, (&mut sorter, order))?;
-        demand_ids(&cores)?;
+        demand_ids(&cores).map_err(|fault| known::with_hint(request, dir, fault))?;
         for core in cores {
             if core.purged > 0 {
                 purged.push(order..order + core.purged);
@@ -168,22 +169,15 @@ fn entry_of(told: &Told, order: u64) -> Entry {
 }
 
 /// A window is compared only when the journal knows every charge of it by its id.
-fn demand_ids(cores: &[CoreAccount]) -> Result<(), ReconcileFault> {
+pub(super) fn demand_ids(cores: &[CoreAccount]) -> Result<(), ReconcileFault> {
     for processor in Processor::ALL {
-        let mut forgotten = Totals::default();
-        for core in cores {
-            let (all, told) = (core.ledger.get(processor), core.told.get(processor));
-            forgotten.add(Totals {
-                count: all.count.saturating_sub(told.count),
-                cents: all.cents.saturating_sub(told.cents),
-            });
-        }
+        let forgotten = account::forgotten(cores, processor);
         if forgotten.count > 0 {
             return Err(ReconcileFault::Forgotten {
                 processor,
                 payments: forgotten,
-                // The youngest of the cores' oldest: from there on all of them are whole.
-                oldest: cores.iter().filter_map(|core| core.oldest).max(),
+                // The youngest of the cores' oldest; often all are known from there on.
+                known_from: cores.iter().filter_map(|core| core.oldest).max(),
             });
         }
     }

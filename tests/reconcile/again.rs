@@ -20,13 +20,13 @@ use crate::kit::scratch::Scratch;
 use crate::kit::stack;
 
 /// p99 in this process, which compares payments of any age every second.
-struct Comparing {
+pub(crate) struct Comparing {
     running: Running,
     socket: String,
 }
 
 impl Comparing {
-    fn start(processors: &Processors, scratch: &Scratch, more: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(processors: &Processors, scratch: &Scratch, more: &[(&str, &str)]) -> Self {
         let (journal, socket) = (scratch.text("journal"), scratch.text("admin.sock"));
         std::fs::write(scratch.file("token"), "X-Rinha-Token: 123\n").unwrap();
         let (token, listen) = (scratch.text("token"), format!("unix:{socket}"));
@@ -53,6 +53,10 @@ impl Comparing {
         Self { running, socket }
     }
 
+    pub(crate) fn stop(self) {
+        let _ = self.running.stop();
+    }
+
     fn admin(&self) -> Client<UnixStream> {
         Client::connect_unix(&self.socket)
     }
@@ -66,7 +70,7 @@ impl Comparing {
         stack::metric(&self.admin().get("/metrics").body, name)
     }
 
-    fn differences(&self, kind: &str) -> f64 {
+    pub(crate) fn differences(&self, kind: &str) -> f64 {
         self.metric(&format!(r#"p99_reconcile_differences{{kind="{kind}"}}"#))
     }
 

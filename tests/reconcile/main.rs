@@ -15,6 +15,7 @@ mod again;
 mod book;
 #[path = "../kit/mod.rs"]
 mod kit;
+mod late;
 mod planted;
 mod restored;
 

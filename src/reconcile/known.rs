@@ -1,0 +1,56 @@
+//! From when on a journal knows every charge by its id, where it has forgotten some of a window.
+//! Ids are forgotten in the order in which they settled, which is not that of `requestedAt`: one
+//! old payment that settled late is known while all around it are forgotten. So the oldest id says
+//! little, and a moment is a hint only after the journal was read from there on.
+
+use std::path::Path;
+
+use super::fault::ReconcileFault;
+use super::run::{Request, demand_ids};
+use crate::clock::UnixMillis;
+use crate::journal::account;
+use crate::limits;
+
+/// The fault with a moment that works in place of the oldest id, or with none. Books are not read
+/// for it, and no word of the journal is kept.
+pub(super) fn with_hint(request: &Request, dir: &Path, fault: ReconcileFault) -> ReconcileFault {
+    match fault {
+        ReconcileFault::Forgotten {
+            processor,
+            payments,
+            known_from: oldest,
+        } => ReconcileFault::Forgotten {
+            processor,
+            payments,
+            known_from: oldest.and_then(|oldest| from_when(request, dir, oldest)),
+        },
+        other => other,
+    }
+}
+
+fn from_when(request: &Request, dir: &Path, oldest: UnixMillis) -> Option<UnixMillis> {
+    let is_known = |from: UnixMillis| {
+        let told = account::account(dir, (Some(from), request.to), &mut |_| Ok(()));
+        told.is_ok_and(|cores| demand_ids(&cores).is_ok())
+    };
+    // Where the seconds are whole, the first one behind it.
+    let next = UnixMillis(whole_second(oldest.0.saturating_add(999)));
+    let start = request.from.unwrap_or(UnixMillis(i64::MIN));
+    let later = [oldest, next].into_iter().filter(|one| *one > start);
+    if let Some(found) = later.into_iter().find(|one| is_known(*one)) {
+        return Some(found);
+    }
+    let to = request.to?.0;
+    let mut from = start.max(oldest).0;
+    for _ in 0..limits::RECONCILE_HALVINGS_MAX {
+        from = whole_second(from.saturating_add(to.saturating_sub(from) / 2));
+        if from < to && is_known(UnixMillis(from)) {
+            return Some(UnixMillis(from));
+        }
+    }
+    None
+}
+
+fn whole_second(at: i64) -> i64 {
+    at.div_euclid(1_000).saturating_mul(1_000)
+}
