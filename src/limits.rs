@@ -741,8 +741,8 @@ pub const RECONCILE_LOOK: Duration = Duration::from_secs(1);
 /// Differences of one comparison that are named and remembered, double charges and others each: at
 /// 200 bytes 4 MB, and the audit file takes as many lines. All are counted.
 pub const RECONCILE_KEPT_MAX: usize = 10_000;
-/// Double charges that are remembered as told, 100 bytes each: ten comparisons that find as many new
-/// ones as they keep. No operator lets a processor go on after so many.
+/// Double charges that are remembered as told, 100 bytes each: ten comparisons that find as many
+/// new ones as they keep. No operator lets a processor go on after so many.
 pub const RECONCILE_TOLD_MAX: usize = 100_000;
 /// Descriptors that a comparison may need: at most 31 sorted files of the books and as many of the
 /// journal, one that is written, a connection, the journal's and its own.

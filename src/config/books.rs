@@ -70,16 +70,6 @@ pub(super) fn read_reconcile(reader: &mut Reader<'_>, has_second: bool) -> Optio
         &["RECONCILE_EVERY", first, second],
         "off without UPSTREAM_A_BOOK and UPSTREAM_B_BOOK: there is nothing to compare with",
     );
-    // Where claims are kept no longer than that, nothing is old enough and known: each comparison
-    // would be one of nothing, and clean.
-    let settled = limits::RECONCILE_SETTLED;
-    let kept = reader.seconds("CACHE_TTL_SECONDS");
-    reader.relation(
-        every.is_none() || kept > settled,
-        &["RECONCILE_EVERY", "CACHE_TTL_SECONDS"],
-        "off with CACHE_TTL_SECONDS of up to 60: what is younger than a minute is not compared, \
-         and what is older is forgotten",
-    );
     let Some(every) = every else {
         for name in [first, second, "RECONCILE_ON_DOUBLE"] {
             reader.mark_unused(name);
@@ -90,7 +80,7 @@ pub(super) fn read_reconcile(reader: &mut Reader<'_>, has_second: bool) -> Optio
         every: Duration::from_secs(u64::from(every)),
         books,
         on_double,
-        settled,
+        settled: limits::RECONCILE_SETTLED,
     })
 }
 
@@ -117,8 +107,8 @@ pub(super) fn check_credentials(
             is_told,
             &[setting, file.setting],
             &format!(
-                "at the processor's own http://host:port, a unix socket or a file, where {} is set: \
-                 what that file holds would be sent elsewhere in the clear",
+                "at the processor's own http://host:port, a unix socket or a file, where {} is \
+                 set: what that file holds would be sent elsewhere in the clear",
                 file.setting
             ),
         );

@@ -5,42 +5,33 @@
 
 use std::path::Path;
 
-use super::fault::ReconcileFault;
-use super::run::{Request, demand_ids};
 use crate::clock::UnixMillis;
 use crate::journal::account;
 use crate::limits;
+use crate::payment::Processor;
 
-/// The fault with a moment that works in place of the oldest id, or with none. Books are not read
-/// for it, and no word of the journal is kept.
-pub(super) fn with_hint(request: &Request, dir: &Path, fault: ReconcileFault) -> ReconcileFault {
-    match fault {
-        ReconcileFault::Forgotten {
-            processor,
-            payments,
-            known_from: oldest,
-        } => ReconcileFault::Forgotten {
-            processor,
-            payments,
-            known_from: oldest.and_then(|oldest| from_when(request, dir, oldest)),
-        },
-        other => other,
-    }
-}
-
-fn from_when(request: &Request, dir: &Path, oldest: UnixMillis) -> Option<UnixMillis> {
+/// The moment, if there is one, for the window of which `oldest` is the oldest id. Books are not
+/// read for it, and no word of the journal is kept.
+pub(super) fn from_when(
+    dir: &Path,
+    window: (Option<UnixMillis>, Option<UnixMillis>),
+    oldest: UnixMillis,
+) -> Option<UnixMillis> {
     let is_known = |from: UnixMillis| {
-        let told = account::account(dir, (Some(from), request.to), &mut |_| Ok(()));
-        told.is_ok_and(|cores| demand_ids(&cores).is_ok())
+        let told = account::account(dir, (Some(from), window.1), &mut |_| Ok(()));
+        told.is_ok_and(|cores| {
+            let mut all = Processor::ALL.into_iter();
+            all.all(|processor| account::forgotten(&cores, processor).count == 0)
+        })
     };
     // Where the seconds are whole, the first one behind it.
     let next = UnixMillis(whole_second(oldest.0.saturating_add(999)));
-    let start = request.from.unwrap_or(UnixMillis(i64::MIN));
+    let start = window.0.unwrap_or(UnixMillis(i64::MIN));
     let later = [oldest, next].into_iter().filter(|one| *one > start);
     if let Some(found) = later.into_iter().find(|one| is_known(*one)) {
         return Some(found);
     }
-    let to = request.to?.0;
+    let to = window.1?.0;
     let mut from = start.max(oldest).0;
     for _ in 0..limits::RECONCILE_HALVINGS_MAX {
         from = whole_second(from.saturating_add(to.saturating_sub(from) / 2));

@@ -5,9 +5,9 @@
 //! In street order: `web` fetches a book, [`book`] opens it, `csv` and `json` read its `row`s,
 //! `amount` reads their money, `entry` is one thing that is said of an id, `sort` brings all of
 //! them into the order of the ids in files, [`join`] compares what meets, [`run`] leads from one to
-//! the other, `known` says which window a journal knows whole, and [`report`] writes what was found. Memory is bounded whatever the number of
-//! payments (I8): at any time there is one buffer to sort and one id to compare. Money is cents
-//! throughout (I7).
+//! the other, `known` says which window a journal knows whole, and [`report`] writes what was
+//! found. Memory is bounded whatever the number of payments (I8): at any time there is one buffer
+//! to sort and one id to compare. Money is cents throughout (I7).
 //!
 //! The command calls it; it never runs in a core.
 

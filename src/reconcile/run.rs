@@ -60,7 +60,7 @@ pub fn reconcile(
     let mut purged = Purged::new();
     for dir in &request.journals {
         let cores = read_journal(request, dir, (&mut sorter, order))?;
-        demand_ids(&cores).map_err(|fault| known::with_hint(request, dir, fault))?;
+        demand_ids(request, dir, &cores)?;
         for core in cores {
             if core.purged > 0 {
                 purged.push(order..order + core.purged);
@@ -169,15 +169,21 @@ fn entry_of(told: &Told, order: u64) -> Entry {
 }
 
 /// A window is compared only when the journal knows every charge of it by its id.
-pub(super) fn demand_ids(cores: &[CoreAccount]) -> Result<(), ReconcileFault> {
+fn demand_ids(
+    request: &Request,
+    dir: &std::path::Path,
+    cores: &[CoreAccount],
+) -> Result<(), ReconcileFault> {
     for processor in Processor::ALL {
         let forgotten = account::forgotten(cores, processor);
         if forgotten.count > 0 {
+            // The youngest of the cores' oldest; often all are known from there on.
+            let oldest = cores.iter().filter_map(|core| core.oldest).max();
+            let window = (request.from, request.to);
             return Err(ReconcileFault::Forgotten {
                 processor,
                 payments: forgotten,
-                // The youngest of the cores' oldest; often all are known from there on.
-                known_from: cores.iter().filter_map(|core| core.oldest).max(),
+                known_from: oldest.and_then(|oldest| known::from_when(dir, window, oldest)),
             });
         }
     }

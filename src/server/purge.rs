@@ -1,6 +1,6 @@
-//! `POST /purge-payments`: what was settled is forgotten, on all shards. An id that is forgotten may
-//! be charged again, so who asked is in the log and in the audit file, as for what operators do.
-//! Whether it may be asked was judged before (`routes`, `guard`).
+//! `POST /purge-payments`: what was settled is forgotten, on all shards. An id that is forgotten
+//! may be charged again, so who asked is in the log and in the audit file, as for what operators
+//! do. Whether it may be asked was judged before (`routes`, `guard`).
 
 use super::connection::{After, Connection, Request, Stream};
 use super::listen::ListenerRole;
