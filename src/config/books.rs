@@ -138,6 +138,17 @@ pub fn without_values(book: &str) -> String {
     format!("{place}?{}", pairs.join("&"))
 }
 
+/// Demands that claims are kept longer than payments are left out. Else nothing is both old enough
+/// and known: each comparison would be one of nothing, and clean.
+pub(super) fn check(config: Option<&ReconcileConfig>, kept: Duration, reader: &mut Reader<'_>) {
+    reader.relation(
+        config.is_none_or(|config| kept > config.settled),
+        &["RECONCILE_EVERY", "CACHE_TTL_SECONDS"],
+        "off with CACHE_TTL_SECONDS of up to 60: what is younger than a minute is not compared, \
+         and what is older is forgotten",
+    );
+}
+
 /// Whether the environment sets what only RECONCILE_EVERY reads.
 pub(super) fn is_any_set(reader: &Reader<'_>) -> bool {
     let mut names = BOOKS.iter().chain(&["RECONCILE_ON_DOUBLE"]);

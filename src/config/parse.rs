@@ -100,6 +100,7 @@ impl Config {
             &["PORT", "LISTEN"],
             "unset while LISTEN is set: only one of both can say where to listen",
         );
+        books::check(self.reconcile.as_ref(), self.cache_ttl, reader);
         let fallback = self.upstream.find(Processor::FALLBACK);
         reader.relation(
             fallback.is_none_or(|b| b.url != self.upstream.get(Processor::DEFAULT).url),
@@ -140,13 +141,6 @@ impl Config {
             self.reconcile.is_none() || self.journal.is_some(),
             &["RECONCILE_EVERY", "JOURNAL_DIR"],
             "off without JOURNAL_DIR: there is no ledger to compare the books with",
-        );
-        let kept = self.reconcile.as_ref().map(|one| one.settled);
-        reader.relation(
-            kept.is_none_or(|settled| self.cache_ttl > settled),
-            &["RECONCILE_EVERY", "CACHE_TTL_SECONDS"],
-            "off with CACHE_TTL_SECONDS of up to 60: what is younger than a minute is not \
-             compared, and what is older is forgotten, so each comparison would be clean",
         );
         books::check_credentials(reader, self.reconcile.as_ref(), &self.upstream);
         for (name, is_used) in [

@@ -4,8 +4,8 @@
 //!
 //! In street order: `web` fetches a book, [`book`] opens it, `csv` and `json` read its `row`s,
 //! `amount` reads their money, `entry` is one thing that is said of an id, `sort` brings all of
-//! them into the order of the ids in files, [`join`] compares what meets, [`run`] leads from one to
-//! the other, `known` says which window a journal knows whole, and [`report`] writes what was
+//! them into the order of the ids in files, [`join`] compares what meets, `known` says which window
+//! a journal knows whole, [`run`] leads from one to the other, and [`report`] writes what was
 //! found. Memory is bounded whatever the number of payments (I8): at any time there is one buffer
 //! to sort and one id to compare. Money is cents throughout (I7).
 //!
