@@ -324,12 +324,8 @@ fn wrong_media(call: Call, head: &RequestHead) -> Option<Reply> {
             Reply::problem(415, "the body must not have a content coding")
                 .with("Accept-Encoding", "identity"),
         ),
-        // A page of any origin may have a browser send a body of another kind unasked.
-        (
-            Call::Pay | Call::Purge | Call::Operate(_),
-            ContentCoding::Identity,
-            ContentType::Other,
-        ) => Some(
+        // A purge's body says nothing: only from operators must it be of one kind (`guard`).
+        (Call::Pay | Call::Operate(_), ContentCoding::Identity, ContentType::Other) => Some(
             Reply::problem(415, "the body must be application/json")
                 .with("Accept", "application/json"),
         ),
