@@ -79,7 +79,7 @@ pub(crate) fn make(path: &Path) -> Result<(), JournalFault> {
         dir.set_permissions(Permissions::from_mode(files::DIRECTORY_MODE))
             .map_err(io)?;
         log::warn!(
-            "journal directory {} was open to others (mode {mode:04o}); it is 0700 now",
+            "directory {} was open to others (mode {mode:04o}); it is 0700 now",
             path.display()
         );
     }
@@ -96,10 +96,11 @@ fn warn_of_open_parent(path: &Path) {
     let mode = fs::metadata(parent).map_or(0, |found| found.mode());
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
         log::warn!(
-            "any user may rename what is in {} (mode {:04o}), the journal's directory too: chmod \
-             o-w or +t it, unless no other user can reach it",
+            "any user may rename what is in {} (mode {:04o}), {} too: chmod o-w or +t it, unless \
+             no other user can reach it",
             parent.display(),
-            mode & 0o7777
+            mode & 0o7777,
+            path.display()
         );
     }
 }
