@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::kit::postgres::Cluster;
 use super::kit::start;
+use super::sweeping::entries_read;
 use super::writing::{Pen, applied, intent, on_a_store};
 use super::{StorePlace, place};
 use p99::journal::Authorities;
@@ -125,5 +126,25 @@ fn an_operators_word_moves_a_processor_with_open_payments() {
             "{said}"
         );
         assert_eq!(named(cluster), "default c:80, fallback b:80");
+    });
+}
+
+/// Statistics of a table that has grown fast say nothing, and no writer registers meanwhile.
+#[test]
+fn a_start_reads_what_is_open_and_not_all_that_was_paid() {
+    on_a_store("a start on many", async |cluster, place| {
+        let here = at(&["a:80", "b:80"]);
+        assert!(processors::agree(&place, &here).await.is_ok());
+        let many = "INSERT INTO p99.writer (writer, epoch, batch, nonce, holder, lease_until, \
+                    open_since) SELECT n, 1, 0, 0, 'x', now(), 9e12::bigint + 40000 \
+                    FROM generate_series(1, 16) n; \
+                    INSERT INTO p99.payment (id, cents, at, epoch, batch, writer, status, \
+                    settled_at, processor) SELECT gen_random_uuid(), 1, 9e12::bigint + n, 1, 1, \
+                    1 + n % 16, 2, now(), 0 FROM generate_series(1, 40000) n";
+        cluster.sql("p99", many);
+        let before = entries_read(cluster);
+        assert!(processors::agree(&place, &here).await.is_ok());
+        let read = entries_read(cluster) - before;
+        assert!(read < 1_000, "{read} entries read");
     });
 }

@@ -48,7 +48,7 @@ fn age(cluster: &Cluster, texts: &[&str]) {
 }
 
 /// How many entries of the index by writer and time were read. A session tells within a second.
-fn entries_read(cluster: &Cluster) -> u64 {
+pub(crate) fn entries_read(cluster: &Cluster) -> u64 {
     std::thread::sleep(Duration::from_millis(1_200));
     let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'payment_at'";
     cluster.sql("p99", read).trim().parse().unwrap()
