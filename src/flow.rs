@@ -42,6 +42,8 @@ pub struct Flow {
     pub waited_before: Duration,
     /// Whether the id may still be freed.
     pub promise: Promise,
+    /// When routing is asked again if it has no connection by then; none once it moved for that.
+    pub reroute_at: Option<Mono>,
     /// How often a refusal sent it back to wait; paces its next try.
     pub retries: u32,
     /// How often it was sent again without an answer; paces its next re-send.
@@ -147,6 +149,7 @@ impl Flow {
             accepted_at: now.wall,
             waited_before: Duration::ZERO,
             promise: Promise::Open,
+            reroute_at: None,
             retries: 0,
             resends: 0,
             asks: 0,

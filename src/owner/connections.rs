@@ -6,7 +6,7 @@ use super::{JournalStanding, Owner, held};
 use crate::clock::Now;
 use crate::config::Ack;
 use crate::events::AttemptRef;
-use crate::flow::{HedgeState, Promise, Stage, Step};
+use crate::flow::{Flow, HedgeState, Promise, Stage, Step};
 use crate::table::Key;
 
 impl Owner {
@@ -17,9 +17,13 @@ impl Owner {
             // It was abandoned meanwhile, and the driver was told so.
             return;
         };
+        let was_left = entry.phase == Phase::Deserted;
         entry.phase = Phase::Connected;
         entry.address = address;
         let (key, purpose) = (entry.flow, entry.purpose);
+        if was_left && purpose == Purpose::First {
+            self.come_back(key, attempt, now);
+        }
         let stage = self.flows.get(key).map(|flow| flow.stage());
         let is_wanted = match (purpose, stage) {
             (Purpose::First | Purpose::Resend, Some(Stage::Connecting { attempt: holder })) => {
@@ -50,6 +54,16 @@ impl Owner {
             Purpose::First | Purpose::Resend => self.intend(key, attempt, now),
             // A lookup is never told of its connection.
             Purpose::Proof | Purpose::Identity { .. } => {}
+        }
+    }
+
+    /// `attempt` was left because it was slow, and has its connection before the one that its
+    /// payment went to: that one may never have any.
+    fn come_back(&mut self, key: Key, attempt: AttemptRef, now: Now) {
+        let flow = self.flows.get(key).filter(|flow| flow.pinned().is_none());
+        if let Some(Stage::Connecting { attempt: slower }) = flow.map(Flow::stage) {
+            self.enter(key, Step::Started, Stage::Connecting { attempt }, now);
+            self.abandon(slower, now);
         }
     }
 

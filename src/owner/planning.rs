@@ -76,6 +76,8 @@ impl Owner {
             return false;
         };
         self.note_choice(key, processor, plan, now);
+        let reroute_at = now.mono.after(self.hedge_delay());
+        held(self.flows.get_mut(key)).reroute_at = Some(reroute_at);
         self.enter(key, Step::Started, Stage::Connecting { attempt }, now);
         true
     }
@@ -190,9 +192,12 @@ impl Owner {
     }
 
     /// Routing is asked again for a payment that was slow to get anything: nothing was sent yet, so
-    /// the other processor may have it.
+    /// the other processor may have it. It leaves one connect for another once, or two that are
+    /// slow would have it in turns.
     pub(super) fn reroute(&mut self, key: Key, now: Now) {
-        let flow = held(self.flows.get(key));
+        let again = now.mono.after(self.hedge_delay());
+        let flow = held(self.flows.get_mut(key));
+        flow.reroute_at = Some(again);
         let (slow, busy) = match flow.stage() {
             Stage::Connecting { attempt } if flow.pinned().is_none() => {
                 (Some(attempt), self.processor_of(attempt))
@@ -214,6 +219,8 @@ impl Owner {
             }
             if self.try_start(key, processor, &plan, now) {
                 if let Some(attempt) = slow {
+                    held(self.flows.get_mut(key)).reroute_at = None;
+                    self.arm(key, now);
                     self.abandon(attempt, now);
                 }
                 return;

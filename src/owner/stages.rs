@@ -120,7 +120,8 @@ impl Owner {
         let reroute = (reroute > now.mono).then_some(reroute);
         let own = match flow.stage() {
             Stage::Waiting { not_before, .. } if not_before > now.mono => Some(not_before),
-            Stage::Waiting { .. } | Stage::Connecting { .. } => reroute,
+            Stage::Waiting { .. } => reroute,
+            Stage::Connecting { .. } => flow.reroute_at,
             Stage::Sending {
                 hedge: HedgeState::Armed { at },
                 ..

@@ -112,6 +112,59 @@ fn the_driver_hears_of_the_earliest_time_that_an_event_armed() {
     assert!(second.is_some() && second <= play.owner.next_timer());
 }
 
+/// When it was asked first there was no room at the other.
+#[test]
+fn a_connect_that_stays_slow_is_left_as_soon_as_another_processor_has_room() {
+    let mut play = Play::begin();
+    play.is_deaf = Some(Processor::DEFAULT);
+    play.set_paused(Processor::FALLBACK, true);
+    play.post(1);
+    play.pass(Duration::from_millis(6));
+    play.set_paused(Processor::FALLBACK, false);
+    play.pass(Duration::from_millis(6));
+    play.sync();
+    assert_eq!(play.sent_to(), [Processor::FALLBACK]);
+}
+
+/// Where it went meanwhile, nothing may ever connect.
+#[test]
+fn of_two_slow_connects_the_first_that_is_there_has_the_payment() {
+    let mut play = Play::begin();
+    play.is_deaf = Some(Processor::DEFAULT);
+    play.post(1);
+    play.is_deaf = Some(Processor::FALLBACK);
+    play.pass(Duration::from_millis(6));
+    let [(left, Processor::DEFAULT), (slower, Processor::FALLBACK)] = play.connected[..] else {
+        panic!("{:?}", play.connected);
+    };
+    play.owner.connected(left, None, play.now);
+    play.perform();
+    play.sync();
+    assert_eq!(play.sent_to(), [Processor::DEFAULT]);
+    play.owner.connected(slower, None, play.now);
+    play.perform();
+    play.sync();
+    assert_eq!(play.sent_to(), [Processor::DEFAULT], "one attempt is sent");
+    play.hear(200);
+    play.sync();
+    assert_eq!(play.answers, [Answer::Charged]);
+}
+
+#[test]
+fn two_slow_connects_do_not_have_a_payment_in_turns() {
+    let mut play = Play::begin();
+    play.is_deaf = Some(Processor::FALLBACK);
+    play.set_paused(Processor::DEFAULT, true);
+    play.post(1);
+    play.is_deaf = Some(Processor::DEFAULT);
+    play.set_paused(Processor::DEFAULT, false);
+    for _ in 0..6 {
+        play.pass(Duration::from_millis(6));
+    }
+    let tried: Vec<_> = play.connected.iter().map(|(_, at)| *at).collect();
+    assert_eq!(tried, [Processor::FALLBACK, Processor::DEFAULT]);
+}
+
 #[test]
 fn an_answer_that_never_came_leaves_the_list_of_late_ones() {
     let mut play = Play::begin();

@@ -60,16 +60,17 @@ impl Owner {
         let Some(flow) = self.flows.get(key) else {
             return;
         };
-        let reroute_due = flow.arrived.after(self.hedge_delay()) <= now.mono;
         match flow.stage() {
             Stage::Waiting { at, not_before } if not_before <= now.mono => {
                 let place = (flow.arrived, key);
                 self.waiting.get_mut(at).insert(place);
-                if reroute_due {
+                if flow.arrived.after(self.hedge_delay()) <= now.mono {
                     self.reroute(key, now);
                 }
             }
-            Stage::Connecting { .. } if reroute_due => self.reroute(key, now),
+            Stage::Connecting { .. } if flow.reroute_at.is_some_and(|at| at <= now.mono) => {
+                self.reroute(key, now);
+            }
             Stage::Sending {
                 attempt,
                 hedge: HedgeState::Armed { at },

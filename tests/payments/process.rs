@@ -25,8 +25,10 @@ on_both_drivers_together! {
 fn a_name_that_does_not_resolve_costs_one_processor_only(driver: &str) {
     let b = Simulator::start(SimulatorOptions::default()).unwrap();
     let running = start_p99(["http://nobody.invalid:8001", &b.url()], driver, &[]);
-    let told = pay_all(tcp(&running.addresses()), 4, 0..60);
-    assert_eq!(with_status(&told, 200), 60, "{told:?}");
+    let address = tcp(&running.addresses());
+    let told = pay_all(address, 4, 0..60);
+    let page = Client::connect(address).get("/metrics").body;
+    assert_eq!(with_status(&told, 200), 60, "{told:?}\n{page}");
     assert_eq!(b.rows().len(), 60);
     assert_eq!(running.stop(), Exit::Clean);
 }
