@@ -21,7 +21,8 @@ impl Owner {
         entry.phase = Phase::Connected;
         entry.address = address;
         let (key, purpose) = (entry.flow, entry.purpose);
-        if was_left && purpose == Purpose::First {
+        let has_failed = self.journal.standing == JournalStanding::Failed;
+        if was_left && purpose == Purpose::First && !has_failed {
             self.come_back(key, attempt, now);
         }
         let stage = self.flows.get(key).map(|flow| flow.stage());
@@ -45,7 +46,7 @@ impl Owner {
                 _,
             ) => false,
         };
-        if !is_wanted || self.journal.standing == JournalStanding::Failed {
+        if !is_wanted || has_failed {
             self.abandon(attempt, now);
             return;
         }
