@@ -1,10 +1,13 @@
 //! `lab store-storm`: four writers race for the same ids on a real PostgreSQL while their
 //! connections are ended, the primary is killed and a synchronous standby takes over, waits for a
 //! frozen standby are cancelled, and a proxy holds copies of batches back. What each writer
-//! believes is joined with the tables and the rollup. Clusters are its own, in a temporary folder.
+//! believes is joined with the tables and the rollup. Beside the frozen standby a control takes a
+//! commit with a warning for a success, as most programs do, and must lose what it was told.
+//! Clusters are its own, in a temporary folder.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -64,14 +67,19 @@ pub(crate) fn run(options: &Options) -> Option<bool> {
 
 fn play(scene: Scene, seconds: u64) -> bool {
     let scratch = Scratch::new("store-storm").unwrap();
+    let mut control = Control::default();
     let beliefs_and_cluster = match scene {
         Scene::Terminate => terminate(&scratch, seconds),
-        Scene::Kill | Scene::Frozen => fail_over(&scratch, seconds, scene == Scene::Frozen),
+        Scene::Kill => fail_over(&scratch, seconds, None),
+        Scene::Frozen => fail_over(&scratch, seconds, Some(&mut control)),
         Scene::Delay => delay(&scratch, seconds),
     };
     let (beliefs, cluster) = beliefs_and_cluster;
     let mut report = Report::default();
     judge(&beliefs, &cluster, &mut report);
+    if scene == Scene::Frozen {
+        control.judge(&cluster, &mut report);
+    }
     if beliefs.iter().all(|belief| belief.doubtful == 0) {
         report.broke("something is in doubt", || format!("{scene:?} did nothing"));
     }
@@ -105,7 +113,12 @@ fn terminate(scratch: &Scratch, seconds: u64) -> (Vec<Belief>, Cluster) {
     (beliefs, cluster)
 }
 
-fn fail_over(scratch: &Scratch, seconds: u64, is_frozen: bool) -> (Vec<Belief>, Cluster) {
+/// With a control the standby stands still before the primary ends.
+fn fail_over(
+    scratch: &Scratch,
+    seconds: u64,
+    control: Option<&mut Control>,
+) -> (Vec<Belief>, Cluster) {
     let mut primary = Cluster::new(scratch, "primary", &[]);
     primary.make_schema();
     let standby = Cluster::standby(scratch, "standby", &primary, &[]);
@@ -121,20 +134,23 @@ fn fail_over(scratch: &Scratch, seconds: u64, is_frozen: bool) -> (Vec<Belief>, 
     );
     let racing = thread::spawn(move || run_race(&race(store, seconds)));
     thread::sleep(Duration::from_secs(seconds / 2));
-    if is_frozen {
+    if let Some(control) = control {
+        primary.sql("p99", "CREATE TABLE control (id bigint PRIMARY KEY)");
         // What was not sent to the standby is acknowledged all the same, with a warning.
         let receiver = standby.sql("postgres", "SELECT pid FROM pg_stat_wal_receiver");
         let receiver: i32 = receiver.trim().parse().unwrap();
         // SAFETY: kill takes no pointer, and the process is of this run's own cluster.
         unsafe { libc::kill(receiver, libc::SIGSTOP) };
+        control.begin(&primary);
         for _ in 0..20 {
             primary.sql(
                 "p99",
-                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'p99' \
-                 AND wait_event = 'SyncRep'",
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+                 WHERE wait_event = 'SyncRep'",
             );
             thread::sleep(Duration::from_millis(50));
         }
+        control.end();
         primary.stop(libc::SIGQUIT);
         // SAFETY: as above.
         unsafe { libc::kill(receiver, libc::SIGCONT) };
@@ -144,6 +160,48 @@ fn fail_over(scratch: &Scratch, seconds: u64, is_frozen: bool) -> (Vec<Belief>, 
     standby.promote();
     let beliefs = racing.join().unwrap();
     (beliefs, standby)
+}
+
+/// Single rows written by a program that asks for no more than success.
+#[derive(Default)]
+struct Control {
+    writing: Vec<(u32, Child)>,
+    believed: Vec<u32>,
+}
+
+impl Control {
+    fn begin(&mut self, primary: &Cluster) {
+        let write = |id| {
+            let statement = format!("INSERT INTO control VALUES ({id})");
+            (id, primary.begin_sql("p99", &statement))
+        };
+        self.writing = (1..=8).map(write).collect();
+    }
+
+    fn end(&mut self) {
+        for (id, mut writing) in self.writing.drain(..) {
+            if writing.wait().is_ok_and(|status| status.success()) {
+                self.believed.push(id);
+            }
+        }
+    }
+
+    /// What it believes must not all be there: else the scene has shown nothing.
+    fn judge(&self, cluster: &Cluster, report: &mut Report) {
+        let there = cluster.sql("p99", "SELECT id FROM control");
+        let there: Vec<u32> = there.lines().flat_map(str::parse).collect();
+        let lost = self.believed.iter().filter(|id| !there.contains(id));
+        let lost = lost.count();
+        let believed = self.believed.len();
+        say(&format!(
+            "the control trusts warnings: told {believed} rows, lost {lost}"
+        ));
+        if lost == 0 {
+            report.broke("who trusts a warning loses rows", || {
+                format!("told {believed}, all there")
+            });
+        }
+    }
 }
 
 fn delay(scratch: &Scratch, seconds: u64) -> (Vec<Belief>, Cluster) {
