@@ -101,6 +101,18 @@ impl Audit {
     }
 }
 
+/// Adds one line to the file of an instance that does not run, durably.
+///
+/// # Errors
+/// The file cannot be had or written; another process writes it.
+pub fn append(dir: &Path, line: &str) -> io::Result<()> {
+    let mut writer = Writer::open(dir, Arc::default(), Arc::default())?;
+    writer.text.extend_from_slice(line.as_bytes());
+    writer.text.push(b'\n');
+    writer.write()?;
+    writer.file.sync_data()
+}
+
 impl Drop for Audit {
     fn drop(&mut self) {
         self.queue = None;
@@ -121,7 +133,10 @@ struct Writer {
     left_out: Arc<AtomicU64>,
     told_left_out: u64,
     rounds: Arc<AtomicU64>,
-    text: String,
+    /// What is not written yet; a file may hold the first part of its first line.
+    text: Vec<u8>,
+    is_inside_line: bool,
+    is_sync_due: bool,
 }
 
 impl Writer {
@@ -151,16 +166,16 @@ impl Writer {
             left_out,
             told_left_out: 0,
             rounds,
-            text: String::new(),
+            text: Vec::new(),
+            is_inside_line: false,
+            is_sync_due: false,
         })
     }
 
     fn run(&mut self, items: &Receiver<Item>) {
         loop {
             let is_over = self.gather(items);
-            if !self.text.is_empty()
-                && let Err(fault) = self.write()
-            {
+            if let Err(fault) = self.write().and_then(|()| self.sync()) {
                 log::error!("the audit file cannot be written: {fault}");
             }
             self.rounds.fetch_add(1, Ordering::Release);
@@ -172,36 +187,66 @@ impl Writer {
         }
     }
 
-    /// Spells what waits; true when no more can come.
+    /// Spells what waits, behind what could not be written yet; true when no more can come.
     fn gather(&mut self, items: &Receiver<Item>) -> bool {
-        self.text.clear();
-        let left_out = self.left_out.load(Ordering::Relaxed);
+        let mut line = String::new();
         let is_over = loop {
+            let is_full = self.text.len() >= limits::AUDIT_UNWRITTEN_BYTES_MAX;
             match items.try_recv() {
-                Ok(Item::Head(head)) => write_head(&head, &mut self.text),
-                Ok(Item::Entry(entry)) => write_entry(&entry, &mut self.text),
-                Ok(Item::Line(line)) => self.text.push_str(&line),
+                Ok(_) if is_full => {
+                    self.left_out.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                Ok(Item::Head(head)) => write_head(&head, &mut line),
+                Ok(Item::Entry(entry)) => write_entry(&entry, &mut line),
+                Ok(Item::Line(whole)) => {
+                    line = whole;
+                    self.is_sync_due = true;
+                }
                 Err(TryRecvError::Empty) => break false,
                 Err(TryRecvError::Disconnected) => break true,
             }
-            self.text.push('\n');
+            line.push('\n');
+            self.text.extend_from_slice(line.as_bytes());
+            line.clear();
         };
+        let left_out = self.left_out.load(Ordering::Relaxed);
         let more = left_out - self.told_left_out;
-        if more > 0 {
-            self.text
-                .push_str(&format!("{{\"step\":\"left_out\",\"count\":{more}}}\n"));
+        if more > 0 && self.text.len() < limits::AUDIT_UNWRITTEN_BYTES_MAX {
+            let line = format!("{{\"step\":\"left_out\",\"count\":{more}}}\n");
+            self.text.extend_from_slice(line.as_bytes());
             self.told_left_out = left_out;
         }
         is_over
     }
 
+    /// What an operator did outlives a power cut; there is little of it.
+    fn sync(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.is_sync_due) {
+            true => self.file.sync_data(),
+            false => Ok(()),
+        }
+    }
+
+    /// What the disk does not take stays, from the very byte on, for the next time.
     fn write(&mut self) -> io::Result<()> {
-        if self.bytes >= limits::AUDIT_FILE_BYTES_MAX {
+        if self.bytes >= limits::AUDIT_FILE_BYTES_MAX && !self.is_inside_line {
             self.rotate()?;
         }
-        self.file.write_all(self.text.as_bytes())?;
-        let written = u64::try_from(self.text.len()).unwrap_or(u64::MAX);
-        self.bytes = self.bytes.saturating_add(written);
+        while !self.text.is_empty() {
+            let count = match self.file.write(&self.text) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => count,
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
+                Err(fault) => return Err(fault),
+            };
+            let rest = self.text.split_off(count.min(self.text.len()));
+            self.is_inside_line = self.text.last() != Some(&b'\n');
+            self.text = rest;
+            self.bytes = self
+                .bytes
+                .saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        }
         Ok(())
     }
 

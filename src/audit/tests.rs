@@ -49,13 +49,42 @@ fn a_start_goes_on_behind_what_is_there_and_a_cut_line_ends() {
     assert!(told(r#""text":"a""#) && told(r#""text":"c""#), "{texts:?}");
 }
 
+/// A full disk for a moment: nothing is lost, and no line is torn.
+#[test]
+fn what_the_disk_does_not_take_is_written_when_it_does() {
+    let dir = Dir::new("taken");
+    let left_out = Arc::new(AtomicU64::new(0));
+    let mut writer = Writer::open(&dir.0, Arc::clone(&left_out), Arc::default()).unwrap();
+    let (queue, items) = sync_channel(8);
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let real = std::mem::replace(&mut writer.file, full);
+    queue.send(line(1, "a")).unwrap();
+    assert!(!writer.gather(&items));
+    assert!(writer.write().is_err());
+    writer.file = real;
+    queue.send(line(1, "b")).unwrap();
+    assert!(!writer.gather(&items));
+    writer.write().unwrap();
+    let texts: Vec<String> = read(&dir.0, UpstreamId(1)).unwrap();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    // What is too much is counted.
+    writer.text = vec![b'x'; limits::AUDIT_UNWRITTEN_BYTES_MAX];
+    queue.send(line(1, "c")).unwrap();
+    assert!(!writer.gather(&items));
+    assert_eq!(left_out.load(Ordering::Relaxed), 1);
+    writer.text.clear();
+    assert!(!writer.gather(&items));
+    assert!(writer.text.starts_with(br#"{"step":"left_out","count":1}"#));
+}
+
 #[test]
 fn files_are_bounded_in_size_and_number() {
     let dir = Dir::new("rotation");
     let left_out = Arc::new(AtomicU64::new(0));
     let mut writer = Writer::open(&dir.0, left_out, Arc::default()).unwrap();
     for round in 0..=limits::AUDIT_FILES_MAX {
-        writer.text = format!("{{\"id\":\"{}\",\"round\":{round}}}\n", UpstreamId(3));
+        let line = format!("{{\"id\":\"{}\",\"round\":{round}}}\n", UpstreamId(3));
+        writer.text = line.into_bytes();
         writer.write().unwrap();
         writer.bytes = limits::AUDIT_FILE_BYTES_MAX;
     }
@@ -90,9 +119,10 @@ fn what_does_not_fit_is_counted_and_no_one_waits() {
     assert!(
         writer
             .text
-            .ends_with("{\"step\":\"left_out\",\"count\":3}\n")
+            .ends_with(b"{\"step\":\"left_out\",\"count\":3}\n")
     );
     drop(audit);
+    writer.text.clear();
     assert!(writer.gather(&items), "no more can come");
     assert!(writer.text.is_empty());
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::differences::{DOUBLES, Found, Told, is_doubtful};
 use super::{Kept, OperatorCall, Setup, Shared};
 use crate::audit::{self, Item};
-use crate::clock::{Clock, Now, UnixMillis};
+use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::{self, Config, OnDouble, ReconcileConfig};
 use crate::limits;
 use crate::metrics::{About, BookDifference, EventKind, Label};
@@ -60,7 +60,7 @@ pub(super) fn start(setup: &Setup, shared: &Arc<Shared>) -> Result<(), String> {
         let comparison = Comparison {
             told: told_before(
                 config.audit_dir.as_deref().unwrap_or(&journal.dir),
-                Clock::new(start).now().wall,
+                Clock::new(start).now().mono,
             ),
             clock: Clock::new(start),
             dir: journal.dir,
@@ -81,7 +81,7 @@ pub(super) fn start(setup: &Setup, shared: &Arc<Shared>) -> Result<(), String> {
 /// [`limits::AUDIT_ANSWER_LINES_MAX`] lines are read, so that no number of other differences hides
 /// one. What is further back, or in a file that is no longer kept, is told once more, and its
 /// processor paused once more: an operator looks twice, and no money is lost.
-fn told_before(dir: &std::path::Path, now: UnixMillis) -> Told {
+fn told_before(dir: &std::path::Path, now: Mono) -> Told {
     let mut told = Told::default();
     let doubles = DOUBLES.map(|kind| format!(r#"{STEP}","kind":"{}"#, kind.name()));
     for step in doubles.iter().map(String::as_str).chain([STEP]) {
@@ -252,8 +252,8 @@ impl Comparison {
 
     fn tell_doubles(&mut self, shared: &Shared, found: &Found) {
         self.tell_each(shared, &found.doubles);
-        let now = self.clock.now().wall;
-        self.told.tell_doubles(found, now, now.before(self.reach()));
+        let now = self.clock.now().mono;
+        self.told.tell_doubles(found, now, self.reach());
     }
 
     fn tell_each(&self, shared: &Shared, kept: &[Difference]) {

@@ -5,8 +5,9 @@
 //! the bound the rest is told by the next comparisons. Pure; `books` compares and tells.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use crate::clock::UnixMillis;
+use crate::clock::Mono;
 use crate::limits;
 use crate::payment::UpstreamId;
 use crate::reconcile::{Difference, Kind};
@@ -30,14 +31,14 @@ fn key(one: &Difference) -> Key {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// Double charges, and when each was seen last.
-    doubles: BTreeMap<Key, UnixMillis>,
+    doubles: BTreeMap<Key, Mono>,
     /// Those of the other kinds that the newest comparison named.
     others: BTreeSet<Key>,
 }
 
 impl Told {
     /// It was told before this process.
-    pub(super) fn before(&mut self, id: UpstreamId, kind: Kind, now: UnixMillis) {
+    pub(super) fn before(&mut self, id: UpstreamId, kind: Kind, now: Mono) {
         if DOUBLES.contains(&kind) {
             self.see((id, kind.name()), now);
         } else {
@@ -50,24 +51,24 @@ impl Told {
     }
 
     /// What is not remembered for want of room is told again, which is better than not at all.
-    fn see(&mut self, key: Key, now: UnixMillis) {
+    fn see(&mut self, key: Key, now: Mono) {
         let has_room = self.doubles.len() < limits::RECONCILE_TOLD_MAX;
         if has_room || self.doubles.contains_key(&key) {
             self.doubles.insert(key, now);
         }
     }
 
-    /// The double charges of `found` are told. One that no comparison since `reach` has seen is
+    /// The double charges of `found` are told. One that no comparison has seen for `reach` is
     /// beyond their window, and does not come back into it; an absence alone proves nothing, as a
-    /// book may be cut short once.
-    pub(super) fn tell_doubles(&mut self, found: &Found, now: UnixMillis, reach: UnixMillis) {
+    /// book may be cut short once, or the wall clock be wrong for a while.
+    pub(super) fn tell_doubles(&mut self, found: &Found, now: Mono, reach: Duration) {
         for key in found.seen.iter().copied() {
             self.see(key, now);
         }
         for one in &found.doubles {
             self.see(key(one), now);
         }
-        self.doubles.retain(|_, seen| *seen >= reach);
+        self.doubles.retain(|_, seen| seen.after(reach) >= now);
     }
 
     /// The others are told; what is not among them may differ anew.
@@ -163,7 +164,7 @@ mod tests {
             }
             assert_eq!(found.doubles.len(), round);
             assert_eq!(found.counts["charged_at_two"], 10_500);
-            told.tell_doubles(&found, UnixMillis(9), UnixMillis(0));
+            told.tell_doubles(&found, Mono(9), Duration::from_micros(9));
             told.tell_others(&found);
             count += found.doubles.len();
         }
@@ -174,17 +175,18 @@ mod tests {
     fn what_was_told_of_a_double_charge_is_forgotten_a_whole_reach_after_it_was_seen() {
         let one = difference(1, Kind::ChargedTwice);
         let mut told = Told::default();
-        told.before(one.id, one.kind, UnixMillis(10));
+        told.before(one.id, one.kind, Mono(10));
+        let reach = Duration::from_micros(10);
         let none = Found::default();
-        told.tell_doubles(&none, UnixMillis(15), UnixMillis(5));
+        told.tell_doubles(&none, Mono(15), reach);
         assert!(told.has(&one), "it was only absent");
         let mut found = Found::default();
         found.take(&one, &told);
         assert!(found.doubles.is_empty());
-        told.tell_doubles(&found, UnixMillis(20), UnixMillis(10));
-        told.tell_doubles(&none, UnixMillis(30), UnixMillis(20));
+        told.tell_doubles(&found, Mono(20), reach);
+        told.tell_doubles(&none, Mono(30), reach);
         assert!(told.has(&one));
-        told.tell_doubles(&none, UnixMillis(31), UnixMillis(21));
+        told.tell_doubles(&none, Mono(31), reach);
         assert!(!told.has(&one));
     }
 

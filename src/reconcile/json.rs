@@ -13,8 +13,12 @@ use crate::wire::read_listed;
 enum Outside {
     /// Nothing was read but space.
     Start,
-    /// Within the array.
-    Array,
+    /// The array has begun.
+    Opened,
+    /// Behind an object of the array.
+    Item,
+    /// Behind the comma that promises another.
+    Comma,
     /// Objects follow each other without an array.
     Lines,
     /// The array has ended.
@@ -80,27 +84,26 @@ pub(super) fn read(source: impl Read, taker: &mut Taker<'_>) -> Result<(), BookF
             }
             outside = match (byte, outside) {
                 (b' ' | b'\t' | b'\r' | b'\n', same) => same,
-                (b'[', Outside::Start) => Outside::Array,
-                (b',', Outside::Array) => Outside::Array,
-                (b']', Outside::Array) => Outside::Done,
-                (b'{', Outside::Start | Outside::Lines | Outside::Array) => {
-                    number += 1;
-                    inside.ends(b'{');
-                    object.push(b'{');
-                    match outside {
-                        Outside::Array => Outside::Array,
-                        Outside::Start | Outside::Lines | Outside::Done => Outside::Lines,
-                    }
-                }
+                (b'[', Outside::Start) => Outside::Opened,
+                (b',', Outside::Item) => Outside::Comma,
+                (b']', Outside::Opened | Outside::Item) => Outside::Done,
+                (b'{', Outside::Opened | Outside::Comma) => Outside::Item,
+                (b'{', Outside::Start | Outside::Lines) => Outside::Lines,
                 (_, _) => {
                     taker.fault(number + 1, "is no list of payments");
                     return Ok(());
                 }
             };
+            if *byte == b'{' {
+                number += 1;
+                inside.ends(b'{');
+                object.push(b'{');
+            }
         }
         source.consume(count);
     }
-    if inside.depth > 0 || outside == Outside::Array {
+    let is_open = matches!(outside, Outside::Opened | Outside::Item | Outside::Comma);
+    if inside.depth > 0 || is_open {
         taker.fault(
             number,
             "is cut: the book ends within it, or within its list",
@@ -149,8 +152,10 @@ mod tests {
             assert_eq!(rows(text.as_bytes()).as_ref(), Ok(&found), "{text}");
         }
         assert_eq!(rows(b"[]"), Ok(Vec::new()));
-        let bare = format!(r#"[{{"correlationId":"{A}","amount":1}}]"#);
-        assert_eq!(rows(bare.as_bytes()).unwrap()[0].at, None);
+        for time in ["", r#","requestedAt":null"#] {
+            let bare = format!(r#"[{{"correlationId":"{A}","amount":1{time}}}]"#);
+            assert_eq!(rows(bare.as_bytes()).unwrap()[0].at, None);
+        }
     }
 
     #[test]
@@ -167,6 +172,9 @@ mod tests {
             ),
             (format!("[{a}]]"), "line 2: is no list"),
             (format!("[{a},17]"), "line 2: is no list"),
+            (format!("[{a},,{a}]"), "line 2: is no list"),
+            (format!("[{a}{a}]"), "line 2: is no list"),
+            (format!("[{a},]"), "line 2: is no list"),
             (r#"{"payments":[]}"#.to_owned(), "line 1: is no payment"),
             (
                 format!("[{{\"x\":\"{}\"}}]", "y".repeat(70_000)),
