@@ -62,7 +62,7 @@ pub(crate) fn store(task: StoreTask) -> u8 {
 }
 
 fn perform(store: StoreConfig, task: StoreTask) -> Result<u8, String> {
-    let place = StorePlace::read(store.url, false)?;
+    let place = StorePlace::new(store.url, false);
     let reactor = Reactor::best().map_err(|fault| fault.to_string())?;
     let lines = match task {
         StoreTask::Migrate { role } => reactor.run(operator::migrate(&place, &role))?,

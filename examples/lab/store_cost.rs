@@ -160,7 +160,7 @@ async fn payer(store: String, number: u64, in_flight: usize, seconds: u64) -> Ve
         is_lookout: false,
         now: Boot::now(),
     });
-    let place = Rc::new(StorePlace::read(url, true).unwrap());
+    let place = Rc::new(StorePlace::new(url, true));
     let (writer, task) = Writer::new(machine, place);
     let asked = Asked::default();
     let took: Rc<RefCell<Vec<Duration>>> = Rc::default();

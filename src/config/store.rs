@@ -8,13 +8,16 @@
 mod passwords;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::auth::Secret;
+use super::files;
 use super::places::{is_host, usual_authorities};
 use super::reader::{ConfigFault, Reader};
 use super::values::digits;
 use crate::limits;
+use crate::tls::{Material, MaterialFault};
 use passwords::{PasswordLine, password_lines};
 
 /// How a connection to the store is protected.
@@ -49,8 +52,9 @@ pub struct StoreUrl {
     pub database: String,
     /// How the way there is protected.
     pub tls: StoreTls,
-    /// The authorities that are believed; of a machine's own where none was named.
-    pub authorities: Option<PathBuf>,
+    /// What the file of the authorities that are believed holds; a machine's own where none was
+    /// named.
+    pub authorities: Option<Arc<Material>>,
     password: Option<Secret>,
     lines: Vec<PasswordLine>,
 }
@@ -188,13 +192,10 @@ impl StoreUrl {
             .iter()
             .any(|host| matches!(host, StoreHost::Tcp(..)));
         if self.tls == StoreTls::VerifyFull && has_tcp {
-            self.authorities = parameters.authorities.or_else(|| usual_authorities(lookup));
-            if self.authorities.is_none() {
-                faults.push(
-                    "sslrootcert=/file, as neither SSL_CERT_FILE nor this machine names \
-                     authorities to believe"
-                        .to_owned(),
-                );
+            let file = parameters.authorities.or_else(|| usual_authorities(lookup));
+            match read_authorities(file.as_deref()) {
+                Ok(material) => self.authorities = Some(Arc::new(material)),
+                Err(why) => faults.push(format!("sslrootcert=/file of authorities in PEM; {why}")),
             }
         } else if parameters.authorities.is_some() {
             faults.push("sslrootcert with sslmode=verify-full only".to_owned());
@@ -232,6 +233,18 @@ impl StoreUrl {
         };
         self.lines.iter().find(fits).map(|line| &line.password)
     }
+}
+
+/// What the file of the authorities holds; the fault says why not.
+fn read_authorities(file: Option<&Path>) -> Result<Material, String> {
+    let file = file.ok_or("neither SSL_CERT_FILE nor this machine names any")?;
+    let named = |why: String| format!("{}: {why}", file.display());
+    let pem = files::read_file(file, limits::PEM_BYTES_MAX).map_err(named)?;
+    Material::read(&pem, None).map_err(|fault| match fault {
+        MaterialFault::Authorities(why)
+        | MaterialFault::Certificate(why)
+        | MaterialFault::Key(why) => named(why),
+    })
 }
 
 /// What is behind `?`.

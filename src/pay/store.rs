@@ -48,7 +48,7 @@ pub(super) fn look_at(config: &Config) -> Result<(), String> {
     let Some(store) = &config.store else {
         return Ok(());
     };
-    let place = StorePlace::read(store.url.clone(), store.is_prepared)?;
+    let place = StorePlace::new(store.url.clone(), store.is_prepared);
     let reactor = Reactor::best().map_err(|fault| format!("cannot ask the store: {fault}"))?;
     reactor.run(async {
         let found = match store::operator::check(&place).await {
@@ -87,7 +87,7 @@ impl Store {
         let Some(store) = &config.store else {
             return Ok(None);
         };
-        let place = StorePlace::read(store.url.clone(), store.is_prepared)?;
+        let place = StorePlace::new(store.url.clone(), store.is_prepared);
         let place = place.about(authorities(config));
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let mut holder = format!("{} pid {} core {}", host.trim(), process::id(), core.0);

@@ -1,16 +1,15 @@
-//! What connections to the store are made of: the URL, the authorities that it names, and names
-//! that are being looked up. Opens nothing.
+//! What connections to the store are made of: the URL with what it names, and names that are being
+//! looked up. Opens nothing.
 
 use super::resolve::Lookup;
 use crate::config::{StoreTls, StoreUrl};
 use crate::journal::Authorities;
-use crate::tls::{Client, Material, peer_name, unverified_postgresql};
+use crate::tls::{Client, peer_name, unverified_postgresql};
 
 /// See the header of this file.
 #[derive(Debug)]
 pub struct StorePlace {
     pub(super) url: StoreUrl,
-    material: Option<Material>,
     /// Whether statements are prepared (STORE_PREPARE).
     pub(super) is_prepared: bool,
     pub(super) lookup: Lookup,
@@ -19,27 +18,15 @@ pub struct StorePlace {
 }
 
 impl StorePlace {
-    /// Reads the authorities.
-    ///
-    /// # Errors
-    /// What is wrong with their file.
-    pub fn read(url: StoreUrl, is_prepared: bool) -> Result<Self, String> {
-        let material = match &url.authorities {
-            None => None,
-            Some(path) => {
-                let named = |why: String| format!("sslrootcert {}: {why}", path.display());
-                let pem = std::fs::read(path).map_err(|fault| named(fault.to_string()))?;
-                let material = Material::read(&pem, None);
-                Some(material.map_err(|fault| named(format!("{fault:?}")))?)
-            }
-        };
-        Ok(Self {
+    /// The place that `url` names; the same for every connection.
+    #[must_use]
+    pub fn new(url: StoreUrl, is_prepared: bool) -> Self {
+        Self {
             url,
-            material,
             is_prepared,
             lookup: Lookup::default(),
             processors: None,
-        })
+        }
     }
 
     /// Writers that register from here register only where the store is about these processors.
@@ -60,7 +47,7 @@ impl StorePlace {
         let Some(name) = peer_name(host) else {
             return Err(format!("no certificate can be for {host:?}"));
         };
-        match (self.url.tls, &self.material) {
+        match (self.url.tls, &self.url.authorities) {
             (StoreTls::Disable, _) => Ok(None),
             (StoreTls::Require, _) => unverified_postgresql(&name).map(Some),
             (StoreTls::VerifyFull, Some(material)) => {

@@ -187,7 +187,7 @@ impl Cluster {
     /// Makes the schema, and says that nothing is to be imported.
     pub(crate) fn make_schema(&self) {
         let url = StoreUrl::parse(&self.store_of_superuser(), &|_| None).unwrap();
-        let place = StorePlace::read(url, false).unwrap();
+        let place = StorePlace::new(url, false);
         Reactor::best().unwrap().run(async {
             operator::migrate(&place, "p99").await.unwrap();
             operator::finish_import(&place).await.unwrap();

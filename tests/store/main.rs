@@ -37,7 +37,7 @@ use p99::store::StorePlace;
 fn place(store: &str) -> StorePlace {
     let url = StoreUrl::parse(store, &|_| None);
     let url = url.unwrap_or_else(|faults| panic!("{store}: {faults:?}"));
-    StorePlace::read(url, true).unwrap()
+    StorePlace::new(url, true)
 }
 
 /// A cluster whose schema is made and takes payments.

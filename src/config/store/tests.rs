@@ -1,6 +1,7 @@
 //! What STORE may be, and that no fault of it shows a password.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::LazyLock;
 
 use super::*;
 
@@ -8,9 +9,16 @@ fn none(_: &str) -> Option<String> {
     None
 }
 
+/// With this machine's authorities in SSL_CERT_FILE.
 fn parse(text: &str) -> Result<StoreUrl, Vec<String>> {
+    static CREATED: LazyLock<PathBuf> = LazyLock::new(|| {
+        let made = rcgen::generate_simple_self_signed(["db".to_owned()]).unwrap();
+        let path = std::env::temp_dir().join(format!("p99-store-ca-{}", std::process::id()));
+        std::fs::write(&path, made.cert.pem()).unwrap();
+        path
+    });
     StoreUrl::parse(text, &|name| {
-        (name == "SSL_CERT_FILE").then(|| "/ca.pem".to_owned())
+        (name == "SSL_CERT_FILE").then(|| CREATED.display().to_string())
     })
 }
 
@@ -40,12 +48,12 @@ fn a_store_is_hosts_a_user_and_a_database() {
     let password = url.password(&url.hosts[0]).unwrap();
     assert_eq!((password.reveal(), url.tls), ("pw:", StoreTls::Require));
     let url = parse("postgres://p99@h1/p99").unwrap();
-    assert_eq!(url.authorities, Some(PathBuf::from("/ca.pem")));
+    assert!(url.authorities.is_some());
 }
 
 #[test]
 fn what_is_wrong_is_named_with_what_is_allowed_all_at_once() {
-    let rows: [(&str, &[&str]); 14] = [
+    let rows: [(&str, &[&str]); 17] = [
         ("", &["postgres://user@host"]),
         ("p99@h1/p99", &["postgres://user@host"]),
         ("mysql://p99@h1/p99", &["postgres://user@host"]),
@@ -66,6 +74,19 @@ fn what_is_wrong_is_named_with_what_is_allowed_all_at_once() {
         (
             "postgres://p99@h1/p99?sslmode=disable&sslrootcert=/a",
             &["sslrootcert with sslmode=verify-full only"],
+        ),
+        // A pipe without a writer must not hold up the start.
+        (
+            "postgres://p99@h1/p99?sslrootcert=/dev/zero",
+            &["sslrootcert=/file of authorities in PEM; /dev/zero: it is no regular file"],
+        ),
+        (
+            "postgres://p99@h1/p99?sslrootcert=/nowhere",
+            &["/nowhere: it cannot be read: No such file"],
+        ),
+        (
+            "postgres://p99@h1/p99?sslrootcert=/etc/passwd",
+            &["sslrootcert=/file of authorities in PEM; /etc/passwd: "],
         ),
         (
             "postgres://p99@h1/p99?passfile=/nowhere",
