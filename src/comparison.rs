@@ -144,6 +144,14 @@ fn request(asked: Asked) -> Result<Request, String> {
         }),
     };
     let settled = crate::wall().before(limits::RECONCILE_SETTLED);
+    let from = date("--from", asked.from.as_deref(), Edge::From)?;
+    let to = date("--to", asked.to.as_deref(), Edge::To)?.unwrap_or(settled);
+    if from.is_some_and(|from| from > to) {
+        // Nothing is inside such a window, and nothing would differ in it.
+        return Err(
+            "--from is later than --to, or, without --to, less than a minute ago".to_owned(),
+        );
+    }
     Ok(Request {
         journals: match asked.journal.is_empty() {
             false => asked.journal,
@@ -151,8 +159,8 @@ fn request(asked: Asked) -> Result<Request, String> {
         },
         books,
         headers,
-        from: date("--from", asked.from.as_deref(), Edge::From)?,
-        to: date("--to", asked.to.as_deref(), Edge::To)?.or(Some(settled)),
+        from,
+        to: Some(to),
         temporary: asked.temporary.unwrap_or_else(std::env::temp_dir),
         entries_max: limits::RECONCILE_ENTRIES_MAX,
         bounds: Bounds::COMMAND,

@@ -2,6 +2,8 @@
 //! read the settings of the instance beside them, so they are run where it is. `main` calls them;
 //! they decide nothing.
 
+use std::io;
+
 use clap::{Args, Subcommand};
 use p99::config::{self, AuthHeader, Config};
 use p99::payment::CorrelationId;
@@ -226,6 +228,9 @@ fn ask(config: &Config, url: Option<&str>, question: &Question<'_>) -> Result<St
     match probe::call(&target, question) {
         Ok((200, answer)) => Ok(answer),
         Ok((status, answer)) => Err(format!("{target} answers {status}: {answer}")),
+        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => Err(format!(
+            "{target} was asked and does not answer: it may have been done"
+        )),
         Err(fault) => Err(format!("{target} does not answer: {fault}")),
     }
 }

@@ -10,15 +10,19 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use p99::audit;
 use p99::clock::UnixMillis;
-use p99::config::JournalSync;
+use p99::config::{self, JournalSync};
 use p99::journal::operator::{self, Resolution, VerifyReport};
 use p99::journal::{Authorities, JournalFault, JournalSettings};
+use p99::logging::{self, Format};
+use p99::pay::OperatorCall;
 use p99::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
+use p99::wire::OperatorNote;
 
 use crate::backups;
-use crate::{BAD_SETTINGS, environment, inspect, settings, wall};
+use crate::{BAD_SETTINGS, HandVerdict, complain, environment, fail, inspect, settings, wall};
 
 /// What `p99 journal` is asked for.
 #[derive(Clone, Debug, Subcommand)]
@@ -177,11 +181,59 @@ fn write_totals(totals: &PerProcessor<Totals>, text: &mut Vec<u8>) {
     }
 }
 
-/// `p99 resolve`: settles a payment by hand and says what it was.
-pub(crate) fn resolve(
+/// `p99 resolve`
+#[derive(Args, Clone, Debug)]
+pub(crate) struct HandTask {
+    /// The payment's correlationId.
+    id: String,
+    /// What is known to have happened.
+    verdict: HandVerdict,
+    /// Refuses also what was open when the process ended, though its client may have been told 200.
+    #[arg(long)]
+    although_acknowledged: bool,
+    /// Who says so; kept in the audit file.
+    #[arg(long)]
+    operator: String,
+    /// Why; kept in the audit file.
+    #[arg(long)]
+    reason: String,
+}
+
+/// `p99 resolve`
+pub(crate) fn resolve(task: &HandTask) -> u8 {
+    let Some(note) = OperatorNote::try_new(&task.operator, &task.reason) else {
+        return fail("--operator and --reason: allowed is a text of 1 to 200 bytes each");
+    };
+    if let Err(fault) = logging::start("warn", Format::Text) {
+        return fail(&format!("cannot log: {fault}"));
+    }
+    let resolution = match task.verdict {
+        HandVerdict::Applied => Resolution::Applied,
+        HandVerdict::Refused if task.although_acknowledged => {
+            Resolution::RefusedAlthoughAcknowledged
+        }
+        HandVerdict::Refused => Resolution::Refused,
+    };
+    let audit_dir = match config::audit_dir_from_lookup(environment) {
+        Ok(dir) => dir,
+        Err(faults) => {
+            complain(&config::tell_faults(&faults));
+            return BAD_SETTINGS;
+        }
+    };
+    inspect(|dir| {
+        let signed = (&note, audit_dir.as_deref().unwrap_or(dir));
+        let out = &mut io::stdout().lock();
+        settle(dir, (&task.id, resolution), signed, wall(), out)
+    })
+}
+
+/// Settles a payment by hand and says what it was. Who says so and why stands in the
+/// audit file before it is done.
+fn settle(
     dir: &Path,
-    id: &str,
-    resolution: Resolution,
+    (id, resolution): (&str, Resolution),
+    (note, audit_dir): (&OperatorNote, &Path),
     wall: UnixMillis,
     out: &mut impl Write,
 ) -> Result<(), InspectionFault> {
@@ -189,16 +241,25 @@ pub(crate) fn resolve(
         return Err(InspectionFault::NoId(id.to_owned()));
     };
     demand_journal(dir)?;
-    let was = operator::resolve(
-        &forget_nothing(dir),
-        correlation_id.upstream_id(),
-        resolution,
-        wall,
-    )?;
     let verdict = match resolution {
         Resolution::Applied => "applied",
         Resolution::Refused | Resolution::RefusedAlthoughAcknowledged => "refused",
     };
+    let sign = || {
+        let call = OperatorCall {
+            path: "p99 resolve",
+            note: Some(note),
+            id: Some(&correlation_id),
+            status: 200,
+            result: verdict,
+        };
+        audit::append(audit_dir, &call.line(wall)).map_err(|error| JournalFault::Io {
+            path: audit_dir.to_owned(),
+            error,
+        })
+    };
+    let id = correlation_id.upstream_id();
+    let was = operator::resolve(&forget_nothing(dir), id, resolution, wall, sign)?;
     writeln!(out, "resolved by hand as {verdict}; it was:")?;
     operator::write_pending(&[was], wall, out)?;
     Ok(out.flush()?)

@@ -201,6 +201,9 @@ pub const PROBE_ADDRESSES_MAX: usize = 4;
 /// Longest that each step of `p99 health` may take: connect, write, and each of few reads. The
 /// usual health check gives it 3 s in all.
 pub const PROBE_STEP_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long `p99 ctl` and `p99 explain` wait for an answer: longer than the longest REQUEST_TIMEOUT_MS
+/// and a slow disk together.
+pub const QUESTION_TIME_MAX: Duration = Duration::from_secs(70);
 
 // ---- supervisor ----
 
@@ -517,6 +520,13 @@ pub const RESOLVE_PAUSE: Duration = Duration::from_millis(1);
 pub const RESOLVE_PAUSE_FAILED: Duration = Duration::from_millis(250);
 /// Resolutions that wait for one core; beyond it the newest is dropped, and the next one comes.
 pub const RESOLVED_QUEUE_MAX: usize = 16;
+/// A body on ADMIN_LISTEN may be this long whatever MAX_BODY_BYTES says.
+pub const ADMIN_BODY_BYTES_MIN: usize = 4_096;
+
+/// Retry-After while CACHE_CAPACITY ids are known and CACHE_FULL refuses, in seconds: room comes back
+/// as slowly as ids grow old.
+pub const CACHE_FULL_RETRY_AFTER_SECS: u32 = 30;
+
 /// The next address of a name is tried after a third of CONNECT_TIMEOUT_MS, but not later than
 /// this: longer than any healthy connect within a continent takes.
 pub const CONNECT_STEP_MAX: Duration = Duration::from_millis(100);
@@ -780,6 +790,8 @@ pub const REFUSED_PATH_BYTES_MAX: usize = 128;
 pub const AUDIT_QUEUE_MAX: usize = 4_096;
 /// How often the queue is emptied.
 pub const AUDIT_INTERVAL: Duration = Duration::from_millis(100);
+/// What waits in memory while the disk takes nothing; beyond it lines are left out, and counted.
+pub const AUDIT_UNWRITTEN_BYTES_MAX: usize = 4 << 20;
 /// Size at which the audit file is put aside: about 80,000 lines.
 pub const AUDIT_FILE_BYTES_MAX: u64 = 16 << 20;
 /// Files that are kept; with the size above they take 64 MiB of the journal's disk, and what one

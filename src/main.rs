@@ -25,13 +25,12 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use p99::clock::{Clock, UnixMillis};
 use p99::config::{self, Config, NearMiss};
 use p99::cores::{self, Supervision};
-use p99::journal::operator::Resolution;
-use p99::logging::{self, Format};
+use p99::logging;
 use p99::pay::Setup;
 use p99::sim::{Fee, SimulatorOptions};
 use p99::supervisor::{Notifier, PassedSockets};
 
-use crate::inspection::{InspectionFault, JournalTask};
+use crate::inspection::{HandTask, InspectionFault, JournalTask};
 
 // Small buffers come and go on every core; this allocator keeps them apart by thread.
 #[global_allocator]
@@ -104,16 +103,7 @@ enum Command {
     Pending,
     /// Settles by hand a pending payment in JOURNAL_DIR that no processor will ever answer. The
     /// instance must be stopped.
-    Resolve {
-        /// The payment's correlationId.
-        id: String,
-        /// What is known to have happened.
-        verdict: HandVerdict,
-        /// Refuses also what was open when the process ended, though its client may have been told
-        /// 200.
-        #[arg(long)]
-        although_acknowledged: bool,
-    },
+    Resolve(HandTask),
     /// Makes, looks at or fills the shared PostgreSQL store that STORE names.
     #[command(subcommand)]
     Store(store_command::StoreTask),
@@ -137,13 +127,16 @@ enum HandVerdict {
 }
 
 fn main() -> ExitCode {
-    cores::unblock_signals();
     cores::use_own_files();
     let command = Arguments::command().after_help(config::help());
     let arguments = match Arguments::from_arg_matches(&command.get_matches()) {
         Ok(arguments) => arguments,
         Err(fault) => fault.exit(),
     };
+    if arguments.command.is_none() {
+        cores::ignore_until_heard();
+    }
+    cores::unblock_signals();
     let code = match arguments.command {
         None => serve(),
         Some(Command::Demo {
@@ -172,11 +165,7 @@ fn main() -> ExitCode {
         Some(Command::Pending) => {
             inspect(|dir| inspection::pending(dir, wall(), &mut io::stdout().lock()))
         }
-        Some(Command::Resolve {
-            id,
-            verdict,
-            although_acknowledged,
-        }) => resolve(&id, verdict, although_acknowledged),
+        Some(Command::Resolve(task)) => inspection::resolve(&task),
         Some(Command::Journal { task }) => inspection::journal(task),
         Some(Command::Reconcile(asked)) => comparison::reconcile(asked),
     };
@@ -250,19 +239,6 @@ fn check() -> u8 {
     };
     say(&config::report(&config, &misspelt()));
     0
-}
-
-/// `p99 resolve`
-fn resolve(id: &str, verdict: HandVerdict, although_acknowledged: bool) -> u8 {
-    if let Err(fault) = logging::start("warn", Format::Text) {
-        return fail(&format!("cannot log: {fault}"));
-    }
-    let resolution = match verdict {
-        HandVerdict::Applied => Resolution::Applied,
-        HandVerdict::Refused if although_acknowledged => Resolution::RefusedAlthoughAcknowledged,
-        HandVerdict::Refused => Resolution::Refused,
-    };
-    inspect(|dir| inspection::resolve(dir, id, resolution, wall(), &mut io::stdout().lock()))
 }
 
 /// Does `what` with JOURNAL_DIR.
@@ -356,8 +332,8 @@ mod tests {
             "p99 ctl processors pause default --operator ann --reason double",
             "p99 ctl log debug --operator ann --reason look",
             "p99 pending",
-            "p99 resolve test-123 applied",
-            "p99 resolve test-123 refused --although-acknowledged",
+            "p99 resolve test-123 applied --operator ann --reason seen",
+            "p99 resolve test-123 refused --although-acknowledged --operator a --reason b",
             "p99 journal verify",
             "p99 journal dump",
             "p99 journal accept-upstreams",
@@ -373,7 +349,8 @@ mod tests {
         }
         for line in [
             "p99 serve",
-            "p99 resolve test-123",
+            "p99 resolve test-123 --operator ann --reason seen",
+            "p99 resolve test-123 applied --operator ann",
             "p99 ctl processors pause default --operator ann",
             "p99 resolve x maybe",
             "p99 journal",

@@ -157,6 +157,8 @@ pub fn call(target: &Target, question: &Question<'_>) -> io::Result<(u16, String
     }
     head.push_str("\r\n");
     (&socket).write_all(&[head.as_bytes(), body].concat())?;
+    // The instance has patience of its own, and says what came of it when that is over.
+    socket.set_read_timeout(Some(limits::QUESTION_TIME_MAX))?;
     let mut answer = Vec::new();
     (&socket)
         .take(limits::PROBE_ANSWER_BYTES_MAX)

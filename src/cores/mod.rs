@@ -40,7 +40,7 @@ use crate::server::{Common, CoreEnd};
 use crate::supervisor::{Notifier, PassedSockets};
 
 pub use exit::Exit;
-pub use signals::{unblock_signals, use_own_files};
+pub use signals::{ignore_until_heard, unblock_signals, use_own_files};
 
 use notices::Notices;
 use signals::Signals;

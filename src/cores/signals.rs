@@ -50,6 +50,19 @@ pub fn unblock_signals() {
     }
 }
 
+/// Has no signal end a start but those that ask for a stop, whatever the parent had pending; called
+/// before [`unblock_signals`]. What they mean is heard once the settings are read.
+pub fn ignore_until_heard() {
+    // SAFETY: to ignore a signal needs no handler, so nothing of ours runs in one.
+    unsafe {
+        let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+        let heard = [SIGHUP, SIGUSR1, SIGUSR2];
+        for signal in IGNORED.into_iter().chain(heard).chain(real_time) {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
+}
+
 /// Takes from the umask what would keep p99 from the files that it makes: that is not asked of it,
 /// and a journal that was made so could never be opened. What it keeps from others stays so.
 pub fn use_own_files() {
@@ -100,13 +113,7 @@ impl Signals {
             hangup: Arc::default(),
             others: [("SIGUSR1", Arc::default()), ("SIGUSR2", Arc::default())],
         };
-        // SAFETY: to ignore a signal needs no handler, so nothing of ours runs in one.
-        unsafe {
-            let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
-            for signal in IGNORED.into_iter().chain(real_time) {
-                libc::signal(signal, libc::SIG_IGN);
-            }
-        }
+        ignore_until_heard();
         flag::register(SIGHUP, Arc::clone(&signals.hangup))?;
         for (signal, (_, flag)) in [SIGUSR1, SIGUSR2].into_iter().zip(&signals.others) {
             flag::register(signal, Arc::clone(flag))?;

@@ -154,16 +154,18 @@ pub fn dump(dir: &Path, out: &mut impl Write) -> Result<(), JournalFault> {
 }
 
 /// Settles `id` by hand in the journal of a stopped instance, durably, and returns the payment as
-/// it was.
+/// it was. `sign` keeps who says so and why; it is called once nothing but the disk is in the way.
 ///
 /// # Errors
-/// An instance holds the directory; the journal is damaged; `id` is not pending, or it is to be
-/// `Applied` and no processor has it, or `Refused` and its client may have been told 200.
+/// `sign` fails; an instance holds the directory; the journal is damaged; `id` is not pending, or
+/// it is to be `Applied` and no processor has it, or `Refused` and its client may have been told
+/// 200.
 pub fn resolve(
     settings: &JournalSettings,
     id: UpstreamId,
     resolution: Resolution,
     wall: UnixMillis,
+    sign: impl FnOnce() -> Result<(), JournalFault>,
 ) -> Result<Pending, JournalFault> {
     let cores = {
         let dir = Directory::lock(&settings.dir)?;
@@ -191,6 +193,7 @@ pub fn resolve(
         position: 0,
     };
     frame::write(seed, place, &mut bytes, |out| record.encode(out));
+    sign()?;
     core.writer.append_first(&bytes)?;
     log::warn!("payment {id} was resolved by hand: {verdict:?}; it was {found:?}");
     Ok(found)

@@ -61,6 +61,27 @@ pub struct OperatorCall<'a> {
     pub result: &'a str,
 }
 
+impl OperatorCall<'_> {
+    /// Its line in the audit file.
+    #[must_use]
+    pub fn line(&self, at: UnixMillis) -> String {
+        let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        let (operator, reason) = who_and_why(self);
+        let id = self
+            .id
+            .map_or_else(String::new, |id| format!(r#""id":"{}","#, id.upstream_id()));
+        format!(
+            r#"{{"at":"{}",{id}"step":"operator","path":{},"operator":{},"reason":{},"status":{},"result":{}}}"#,
+            date(at),
+            quoted(self.path),
+            quoted(operator),
+            quoted(reason),
+            self.status,
+            quoted(self.result)
+        )
+    }
+}
+
 impl CoreRuntime {
     /// Settles a payment by hand, durably.
     ///
@@ -208,7 +229,7 @@ impl Shared {
             ..
         } = *call;
         log::warn!(path, status, operator, reason, result; "an operator's call");
-        self.write_down(line(call, now.wall));
+        self.write_down(call.line(now.wall));
     }
 
     fn write_down(&self, line: String) {
@@ -236,7 +257,7 @@ impl Shared {
         if admitted.line {
             // A place of its own: its budget in the log is not that of what operators did.
             log::warn!(path, status; "a call to operators' listener was refused");
-            self.write_down(line(&call, now.wall));
+            self.write_down(call.line(now.wall));
         }
     }
 
@@ -308,21 +329,4 @@ fn event_of(call: &OperatorCall<'_>) -> Option<(EventKind, About)> {
         (_, _) => EventKind::CallRefused,
     };
     Some((kind, about))
-}
-
-fn line(call: &OperatorCall<'_>, at: UnixMillis) -> String {
-    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
-    let (operator, reason) = who_and_why(call);
-    let id = call
-        .id
-        .map_or_else(String::new, |id| format!(r#""id":"{}","#, id.upstream_id()));
-    format!(
-        r#"{{"at":"{}",{id}"step":"operator","path":{},"operator":{},"reason":{},"status":{},"result":{}}}"#,
-        date(at),
-        quoted(call.path),
-        quoted(operator),
-        quoted(reason),
-        call.status,
-        quoted(call.result)
-    )
 }

@@ -19,7 +19,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 
 use super::Core;
 use super::deadlines::{Wait, Watch};
-use super::listen::Peer;
+use super::listen::{ListenerRole, Peer};
 use super::places::{Place, refusal};
 use super::reply::Reply;
 use super::routes::{self, Call};
@@ -212,7 +212,7 @@ impl<S: Stream> Connection<S> {
         let refuse = |fault: http::BodyFault| Some(Reply::problem(fault.status(), fault.reason()));
         self.make_room_for_body(head);
         let body_start = self.start.saturating_add(head.head_bytes);
-        let max = self.core.runtime.config.body_bytes_max;
+        let max = self.body_bytes_max();
         let mut reader = BodyReader::request(head.framing, body_start, max).map_err(refuse)?;
         let mut is_continue_due = head.expect_continue;
         loop {
@@ -230,13 +230,22 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Positions must not move while a body is read, so earlier requests leave the buffer first.
+    /// What an operator signs fits, however small payments must be.
+    fn body_bytes_max(&self) -> usize {
+        let max = self.core.runtime.config.body_bytes_max;
+        match self.peer.role {
+            ListenerRole::Public => max,
+            ListenerRole::Admin => max.max(limits::ADMIN_BODY_BYTES_MIN),
+        }
+    }
+
     fn make_room_for_body(&mut self, head: &RequestHead) {
         let length = match head.framing {
             Framing::None => return,
             Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
             Framing::Chunked => limits::INPUT_BYTES_IDLE,
         };
-        if length > self.core.runtime.config.body_bytes_max && head.framing != Framing::Chunked {
+        if length > self.body_bytes_max() && head.framing != Framing::Chunked {
             return;
         }
         let needed = head.head_bytes.saturating_add(length);

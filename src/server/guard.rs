@@ -67,6 +67,13 @@ mod tests {
     use crate::http::{HeadRules, parse_head};
 
     fn status(fields: &str, is_unix: bool) -> Option<u16> {
+        let bare = status_behind("", fields, is_unix);
+        let behind_a_line = status_behind("\r\n", fields, is_unix);
+        assert_eq!(bare, behind_a_line, "{fields}");
+        bare
+    }
+
+    fn status_behind(before: &str, fields: &str, is_unix: bool) -> Option<u16> {
         let secret = Credentials::new(&AuthHeader {
             setting: "ADMIN_SECRET_FILE",
             name: "x-p99-admin-secret".to_owned(),
@@ -74,8 +81,9 @@ mod tests {
             file: None,
             guards_reads: true,
         });
-        let text =
-            format!("POST /admin/log HTTP/1.1\r\n{fields}\r\nhidden: X-P99-Admin-Secret: new");
+        let text = format!(
+            "{before}POST /admin/log HTTP/1.1\r\n{fields}\r\nhidden: X-P99-Admin-Secret: new"
+        );
         let head = parse_head(text.as_bytes(), &HeadRules::default());
         let head = head.unwrap().unwrap();
         let peer = Peer {

@@ -133,6 +133,7 @@ impl Core {
         let auth_header = config.auth.as_ref().map(|auth| auth.name.as_str().into());
         let input_bytes_max = config
             .body_bytes_max
+            .max(limits::ADMIN_BODY_BYTES_MIN)
             .saturating_add(limits::HTTP_HEAD_BYTES_MAX)
             .saturating_add(limits::INPUT_BYTES_SPARE);
         Self {

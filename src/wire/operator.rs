@@ -14,6 +14,15 @@ pub struct OperatorNote {
     pub reason: String,
 }
 
+impl OperatorNote {
+    /// None where one of both is empty or too long.
+    #[must_use]
+    pub fn try_new(operator: &str, reason: &str) -> Option<Self> {
+        let (operator, reason) = fitting(operator).zip(fitting(reason))?;
+        Some(Self { operator, reason })
+    }
+}
+
 /// Why a body is no operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteFault {
@@ -68,7 +77,10 @@ pub fn read_filter(body: &[u8]) -> Option<String> {
 }
 
 fn text(json: Option<&str>) -> Option<String> {
-    let text = read_string(json?)?;
+    fitting(&read_string(json?)?)
+}
+
+fn fitting(text: &str) -> Option<String> {
     let text = text.trim();
     let fits = !text.is_empty() && text.len() <= limits::OPERATOR_TEXT_BYTES_MAX;
     fits.then(|| text.to_owned())

@@ -103,7 +103,15 @@ fn health_of_nobody_is_a_failure() {
 
 const JOURNAL_COMMANDS: [&[&str]; 4] = [
     &["pending"],
-    &["resolve", "test-123", "applied"],
+    &[
+        "resolve",
+        "test-123",
+        "applied",
+        "--operator",
+        "ann",
+        "--reason",
+        "seen",
+    ],
     &["journal", "verify"],
     &["journal", "dump"],
 ];
@@ -128,12 +136,22 @@ fn the_journals_commands_need_a_journal() {
     }
     assert!(!Path::new(&nowhere).exists(), "looking created a directory");
     assert!(!scratch.file("LOCK").exists(), "looking left a lock");
-    let (status, _, stderr) = run(
-        &["resolve", "not an id", "applied"],
-        &[("JOURNAL_DIR", empty)],
-    );
+    let (status, _, stderr) = run(&signed("not an id", "applied"), &[("JOURNAL_DIR", empty)]);
     assert_eq!(status, 1);
     assert!(stderr.contains("not an id"), "{stderr}");
+}
+
+/// `p99 resolve`, as an operator signs it.
+fn signed<'a>(id: &'a str, verdict: &'a str) -> [&'a str; 7] {
+    [
+        "resolve",
+        id,
+        verdict,
+        "--operator",
+        "ann",
+        "--reason",
+        "the bank says so",
+    ]
 }
 
 /// One payment goes out to a processor that never answers, the instance dies, and an operator who
@@ -172,7 +190,7 @@ fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
     assert_eq!(pending["correlationId"], "Held-1");
     assert_eq!(pending["amount"].to_string(), "19.9");
     assert_eq!(pending["processor"], "default");
-    let (status, _, stderr) = run(&["resolve", "Held-1", "applied"], &journal);
+    let (status, _, stderr) = run(&signed("Held-1", "applied"), &journal);
     assert_eq!(status, 1);
     assert!(stderr.contains("in use"), "{stderr}");
     serving.p99.kill().unwrap();
@@ -180,18 +198,28 @@ fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
     let (status, text, _) = run(&["journal", "verify"], &journal);
     assert_eq!(status, 0);
     assert!(text.contains("pending 1, settled ids 0"), "{text}");
-    let (status, _, stderr) = run(&["resolve", "somebody-else", "applied"], &journal);
+    let (status, _, stderr) = run(&signed("somebody-else", "applied"), &journal);
     assert_eq!(status, 1);
     assert!(stderr.contains("not pending"), "{stderr}");
 
     // It was open when the process was killed: its client may have been told that it is charged.
-    let (status, _, stderr) = run(&["resolve", "Held-1", "refused"], &journal);
+    let (status, _, stderr) = run(&signed("Held-1", "refused"), &journal);
     assert_eq!(status, 1);
     assert!(stderr.contains("--although-acknowledged"), "{stderr}");
-    let (status, text, stderr) = run(&["resolve", "Held-1", "applied"], &journal);
+    let (status, text, stderr) = run(&signed("Held-1", "applied"), &journal);
     assert_eq!(status, 0, "{stderr}");
     assert!(text.contains("resolved by hand as applied") && text.contains("Held-1"));
     assert!(stderr.contains("resolved by hand"), "not loud: {stderr}");
+    let audit = std::fs::read_to_string(scratch.file("journal/audit.log")).unwrap();
+    let told: Vec<_> = audit
+        .lines()
+        .filter(|line| line.contains("p99 resolve"))
+        .collect();
+    let [line] = told[..] else { panic!("{audit}") };
+    assert!(
+        line.contains("\"operator\":\"ann\",\"reason\":\"the bank says so\""),
+        "{line}"
+    );
     assert_eq!(run(&["pending"], &journal).1, "");
     let (status, dump, _) = run(&["journal", "dump"], &journal);
     assert_eq!(status, 0);

@@ -129,7 +129,13 @@ fn nothing_starts_on_a_backup_and_nothing_is_copied_over() {
     assert!(matches!(fault, JournalFault::Backup { .. }), "{fault}");
     let pending = operator::pending(&copy).unwrap();
     let id = pending[0].payment.id;
-    let resolved = operator::resolve(&settings, id, operator::Resolution::Refused, WALL);
+    let resolved = operator::resolve(
+        &settings,
+        id,
+        operator::Resolution::Refused,
+        WALL,
+        || Ok(()),
+    );
     assert!(matches!(resolved, Err(JournalFault::Backup { .. })));
     let again = backup(&scratch.0, &copy, WALL).unwrap_err();
     assert!(matches!(again, BackupFault::Occupied));

@@ -74,7 +74,7 @@ fn resolving_by_hand_is_a_verdict_that_lasts() {
     let mut records: Vec<Record> = stories(0..20).concat();
     feed(start(&scratch.settings(2), WALL).unwrap(), &stories(0..20));
     let settings = scratch.settings(5);
-    let resolve = |number, how| operator::resolve(&settings, id_of(number), how, WALL);
+    let resolve = |number, how| operator::resolve(&settings, id_of(number), how, WALL, || Ok(()));
     let was = resolve(2, Resolution::Applied).unwrap();
     assert_eq!(was.payment.id, id_of(2));
     let early = resolve(10, Resolution::Refused);
