@@ -289,6 +289,8 @@ pub enum Shed {
     Concurrency,
     /// QUEUE_CAPACITY.
     Queue,
+    /// CACHE_CAPACITY, where CACHE_FULL refuses.
+    Cache,
     /// The journal failed.
     Journal,
     /// No processor could be tried in time.
@@ -332,6 +334,8 @@ pub enum Answer {
     NotTried,
     /// A bound was reached before claiming: 503; nothing is said of the id.
     Overloaded,
+    /// No room for another id, and CACHE_FULL refuses: 503; nothing is said of the id.
+    NoRoom,
     /// The journal failed before claiming: 503; nothing is said of the id.
     JournalDown,
     /// Its fate is decided by replay: close without an answer.

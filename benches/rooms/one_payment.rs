@@ -50,6 +50,7 @@ pub fn metrics(config: &Config, cores: u16) -> Metrics {
         journal: p99::metrics::JournalMode::Off,
         queue_capacity: config.queue_capacity,
         cache_capacity: config.cache_capacity,
+        cache_ttl: config.cache_ttl,
         concurrency_limit: config.concurrency_limit,
         upstream_concurrency: config.upstream_concurrency,
     })

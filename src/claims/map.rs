@@ -54,7 +54,18 @@ pub struct Claims {
     pending: usize,
     forgotten: Forgotten,
     capacity: usize,
+    full: Full,
     ttl_secs: u32,
+}
+
+/// What happens to a claim that settles when there are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The oldest settled claim goes.
+    Forget,
+    /// All stay for their TTL: the owner asks [`Claims::has_room`] before it takes a new id. Those
+    /// that a journal brings back may be more than the capacity.
+    Keep,
 }
 
 impl Claims {
@@ -74,8 +85,15 @@ impl Claims {
             pending: 0,
             forgotten: Forgotten::default(),
             capacity,
+            full: Full::Forget,
             ttl_secs: whole_secs(ttl),
         }
+    }
+
+    /// The same with another rule for too many.
+    #[must_use]
+    pub fn when_full(self, full: Full) -> Self {
+        Self { full, ..self }
     }
 
     /// What is known of `id`.
@@ -88,6 +106,18 @@ impl Claims {
             Some(settled) => Claim::Settled(settled),
             None => Claim::Pending(entry.link),
         }
+    }
+
+    /// Whether another id may be claimed without one being forgotten before its time. The room of
+    /// those whose time is over is given back first.
+    #[must_use]
+    pub fn has_room(&mut self, now: Mono) -> bool {
+        if self.full == Full::Forget {
+            return true;
+        }
+        let is_full = |claims: &Self| claims.settled + claims.pending >= claims.capacity;
+        while is_full(self) && self.expire(now, 1) > 0 {}
+        !is_full(self)
     }
 
     /// Claims a fresh `id` for the payment in `slot` of the flows.
@@ -214,7 +244,7 @@ impl Claims {
             "the queue is whole"
         );
         assert!(
-            self.settled <= self.capacity,
+            self.settled <= self.capacity || self.full == Full::Keep,
             "I8: no more settled claims than allowed"
         );
         let mut pending = 0;
@@ -301,10 +331,10 @@ impl Claims {
         self.youngest = place;
         self.settled += 1;
         if self.settled > self.capacity {
-            if self.is_oldest_expired(now) {
-                self.forgotten.expired += 1;
-            } else {
-                self.forgotten.evicted += 1;
+            match (self.is_oldest_expired(now), self.full) {
+                (true, _) => self.forgotten.expired += 1,
+                (false, Full::Forget) => self.forgotten.evicted += 1,
+                (false, Full::Keep) => return,
             }
             self.forget_oldest();
         }

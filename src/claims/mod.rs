@@ -19,4 +19,4 @@ mod index;
 mod map;
 
 pub use entry::{FirstAnswer, SettledClaim};
-pub use map::{Claim, Claims, Forgotten};
+pub use map::{Claim, Claims, Forgotten, Full};

@@ -205,3 +205,31 @@ proptest! {
         }
     }
 }
+
+/// CACHE_FULL=refuse: none is forgotten inside its time, and what has had its time makes room.
+#[test]
+fn a_map_that_keeps_all_has_no_room_until_the_oldest_has_had_its_time() {
+    let mut claims = Claims::new(2, Duration::from_secs(60)).when_full(Full::Keep);
+    for number in 0..2 {
+        assert!(claims.has_room(secs(1)));
+        claims.hold(UpstreamId(number), 0);
+    }
+    assert!(!claims.has_room(secs(1)), "pending ones count");
+    claims.settle(UpstreamId(0), claim(1990), secs(1));
+    claims.settle(UpstreamId(1), claim(1990), secs(30));
+    assert!(!claims.has_room(secs(60)));
+    // What a journal brings back may be more.
+    assert!(claims.restore(UpstreamId(2), claim(1990), secs(31)));
+    assert!(matches!(claims.look(UpstreamId(0)), Claim::Settled(_)));
+    claims.check_invariants();
+    assert!(
+        !claims.has_room(secs(61)),
+        "one has had its time, one is too many"
+    );
+    assert_eq!(claims.look(UpstreamId(0)), Claim::Fresh);
+    assert!(claims.has_room(secs(90)));
+    assert_eq!(
+        (claims.forgotten().evicted, claims.forgotten().expired),
+        (0, 2)
+    );
+}

@@ -50,8 +50,8 @@ pub use spelling::{NearMiss, near_misses};
 pub use store::{StoreConfig, StoreHost, StoreTls, StoreUrl, store_from_lookup};
 pub use upstream::{Origin, UpstreamUrl};
 pub use values::{
-    Ack, AnswerAfter, BreakerConfig, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig,
-    JournalSync, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
+    Ack, AnswerAfter, BreakerConfig, CacheFull, CoreDumps, CorrelationIdRule, DriverChoice,
+    JournalConfig, JournalSync, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
 };
 
 use reader::Reader;
@@ -146,6 +146,8 @@ pub struct Config {
     pub on_duplicate: OnDuplicate,
     /// `ANSWER_AFTER`.
     pub answer_after: AnswerAfter,
+    /// `CACHE_FULL`.
+    pub cache_full: CacheFull,
     /// `UPSTREAM_500`.
     pub upstream_500: Upstream500,
     /// `CORRELATION_ID`.

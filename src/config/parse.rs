@@ -21,7 +21,8 @@ use super::store::read_store;
 use super::upstream;
 use super::values::{self, BreakerConfig, JournalConfig};
 use super::values::{
-    Ack, AnswerAfter, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync, OnDuplicate,
+    Ack, AnswerAfter, CacheFull, CoreDumps, CorrelationIdRule, DriverChoice, JournalSync,
+    OnDuplicate,
 };
 use super::values::{PerMille, RateLimitConfig, Routing, Upstream500};
 
@@ -81,6 +82,7 @@ impl Config {
             allow_purge: reader.word("ALLOW_PURGE", &[("false", false), ("true", true)]),
             on_duplicate: reader.word("ON_DUPLICATE", &OnDuplicate::WORDS),
             answer_after: reader.word("ANSWER_AFTER", &AnswerAfter::WORDS),
+            cache_full: reader.word("CACHE_FULL", &CacheFull::WORDS),
             upstream_500: reader.word("UPSTREAM_500", &Upstream500::WORDS),
             correlation_id: reader.word("CORRELATION_ID", &CorrelationIdRule::WORDS),
             health_interval: reader.read("HEALTH_INTERVAL_MS", health_interval),
@@ -169,6 +171,14 @@ impl Config {
             reader.relation(rule.is_none(), names, &rule.unwrap_or_default());
         }
         let listen = [&self.listen[..], &self.admin_listen];
+        let names = ["UPSTREAM_A_URL", "UPSTREAM_B_URL"];
+        for (name, (_, one)) in names.into_iter().zip(self.upstream.iter()) {
+            let mut all = listen.iter().copied().flatten();
+            let own = all.find(|address| one.url.is_at(address));
+            let rule = own.map(|own| format!("a processor: this instance itself listens on {own}"));
+            let names = &[name, "LISTEN", "ADMIN_LISTEN", "PORT"];
+            reader.relation(rule.is_none(), names, &rule.unwrap_or_default());
+        }
         let upstream = self.upstream.iter().filter_map(|(_, one)| one.url.http());
         let processors: Vec<&HttpUrl> = upstream.collect();
         self.shards.check(reader, &listen, &processors);
@@ -213,6 +223,10 @@ impl Config {
                 reader.is_set("LEDGER_EXACT_HOURS") && self.store.is_some(),
                 "LEDGER_EXACT_HOURS has no effect with STORE, which keeps milliseconds for \
                  CACHE_TTL_SECONDS",
+            ),
+            (
+                self.cache_full == CacheFull::Refuse && self.store.is_some(),
+                "CACHE_FULL has no effect with STORE, which keeps every id for CACHE_TTL_SECONDS",
             ),
             (
                 !self.fallback_after.is_zero() && !waits_for_a,

@@ -1,6 +1,5 @@
 //! The table of settings: the one place that knows their names, units, defaults and ranges. It
-//! feeds the reader, `--help`, `p99 check` and the test that README names every setting. It reads
-//! nothing itself.
+//! feeds the reader, `--help`, `p99 check` and a test of README, and reads nothing itself.
 
 use std::fmt;
 
@@ -246,6 +245,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::whole("CACHE_TTL_SECONDS", SECS, "86400")
         .from(1, 31_536_000)
         .help("how long a settled claim is kept"),
+    Setting::words("CACHE_FULL", &["forget", "refuse"])
+        .help("beyond CACHE_CAPACITY: the oldest claim goes; or a new id is 503"),
     Setting::words("ROUTING", &["round_robin", "cheapest", "fastest"])
         .help("half and half by the id's hash; A while it works; lower recent latency"),
     Setting::whole("FALLBACK_AFTER_MS", MS, "0")
@@ -385,9 +386,8 @@ pub const SETTINGS: &[Setting] = &[
     .help("what is logged to stderr"),
     Setting::words("LOG_FORMAT", &["text", "json"])
         .help("lines as text; or as one object of JSON each, for a log store"),
-    Setting::words("CORE_DUMPS", &["off", "on"]).help(
-        "on: a crash leaves a core file, and a debugger may attach; both show the credentials",
-    ),
+    Setting::words("CORE_DUMPS", &["off", "on"])
+        .help("on: a crash leaves a core file and a debugger may attach: both show credentials"),
     Setting::words("MONOIO_FORCE_LEGACY_DRIVER", &["0", "1"])
         .help("1: epoll, also where io_uring is allowed"),
 ];

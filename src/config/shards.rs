@@ -111,7 +111,7 @@ impl Shards {
 
 /// Whether `url` surely leads to `address` of this machine. A name of this machine is found out
 /// when the instance answers itself.
-fn is_at(url: &HttpUrl, address: &ListenAddress) -> bool {
+pub(super) fn is_at(url: &HttpUrl, address: &ListenAddress) -> bool {
     let ListenAddress::Tcp(address) = address else {
         return false;
     };
@@ -122,6 +122,8 @@ fn is_at(url: &HttpUrl, address: &ListenAddress) -> bool {
             Err(_) => return false,
         },
     };
-    let is_here = ip == address.ip() || (ip.is_loopback() && address.ip().is_unspecified());
+    // The kernel takes a connect to the unspecified address for one to itself.
+    let is_own = ip.is_loopback() || ip.is_unspecified();
+    let is_here = ip == address.ip() || (is_own && address.ip().is_unspecified());
     is_here && url.port == address.port()
 }

@@ -316,20 +316,20 @@ fn settings_that_do_not_fit_together_are_refused() {
         (&[("CACHE_CAPACITY", "1")], "CACHE_CAPACITY"),
         (&[("POOL_MAX_IDLE", "2049")], "POOL_MAX_IDLE"),
         (&[("ADMIN_LISTEN", "0.0.0.0:9999")], "ADMIN_LISTEN"),
+        (&[("UPSTREAM_A_URL", "http://[::1]:9999")], "UPSTREAM_A_URL"),
+        (
+            &[("UPSTREAM_B_URL", "http://127.0.0.1:9999/b")],
+            "UPSTREAM_B_URL",
+        ),
     ];
     for (settings, name) in rows {
         let faults = read(settings).unwrap_err();
         let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
         assert_eq!(names, [*name], "{settings:?}");
     }
-    assert!(
-        read(&[("SETTLE_TIMEOUT_MS", "50")]).is_ok(),
-        "equal is enough"
-    );
-    assert!(
-        read(&[("UPSTREAM_CONCURRENCY", "2")]).is_ok(),
-        "one for each core is enough"
-    );
+    for (name, enough) in [("SETTLE_TIMEOUT_MS", "50"), ("UPSTREAM_CONCURRENCY", "2")] {
+        assert!(read(&[(name, enough)]).is_ok(), "equal, one for each core");
+    }
 }
 
 #[test]

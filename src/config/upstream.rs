@@ -8,7 +8,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::places::{HttpUrl, socket_path};
+use super::places::{HttpUrl, ListenAddress, socket_path};
+use super::shards::is_at;
 use crate::limits;
 
 /// Where a processor is.
@@ -86,6 +87,17 @@ impl UpstreamUrl {
     #[must_use]
     pub const fn is_https(&self) -> bool {
         matches!(self.origin, Origin::Https(_))
+    }
+
+    /// Whether it surely leads to `address`, where this instance listens: p99 would be told its own
+    /// word about a payment.
+    #[must_use]
+    pub fn is_at(&self, address: &ListenAddress) -> bool {
+        match (&self.origin, address) {
+            (Origin::Unix(path), ListenAddress::Unix(own)) => path == own,
+            (Origin::Http(url) | Origin::Https(url), _) => is_at(url, address),
+            (Origin::Unix(_), ListenAddress::Tcp(_)) => false,
+        }
     }
 
     /// The value of `Host`: without the port that goes without saying (RFC 9110, section 7.2).
@@ -245,6 +257,30 @@ mod tests {
             "unix:/run/a.sock:/a?x",
         ] {
             assert_eq!(UpstreamUrl::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_place_at_which_p99_itself_listens_is_known() {
+        for (url, own, is_at) in [
+            ("http://127.0.0.1:9999", "0.0.0.0:9999", true),
+            ("http://127.1.2.3:9999/base", "0.0.0.0:9999", true),
+            ("http://localhost.:9999", "[::]:9999", true),
+            ("http://0.0.0.0:9999", "0.0.0.0:9999", true),
+            ("https://10.0.0.1:9999", "10.0.0.1:9999", true),
+            ("unix:/run/p99.sock:/v1", "unix:/run/p99.sock", true),
+            ("http://127.0.0.1:9998", "0.0.0.0:9999", false),
+            ("http://127.0.0.1:9999", "10.0.0.1:9999", false),
+            ("http://other:9999", "0.0.0.0:9999", false),
+            ("unix:/run/psp.sock", "unix:/run/p99.sock", false),
+            ("unix:/run/p99.sock", "0.0.0.0:80", false),
+        ] {
+            let own = match own.strip_prefix("unix:") {
+                Some(path) => ListenAddress::Unix(path.into()),
+                None => ListenAddress::Tcp(own.parse().unwrap()),
+            };
+            let url = UpstreamUrl::parse(url).unwrap();
+            assert_eq!(url.is_at(&own), is_at, "{url:?} {own}");
         }
     }
 

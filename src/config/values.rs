@@ -101,6 +101,23 @@ impl Upstream500 {
     pub(super) const WORDS: [(&str, Self); 2] = [("ask", Self::Ask), ("unknown", Self::Unknown)];
 }
 
+/// `CACHE_FULL`: what becomes of a new id when `CACHE_CAPACITY` settled ones are known, none of
+/// them older than `CACHE_TTL_SECONDS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheFull {
+    /// It is taken, and the oldest is forgotten.
+    #[default]
+    Forget,
+    /// It is answered 503.
+    Refuse,
+}
+
+impl CacheFull {
+    /// Its words.
+    pub(super) const WORDS: [(&str, Self); 2] =
+        [("forget", Self::Forget), ("refuse", Self::Refuse)];
+}
+
 /// `ANSWER_AFTER`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AnswerAfter {

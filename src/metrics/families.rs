@@ -1,16 +1,20 @@
 //! The `p99_` set: base units, `_total` on counters, every label value there from the start, so
 //! that `promtool check metrics` finds nothing to say.
 
+use std::time::Duration;
+
 use crate::clock::Mono;
 use crate::logging;
 use crate::payment::{Configured, Outcome, Processor};
 
 use super::cells::{Cell, Label};
+use super::met::Met;
 use super::page::{Kind, Page};
+use super::rolling::{Recent, Span};
 use super::sums::PROCESSOR;
 use super::{
-    BreakerReading, Changeable, Driver, FileReading, Metrics, Reading, Route, StatusCode,
-    Transition,
+    BreakerReading, Changeable, Driver, FileReading, JournalMode, Metrics, Reading, Route,
+    StatusCode, Transition,
 };
 
 impl Metrics {
@@ -27,6 +31,25 @@ impl Metrics {
         self.books.render(now, page);
         self.settings.render(page);
         self.render_instance(reading.is_serving, page);
+        let help = "For how long an id is known after it settled, at the last minute's rate.";
+        page.begin(Kind::Gauge, "p99_cache_reach_seconds", help);
+        page.sample(&[], self.cache_reach(now).as_secs());
+    }
+
+    /// CACHE_TTL_SECONDS, or less where CACHE_CAPACITY is taken up sooner than that. The store
+    /// keeps every id for its time.
+    fn cache_reach(&self, now: Mono) -> Duration {
+        let cores = self.cores().map(|core| &core.payments_recent);
+        let recent = Recent::new(cores, Span::Minute, now);
+        let taken = [Met::Charged, Met::Accepted].map(|met| recent.classes[met.index()]);
+        let taken: u64 = taken.iter().sum();
+        if self.setup.journal == JournalMode::Store || taken == 0 {
+            return self.setup.cache_ttl;
+        }
+        let capacity = u128::try_from(self.setup.cache_capacity).unwrap_or(u128::MAX);
+        let reach_us = capacity.saturating_mul(u128::from(recent.took_us)) / u128::from(taken);
+        let reach = Duration::from_micros(u64::try_from(reach_us).unwrap_or(u64::MAX));
+        reach.min(self.setup.cache_ttl)
     }
 
     fn render_requests(&self, page: &mut Page<'_>) {

@@ -1,5 +1,5 @@
-//! The values of every label. Ids and addresses are never labels: each value has its series from
-//! the start, so there can only be as many as stand here.
+//! The values of every label, each with its series from the start. Ids and addresses are never
+//! labels.
 
 use super::cells::Label;
 use crate::http::status::{self, STATUSES};
@@ -57,7 +57,7 @@ label! {
         Healthz = "healthz",
         /// `GET /readyz`.
         Readyz = "readyz",
-        /// Any other path, and heads that could not be read.
+        /// Any other path, and heads that were not read.
         Other = "other",
     }
 }
@@ -83,6 +83,8 @@ label! {
         ConcurrencyLimit = "concurrency_limit",
         /// `QUEUE_CAPACITY` payments are unsettled.
         QueueFull = "queue_full",
+        /// `CACHE_CAPACITY`, where `CACHE_FULL=refuse`.
+        CacheFull = "cache_full",
         /// The owner core's mailbox had no room.
         MailboxFull = "mailbox_full",
         /// The journal failed.
@@ -312,8 +314,7 @@ impl Label for Status {
 }
 
 impl Route {
-    /// The status codes that it can be answered with, whose series are there from the start.
-    /// Another one would be shown from its first time on, so that nothing is ever hidden.
+    /// The status codes of its answers; their series are there from the start.
     pub(crate) const fn statuses(self) -> &'static [u16] {
         match self {
             Self::Payments => &[

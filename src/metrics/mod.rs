@@ -271,6 +271,8 @@ pub struct MetricsSetup {
     pub processors: ProcessorCount,
     /// `CACHE_CAPACITY`.
     pub cache_capacity: usize,
+    /// `CACHE_TTL_SECONDS`.
+    pub cache_ttl: Duration,
     /// `CONCURRENCY_LIMIT`.
     pub concurrency_limit: usize,
     /// `UPSTREAM_CONCURRENCY`.

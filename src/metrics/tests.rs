@@ -1,6 +1,7 @@
 //! The page as a whole: its grammar, its zeros, and sums over cores.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::*;
 
@@ -25,6 +26,7 @@ fn metrics(cores: u16) -> Metrics {
         journal: JournalMode::Always,
         queue_capacity: 100_000,
         cache_capacity: 500_000,
+        cache_ttl: Duration::from_secs(86_400),
         concurrency_limit: 2_048,
         upstream_concurrency: 256,
     };

@@ -239,7 +239,8 @@ impl Owner {
     /// An owner without payments.
     #[must_use]
     pub fn new(settings: OwnerSettings, processors: Arc<Processors>) -> Self {
-        let claims = Claims::new(settings.claims_max, settings.claims_ttl);
+        let claims =
+            Claims::new(settings.claims_max, settings.claims_ttl).when_full(settings.claims_full);
         let ledger = Ledger::new(settings.ledger_exact);
         Self::with_past(settings, processors, claims, ledger)
     }
@@ -312,7 +313,7 @@ impl Owner {
             self.answer(arrival.reply_to, answer);
             return;
         }
-        if let Some((shed, answer)) = self.overload() {
+        if let Some((shed, answer)) = self.overload(now) {
             self.note(Note::Shed(shed));
             self.answer(arrival.reply_to, answer);
             return;
@@ -372,7 +373,7 @@ impl Owner {
     }
 
     /// A bound that forbids another payment, checked before its id is claimed.
-    fn overload(&self) -> Option<(Shed, Answer)> {
+    fn overload(&mut self, now: Now) -> Option<(Shed, Answer)> {
         match self.intake {
             Intake::Open => {}
             Intake::Away | Intake::Closed => return Some((Shed::Journal, Answer::JournalDown)),
@@ -383,6 +384,9 @@ impl Owner {
         }
         if self.unwaited() >= self.settings.queue_max {
             return Some((Shed::Queue, Answer::Overloaded));
+        }
+        if !self.claims.has_room(now.mono) {
+            return Some((Shed::Cache, Answer::NoRoom));
         }
         None
     }

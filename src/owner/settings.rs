@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::breaker::BreakerSettings;
+use crate::claims::Full;
 use crate::concurrency::Bounds;
-use crate::config::{Ack, AnswerAfter, Config, OnDuplicate, Routing, Upstream500};
+use crate::config::{Ack, AnswerAfter, CacheFull, Config, OnDuplicate, Routing, Upstream500};
 use crate::payment::{CoreCount, PerProcessor, ProcessorCount};
 use crate::route::Rules;
 
@@ -41,6 +42,8 @@ pub struct OwnerSettings {
     pub claims_max: usize,
     /// CACHE_TTL_SECONDS.
     pub claims_ttl: Duration,
+    /// CACHE_FULL; always [`Full::Forget`] where a store keeps the ids.
+    pub claims_full: Full,
     /// LEDGER_EXACT_HOURS.
     pub ledger_exact: Duration,
     /// How each processor is known as the one that a payment went to (I10).
@@ -94,6 +97,10 @@ impl OwnerSettings {
             late_max: share(config.late_reads_max),
             claims_max: share(config.cache_capacity),
             claims_ttl: config.cache_ttl,
+            claims_full: match (config.cache_full, &config.store) {
+                (CacheFull::Refuse, None) => Full::Keep,
+                (CacheFull::Refuse, Some(_)) | (CacheFull::Forget, _) => Full::Forget,
+            },
             ledger_exact: config.ledger_exact,
             identity: PerProcessor::from_fn(|processor| match config.upstream.find(processor) {
                 Some(one) if one.url.is_https() => Identity::ByName,

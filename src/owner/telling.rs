@@ -128,6 +128,7 @@ impl Owner {
             | Answer::Replayed(_)
             | Answer::AmountDiffers
             | Answer::Overloaded
+            | Answer::NoRoom
             | Answer::JournalDown
             | Answer::Silence => Some(Remark::Foreign),
         }

@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use self::play::{PATIENCE, Play};
 use crate::breaker::BreakerSettings;
-use crate::claims::FirstAnswer;
+use crate::claims::{FirstAnswer, Full};
 use crate::clock::UnixMillis;
 use crate::config::AnswerAfter;
 use crate::events::{Answer, Lookup, WriterSlot};
 use crate::owner::{OwnerSettings, Restored};
-use crate::payment::{Cents, CorrelationId, Payment, Processor};
+use crate::payment::{Cents, CorrelationId, Payment, Processor, Status};
 
 fn verdict_first(settings: &mut OwnerSettings, _: &mut BreakerSettings) {
     settings.answer_after = AnswerAfter::Verdict;
@@ -110,6 +110,35 @@ fn the_driver_hears_of_the_earliest_time_that_an_event_armed() {
     play.sync();
     let second = play.owner.take_alarm();
     assert!(second.is_some() && second <= play.owner.next_timer());
+}
+
+/// CACHE_FULL=refuse: a known id is answered as ever, and none is forgotten before its time.
+#[test]
+fn a_new_id_is_refused_rather_than_a_known_one_forgotten() {
+    let mut play = Play::begin_with(|settings, _| {
+        settings.claims_max = 1;
+        settings.claims_full = Full::Keep;
+        settings.claims_ttl = Duration::from_secs(60);
+    });
+    play.post(1);
+    play.sync();
+    play.post(2);
+    assert_eq!(play.answers, [Answer::NoRoom], "a pending one counts");
+    play.hear(200);
+    play.sync();
+    play.post(2);
+    play.post(1);
+    let told = [
+        Answer::NoRoom,
+        Answer::Charged,
+        Answer::NoRoom,
+        Answer::Duplicate(Status::Processed),
+    ];
+    assert_eq!(play.answers, told);
+    play.pass(Duration::from_secs(61));
+    play.post(2);
+    play.sync();
+    assert_eq!(play.sent.len(), 2, "there is room again");
 }
 
 /// When it was asked first there was no room at the other.

@@ -5,13 +5,14 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_utils::CachePadded;
 
+use super::doubts::warn_of_one_server;
+use super::guarantee;
 use super::messages::{CoreRequest, KeyedReply};
 use super::replies::Replies;
 use super::store::{self, Store};
@@ -19,7 +20,7 @@ use super::summary::Summary;
 use super::waker::TimerWaker;
 use super::{CoreRuntime, Performing};
 use crate::audit::Audit;
-use crate::claims::Claims;
+use crate::claims::{Claims, Full};
 use crate::clock::{Clock, Start};
 use crate::config::{Config, JournalSync};
 use crate::credentials::Credentials;
@@ -29,11 +30,9 @@ use crate::ledger::Ledger;
 use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings, concurrency_bounds};
-use crate::payment::{Configured, CoreId, Processor};
+use crate::payment::{Configured, CoreId};
 use crate::peers::Peers;
-use crate::upstream::{
-    HeldFiles, NameIndex, NameLookup, Names, Resolved, Resolver, Sources, Upstream,
-};
+use crate::upstream::{HeldFiles, NameLookup, Names, Resolved, Resolver, Sources, Upstream};
 
 /// What an instance is built from.
 #[derive(Clone, Debug)]
@@ -79,6 +78,7 @@ impl Setup {
             journal,
             queue_capacity: config.queue_capacity,
             cache_capacity: config.cache_capacity,
+            cache_ttl: config.cache_ttl,
             concurrency_limit: config.concurrency_limit,
             upstream_concurrency: config.upstream_concurrency,
         });
@@ -143,40 +143,6 @@ impl fmt::Debug for CoreBuilder {
     }
 }
 
-/// Two names of one server would make one processor of both: a payment that it refused could be
-/// charged there as the other one, and both summaries would be the same.
-fn warn_of_one_server(config: &Config, names: &Names) {
-    let [first, second] = [Processor::DEFAULT, Processor::FALLBACK];
-    let one = config.upstream.get(first);
-    let Some(other) = config.upstream.find(second) else {
-        return;
-    };
-    // A gateway may have one processor below each base; sockets were compared by their paths.
-    // Over https the certificates tell two names of one address apart.
-    let is_known_apart = one.url.is_https() || other.url.is_https();
-    if one.url.base != other.url.base || one.url.http().is_none() || is_known_apart {
-        return;
-    }
-    let [a, b] = [first, second].map(|processor| names.addresses(NameIndex::of(processor)));
-    if let Some(address) = one_server(&a, &b) {
-        log::warn!(
-            "UPSTREAM_A_URL and UPSTREAM_B_URL both mean {address}: they are probably one server"
-        );
-    }
-}
-
-/// An address of `a` that leads where one of `b` does: spelled alike, or both are this host's own.
-fn one_server<'a>(a: &'a [SocketAddr], b: &[SocketAddr]) -> Option<&'a SocketAddr> {
-    let here = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    let place = |address: &SocketAddr| match address.ip().to_canonical() {
-        // The kernel takes a connect to the unspecified address for one to itself.
-        ip if ip.is_unspecified() || here.contains(&ip) => (None, address.port()),
-        ip => (Some(ip), address.port()),
-    };
-    a.iter()
-        .find(|one| b.iter().any(|other| place(one) == place(other)))
-}
-
 /// Prepares every core's part, in the order of cores: replays the journal, wires the mailboxes.
 /// Nothing serves yet, so a fault here is a clean refusal to start.
 ///
@@ -194,6 +160,7 @@ pub(super) fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
         .start(config, &setup.metrics)
         .map_err(|fault| format!("cannot watch the processors' files: {fault}"))?;
     warn_of_one_server(config, &names);
+    log::info!("{}", guarantee::line(config));
     let shared = Arc::new(Shared {
         processors: Arc::new(Processors::new(
             config.upstream.count(),
@@ -266,7 +233,7 @@ fn open_audit(config: &Config) -> Result<Option<Audit>, String> {
     let Some(dir) = &config.audit_dir else {
         return Ok(None);
     };
-    let told = |fault| format!("the audit file in {}: {fault}", dir.display());
+    let told = |fault| format!("AUDIT_DIR={}: the audit file: {fault}", dir.display());
     Audit::start(dir).map(Some).map_err(told)
 }
 
@@ -281,12 +248,17 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Peers), String>
     };
     let owner = OwnerSettings::of(config);
     let mut settings = JournalSettings::new(journal.dir.clone(), journal.sync, config.cores);
-    settings.claims_max = owner.claims_max;
+    settings.claims_max = match owner.claims_full {
+        Full::Forget => owner.claims_max,
+        // Another number of cores does not share them out evenly, and none may be forgotten.
+        Full::Keep => owner.claims_max.saturating_mul(2),
+    };
     settings.ledger_exact = config.ledger_exact;
     settings.processors = Some(authorities(config));
     settings.shard = Some(config.shards.own);
     let wall = Clock::new(setup.start).now().wall;
-    let started = journal::start(&settings, wall).map_err(|fault| fault.to_string())?;
+    let told = |fault| format!("JOURNAL_DIR={}: {fault}", journal.dir.display());
+    let started = journal::start(&settings, wall).map_err(told)?;
     let report = &started.report;
     log::info!(
         "journal: start {} replayed {} records; {} pending, {} settled ids known",
@@ -343,7 +315,8 @@ impl CoreBuilder {
         let store = Store::of(&config, self.core, now)?;
         let settings = OwnerSettings::of(&config);
         let processors = Arc::clone(&self.shared.processors);
-        let mut claims = Claims::new(settings.claims_max, settings.claims_ttl);
+        let mut claims =
+            Claims::new(settings.claims_max, settings.claims_ttl).when_full(settings.claims_full);
         let (ledger, pending, writer) = match self.past {
             None => (Ledger::new(settings.ledger_exact), Vec::new(), None),
             Some(past) => {

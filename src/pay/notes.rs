@@ -75,6 +75,7 @@ pub(super) fn count(metrics: &CoreMetrics, note: &Note, now: Mono) {
             let reason = match shed {
                 Shed::Concurrency => ShedReason::ConcurrencyLimit,
                 Shed::Queue => ShedReason::QueueFull,
+                Shed::Cache => ShedReason::CacheFull,
                 Shed::Journal => ShedReason::JournalDown,
                 Shed::Unavailable => ShedReason::Unavailable,
             };

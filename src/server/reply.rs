@@ -155,6 +155,12 @@ impl Reply {
                 "too many payments at once; this request was not looked at",
             )
             .after(1),
+            Answer::NoRoom => Self::problem(
+                503,
+                "no room for another id: every one that is known is kept for its time; this \
+                 request was not looked at",
+            )
+            .after(limits::CACHE_FULL_RETRY_AFTER_SECS),
             Answer::JournalDown => Self::problem(
                 503,
                 "nothing can be kept now: the journal failed, or the store does not answer; \

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::breaker::BreakerSettings;
+use crate::claims::Full;
 use crate::concurrency::Bounds;
 use crate::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use crate::events::{Action, Answer, Arrival, ReplyTo};
@@ -33,6 +34,7 @@ fn owner() -> Owner {
         late_max: 1,
         claims_max: 100,
         claims_ttl: LONG,
+        claims_full: Full::Forget,
         ledger_exact: LONG,
         identity: PerProcessor::default(),
         answer_after: AnswerAfter::Intent,

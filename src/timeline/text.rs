@@ -184,6 +184,7 @@ pub const fn answer_name(answer: Answer) -> &'static str {
         Answer::Unavailable => "unavailable",
         Answer::NotTried => "not_tried",
         Answer::Overloaded => "overloaded",
+        Answer::NoRoom => "no_room",
         Answer::JournalDown => "journal_down",
         Answer::Silence => "nothing",
     }

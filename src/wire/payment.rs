@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use super::iso8601;
 use super::object::{ObjectFault, read_object, read_string};
 use crate::clock::UnixMillis;
-use crate::payment::{AmountFault, Cents, CorrelationId, CorrelationIdFault, Payment, UpstreamId};
+use crate::payment::{
+    AmountFault, Cents, CorrelationId, CorrelationIdFault, Payment, Status, UpstreamId,
+};
 
 /// A member of `POST /payments` that p99 looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,11 +199,18 @@ pub fn read_upstream_payment(body: &[u8]) -> Option<UpstreamPayment> {
 
 /// Reads a processor's record of `id` out of its answer to `GET {UPSTREAM_PAY_PATH}/{id}`:
 /// `requestedAt` to the millisecond that it is in, and the amount, a number or its digits in a
-/// string. `None` when the answer shows no such record, or the one of another id.
+/// string. `None` when the answer shows no such record, the one of another id, or one that p99
+/// itself would give of a payment that it has not charged: a balancer may lead back to it.
 #[must_use]
 pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
-    let names = ["correlationId", "amount", "requestedAt"];
-    let [stored_id, amount, requested_at] = read_object(body, names).ok()?;
+    let names = ["correlationId", "amount", "requestedAt", "status"];
+    let [stored_id, amount, requested_at, status] = read_object(body, names).ok()?;
+    let uncharged = [Status::Pending, Status::Refused].map(Status::name);
+    if let Some(status) = status.and_then(read_string)
+        && uncharged.contains(&&*status)
+    {
+        return None;
+    }
     if let Some(stored_id) = stored_id {
         let stored_id = CorrelationId::try_new(&read_string(stored_id)?).ok()?;
         if stored_id.as_uuid() != Some(id) {
@@ -222,7 +231,7 @@ pub fn read_listed(object: &[u8]) -> Option<(UpstreamId, Cents, Option<UnixMilli
     let id = CorrelationId::try_new(&read_string(id?)?).ok()?;
     let digits = read_string(amount?).or_else(|| amount.map(Cow::Borrowed))?;
     let amount = Cents::from_json_number(&digits).ok()?;
-    let requested_at = match requested_at {
+    let requested_at = match requested_at.filter(|text| *text != "null") {
         Some(text) => Some(iso8601::read_stored(&read_string(text)?)?),
         None => None,
     };

@@ -72,6 +72,32 @@ pub(crate) fn ids_are_forgotten(book: &Book) {
     });
 }
 
+pub(crate) fn ids_are_kept_and_new_ones_refused(book: &Book) {
+    let settings = [
+        ("CACHE_CAPACITY", "5"),
+        ("CACHE_FULL", "refuse"),
+        ("CORES", "1"),
+    ];
+    let site = Site::start(book, &settings);
+    let mut client = site.client();
+    for number in 0..5 {
+        assert_eq!(client.pay(id(number), "1.00").status, 200);
+    }
+    let refused = client.pay(id(5), "1.00");
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.field("Retry-After"), Some("30"));
+    assert!(refused.body.contains(r#""charged":"unknown""#));
+    assert_eq!(
+        client.pay(id(0), "1.00").status,
+        409,
+        "a known one is known"
+    );
+    site.await_all(&[
+        r#"p99_shed_total{reason="cache_full"}"#,
+        "p99_cache_reach_seconds",
+    ]);
+}
+
 /// A peer that answers, then one that does not.
 pub(crate) fn peers(book: &Book) {
     let port = || {

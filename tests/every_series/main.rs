@@ -97,6 +97,7 @@ fn every_series_of_the_page_moves() {
             processors::too_many_late_answers,
             bounds::too_many_clients_and_a_full_queue,
             bounds::ids_are_forgotten,
+            bounds::ids_are_kept_and_new_ones_refused,
             bounds::peers,
             books::books_that_differ,
             settings::settings_that_are_set_anew,

@@ -139,7 +139,7 @@ impl World {
             Answer::Silence | Answer::JournalDown => {
                 assert!(machine.has_failed, "{answer:?} although the journal works");
             }
-            Answer::Overloaded => {
+            Answer::Overloaded | Answer::NoRoom => {
                 assert_eq!(found, None, "{answer:?} is said before claiming");
             }
             Answer::Duplicate(Status::Pending) => {

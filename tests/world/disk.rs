@@ -13,6 +13,7 @@ use p99::owner::OwnerSettings;
 use p99::payment::{Cents, PerProcessor, Processor, Status, Totals, UpstreamId};
 
 use crate::luck::Luck;
+use crate::plan::CLAIMS_MAX;
 
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -174,7 +175,7 @@ pub(crate) fn totals(ledger: &Ledger) -> PerProcessor<Totals> {
 
 /// A state without a past.
 pub(crate) fn blank(settings: &OwnerSettings) -> State {
-    State::new(settings.claims_max, settings.ledger_exact)
+    State::new(CLAIMS_MAX, settings.ledger_exact)
 }
 
 /// What reading a snapshot of `state` gives, and the payments that it leaves open.

@@ -52,7 +52,7 @@ const LINES: usize = 120;
 const FAILURES: usize = 3;
 
 /// What 256 seeds must have shown at least once: a world in which all goes well proves nothing.
-const SIGHTS: [&str; 49] = [
+const SIGHTS: [&str; 51] = [
     "a duplicate of one Pending",
     "a duplicate of one Processed",
     "a duplicate of one Refused",
@@ -74,6 +74,7 @@ const SIGHTS: [&str; 49] = [
     "answered Duplicate(Processed)",
     "answered Duplicate(Refused)",
     "answered JournalDown",
+    "answered NoRoom",
     "answered Overloaded",
     "answered RefusedByAll",
     "answered RefusedForGood",
@@ -88,6 +89,7 @@ const SIGHTS: [&str; 49] = [
     "sent again",
     "settled as Processed",
     "settled as Refused",
+    "shed for Cache",
     "shed for Concurrency",
     "shed for Journal",
     "shed for Queue",

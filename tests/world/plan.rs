@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use p99::breaker::BreakerSettings;
+use p99::claims::Full;
 use p99::concurrency::Bounds;
 use p99::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings};
@@ -149,6 +150,9 @@ fn breaker(luck: &mut Luck, settings: &OwnerSettings) -> BreakerSettings {
     }
 }
 
+/// More than there are payments.
+pub(crate) const CLAIMS_MAX: usize = 1_000;
+
 fn slots(luck: &mut Luck, is_crowd: bool) -> usize {
     if is_crowd {
         luck.pick(&[4, 16, 64])
@@ -173,6 +177,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
     } else {
         luck.pick(&[1, 2, 4, 64])
     };
+    let keeps_few = luck.chance(15);
     OwnerSettings {
         processors: ProcessorCount::try_new(2).unwrap(),
         ack,
@@ -191,8 +196,9 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
             luck.pick(&[1, 2, 8, 64])
         },
         late_max: luck.pick(&[1, 2, 16]),
-        claims_max: 1_000,
+        claims_max: if keeps_few { 4 } else { CLAIMS_MAX },
         claims_ttl: Duration::from_secs(86_400),
+        claims_full: if keeps_few { Full::Keep } else { Full::Forget },
         ledger_exact: Duration::from_secs(86_400),
         identity: PerProcessor::default(),
         answer_after: luck.pick(&[AnswerAfter::Intent, AnswerAfter::Verdict]),

@@ -145,7 +145,8 @@ impl World {
 
     fn revive(&self, state: State, disk: Disk) -> Machine {
         let settings = self.plan.settings;
-        let mut claims = Claims::new(settings.claims_max, settings.claims_ttl);
+        let mut claims =
+            Claims::new(settings.claims_max, settings.claims_ttl).when_full(settings.claims_full);
         let now = p99::clock::Mono(self.time);
         for (id, claim) in state.settled() {
             assert!(claim.status != Status::Pending);

@@ -174,6 +174,7 @@ impl Story {
             | Answer::AmountDiffers
             | Answer::NotTried
             | Answer::Overloaded
+            | Answer::NoRoom
             | Answer::JournalDown
             | Answer::Silence => {}
         }

@@ -69,7 +69,8 @@ impl World {
         }
         // Forty days ahead or behind for some seconds, then right again. A process that starts
         // meanwhile, and finds payments dated meanwhile, has nothing to tell it better.
-        let is_one_process = self.crash_at.is_none() && !self.plan.journal_fails;
+        let crashes = self.crash_at.is_some() || !self.plan.crashes.is_empty();
+        let is_one_process = !crashes && !self.plan.journal_fails;
         if is_one_process && self.luck.chance(20) {
             let days = 40 * 86_400_000 * if self.luck.chance(70) { 1 } else { -1 };
             let at = self.luck.within(0..=span);

@@ -168,6 +168,9 @@ fn a_store_is_instead_of_a_journal_and_of_shards() {
         "{:?}",
         idle.warnings
     );
+    let idle = read(&[store, ("CACHE_FULL", "refuse")]).unwrap();
+    let told = "CACHE_FULL has no effect with STORE";
+    assert!(idle.warnings.iter().any(|one| one.starts_with(told)));
     let told = faults(&[("STORE", "postgres://p99:hunter2@db")]).concat();
     assert!(told.contains("a database behind the hosts"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");

@@ -81,6 +81,7 @@ fn metrics(journal: JournalMode) -> Metrics {
         queue_capacity: 10,
         processors: ProcessorCount::try_new(2).unwrap(),
         cache_capacity: 20,
+        cache_ttl: Duration::from_secs(86_400),
         concurrency_limit: 30,
         upstream_concurrency: 40,
     })

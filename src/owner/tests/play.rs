@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::addresses::Listing;
 use crate::breaker::{BreakerSettings, State as BreakerState};
+use crate::claims::Full;
 use crate::clock::Now;
 use crate::concurrency::Bounds;
 use crate::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
@@ -79,6 +80,7 @@ impl Play {
             late_max: 1,
             claims_max: 100,
             claims_ttl: DAY,
+            claims_full: Full::Forget,
             ledger_exact: DAY,
             identity: PerProcessor::default(),
             answer_after: AnswerAfter::Intent,

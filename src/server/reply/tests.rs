@@ -53,6 +53,7 @@ fn every_answer_of_the_engine_has_its_status() {
         (Answer::Unavailable, Some(503), Some(1), false),
         (Answer::NotTried, Some(503), Some(1), false),
         (Answer::Overloaded, Some(503), Some(1), false),
+        (Answer::NoRoom, Some(503), Some(30), false),
         (Answer::JournalDown, Some(503), Some(1), false),
         (Answer::Silence, None, None, false),
     ];
@@ -134,6 +135,7 @@ fn not_charged_is_said_only_of_a_payment_whose_claim_was_held() {
         (Answer::Unavailable, r#""charged":false"#),
         (Answer::NotTried, r#""charged":"unknown""#),
         (Answer::Overloaded, r#""charged":"unknown""#),
+        (Answer::NoRoom, r#""charged":"unknown""#),
         (Answer::JournalDown, r#""charged":"unknown""#),
         (Answer::AmountDiffers, r#""charged":"unknown""#),
     ];

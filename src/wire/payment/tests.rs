@@ -161,6 +161,8 @@ fn stored_times_are_found() {
         r#"{"amount":1.990,"requestedAt":"2025-07-10T12:34:56.12","id":7}"#,
         r#"{"amount":199e-2,"requestedAt":"2025-07-10T09:34:56.12-03:00"}"#,
         r#"{"amount":"1.99","requestedAt":"2025-07-10T12:34:56.12Z"}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"processed"}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":{"code":7}}"#,
     ] {
         assert_eq!(read(body), Some((at, amount)), "{body}");
     }
@@ -176,6 +178,9 @@ fn stored_times_are_found() {
         r#"{"amount":1.999,"requestedAt":"2025-07-10T12:34:56.12Z"}"#,
         r#"{"correlationId":"x","amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z"}"#,
         r#"{"correlationId":7,"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z"}"#,
+        // What p99 says of a payment that it has sent: a balancer may lead back to it.
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"pending"}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"refused"}"#,
     ] {
         assert_eq!(read(body), None, "{body}");
     }

@@ -224,7 +224,8 @@ impl Set {
         let settings = self.settings;
         let one = &mut self.instances[index];
         one.disk.end_unkept();
-        let mut claims = Claims::new(settings.claims_max, settings.claims_ttl);
+        let mut claims =
+            Claims::new(settings.claims_max, settings.claims_ttl).when_full(settings.claims_full);
         for (id, claim) in one.disk.settled() {
             claims.restore(id, claim, now.mono);
         }

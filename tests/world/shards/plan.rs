@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use p99::breaker::BreakerSettings;
+use p99::claims::Full;
 use p99::concurrency::Bounds;
 use p99::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
 use p99::owner::{Journalling, OwnerSettings, Processors};
@@ -31,6 +32,7 @@ pub(crate) fn settings(luck: &mut Luck) -> OwnerSettings {
         late_max: 8,
         claims_max: 1_000,
         claims_ttl: DAY,
+        claims_full: Full::Forget,
         ledger_exact: DAY,
         identity: PerProcessor::default(),
         answer_after: luck.pick(&[AnswerAfter::Intent, AnswerAfter::Verdict]),

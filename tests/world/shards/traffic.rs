@@ -100,6 +100,7 @@ impl Set {
             | Answer::AmountDiffers
             | Answer::NotTried
             | Answer::Overloaded
+            | Answer::NoRoom
             | Answer::JournalDown
             | Answer::Silence => {}
         }

@@ -146,6 +146,7 @@ impl Set {
             | Answer::AmountDiffers
             | Answer::NotTried
             | Answer::Overloaded
+            | Answer::NoRoom
             | Answer::JournalDown
             | Answer::Silence => {}
         }
@@ -159,6 +160,7 @@ impl Set {
             Answer::Silence
                 | Answer::JournalDown
                 | Answer::Overloaded
+                | Answer::NoRoom
                 | Answer::NotTried
                 | Answer::Unavailable
         );
