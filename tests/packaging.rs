@@ -232,6 +232,35 @@ fn the_image_is_built_from_what_is_copied() {
     }
 }
 
+fn at_root(name: &str) -> String {
+    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// What is not scraped has no alert: a static target for one instance, its name for many.
+#[test]
+fn every_instance_of_the_stack_is_scraped() {
+    let (stack, prometheus) = (
+        at_root("compose.yaml"),
+        at_root("monitoring/prometheus.yml"),
+    );
+    let (_, services) = stack.split_once("\nservices:\n").unwrap();
+    let lines: Vec<&str> = services.lines().collect();
+    let is_instance = |pair: &&[&str]| pair[1] == "    <<: *shard";
+    let instances = lines.windows(2).filter(is_instance);
+    let names: Vec<&str> = instances
+        .map(|pair| pair[0].trim().trim_end_matches(':'))
+        .collect();
+    assert_eq!(names, ["p99-1", "p99-2", "p99-store"]);
+    for name in names {
+        let alone = format!("\"{name}:9999\"");
+        let many = format!("{{names: [{name}], type: A, port: 9999,");
+        assert!(
+            prometheus.contains(&alone) || prometheus.contains(&many),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn the_version_says_commit_and_build() {
     let text = said(&["--version"]);
