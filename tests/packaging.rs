@@ -261,6 +261,30 @@ fn every_instance_of_the_stack_is_scraped() {
     }
 }
 
+/// What the environment holds is seen by all who may inspect a container: secrets come as files.
+#[test]
+fn no_environment_of_a_stack_holds_a_secret() {
+    for name in ["compose.yaml", "compose.rinha.yaml", "compose.tls.yaml"] {
+        let text = at_root(name);
+        let told = text.lines().filter(|line| !line.trim().starts_with('#'));
+        for word in told.flat_map(|line| line.split([' ', '"', '\''])) {
+            // `NAME: value`, or `- NAME=value`.
+            let word = word.trim_start_matches(['{', '[']);
+            let equals = word.split_once('=').map(|(set, _)| set);
+            let set = word.strip_suffix(':').or(equals).unwrap_or_default();
+            let is_secret = ["PASSWORD", "SECRET", "TOKEN", "AUTH_HEADER_VALUE"]
+                .iter()
+                .any(|secret| set.contains(secret));
+            assert!(!is_secret || set.ends_with("_FILE"), "{name}: {word}");
+            if let Some((_, rest)) = word.split_once("://") {
+                let place = rest.split('/').next().unwrap();
+                let user = place.rsplit_once('@').map_or("", |(user, _)| user);
+                assert!(!user.contains(':'), "{name}: {word}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_version_says_commit_and_build() {
     let text = said(&["--version"]);
