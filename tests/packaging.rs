@@ -252,12 +252,33 @@ fn every_instance_of_the_stack_is_scraped() {
         .collect();
     assert_eq!(names, ["p99-1", "p99-2", "p99-store"]);
     for name in names {
-        let alone = format!("\"{name}:9999\"");
-        let many = format!("{{names: [{name}], type: A, port: 9999,");
+        let alone = format!("\"{name}:9998\"");
+        let many = format!("{{names: [{name}], type: A, port: 9998,");
         assert!(
             prometheus.contains(&alone) || prometheus.contains(&many),
             "{name}"
         );
+    }
+}
+
+/// `p99 ctl` in a container takes the first address, a socket that needs no secret; the other one
+/// is what Prometheus and peers are told.
+#[test]
+fn operators_reach_every_instance_of_the_stack() {
+    let stack = at_root("compose.yaml");
+    let admin = "\n  ADMIN_LISTEN: unix:/var/lib/p99/admin.sock,0.0.0.0:9998\n";
+    let (_, settings) = stack.split_once("\nx-settings: &settings\n").unwrap();
+    let (settings, _) = settings.split_once("\n\n").unwrap();
+    assert!(settings.contains(admin));
+    let (_, services) = stack.split_once("\nservices:\n").unwrap();
+    let instances = services.split("    <<: *shard\n").skip(1);
+    for instance in instances {
+        let (instance, _) = instance.split_once("\n\n").unwrap();
+        assert!(instance.contains("      <<: *settings\n"), "{instance}");
+        assert!(instance.contains(":/var/lib/p99\"") || instance.contains("\"/var/lib/p99:"));
+        if let Some((_, peers)) = instance.split_once("PEERS: ") {
+            assert!(peers.lines().next().unwrap().ends_with(":9998"));
+        }
     }
 }
 
