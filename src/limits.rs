@@ -201,8 +201,8 @@ pub const PROBE_ADDRESSES_MAX: usize = 4;
 /// Longest that each step of `p99 health` may take: connect, write, and each of few reads. The
 /// usual health check gives it 3 s in all.
 pub const PROBE_STEP_TIME_MAX: Duration = Duration::from_secs(1);
-/// How long `p99 ctl` and `p99 explain` wait for an answer: longer than the longest REQUEST_TIMEOUT_MS
-/// and a slow disk together.
+/// How long `p99 ctl` and `p99 explain` wait for an answer: longer than the longest
+/// REQUEST_TIMEOUT_MS and a slow disk together.
 pub const QUESTION_TIME_MAX: Duration = Duration::from_secs(70);
 
 // ---- supervisor ----
@@ -597,6 +597,8 @@ pub const STORE_ACKNOWLEDGED_KEPT: usize = 65_536;
 pub const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// The same for a purge, which deletes every row.
 pub const STORE_PURGE_MAX: Duration = Duration::from_secs(60);
+/// How long an operator's call of a purge waits for its end: for other writers, and for that.
+pub const STORE_PURGE_ANSWER_MAX: Duration = Duration::from_secs(65);
 /// How long the server may take for one statement of it. Less than the whole, so that a purge that
 /// is too long for this is ended by the server, and what became of it need not be asked.
 pub const STORE_PURGE_STATEMENT_MAX: Duration = Duration::from_secs(50);

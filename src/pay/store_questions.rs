@@ -6,6 +6,7 @@ use super::steer::SteerFault;
 use super::store::Store;
 use super::{AskFault, CoreRuntime};
 use crate::clock::UnixMillis;
+use crate::limits;
 use crate::owner::Unresolvable;
 use crate::payment::{PaymentView, Status, UpstreamId, WindowSums};
 use crate::store::{self, Question, Row, Window};
@@ -13,7 +14,14 @@ use crate::store::{self, Question, Row, Window};
 impl CoreRuntime {
     async fn ask_store(&self, store: &Store, question: Question) -> store::Reply {
         let now = self.now();
-        let key = self.reserve(now.mono);
+        let deadline = match question {
+            // What is done must not be told as not done.
+            Question::Purge => now.mono.after(limits::STORE_PURGE_ANSWER_MAX),
+            Question::Find(_) | Question::Sum(_) | Question::Holder(_) => {
+                self.reply_deadline(now.mono)
+            }
+        };
+        let key = self.replies.reserve(deadline);
         let number = store.writers.borrow_mut().ask(question);
         store.asked.borrow_mut().insert(number, key);
         self.tell(now, |_| ());

@@ -11,7 +11,7 @@ use crate::journal::{self, Haste};
 use crate::owner::{Owner, Restored};
 use crate::payment::{Payment, Status};
 use crate::store::{
-    Adoption, Command, Epoch, Machine, MachineTerms, Outcome, Question, Record, Reply, Report, Row,
+    Adoption, Command, Machine, MachineTerms, Outcome, Question, Record, Reply, Report, Row,
     RowStatus, WriterId,
 };
 
@@ -201,7 +201,7 @@ impl Writers {
                 let reply = Box::new(reply);
                 self.news.push_back(News::Answered { question, reply });
             }
-            Report::Expired(found) => self.adopt_one(&found),
+            Report::Expired(found) => self.own.adopt_one(&found),
             Report::Adopted(adoption) => self.begin(&adoption, owner, now),
             Report::Page { rows, is_last } => {
                 for row in &rows {
@@ -215,8 +215,14 @@ impl Writers {
             Report::Unreachable { .. } => self.reach(slot, owner, false),
             Report::Reachable => self.reach(slot, owner, true),
             Report::Fenced => {
-                let writer = self.machine(slot).and_then(Machine::writer);
-                self.end(owner, End::Fenced(writer));
+                let machine = self.machine(slot);
+                // One that was adopted and never used holds nothing: its slot is given back.
+                let is_used = machine.is_some_and(|one| one.acknowledged().is_some());
+                if slot == WriterSlot::OWN || is_used {
+                    self.end(owner, End::Fenced(machine.and_then(Machine::writer)));
+                } else {
+                    self.give_back(slot, owner);
+                }
             }
             Report::WentBack {
                 acknowledged,
@@ -254,13 +260,6 @@ impl Writers {
             End::WentBack { .. } | End::Broken(_) => owner.store_failed(),
         }
         self.news.push_back(News::Ended(end));
-    }
-
-    /// One writer at a time, so that many that ended spread over many cores.
-    fn adopt_one(&mut self, found: &[(WriterId, Epoch)]) {
-        if let Some((writer, epoch)) = found.first() {
-            self.own.adopt(*writer, *epoch);
-        }
     }
 
     fn begin(&mut self, adoption: &Adoption, owner: &mut Owner, now: Now) {

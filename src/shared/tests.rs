@@ -12,6 +12,7 @@ use crate::events::{Action, Answer, Arrival, ReplyTo};
 use crate::limits;
 use crate::owner::{Journalling, OwnerSettings, Processors};
 use crate::payment::{Cents, CoreId, CorrelationId, PerProcessor, ProcessorCount};
+use crate::store::Epoch;
 use crate::store::model::Model;
 use crate::table::Key;
 
@@ -63,14 +64,18 @@ struct Core {
 
 impl Core {
     fn new() -> Self {
+        Self::called("host", 7)
+    }
+
+    fn called(holder: &str, seed: u64) -> Self {
         let now = Now {
             boot: Boot(1_000_000_000),
             ..Now::default()
         };
         let terms = MachineTerms {
-            holder: "host".to_owned(),
-            seed: 7,
-            is_lookout: false,
+            holder: holder.to_owned(),
+            seed,
+            is_lookout: true,
             now: now.boot,
         };
         Self {
@@ -172,4 +177,38 @@ fn what_is_out_is_held_where_another_takes_over_and_not_where_the_store_forgot_i
         core.perform();
         assert!(!core.answers[1..].contains(&Answer::Accepted));
     }
+}
+
+/// It was adopted while no new connection was to be had, so another took it over before its first
+/// batch. Nothing of it was used.
+#[test]
+fn a_writer_that_was_adopted_and_never_reached_ends_nothing_when_it_is_fenced() {
+    let mut model = Model::default();
+    let (mut core, mut dead) = (Core::new(), Core::called("dead", 8));
+    core.settle(&mut model);
+    dead.settle(&mut model);
+    dead.post(1);
+    dead.settle(&mut model);
+    core.now.boot = core.now.boot.after(limits::STORE_LEASE * 2);
+    for _ in 0..80 {
+        core.now.boot = core.now.boot.after(Duration::from_millis(100));
+        core.settle(&mut model);
+    }
+    let slot = core.writers.slots().nth(1).expect("it has adopted");
+    let adopted = model.writers.values_mut().find(|row| row.epoch == Epoch(2));
+    adopted.expect("its writer").epoch = Epoch(3);
+    while let Some(command) = core.writers.next(slot, core.now.boot) {
+        let outcome = match command {
+            Command::Connect => Outcome::Connected,
+            Command::Transact(what) => Outcome::Acknowledged(model.perform(&what, core.now.boot.0)),
+        };
+        core.writers.outcome(slot, outcome, core.now.boot);
+        while core.writers.tell(slot, &mut core.owner, core.now) {}
+    }
+    assert!(core.writers.machine(slot).is_some_and(Machine::has_ended));
+    let mut news = std::iter::from_fn(|| core.writers.next_news());
+    assert!(!news.any(|one| matches!(one, News::Ended(_))));
+    core.post(2);
+    core.settle(&mut model);
+    assert_eq!(model.rows.len(), 2, "it goes on");
 }

@@ -242,14 +242,33 @@ impl Connection {
         frontend::execute("", 0, out)
     }
 
+    /// Has the server end its process of a connection that was left: while it waits for a lock or a
+    /// standby it does not notice, and keeps the writer's row. What it has committed stays.
+    pub(super) async fn end_process(&mut self, process: i32) {
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE pid = {process} AND usename = current_user AND pid <> pg_backend_pid()"
+        );
+        // If it is refused, what it holds is waited for.
+        let _ = self.within(&sql, limits::STORE_ANSWER_MAX).await;
+    }
+
     /// Runs one statement of an operator's command by itself, with text results.
     ///
     /// # Errors
     /// What the server says.
     pub async fn simple(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
+        self.within(sql, limits::STORE_PURGE_MAX).await
+    }
+
+    /// The same, within a time.
+    pub(super) async fn within(
+        &mut self,
+        sql: &str,
+        longest: Duration,
+    ) -> Result<Vec<Vec<Option<String>>>, String> {
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out).map_err(|fault| fault.to_string())?;
-        let longest = limits::STORE_PURGE_MAX;
         let (ended, outputs) = self.talk.ask(out, Transcript::of(0), longest).await;
         match ended {
             Ended::Cut(why) => Err(why),

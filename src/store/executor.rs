@@ -12,8 +12,8 @@ use super::place::StorePlace;
 pub struct Executor {
     place: Rc<StorePlace>,
     connection: Option<Connection>,
-    /// The host whose answer did not come.
-    silent: Option<String>,
+    /// The host whose answer did not come, and its process that was asked.
+    silent: Option<(String, i32)>,
 }
 
 impl Executor {
@@ -32,8 +32,14 @@ impl Executor {
         let outcome = match command {
             Command::Connect => {
                 drop(self.connection.take());
-                match Connection::open_but_last(&self.place, self.silent.as_deref()).await {
-                    Ok(opened) => {
+                let last = self.silent.as_ref().map(|(host, _)| host.as_str());
+                match Connection::open_but_last(&self.place, last).await {
+                    Ok(mut opened) => {
+                        if let Some((host, process)) = self.silent.take()
+                            && host == opened.host()
+                        {
+                            opened.end_process(process).await;
+                        }
                         self.connection = Some(opened);
                         Outcome::Connected
                     }
@@ -48,7 +54,7 @@ impl Executor {
         if matches!(outcome, Outcome::Doubtful(_))
             && let Some(connection) = self.connection.take()
         {
-            self.silent = Some(connection.host().to_owned());
+            self.silent = Some((connection.host().to_owned(), connection.facts().process));
         }
         outcome
     }

@@ -30,6 +30,8 @@ pub struct ServerFacts {
     pub is_standby: bool,
     /// Whether transactions may not write by default.
     pub is_read_only: bool,
+    /// Its process that serves the connection; 0 where it does not say.
+    pub process: i32,
 }
 
 /// Connects to `address` of `host`, and logs in.
@@ -110,7 +112,8 @@ async fn log_in(
                 return Err(told.to_string());
             }
             Message::ReadyForQuery(_) => return Ok(facts),
-            Message::BackendKeyData(_) | Message::NoticeResponse(_) => {}
+            Message::BackendKeyData(body) => facts.process = body.process_id(),
+            Message::NoticeResponse(_) => {}
             other => {
                 let out = scram.answer(other)?;
                 if !out.is_empty() {

@@ -215,6 +215,8 @@ impl Model {
             Change::Settled(status) => status,
         };
         row.at = update.at.unwrap_or(row.at);
+        // Nothing of an earlier holder's is out.
+        let is_first = row.processor.is_none() && matches!(update.processor, Pin::To(_));
         row.processor = match update.processor {
             Pin::Same => row.processor,
             Pin::Nowhere => None,
@@ -225,7 +227,7 @@ impl Model {
         if matches!(update.processor, Pin::To(_)) {
             row.first_sent = row.first_sent.or(update.at);
         }
-        if update.was_heard || update.change.is_end() {
+        if update.was_heard || update.change.is_end() || is_first {
             row.epoch = batch.epoch;
         }
         if update.change.is_end() {

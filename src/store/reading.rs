@@ -98,11 +98,11 @@ fn batch_answer(
     if !batch.freed.is_empty() {
         freed = next()?.count;
     }
-    if !batch.updates.is_empty() {
-        updated = next()?.count;
-    }
     if !batch.claims.is_empty() {
         won = id_rows(next()?)?;
+    }
+    if !batch.updates.is_empty() {
+        updated = next()?.count;
     }
     let silent = [
         !batch.counted().is_empty(),
@@ -136,10 +136,7 @@ fn reading(
                 Ok(row) => reading.rows.push(row),
                 // A row that an operator changed ends no connection: it would be asked for on
                 // the next one again, and nothing that rides with it would be written.
-                Err(Misread) => {
-                    let why = format!("the row of {id} is not as p99 writes it");
-                    reading.unreadable.push((id, why));
-                }
+                Err(Misread) => reading.unreadable.push((id, not_ours(id))),
             }
         }
     }
@@ -176,10 +173,15 @@ fn reading(
         reading.expired = expired.collect::<Result<_, Misread>>()?;
     }
     if reads.page.is_some() {
-        reading.page = rows(next()?)?;
+        let page = next()?.rows;
         let most = usize::try_from(limits::STORE_PAGE_ROWS).unwrap_or(usize::MAX);
-        reading.is_last_page = reading.page.len() <= most;
-        reading.page.truncate(most);
+        reading.is_last_page = page.len() <= most;
+        for fields in page.into_iter().take(most) {
+            match id_and_row(fields)? {
+                (_, Ok(row)) => reading.page.push(row),
+                (id, Err(Misread)) => reading.unreadable.push((id, not_ours(id))),
+            }
+        }
     }
     if reads.purges {
         let mut row = next()?.rows.into_iter().next().ok_or(Misread)?;
@@ -223,9 +225,8 @@ fn open_at(mut row: Fields) -> Result<OpenAt, Misread> {
     })
 }
 
-fn rows(output: Output) -> Result<Vec<Row>, Misread> {
-    let rows = output.rows.into_iter();
-    rows.map(|fields| id_and_row(fields)?.1).collect()
+fn not_ours(id: UpstreamId) -> String {
+    format!("the row of {id} is not as p99 writes it")
 }
 
 fn id_and_row(mut fields: Fields) -> Result<(UpstreamId, Result<Row, Misread>), Misread> {

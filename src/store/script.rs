@@ -99,11 +99,13 @@ fn batch_calls(batch: &Batch, calls: &mut Vec<Call>) {
     if !batch.freed.is_empty() {
         guarded(Statement::Free, vec![ids(&batch.freed)]);
     }
-    if !batch.updates.is_empty() {
-        guarded(Statement::Change, updates(batch));
-    }
+    // An insert waits for a change of the same id that is under way. Were own rows changed first,
+    // two writers that each claim an id of the other's would wait for each other.
     if !batch.claims.is_empty() {
         guarded(Statement::Claim, claims(batch));
+    }
+    if !batch.updates.is_empty() {
+        guarded(Statement::Change, updates(batch));
     }
     let counted = batch.counted();
     if !counted.is_empty() {

@@ -136,7 +136,8 @@ impl Statement {
                  accepted_at = COALESCE(p.accepted_at, u.accepted_at), \
                  first_sent = CASE WHEN u.processor >= 0 THEN COALESCE(p.first_sent, u.at) \
                  ELSE p.first_sent END, \
-                 epoch = CASE WHEN u.heard = 1 OR u.change >= 2 THEN $2::bigint ELSE p.epoch END, \
+                 epoch = CASE WHEN u.heard = 1 OR u.change >= 2 OR (p.processor IS NULL AND \
+                 u.processor >= 0) THEN $2::bigint ELSE p.epoch END, \
                  settled_at = CASE WHEN u.change >= 2 THEN now() END, \
                  settled_batch = CASE WHEN u.change >= 2 THEN $3::bigint END \
                  FROM unnest($5::uuid[], $6::smallint[], $7::bigint[], $8::smallint[], \

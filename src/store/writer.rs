@@ -64,7 +64,7 @@ impl Writer {
 
     /// As [`Machine::adopt`].
     pub fn adopt(&self, writer: WriterId, epoch: Epoch) {
-        self.with(|machine| machine.adopt(writer, epoch));
+        self.with(|machine| machine.adopt_one(&[(writer, epoch)]));
     }
 
     /// As [`Machine::want_page`].

@@ -23,6 +23,7 @@ mod login;
 mod processors;
 mod race;
 mod serving;
+mod standby;
 mod stories;
 mod sweeping;
 mod unreadable;

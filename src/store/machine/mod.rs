@@ -129,6 +129,8 @@ pub struct Machine {
     /// Connects and transactions that came to nothing, in a row.
     failures: u32,
     is_unreachable: bool,
+    /// A page held a row that is not as p99 writes it.
+    has_unreadable: bool,
     doubtful: u64,
     reports: VecDeque<Report>,
 }
@@ -184,6 +186,7 @@ impl Machine {
             sent_at: now,
             failures: 0,
             is_unreachable: false,
+            has_unreadable: false,
             doubtful: 0,
             reports: VecDeque::new(),
         }
@@ -219,9 +222,14 @@ impl Machine {
         number
     }
 
-    /// Takes over a writer whose lease is over.
-    pub fn adopt(&mut self, writer: WriterId, epoch: Epoch) {
-        self.adoptions.push_back((writer, epoch));
+    /// Takes over one of these writers, whose lease is over: any, so that one that cannot be had keeps
+    /// no one from the others.
+    pub fn adopt_one(&mut self, found: &[(WriterId, Epoch)]) {
+        let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
+        let any = self.nonce().unsigned_abs().checked_rem(count);
+        let place = any.and_then(|any| usize::try_from(any).ok());
+        let one = place.and_then(|place| found.get(place));
+        self.adoptions.extend(one.copied());
     }
 
     /// There is room for the next page of an adopted writer.
@@ -287,7 +295,8 @@ impl Machine {
     /// Whether an adopted writer has nothing left: every open row was read and is settled.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.pages.is_none() && self.rows.len() == 0 && self.durable == self.last
+        let has_none = self.pages.is_none() && self.rows.len() == 0 && !self.has_unreadable;
+        has_none && self.durable == self.last
     }
 
     /// Whether nothing more comes of it.

@@ -42,7 +42,8 @@ impl Machine {
                 }
                 self.keep(link, false);
                 self.failures += 1;
-                if self.failures > 2 && !is_conflict {
+                // A backend that this writer has left may keep its row for long.
+                if self.failures > 2 && (!is_conflict || self.is_back(now)) {
                     self.tell_unreachable();
                 }
                 let pause = if is_conflict {
@@ -280,6 +281,8 @@ impl Machine {
     /// The page that began at `from` was read.
     fn turn_page(&mut self, from: PageFrom, reading: Reading, now: Boot) {
         let is_lingering = matches!(from, PageFrom::Lingering(_));
+        // What cannot be read stays open: this writer keeps its lease and is never done.
+        self.has_unreadable |= !reading.unreadable.is_empty();
         let last = reading.page.last().filter(|_| !reading.is_last_page);
         let behind = last.and_then(|row| from.behind(row));
         let mut rows = reading.page;
@@ -297,7 +300,7 @@ impl Machine {
             // There is room for what was not used.
             is_wanted: rows.is_empty(),
         });
-        if is_last {
+        if is_last && !self.has_unreadable {
             self.rows.end_pages();
         }
         if is_last || !rows.is_empty() {

@@ -7,6 +7,7 @@
 )]
 
 mod asking;
+mod locked;
 mod outage;
 mod race;
 mod sums;
@@ -215,8 +216,8 @@ fn adopt_twice(
     model: &mut Model,
     now: Boot,
 ) -> Adoption {
-    live.adopt(writer, epoch);
-    live.adopt(writer, epoch);
+    live.adopt_one(&[(writer, epoch)]);
+    live.adopt_one(&[(writer, epoch)]);
     settle(live, model, now);
     let adopted: Vec<Adoption> = told(live)
         .into_iter()
