@@ -14,7 +14,8 @@ use crate::limits;
 #[derive(Debug, Default)]
 struct Slot {
     found: Option<Result<Vec<SocketAddr>, String>>,
-    waker: Option<Waker>,
+    /// Of all who wait: each writer of a core connects by itself.
+    wakers: Vec<Waker>,
 }
 
 type Shared = Arc<Mutex<Slot>>;
@@ -36,17 +37,17 @@ impl Lookup {
         let mut timer = pin!(monoio::time::sleep(limits::STORE_HOST_TIMEOUT));
         let found = std::future::poll_fn(|context| {
             let mut slot = lock(&slot);
-            if let Some(found) = slot.found.take() {
-                return Poll::Ready(found);
+            if let Some(found) = &slot.found {
+                return Poll::Ready(found.clone());
             }
-            slot.waker = Some(context.waker().clone());
+            slot.wakers.push(context.waker().clone());
             drop(slot);
             let late = timer.as_mut().poll(context);
             late.map(|()| Err("its name is not resolved in time".to_owned()))
         })
         .await;
-        if lock(&slot).waker.is_none() || found.is_ok() {
-            lock(&self.under_way).retain(|(other, _)| *other != key);
+        if lock(&slot).found.is_some() {
+            lock(&self.under_way).retain(|(_, other)| !Arc::ptr_eq(other, &slot));
         }
         found
     }
@@ -65,9 +66,7 @@ impl Lookup {
                 let found = found.map(|all| all.take(limits::ADDRESSES_MAX).collect());
                 let mut slot = lock(&told);
                 slot.found = Some(found.map_err(|fault| fault.to_string()));
-                if let Some(waker) = slot.waker.take() {
-                    waker.wake();
-                }
+                slot.wakers.drain(..).for_each(Waker::wake);
             });
         begun.map_err(|fault| format!("no thread for its name: {fault}"))?;
         under_way.push((key.clone(), Arc::clone(&slot)));
@@ -77,4 +76,30 @@ impl Lookup {
 
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::reactor::Reactor;
+
+    /// Each writer of a core connects by itself, and after a restart of the database all at once.
+    #[test]
+    fn all_who_wait_for_one_name_hear_of_it() {
+        let lookup = Rc::new(Lookup::default());
+        let all = (0..8).map(|_| Rc::clone(&lookup));
+        let found = Reactor::best().unwrap().run(async {
+            let ask = |lookup: Rc<Lookup>| async move { lookup.of("localhost", 5_432).await };
+            let asking: Vec<_> = all.map(|one| monoio::spawn(ask(one))).collect();
+            let mut found = Vec::new();
+            for one in asking {
+                found.push(one.await);
+            }
+            found
+        });
+        assert!(found.iter().all(Result::is_ok), "{found:?}");
+        assert!(lock(&lookup.under_way).is_empty());
+    }
 }

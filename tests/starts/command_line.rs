@@ -154,6 +154,20 @@ fn signed<'a>(id: &'a str, verdict: &'a str) -> [&'a str; 7] {
     ]
 }
 
+/// Who resolved it and why stands in the audit file, once.
+fn demand_signature(scratch: &Scratch) {
+    let audit = std::fs::read_to_string(scratch.file("journal/audit.log")).unwrap();
+    let told: Vec<_> = audit
+        .lines()
+        .filter(|line| line.contains("p99 resolve"))
+        .collect();
+    let [line] = told[..] else { panic!("{audit}") };
+    assert!(
+        line.contains("\"operator\":\"ann\",\"reason\":\"the bank says so\""),
+        "{line}"
+    );
+}
+
 /// One payment goes out to a processor that never answers, the instance dies, and an operator who
 /// knows better settles it by hand. I3 (it stays pending), I5 (it outlives the crash), I6.
 #[test]
@@ -210,16 +224,7 @@ fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
     assert_eq!(status, 0, "{stderr}");
     assert!(text.contains("resolved by hand as applied") && text.contains("Held-1"));
     assert!(stderr.contains("resolved by hand"), "not loud: {stderr}");
-    let audit = std::fs::read_to_string(scratch.file("journal/audit.log")).unwrap();
-    let told: Vec<_> = audit
-        .lines()
-        .filter(|line| line.contains("p99 resolve"))
-        .collect();
-    let [line] = told[..] else { panic!("{audit}") };
-    assert!(
-        line.contains("\"operator\":\"ann\",\"reason\":\"the bank says so\""),
-        "{line}"
-    );
+    demand_signature(&scratch);
     assert_eq!(run(&["pending"], &journal).1, "");
     let (status, dump, _) = run(&["journal", "dump"], &journal);
     assert_eq!(status, 0);
