@@ -523,8 +523,8 @@ pub const RESOLVED_QUEUE_MAX: usize = 16;
 /// A body on ADMIN_LISTEN may be this long whatever MAX_BODY_BYTES says.
 pub const ADMIN_BODY_BYTES_MIN: usize = 4_096;
 
-/// Retry-After while CACHE_CAPACITY ids are known and CACHE_FULL refuses, in seconds: room comes back
-/// as slowly as ids grow old.
+/// Retry-After while CACHE_CAPACITY ids are known and CACHE_FULL refuses, in seconds: room comes
+/// back as slowly as ids grow old.
 pub const CACHE_FULL_RETRY_AFTER_SECS: u32 = 30;
 
 /// The next address of a name is tried after a third of CONNECT_TIMEOUT_MS, but not later than
