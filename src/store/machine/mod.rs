@@ -222,8 +222,8 @@ impl Machine {
         number
     }
 
-    /// Takes over one of these writers, whose lease is over: any, so that one that cannot be had keeps
-    /// no one from the others.
+    /// Takes over one of these writers, whose lease is over: any, so that one that cannot be had
+    /// keeps no one from the others.
     pub fn adopt_one(&mut self, found: &[(WriterId, Epoch)]) {
         let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
         let any = self.nonce().unsigned_abs().checked_rem(count);
