@@ -34,9 +34,9 @@ impl Clock {
         ]
     }
 
-    /// Sets it so far from its usual time, which is always behind the machine's: in a signal handler
-    /// that interrupts a wait libfaketime shows the machine's time, and a PostgreSQL that is ahead
-    /// of it has no timeout of a lock or a statement that comes.
+    /// Sets it so far from its usual time, which is always behind the machine's: in a signal
+    /// handler that interrupts a wait libfaketime shows the machine's time, and a PostgreSQL that
+    /// is ahead of it has no timeout of a lock or a statement that comes.
     pub(crate) fn turn(&self, seconds: i64) {
         let seconds = seconds - BEHIND_SECS;
         fs::write(&self.file, format!("{seconds:+}\n")).unwrap();
