@@ -4,15 +4,17 @@
 //! while something happens to a shard: each id is sent by two clients at once, now and then again
 //! while the story goes on, and again `--later` seconds after it. Then both processors' books are
 //! joined with what the clients were told: one charge for each id over both, every acknowledged one
-//! charged, sums equal, and never a fault at a shard to which nothing happened.
+//! charged, sums equal, and never a fault at a shard to which nothing happened. `--payments` has so
+//! many paid while shards are killed and deployed, and plays nothing else.
 //!
 //! - `stand`: what scenes and stories are played on; `crowd`: its clients; `judge`: what must hold;
-//! - `scenes`, `stories`: what happens.
+//! - `scenes`, `stories`, `load`: what happens.
 //!
 //! Needs haproxy and python3.
 
 mod crowd;
 mod judge;
+mod load;
 mod scenes;
 mod stand;
 mod stories;
@@ -38,11 +40,15 @@ pub(crate) struct Options {
     /// Only those whose name contains this
     #[arg(long, default_value = "")]
     only: String,
+    /// Has so many requests paid instead
+    #[arg(long)]
+    payments: Option<u32>,
 }
 
 impl Options {
     pub(crate) fn longest(&self) -> Duration {
-        Duration::from_secs(900 + 10 * self.later)
+        let load = u64::from(self.payments.unwrap_or_default()) / 500;
+        Duration::from_secs(900 + 10 * self.later + load)
     }
 }
 
@@ -55,6 +61,11 @@ pub(crate) fn run(options: &Options, binary: &Path) -> Option<bool> {
             say(&format!("skipped: needs {program}"));
             return None;
         }
+    }
+    if let Some(payments) = options.payments {
+        let scratch = Scratch::new("shards").expect("a folder");
+        let report = load::play(&mut Stand::start(binary, &scratch, &[]), payments);
+        return Some(scratch.close(&report, &format!("shards, {payments} payments")));
     }
     let mut report = Report::default();
     for (name, play) in scenes::SCENES {
