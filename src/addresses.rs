@@ -34,7 +34,7 @@ pub enum AddressState {
 /// One address of the newest resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Which.
+    /// The address that it is about.
     pub address: SocketAddr,
     /// The number of the resolution that showed it first since it was gone, or ever.
     pub since: u64,

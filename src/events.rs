@@ -123,7 +123,7 @@ pub enum Action {
     },
     /// The connected but unused connection of `attempt` goes back; a connect under way is ended.
     Abandon {
-        /// Whose.
+        /// The attempt that it is about.
         attempt: AttemptRef,
     },
     /// Write the payment on `attempt`'s connection, read one answer, then call `exchanged`.
@@ -153,7 +153,7 @@ pub enum Action {
     },
     /// Stop waiting for `attempt`'s late answer and close its connection. No event follows.
     Close {
-        /// Whose.
+        /// The attempt that it is about.
         attempt: AttemptRef,
     },
     /// Append the owner's `next_record` to this writer; `durable` follows when it and all before
@@ -182,7 +182,7 @@ pub enum Action {
 pub enum StoreLine {
     /// An operator says how the payment ended: the table tells that from what a processor said.
     ByHand {
-        /// Which.
+        /// The payment's id.
         id: UpstreamId,
         /// Who charged it with which `requestedAt`; `None` when no one did and no one will.
         charged: Option<(Processor, UnixMillis)>,
@@ -190,7 +190,7 @@ pub enum StoreLine {
     /// The processor of an adopted payment has spoken about its id, though that settled nothing:
     /// sums need not wait for it any more.
     Heard {
-        /// Which.
+        /// The payment's id.
         id: UpstreamId,
     },
 }
@@ -202,11 +202,11 @@ pub enum Note {
     AttemptEnded {
         /// Of this payment.
         id: UpstreamId,
-        /// There.
+        /// The processor that it is about.
         processor: Processor,
-        /// So.
+        /// How the attempt ended.
         outcome: Outcome,
-        /// Why.
+        /// Why it ended so.
         reason: Reason,
         /// From its first byte, zero when none was sent.
         took: Duration,
@@ -219,20 +219,20 @@ pub enum Note {
     Duplicate(Status),
     /// A payment settled; with `processor` it was charged by us.
     Settled {
-        /// Which.
+        /// The payment's id.
         id: UpstreamId,
         /// As what.
         status: Status,
-        /// Where.
+        /// The processor that it is about.
         processor: Option<Processor>,
         /// How much.
         amount: Cents,
     },
     /// The processor stores this id with a time that we never sent: someone charged it earlier.
     Foreign {
-        /// Which.
+        /// The payment's id.
         id: UpstreamId,
-        /// Where.
+        /// The processor that it is about.
         processor: Processor,
     },
     /// A request was turned away before it was claimed.

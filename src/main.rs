@@ -78,7 +78,7 @@ enum Command {
         #[arg(long, default_value = "123")]
         token: String,
     },
-    /// Checks the settings and prints them as they hold, secrets masked.
+    /// Checks the settings and prints the effective ones, secrets masked.
     Check,
     /// Asks a running instance whether it is ready; status 0 when it is.
     Health {

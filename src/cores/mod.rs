@@ -259,7 +259,7 @@ impl Running {
         let mut looks = 0_u32;
         while !self.threads.iter().all(|(_, thread)| thread.is_finished()) {
             if let Some(core) = watch.stuck(&self.lifecycle) {
-                log::error!("core {} stands still; the process ends", core.0);
+                log::error!("core {} is stuck; exiting", core.0);
                 return Exit::Failed;
             }
             let is_early = self.lifecycle.phase() < Phase::Closing;

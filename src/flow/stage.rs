@@ -99,14 +99,14 @@ impl Ending {
 pub enum Ending {
     /// Charged by us.
     Applied {
-        /// Where.
+        /// The processor that it is about.
         processor: Processor,
         /// With this time, which decides its summary window.
         requested_at: UnixMillis,
     },
     /// Charged by another client.
     Foreign {
-        /// Where.
+        /// The processor that it is about.
         processor: Processor,
         /// With this time.
         requested_at: UnixMillis,
@@ -115,7 +115,7 @@ pub enum Ending {
     },
     /// A processor refused it for good.
     RefusedForGood {
-        /// Which.
+        /// The processor that it is about.
         processor: Processor,
     },
     /// At least one refused and none is left: the id is free again.

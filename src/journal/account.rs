@@ -43,7 +43,7 @@ pub enum Word {
 pub struct Told {
     /// Of which payment.
     pub id: UpstreamId,
-    /// What.
+    /// What the journal says of it.
     pub word: Word,
     /// At or from which processor, where that is known.
     pub processor: Option<Processor>,

@@ -29,7 +29,7 @@ pub enum JournalFault {
     },
     /// A directory or file that strangers could have written to, or that is not ours.
     Unsafe {
-        /// Which.
+        /// The file that it is about.
         path: PathBuf,
         /// Whose it is.
         owner: u32,
@@ -100,7 +100,7 @@ pub enum JournalFault {
 /// A processor that is not where it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// Which.
+    /// The processor that it is about.
     pub processor: Processor,
     /// `host:port` then, as far as the journal says.
     pub was: Option<String>,

@@ -50,14 +50,14 @@ pub enum Record {
     },
     /// The payment's open attempt, or the payment itself, has ended.
     Verdict {
-        /// Whose.
+        /// The payment's id.
         id: UpstreamId,
-        /// How.
+        /// How the payment ended.
         verdict: Verdict,
     },
     /// Ledger and settled claims were forgotten; pending payments stay.
     Purge {
-        /// When.
+        /// When it happened, in milliseconds since 1970.
         at: UnixMillis,
     },
 }
@@ -85,14 +85,14 @@ pub enum Verdict {
     },
     /// The processor refused the payment: every attempt of it there was refused or never sent.
     Refused {
-        /// Who.
+        /// The processor that it is about.
         processor: Processor,
         /// What becomes of the payment.
         fate: Fate,
     },
     /// No byte of the attempt reached the processor.
     NotSent {
-        /// Which.
+        /// The processor that it is about.
         processor: Processor,
         /// What becomes of the payment.
         fate: Fate,

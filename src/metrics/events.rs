@@ -67,7 +67,7 @@ pub enum About {
 /// An event, for its readers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// When.
+    /// When it happened, in milliseconds since 1970.
     #[serde(skip)]
     pub at: Mono,
     /// What happened.

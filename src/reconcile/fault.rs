@@ -31,7 +31,7 @@ pub enum ReconcileFault {
     },
     /// A book cannot be read.
     Book {
-        /// Whose.
+        /// The processor that it is about.
         processor: Processor,
         /// Where it is.
         place: Place,

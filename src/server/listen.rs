@@ -99,7 +99,7 @@ pub struct Bound {
 /// An address that cannot be had, and why.
 #[derive(Debug)]
 pub struct ListenFault {
-    /// Which.
+    /// The address that it is about.
     pub address: ListenAddress,
     /// What the kernel said.
     pub fault: io::Error,

@@ -31,7 +31,7 @@ pub(super) fn summary_query(query: &str) -> Result<(Window, Scope), Page> {
 /// Reads a purge's query.
 ///
 /// # Errors
-/// The same.
+/// Reads the query of a purge.
 pub(super) fn purge_query(query: &str) -> Result<Scope, Page> {
     let [scope] = read_query(query, ["scope"]).map_err(|fault| bad_query(fault, "scope"))?;
     read_scope(scope)

@@ -33,7 +33,7 @@ pub enum News {
     Answered {
         /// As [`Writers::ask`] numbered it.
         question: u64,
-        /// So.
+        /// What is answered.
         reply: Box<Reply>,
     },
     /// A batch became durable.

@@ -121,7 +121,7 @@ pub enum Pin {
 /// One transaction of a writer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Whose.
+    /// The writer that it is about.
     pub writer: WriterId,
     /// Under which fence.
     pub epoch: Epoch,

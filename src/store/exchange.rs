@@ -100,9 +100,9 @@ pub enum Report {
     },
     /// A question is answered.
     Answered {
-        /// Which.
+        /// The number that the question got.
         question: u64,
-        /// So.
+        /// What is answered.
         reply: Reply,
     },
     /// These writers' leases are over, and they have open payments.
@@ -145,7 +145,7 @@ pub enum Report {
 /// A writer that was adopted, as its row was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adoption {
-    /// Which.
+    /// The writer that it is about.
     pub writer: WriterId,
     /// Its new epoch.
     pub epoch: Epoch,
@@ -190,7 +190,7 @@ pub enum Transaction {
     /// What became of a batch: writes a new nonce, so that no copy of it can apply any more, and
     /// says how far the writer is.
     Resolve {
-        /// Whose.
+        /// The writer that it is about.
         writer: WriterId,
         /// Under which fence.
         epoch: Epoch,
@@ -203,7 +203,7 @@ pub enum Transaction {
     },
     /// Takes a writer over whose lease has ended.
     Adopt {
-        /// Which.
+        /// The writer that it is about.
         writer: WriterId,
         /// The epoch that it was found in.
         epoch: Epoch,
@@ -303,7 +303,7 @@ pub struct SumReading {
 /// One writer's open rows in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenAt {
-    /// Whose.
+    /// The writer that it is about.
     pub writer: WriterId,
     /// How far it had come.
     pub batch: i64,

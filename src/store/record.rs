@@ -16,7 +16,7 @@ pub enum Record {
     Accept {
         /// What was promised.
         payment: Payment,
-        /// When.
+        /// When it was promised, in milliseconds since 1970.
         accepted_at: UnixMillis,
     },
     /// Bytes may go to `processor` once this is durable and not lost. Claims the id where it is the
@@ -35,14 +35,14 @@ pub enum Record {
     },
     /// The payment's open attempt, or the payment itself, has ended.
     Verdict {
-        /// Whose.
+        /// The payment's id.
         id: UpstreamId,
-        /// How.
+        /// How the payment ended.
         verdict: Verdict,
     },
     /// An operator says how the payment ended.
     ByHand {
-        /// Whose.
+        /// The payment's id.
         id: UpstreamId,
         /// Who charged it with which `requestedAt`; `None` when no one did and no one will.
         charged: Option<(Processor, UnixMillis)>,
@@ -50,7 +50,7 @@ pub enum Record {
     /// The processor of an adopted payment has spoken about its id, though it settled nothing: sums
     /// need not wait for it any more.
     Heard {
-        /// Whose.
+        /// The payment's id.
         id: UpstreamId,
     },
 }
@@ -194,7 +194,7 @@ impl RowStatus {
 /// A payment as the table has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Which.
+    /// The payment's id.
     pub id: UpstreamId,
     /// The client's own spelling.
     pub correlation_id: CorrelationId,

@@ -29,11 +29,11 @@ pub use text::{answer_name, reason_name, write_entry, write_head, write_story};
 /// One fact about one payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Whose.
+    /// The payment's id.
     pub id: UpstreamId,
-    /// When.
+    /// When it happened, in milliseconds since 1970.
     pub at: UnixMillis,
-    /// What.
+    /// What happened.
     pub fact: Fact,
     /// Which entry of the same payment was before it; 0 for none.
     previous: u32,
@@ -72,7 +72,7 @@ pub enum Fact {
         processor: Processor,
         /// The address, where it is known.
         address: Option<SocketAddr>,
-        /// Why.
+        /// What the attempt is for.
         purpose: Purpose,
         /// Why there.
         choice: Choice,
@@ -81,30 +81,30 @@ pub enum Fact {
     },
     /// An attempt ended otherwise than by a charge that needs no explanation.
     Ended {
-        /// There.
+        /// The processor that it is about.
         processor: Processor,
-        /// So.
+        /// How the attempt ended.
         outcome: Outcome,
-        /// Why.
+        /// Why it ended so.
         reason: Reason,
         /// From its first byte; zero when none was sent.
         took_us: u32,
     },
     /// The processor is asked what it stores.
     Asked {
-        /// Which.
+        /// The processor that it is about.
         processor: Processor,
     },
     /// It said so.
     LookedUp {
-        /// Which.
+        /// The processor that it is about.
         processor: Processor,
-        /// What.
+        /// What the lookup showed.
         lookup: Lookup,
     },
     /// Nothing proves what became of it: it stays with this processor and is sent there again.
     Pinned {
-        /// Which.
+        /// The processor that it is about.
         processor: Processor,
         /// After so long, in ms.
         pause_ms: u32,
@@ -112,7 +112,7 @@ pub enum Fact {
     /// Answered 200 by the processor, settled, and the client was told what it waits for: the end
     /// of a plain payment in one entry.
     Charged {
-        /// Where.
+        /// The processor that it is about.
         processor: Processor,
         /// How long after it came, in us.
         took_us: u32,
@@ -131,7 +131,7 @@ pub enum Fact {
     },
     /// The client was told.
     Told {
-        /// What.
+        /// What the client was told.
         answer: Answer,
     },
 }

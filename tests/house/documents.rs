@@ -48,6 +48,23 @@ fn documents_have_no_private_words() {
     }
 }
 
+/// A docstring says what a value means, and never just `Why.`
+#[test]
+fn docstrings_are_sentences() {
+    const BARE: [&str; 10] = [
+        "So", "There", "Why", "Which", "Whose", "Who", "Where", "When", "How", "What",
+    ];
+    for (name, text) in files_below("src", is_rust) {
+        let docs = text
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix("/// "));
+        let mut words = docs.filter_map(|doc| doc.strip_suffix('.'));
+        let bare = words.find(|word| BARE.contains(word));
+        // The end of a sentence over two lines begins with a small letter.
+        assert_eq!(bare, None, "{name}");
+    }
+}
+
 /// Comments and log lines of p99 itself say who: a client, an instance, a core.
 #[test]
 fn sources_say_bytes_and_whom_they_mean() {

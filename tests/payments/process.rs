@@ -153,7 +153,7 @@ fn a_core_that_stands_still_is_noticed(driver: &str) {
             status.is_some()
         });
         assert_eq!(status.unwrap().code(), Some(1), "{}", p99.log());
-        assert!(p99.log().contains("core 1 stands still"), "{}", p99.log());
+        assert!(p99.log().contains("core 1 is stuck"), "{}", p99.log());
     }
 }
 
