@@ -5,7 +5,7 @@
 //! - `api`, `upstream`, `reach`, `adapter`: single requests, on both sides;
 //! - `same_id`, `faults`, `tls`, `tls_peers`, `chaos`, `unknown`, `hedging`, `accepted`: exactly
 //!   once, under trouble;
-//! - `operators`: what is asked over ADMIN_LISTEN;
+//! - `operators`, `not_operators`, `refused`: what is asked over ADMIN_LISTEN, by whom;
 //! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
 //!
 //! Every test runs on io_uring and on epoll. Ports are always 0, waits end at a deadline. The usual
@@ -37,6 +37,7 @@ mod early;
 mod faults;
 mod hedging;
 mod no_mixup;
+mod not_operators;
 mod operators;
 mod process;
 mod reach;
