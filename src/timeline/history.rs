@@ -159,4 +159,28 @@ mod tests {
             assert_eq!(one.iter().collect::<Vec<_>>(), [remark]);
         }
     }
+
+    /// The words between backticks, from `begin` to `end`.
+    fn words<'a>(text: &'a str, begin: &str, end: &str) -> Vec<&'a str> {
+        let (_, rest) = text.split_once(begin).unwrap();
+        let (part, _) = rest.split_once(end).unwrap();
+        part.split('`').skip(1).step_by(2).collect()
+    }
+
+    #[test]
+    fn the_document_for_operators_has_each_name() {
+        const TEXT: &str = include_str!("../../docs/OPERATIONS.md");
+        let row = words(TEXT, "\n| `reason` |", "\n");
+        assert_eq!(row, Remark::ALL.map(Remark::name), "the row of `reason`");
+        let all = [
+            Choice::Preferred,
+            Choice::Breaker,
+            Choice::Paused,
+            Choice::Tried,
+            Choice::Slow,
+            Choice::Pinned,
+        ];
+        let told = words(TEXT, "\n`because` is ", "\n\n");
+        assert_eq!(told, all.map(Choice::name), "what `because` may be");
+    }
 }
