@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::kit::client::{Client, probe};
 use crate::kit::process::P99;
+use crate::kit::report::say;
 use crate::kit::scratch::Scratch;
 use crate::kit::stack::count;
 use crate::kit::start::{command, free_port};
@@ -21,6 +22,7 @@ on_both_drivers! {
     a_hangup_reads_the_credentials_again,
     a_stop_at_any_moment_of_the_start_is_clean,
     the_environment_is_hidden_unless_it_may_be_seen,
+    a_crash_leaves_a_core_file_only_where_it_may,
     a_umask_that_keeps_all_out_does_not_keep_p99_out,
 }
 
@@ -204,12 +206,59 @@ fn the_environment_is_hidden_unless_it_may_be_seen(driver: &str) {
         let proc = format!("/proc/{}", instance.pid());
         let owner = std::fs::metadata(format!("{proc}/environ")).unwrap().uid();
         assert_eq!(owner == 0, is_hidden, "CORE_DUMPS={word}: {owner}");
-        let limits = std::fs::read_to_string(format!("{proc}/limits")).unwrap();
-        let line = limits
-            .lines()
-            .find(|line| line.starts_with("Max core file size"));
-        let hard = line.unwrap().split_whitespace().nth(5).unwrap().to_owned();
-        assert!(!is_hidden || hard == "0", "{hard}");
+        let most = core_bytes_max(&instance);
+        assert!(!is_hidden || most == "0", "{most}");
         assert_eq!(instance.stop(), Some(0));
+    }
+}
+
+/// Its hard limit of core files, as the kernel shows it.
+fn core_bytes_max(instance: &P99) -> String {
+    let limits = std::fs::read_to_string(instance.proc("limits")).unwrap();
+    let mut lines = limits.lines();
+    let line = lines.find(|line| line.starts_with("Max core file size"));
+    let hard = line.unwrap().split_whitespace().nth(5);
+    hard.unwrap().to_owned()
+}
+
+/// All that this process may allow.
+fn allow_core_files() -> libc::c_int {
+    // SAFETY: the limit is written before it is read, and lives as long as both calls.
+    unsafe {
+        let mut limit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) != 0 {
+            return -1;
+        }
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const limit)
+    }
+}
+
+fn a_crash_leaves_a_core_file_only_where_it_may(driver: &str) {
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let is_file = !pattern.trim().is_empty() && !pattern.contains(['|', '/', '@']);
+    for (word, is_hidden) in [("off", true), ("on", false)] {
+        let scratch = Scratch::new("crash").unwrap();
+        let mut command = command(driver, &[("LISTEN", "127.0.0.1:0"), ("CORE_DUMPS", word)]);
+        command.current_dir(scratch.path());
+        before(&mut command, allow_core_files);
+        let mut instance = P99::of(command);
+        instance.wait_ready();
+        let most = core_bytes_max(&instance);
+        assert!(!is_hidden || most == "0", "{most}");
+        instance.signal(libc::SIGABRT);
+        assert_eq!(instance.wait_code(), 1_000 + libc::SIGABRT);
+        let left = std::fs::read_dir(scratch.path()).unwrap().count();
+        if is_hidden {
+            assert_eq!(left, 0, "a core file, with the credentials in it");
+        } else if is_file && most == "unlimited" {
+            assert_eq!(left, 1, "nothing is proven by a machine that leaves none");
+        } else {
+            // That it is not dumpable is seen by what /proc shows, in the test above.
+            let pattern = pattern.trim();
+            say(&format!(
+                "core files go to {pattern:?}, at most {most}: the limit alone is seen"
+            ));
+        }
     }
 }
