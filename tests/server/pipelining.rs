@@ -4,7 +4,7 @@
 //! listener, on both drivers.
 //!
 //! The usual run takes every sixth cut, another sixth on each listener and driver; `SOAK=1` takes
-//! every one everywhere.
+//! every one everywhere, and watches the memory for fifteen times as long.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,9 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::DRIVERS;
+use crate::kit::children::Processors;
 use crate::kit::client::{Client, Stream};
 use crate::kit::scratch::Scratch;
-use crate::kit::stack::{BEST, Stack};
+use crate::kit::stack::{BEST, Stack, count};
 
 /// Where a client connects.
 #[derive(Clone, Debug)]
@@ -190,6 +191,9 @@ fn pieces(stream_bytes: usize, most: usize, mut seed: u64) -> Vec<usize> {
     cuts
 }
 
+/// The largest pieces of a stream: all in one, some, many.
+const PIECES: [usize; 3] = [usize::MAX / 2, 5_000, 300];
+
 fn targets(stack: &Stack, path: &std::path::Path) -> Vec<(Target, bool)> {
     vec![
         (Target::Tcp(stack.address()), true),
@@ -220,7 +224,7 @@ fn everywhere(name: &str, settings: &[(&str, &str)], test: impl Fn(&Target, bool
 #[test]
 fn two_thousand_requests_of_every_kind_are_answered_in_order() {
     everywhere("mixed", &[], |target, is_public, number| {
-        for (round, most) in [usize::MAX / 2, 5_000, 300].into_iter().enumerate() {
+        for (round, most) in PIECES.into_iter().enumerate() {
             let asked = mix(2_000, (number * 3 + round) * 1_000, is_public);
             let stream = written(&asked);
             assert!(stream.len() > 256 * 1024, "{} bytes", stream.len());
@@ -229,6 +233,47 @@ fn two_thousand_requests_of_every_kind_are_answered_in_order() {
             exchange(target, &asked, &stream, &cuts, Duration::ZERO);
         }
     });
+}
+
+/// Resident memory after rounds of many requests at once is what it was before them. The real
+/// binary, since this process has the clients and their answers too.
+#[test]
+fn two_thousand_requests_of_every_kind_leave_no_memory_behind() {
+    /// A huge page, and half of one for all else: 43 bytes for each request of the usual run.
+    const GROWN_KIB_MAX: u64 = 3 * 1_024;
+    for driver in DRIVERS {
+        let scratch = Scratch::new("memory").unwrap();
+        let [public, admin] = ["p99.sock", "admin.sock"].map(|name| scratch.file(name));
+        let listen = format!("127.0.0.1:0,unix:{}", public.display());
+        let admin_listen = format!("unix:{}", admin.display());
+        let settings = [("LISTEN", listen.as_str()), ("ADMIN_LISTEN", &admin_listen)];
+        let processors = Processors::start();
+        let p99 = processors.p99(driver, &settings);
+        let targets = [
+            (Target::Tcp(p99.address), true),
+            (Target::Unix(public), true),
+            (Target::Unix(admin), false),
+        ];
+        let mut streams = 0;
+        let mut play = || {
+            for (target, is_public) in &targets {
+                for most in PIECES {
+                    streams += 1;
+                    let asked = mix(2_000, streams * 1_000, *is_public);
+                    let stream = written(&asked);
+                    let cuts = pieces(stream.len(), most, streams as u64);
+                    exchange(target, &asked, &stream, &cuts, Duration::ZERO);
+                }
+            }
+        };
+        // The first rounds find the size of everything.
+        (0..2).for_each(|_| play());
+        let before = p99.resident_kib();
+        (0..count(4, 60)).for_each(|_| play());
+        let grown = p99.resident_kib().saturating_sub(before);
+        assert!(grown < GROWN_KIB_MAX, "from {before} KiB on by {grown} KiB");
+        assert_eq!(p99.stop(), Some(0));
+    }
 }
 
 /// 21 KB of the shortest request, which once ended the process.
