@@ -3,8 +3,8 @@
 //!
 //! - `kit`, `places`, `certificates`: what the tests stand on;
 //! - `api`, `upstream`, `reach`, `adapter`: single requests, on both sides;
-//! - `same_id`, `faults`, `tls`, `tls_peers`, `chaos`, `unknown`, `hedging`, `accepted`: exactly
-//!   once, under trouble;
+//! - `same_id`, `faults`, `tls`, `tls_peers`, `tls_nginx`, `chaos`, `unknown`, `hedging`,
+//!   `accepted`: exactly once, under trouble;
 //! - `operators`, `not_operators`, `refused`: what is asked over ADMIN_LISTEN, by whom;
 //! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
 //!
@@ -44,6 +44,7 @@ mod reach;
 mod refused;
 mod same_id;
 mod tls;
+mod tls_nginx;
 mod tls_peers;
 mod tokens;
 mod unknown;
