@@ -45,7 +45,7 @@ impl<S: Stream> Connection<S> {
             Call::Describe => self.say(request, &Reply::DESCRIPTION),
             Call::Alive => self.say(request, &Reply::ALIVE),
             Call::Ready => match self.core.runtime.peer_trouble() {
-                Some(trouble) => self.show(request, &Page::gap(Gap::Trouble(trouble))),
+                Some(trouble) => self.show(request, &Page::unready(Gap::Trouble(trouble))),
                 None => {
                     let reply = self.core.readiness();
                     self.say(request, &reply)

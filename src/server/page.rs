@@ -65,14 +65,25 @@ impl Page {
         page
     }
 
+    /// The same as a probe's answer, which says nothing about money.
+    pub(super) fn unready(gap: Gap) -> Self {
+        let mut page = Self::problem_about(503, &gap.to_string(), Charged::Unsaid);
+        page.retry_after = Some(1);
+        page
+    }
+
     /// A problem whose detail was made for it.
     pub(super) fn problem(status: u16, detail: &str) -> Self {
+        Self::problem_about(status, detail, Charged::Unknown)
+    }
+
+    fn problem_about(status: u16, detail: &str, charged: Charged) -> Self {
         let problem = Problem {
             kind: "",
             title: title(status),
             status,
             detail,
-            charged: Charged::Unknown,
+            charged,
         };
         let mut body = Vec::new();
         wire::write_problem(&problem, &mut body);

@@ -302,6 +302,10 @@ fn who_claims_the_shard_of_another_is_named() {
             } else {
                 "claimed by two"
             };
+            assert!(
+                !body.contains("charged\":"),
+                "a probe asks of no payment: {body}"
+            );
             status == 503 && body.contains(words)
         });
         assert_eq!(read(&second, SUMMARY).0, 503);
