@@ -243,11 +243,14 @@ impl Connection {
     }
 
     /// Has the server end its process of a connection that was left: while it waits for a lock or a
-    /// standby it does not notice, and keeps the writer's row. What it has committed stays.
+    /// standby it does not notice, and keeps the writer's row. What it has committed stays. One
+    /// that is young has its number from before a restart of the server, and is another writer's.
     pub(super) async fn end_process(&mut self, process: i32) {
+        let age = limits::STORE_ANSWER_MAX.as_millis();
         let sql = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE pid = {process} AND usename = current_user AND pid <> pg_backend_pid()"
+             WHERE pid = {process} AND usename = current_user \
+             AND backend_start < now() - interval '{age} milliseconds'"
         );
         // If it is refused, what it holds is waited for.
         let _ = self.within(&sql, limits::STORE_ANSWER_MAX).await;
