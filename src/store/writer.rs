@@ -62,7 +62,7 @@ impl Writer {
         self.with(|machine| machine.ask(question))
     }
 
-    /// As [`Machine::adopt`].
+    /// As [`Machine::adopt_one`], of this one alone.
     pub fn adopt(&self, writer: WriterId, epoch: Epoch) {
         self.with(|machine| machine.adopt_one(&[(writer, epoch)]));
     }
