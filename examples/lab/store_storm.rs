@@ -152,8 +152,11 @@ fn fail_over(
         }
         control.end();
         primary.stop(libc::SIGQUIT);
-        // SAFETY: as above.
-        unsafe { libc::kill(receiver, libc::SIGCONT) };
+        // It ends before it reads on: what is in its socket was never acknowledged either.
+        for signal in [libc::SIGTERM, libc::SIGCONT] {
+            // SAFETY: as above.
+            unsafe { libc::kill(receiver, signal) };
+        }
     } else {
         primary.stop(libc::SIGKILL);
     }
