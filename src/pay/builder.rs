@@ -312,7 +312,7 @@ impl CoreBuilder {
             None => clock,
         };
         let now = clock.now();
-        let store = Store::of(&config, self.core, now)?;
+        let store = Store::of(&config, self.core, now);
         let settings = OwnerSettings::of(&config);
         let processors = Arc::clone(&self.shared.processors);
         let mut claims =

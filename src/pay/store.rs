@@ -80,13 +80,8 @@ fn tell_moves(moves: Vec<Move>) {
 
 impl Store {
     /// The store that `config` names, for `core`; `None` where it names none.
-    ///
-    /// # Errors
-    /// What is wrong with the file of its authorities.
-    pub(super) fn of(config: &Config, core: CoreId, now: Now) -> Result<Option<Self>, String> {
-        let Some(store) = &config.store else {
-            return Ok(None);
-        };
+    pub(super) fn of(config: &Config, core: CoreId, now: Now) -> Option<Self> {
+        let store = config.store.as_ref()?;
         let place = StorePlace::new(store.url.clone(), store.is_prepared);
         let place = place.about(authorities(config));
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -102,14 +97,14 @@ impl Store {
             is_lookout: true,
             now: now.boot,
         };
-        Ok(Some(Self {
+        Some(Self {
             writers: RefCell::new(Writers::new(terms.clone())),
             terms,
             place: Rc::new(place),
             tasks: RefCell::default(),
             asked: RefCell::default(),
             quiet_until: Cell::default(),
-        }))
+        })
     }
 
     /// Takes a record of the owner's.

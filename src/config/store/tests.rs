@@ -9,7 +9,7 @@ fn none(_: &str) -> Option<String> {
     None
 }
 
-/// With this machine's authorities in SSL_CERT_FILE.
+/// With a certificate of its own as the authorities in SSL_CERT_FILE.
 fn parse(text: &str) -> Result<StoreUrl, Vec<String>> {
     static CREATED: LazyLock<PathBuf> = LazyLock::new(|| {
         let made = rcgen::generate_simple_self_signed(["db".to_owned()]).unwrap();
