@@ -14,6 +14,7 @@ use crate::kit::report::say;
 use crate::kit::stack::metric;
 use crate::kit::start::{self, free_port};
 use crate::on_both_drivers_together;
+use crate::tls_peers::PEER_FIRST;
 
 on_both_drivers_together! {
     what_nginx_shows_and_is_not_believed_is_not_sent_to,
@@ -122,15 +123,8 @@ impl Drop for Nginx<'_> {
 /// p99 that asks nginx first.
 fn p99(nginx: &Nginx<'_>, b: &SimulatorHandle, driver: &str, more: &[(&str, &str)]) -> P99 {
     let file = nginx.folder.file();
-    let settings = [
-        ("UPSTREAM_A_TLS_CA", file.as_str()),
-        ("ROUTING", "cheapest"),
-        ("HEDGE_DELAY_MS", "60000"),
-        ("CONNECT_TIMEOUT_MS", "20000"),
-        ("CB_MIN_SAMPLES", "10"),
-        ("CB_OPEN_SECS", "300"),
-    ];
-    let settings = [&settings[..], more].concat();
+    let authority = [("UPSTREAM_A_TLS_CA", file.as_str())];
+    let settings = [&PEER_FIRST[..], &authority, more].concat();
     start::start([&nginx.url(), &b.url()], driver, &settings)
 }
 
