@@ -287,7 +287,12 @@ impl World {
         if machine.disk.as_mut().is_some_and(Disk::begin_batch) {
             let delay = self.luck.within(self.plan.sync.clone());
             let fails = self.plan.journal_fails && !self.is_healed && self.luck.chance(3);
-            let event = if fails {
+            // Most batches find room in the segment in use.
+            let has_no_room = self.is_disk_full() && self.luck.chance(30);
+            if has_no_room {
+                self.seen.insert("a disk that is full".to_owned());
+            }
+            let event = if fails || has_no_room {
                 Event::SyncFailed { core }
             } else {
                 Event::Synced { core }

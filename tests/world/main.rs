@@ -52,11 +52,12 @@ const LINES: usize = 120;
 const FAILURES: usize = 3;
 
 /// What 256 seeds must have shown at least once: a world in which all goes well proves nothing.
-const SIGHTS: [&str; 51] = [
+const SIGHTS: [&str; 53] = [
     "a duplicate of one Pending",
     "a duplicate of one Processed",
     "a duplicate of one Refused",
     "a clock that is far off",
+    "a disk that is full",
     "a hedge Denied",
     "a hedge Fired",
     "a hedge Lost",
@@ -67,6 +68,7 @@ const SIGHTS: [&str; 51] = [
     "a name Replaced",
     "a processor is paused",
     "a restart",
+    "a start on a full disk",
     "answered Accepted",
     "answered AmountDiffers",
     "answered Charged",

@@ -145,6 +145,8 @@ pub(crate) struct World {
     /// A processor said 429 or tripped its breaker since.
     pub(crate) troubled: PerProcessor<bool>,
     pub(crate) is_healed: bool,
+    /// From when until when there is no room on the disk.
+    pub(crate) full: Option<(u64, u64)>,
     /// What an operator has paused, and the next process finds paused.
     pub(crate) paused: PerProcessor<bool>,
     /// When the last thing heals.
@@ -202,6 +204,7 @@ impl World {
             steps: 0,
             crash_at: None,
             is_healed: false,
+            full: None,
             paused: PerProcessor::default(),
             healed_at: 0,
             is_purge_torn: false,

@@ -1,6 +1,7 @@
 //! What goes wrong besides what the processors do to each request: moods, foreign charges, purges,
 //! stalls, steps of the wall clock. In the end all heals.
 
+use p99::owner::Journalling;
 use p99::payment::Processor;
 
 use crate::luck::Luck;
@@ -62,6 +63,7 @@ impl World {
                 );
             }
         }
+        self.plan_full_disk();
         for _ in 0..self.plan.wall_steps {
             let at = self.luck.within(0..=span);
             let step = i64::try_from(self.luck.within(0..=20_000)).unwrap() - 15_000;
@@ -70,7 +72,7 @@ impl World {
         // Forty days ahead or behind for some seconds, then right again. A process that starts
         // meanwhile, and finds payments dated meanwhile, has nothing to tell it better.
         let crashes = self.crash_at.is_some() || !self.plan.crashes.is_empty();
-        let is_one_process = !crashes && !self.plan.journal_fails;
+        let is_one_process = !crashes && !self.plan.journal_fails && self.full.is_none();
         if is_one_process && self.luck.chance(20) {
             let days = 40 * 86_400_000 * if self.luck.chance(70) { 1 } else { -1 };
             let at = self.luck.within(0..=span);
@@ -101,6 +103,24 @@ impl World {
         let span = luck.within(MS..=self.plan.span);
         self.schedule_at(at, Event::Pause(processor, true));
         self.schedule_at(at + span, Event::Pause(processor, false));
+    }
+
+    /// In one of eight worlds the disk is full for a while, and has room again at the latest when all
+    /// heals. A stream of its own, as above.
+    fn plan_full_disk(&mut self) {
+        let mut luck = Luck::new(!self.luck.clone().next());
+        if self.plan.settings.journal == Journalling::Off || !luck.next().is_multiple_of(8) {
+            return;
+        }
+        let from = luck.within(0..=self.plan.span);
+        let until = from + luck.within(MS..=4 * SECOND);
+        self.full = Some((from, until.min(self.plan.span)));
+    }
+
+    /// A batch that needs a next segment finds none, and a start cannot create its first ones.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let is_within = |(from, until)| (from..until).contains(&self.time);
+        !self.is_healed && self.full.is_some_and(is_within)
     }
 
     pub(crate) fn pause(&mut self, processor: Processor, is_paused: bool) {
