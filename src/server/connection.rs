@@ -13,6 +13,7 @@
 
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
@@ -314,6 +315,10 @@ impl<S: Stream> Connection<S> {
         } else {
             (Wait::Request, self.now.mono, config.idle_timeout)
         };
+        self.wait_for_client(wait, since, patience);
+    }
+
+    fn wait_for_client(&self, wait: Wait, since: Mono, patience: Duration) {
         let patience = match self.place {
             Place::Probe(_) => patience.min(limits::PROBE_PLACE_TIME_MAX),
             Place::Client | Place::Admin => patience,
@@ -344,9 +349,8 @@ impl<S: Stream> Connection<S> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let now = self.now.mono;
-        let due = now.after(self.core.runtime.config.header_timeout);
-        self.watch.arm(Wait::Write, now, due);
+        let patience = self.core.runtime.config.header_timeout;
+        self.wait_for_client(Wait::Write, self.now.mono, patience);
         let lent = std::mem::take(&mut self.output);
         let (result, mut lent) = self.stream.write_all(lent).await;
         lent.clear();

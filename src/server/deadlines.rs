@@ -78,6 +78,14 @@ impl Slot {
         };
         Some((class, self.since))
     }
+
+    /// Ends both directions, and with a client that does not read what it was sent, too.
+    fn cut(&self) {
+        if self.wait == Wait::Write {
+            forget_unread(self.fd);
+        }
+        shut_down(self.fd, libc::SHUT_RDWR);
+    }
 }
 
 impl Deadlines {
@@ -106,17 +114,18 @@ impl Deadlines {
                 continue;
             }
             slot.due = NEVER;
-            let (end, how) = match slot.wait {
-                Wait::Rest => (Some(Closed::SlowRequest), libc::SHUT_RD),
-                Wait::First | Wait::Request => (Some(Closed::Idle), libc::SHUT_RDWR),
-                Wait::Write => (Some(Closed::Unread), libc::SHUT_RDWR),
-                Wait::Answer | Wait::Linger => (None, libc::SHUT_RDWR),
+            let end = match slot.wait {
+                Wait::Rest => Some(Closed::SlowRequest),
+                Wait::First | Wait::Request => Some(Closed::Idle),
+                Wait::Write => Some(Closed::Unread),
+                Wait::Answer | Wait::Linger => None,
             };
             slot.end = slot.end.or(end);
-            if slot.wait == Wait::Write {
-                forget_unread(slot.fd);
+            if slot.wait == Wait::Rest {
+                shut_down(slot.fd, libc::SHUT_RD);
+            } else {
+                slot.cut();
             }
-            shut_down(slot.fd, how);
         }
     }
 
@@ -163,23 +172,20 @@ impl Deadlines {
         false
     }
 
-    /// Closes the connection that waits longest for a request or for its end: for the few places of
-    /// probes and administrators, so that one that drips keeps none. False when none does.
+    /// Cuts the connection that waits longest for its client: for the few places of probes and
+    /// administrators, so that one that drips, or reads no answer, keeps none. False when none does.
     pub(super) fn cut_oldest(&self) -> bool {
         let mut slots = self.slots.borrow_mut();
         let mut oldest: Option<&mut Slot> = None;
         for (_, slot) in slots.iter_mut() {
-            let may_go = match slot.wait {
-                Wait::First | Wait::Request | Wait::Rest | Wait::Linger => slot.end.is_none(),
-                Wait::Write | Wait::Answer => false,
-            };
+            let may_go = slot.end.is_none() && slot.wait != Wait::Answer;
             if may_go && oldest.as_ref().is_none_or(|old| slot.since < old.since) {
                 oldest = Some(slot);
             }
         }
         oldest.is_some_and(|slot| {
             slot.end = Some(Closed::MadeRoom);
-            shut_down(slot.fd, libc::SHUT_RDWR);
+            slot.cut();
             true
         })
     }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::DRIVERS;
-use crate::kit::client::{Client, payment, request, wait_until};
+use crate::kit::client::{Client, get, payment, request, wait_until};
 use crate::kit::places::{from, site};
 use crate::kit::stack::{self, BEST, Stack};
 use p99::clock::Mono;
@@ -136,6 +136,42 @@ fn requests_that_never_end_keep_neither_probes_nor_administrators_out() {
     }
 }
 
+/// A client that asks `path` so often, and reads none of the answers.
+fn unread(at: SocketAddr, path: &str, times: usize) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.connect(&at.into()).unwrap();
+    let mut stream: TcpStream = socket.into();
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(times);
+    // One that is cut meanwhile takes no more.
+    let _ = stream.write_all(asked.as_bytes());
+    stream
+}
+
+#[test]
+fn answers_that_are_not_read_keep_neither_probes_nor_administrators_out() {
+    for driver in DRIVERS {
+        let site = site(600, driver, &[("HEADER_TIMEOUT_MS", "60000")]);
+        let mut idle = Vec::new();
+        for _ in 0..310 {
+            idle.push(TcpStream::connect(site.p99.address).unwrap());
+        }
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.extend((0..24).map(|_| unread(site.admin, "/metrics", 55)));
+            held.extend((0..24).map(|_| unread(site.p99.address, "/healthz", 1_500)));
+            thread::sleep(Duration::from_millis(300));
+            for path in ["/healthz", "/readyz"] {
+                assert_eq!(site.probe(path), Some(200), "{driver}: {path}");
+            }
+            let page = get(site.admin, "/metrics").map(|answer| answer.status);
+            assert!(matches!(page, Ok(200)), "{driver}: {page:?}");
+        }
+        drop((idle, held));
+        assert_eq!(site.p99.stop(), Some(0));
+    }
+}
+
 /// Asks for many pages and reads none of them.
 #[test]
 fn clients_that_read_nothing_hold_little_and_are_cut() {
@@ -143,17 +179,7 @@ fn clients_that_read_nothing_hold_little_and_are_cut() {
         let site = site(1_024, driver, &[("HEADER_TIMEOUT_MS", "2000")]);
         let before = site.p99.resident_kib();
         let mut clients: Vec<TcpStream> = (0..12)
-            .map(|_| {
-                let socket =
-                    socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
-                        .unwrap();
-                socket.set_recv_buffer_size(4_096).unwrap();
-                socket.connect(&site.admin.into()).unwrap();
-                let mut stream: TcpStream = socket.into();
-                let asked = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(55);
-                stream.write_all(asked.as_bytes()).unwrap();
-                stream
-            })
+            .map(|_| unread(site.admin, "/metrics", 55))
             .collect();
         thread::sleep(Duration::from_secs(1));
         // One of them reads a byte now and then.
