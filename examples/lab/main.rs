@@ -141,10 +141,7 @@ fn main() {
             end_after(options.longest());
             storm::run(options, binary)
         }
-        Run::Kill(options) => {
-            end_after(options.longest());
-            Some(kill::run(options, binary))
-        }
+        Run::Kill(options) => Some(kill::run(options, binary)),
         Run::PowerCut(options) => power::run(options, &binary),
         Run::SyncFailure(options) => sync::run(options, binary),
         Run::Drivers => Some(drivers::run(&binary)),

@@ -173,7 +173,7 @@ impl Deadlines {
     }
 
     /// Cuts the connection that waits longest for its client: for the few places of probes and
-    /// administrators, so that one that drips, or reads no answer, keeps none. False when none does.
+    /// administrators, so that one that drips, or reads no answer, has none. False when none does.
     pub(super) fn cut_oldest(&self) -> bool {
         let mut slots = self.slots.borrow_mut();
         let mut oldest: Option<&mut Slot> = None;

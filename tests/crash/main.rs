@@ -40,6 +40,7 @@ fn killed_at_any_moment_every_acknowledged_payment_is_charged_exactly_once() {
         journal: None,
         ack: None,
         driver: kit::process::driver_of_the_run().to_owned(),
+        disk: None,
     };
     let scratch = Scratch::new("crash").unwrap();
     let mut report = Report::default();

@@ -20,6 +20,7 @@
 pub(crate) mod answer;
 pub(crate) mod audit;
 pub(crate) mod balancer;
+pub(crate) mod ballast;
 pub(crate) mod breaks;
 pub(crate) mod children;
 pub(crate) mod client;

@@ -1,12 +1,15 @@
 //! Rounds of `kill -9` about every 1.5 s under faults, with a restart at once, again and again over
 //! one journal; then the audit. JOURNAL_SYNC, ACK, the number of cores and the time until the
-//! restart change from round to round, so that every pair of settings follows every other one.
+//! restart change from round to round, so that every pair of settings follows every other one. In
+//! some rounds the process is stopped for a while and goes on. Where the journal has a file system of
+//! its own, that is full before some rounds, and has room again a moment later.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::audit::Evidence;
+use super::ballast::Ballast;
 use super::crowd::{self, Crowd};
 use super::dice::Dice;
 use super::liar::{Act, Mood, WELL};
@@ -32,6 +35,8 @@ pub(crate) struct Rounds {
     pub(crate) journal: Option<String>,
     pub(crate) ack: Option<String>,
     pub(crate) driver: String,
+    /// A file system for the journal alone.
+    pub(crate) disk: Option<PathBuf>,
 }
 
 const MENU: &[(u64, Act)] = &[
@@ -65,7 +70,9 @@ impl Rounds {
 pub(crate) fn play(options: &Rounds, binary: PathBuf, scratch: &Scratch, report: &mut Report) {
     let world = World::start(options.seed, None).expect("two processors");
     let mut base = world.plan(binary, scratch);
-    base.set("JOURNAL_DIR", scratch.file("journal").display());
+    let disk = options.disk.clone();
+    let folder = disk.unwrap_or_else(|| scratch.file(""));
+    base.set("JOURNAL_DIR", folder.join("journal").display());
     base.set_driver(&options.driver);
     for (name, value) in [
         ("REQUEST_TIMEOUT_MS", "100"),
@@ -99,7 +106,6 @@ pub(crate) fn play(options: &Rounds, binary: PathBuf, scratch: &Scratch, report:
         began,
         told,
         books: Default::default(),
-        moved_ms: 0,
     };
     world.close(&mut evidence, report);
     evidence.audit(report);
@@ -145,6 +151,7 @@ fn rounds(
     let mut dice = Dice::new(options.seed);
     let mut fewest = u32::MAX;
     let mut slowest = Duration::ZERO;
+    let (mut pauses, mut fills, mut ends) = (0, 0, 0);
     for round in 0..options.rounds {
         vex(world, &mut dice);
         let plan = options.plan(base, round, &mut dice);
@@ -155,6 +162,10 @@ fn rounds(
             if let Err(end) = p99.kill() {
                 report.broke("a start succeeds", || end);
             }
+        }
+        if let Some(disk) = options.disk.as_deref().filter(|_| dice.is_one_in(5)) {
+            fills += 1;
+            ends += u32::from(starve(&plan, disk, &mut dice, report));
         }
         let began = Instant::now();
         let mut p99 = start(&plan, report)?;
@@ -174,6 +185,12 @@ fn rounds(
             if !is_vexed && began.elapsed() > span / 2 {
                 vex(world, &mut dice);
                 is_vexed = true;
+                if dice.is_one_in(4) {
+                    pauses += 1;
+                    p99.signal(libc::SIGSTOP);
+                    thread::sleep(Duration::from_millis(50 + dice.below(2_000)));
+                    p99.signal(libc::SIGCONT);
+                }
             }
             if p99.try_wait().is_some() {
                 break;
@@ -196,11 +213,38 @@ fn rounds(
         "rounds, fewest answers in one",
         format!("{}, {fewest}", options.rounds),
     );
+    report.row("paused and gone on", pauses);
+    report.row("full disks, ended by them", format!("{fills}, {ends}"));
     report.row("slowest start", format!("{} ms", slowest.as_millis()));
     world.set([WELL, WELL]);
     let mut plan = options.plan(base, 0, &mut dice);
     plan.set("CORES", 2);
     start(&plan, report)
+}
+
+/// Lets it run while its disk has hardly any room: it ends with status 1 and says why, or takes
+/// payments when there is room again. Whether it ended.
+fn starve(plan: &Plan, disk: &Path, dice: &mut Dice, report: &mut Report) -> bool {
+    // The first segments are small, the next ones 64 MiB each.
+    let left = dice.one_of(&[1_u64, 4, 16, 80, 160]) << 20;
+    let ballast = Ballast::take(disk, left).expect("a file of its own");
+    let mut p99 = P99::spawn(plan).expect("p99 can be started");
+    let end = p99.await_end(Duration::from_millis(1_500 + dice.below(1_500)));
+    drop(ballast);
+    let is_full = p99.last_words().contains("No space left on device");
+    match end {
+        Some(status) if status.code() == Some(1) && is_full => return true,
+        Some(status) => report.broke("a full disk is named, with status 1", || {
+            format!("{status}: {}", p99.last_words())
+        }),
+        None => {
+            let ready = p99.await_ready();
+            if let Err(fault) = ready.and_then(|()| p99.kill()) {
+                report.broke("it goes on where there is room again", || fault);
+            }
+        }
+    }
+    false
 }
 
 /// Starts it. A start that fails is a broken promise, and tried again.

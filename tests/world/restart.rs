@@ -50,11 +50,6 @@ impl World {
     }
 
     pub(crate) fn restart(&mut self) {
-        if self.is_disk_full() {
-            self.seen.insert("a start on a full disk".to_owned());
-            self.schedule(50 * MS, Event::Restart);
-            return;
-        }
         if self.plan.settings_change {
             self.plan.change_settings(&mut self.luck);
         }

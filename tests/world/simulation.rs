@@ -358,6 +358,7 @@ impl World {
             Event::Stall { core, span } => self.stall(core, span),
             Event::StepWall(span) => self.wall_step += span,
             Event::Crash => self.crash(),
+            Event::Restart if self.is_disk_full() => self.start_later(),
             Event::Restart => self.restart(),
             Event::Heal => self.heal(),
             Event::Relent(stubborn) => self.relent(stubborn),

@@ -123,6 +123,12 @@ impl World {
         !self.is_healed && self.full.is_some_and(is_within)
     }
 
+    /// A start on a full disk fails, and is tried again.
+    pub(crate) fn start_later(&mut self) {
+        self.seen.insert("a start on a full disk".to_owned());
+        self.schedule(50 * MS, Event::Restart);
+    }
+
     pub(crate) fn pause(&mut self, processor: Processor, is_paused: bool) {
         if is_paused && self.is_healed {
             return;
