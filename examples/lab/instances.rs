@@ -150,7 +150,6 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
         began,
         told,
         books: Default::default(),
-        moved_ms: 0,
     };
     scene.await_adoption(&mut report);
     scene.world.close(&mut evidence, &mut report);

@@ -286,7 +286,6 @@ impl<'a> Test<'a> {
             began,
             told,
             books: Default::default(),
-            moved_ms: 0,
         };
         self.world.close(&mut evidence, report);
         evidence.audit(report);

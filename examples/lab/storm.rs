@@ -13,7 +13,8 @@ use clap::Args;
 use crate::kit::audit::Evidence;
 use crate::kit::crowd::{self, Crowd};
 use crate::kit::liar::{Act, Mood, WELL};
-use crate::kit::process::{P99, Plan};
+use crate::kit::operator::secret_file;
+use crate::kit::process::{P99, Plan, free_address};
 use crate::kit::report::{Report, say};
 use crate::kit::scratch::Scratch;
 use crate::kit::told::{Numbers, Word};
@@ -182,7 +183,11 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
     let hosts = scratch.file("hosts");
     let hosts = (!options.still).then_some(hosts.as_path());
     let mut world = World::start(options.seed, hosts).expect("two processors");
-    let plan = options.plan(binary, &scratch, &world);
+    let mut plan = options.plan(binary, &scratch, &world);
+    let operator = free_address().expect("a port");
+    plan.set("ADMIN_LISTEN", operator);
+    plan.set("ADMIN_SECRET_FILE", secret_file(&scratch));
+    world.operator = Some(operator);
     let mut report = Report::default();
     let Some(p99) = P99::start(&plan, &mut report) else {
         return Some(scratch.close(&report, "storm"));
@@ -202,7 +207,7 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
         rest: Duration::ZERO,
     });
     let began = crowd.began;
-    let moved_ms = direct(&mut world, &crowd, requests, options);
+    direct(&mut world, &crowd, requests, options);
     let (count, told) = crowd.join(&mut report);
     let mut evidence = Evidence {
         address: plan.address,
@@ -211,7 +216,6 @@ pub(crate) fn run(options: &Options, binary: PathBuf) -> Option<bool> {
         began,
         told,
         books: Default::default(),
-        moved_ms,
     };
     for told in evidence
         .told
@@ -236,9 +240,8 @@ pub(crate) fn per_million(share: f64) -> u32 {
     (share.clamp(0.0, 1.0) * 1e6) as u32
 }
 
-/// Lets trouble come and go until all payments are sent; when a name moved last.
-fn direct(world: &mut World, crowd: &Crowd, requests: u32, options: &Options) -> u32 {
-    let mut moved_ms = 0;
+/// Lets trouble come and go until all payments are sent.
+fn direct(world: &mut World, crowd: &Crowd, requests: u32, options: &Options) {
     let mut at = usize::MAX;
     while !crowd.is_done() {
         let parts = PARTS.len() as u64;
@@ -272,7 +275,5 @@ fn direct(world: &mut World, crowd: &Crowd, requests: u32, options: &Options) ->
             Move::SlowSwap => world.swap(true),
         }
         .expect("an address of this machine");
-        moved_ms = crowd.now_ms();
     }
-    moved_ms
 }

@@ -109,7 +109,6 @@ fn play(options: &Options, binary: PathBuf, scratch: &Scratch, image: &Path, rep
             began,
             told,
             books: Default::default(),
-            moved_ms: 0,
         };
         world.close(&mut evidence, report);
         evidence.audit(report);

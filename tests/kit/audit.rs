@@ -1,9 +1,8 @@
 //! The audit: both processors' rows joined with what every client was told for every request, with
 //! what p99 says of each payment, and with its ledger. The rows are the truth.
 //!
-//! It runs when all faults are over and everything had its time to settle. A payment that is
-//! pending even then is listed apart when only a person can settle it, and breaks a promise
-//! otherwise.
+//! It runs when all faults are over and everything had its time to settle: a payment that is pending
+//! even then breaks a promise.
 
 use std::net::SocketAddr;
 
@@ -38,9 +37,6 @@ pub(crate) struct Evidence {
     pub(crate) began: i64,
     pub(crate) told: Vec<Told>,
     pub(crate) books: [Vec<Row>; 2],
-    /// A payment that was sent before this moment may be one for a person: what stood for its
-    /// processor then may stand for another now.
-    pub(crate) moved_ms: u32,
 }
 
 /// One payment with all that is known about it.
@@ -64,8 +60,6 @@ impl Evidence {
         };
         let charges = self.charges(report);
         let (mut told, mut charges) = (&self.told[..], &charges[..]);
-        let mut pending = [(0, 0); 2];
-        let mut apart = 0;
         for (number, state) in (0_u32..).zip(states) {
             let case = Case {
                 id: self.numbers.id(number),
@@ -76,17 +70,10 @@ impl Evidence {
                     .collect(),
                 state,
             };
-            if case.state == State::Pending {
-                for (processor, row) in &case.rows {
-                    pending[*processor].0 += 1;
-                    pending[*processor].1 += u128::from(row.amount.0);
-                }
-                apart += u64::from(self.check_pending(&case, report));
-            }
             self.check(number, &case, report);
         }
-        self.check_ledger(pending, report);
-        self.tell(apart, report);
+        self.check_ledger(report);
+        self.tell(report);
     }
 
     /// Every row by the number of its payment, in order.
@@ -115,6 +102,9 @@ impl Evidence {
                 case.id, case.rows, case.state, case.told
             )
         };
+        if case.state == State::Pending {
+            report.broke(STUCK, story);
+        }
         if case.rows.len() > 1 {
             report.broke(TWICE, story);
         }
@@ -162,20 +152,9 @@ impl Evidence {
         !is_explained || begun + SLACK_MS < i64::from(claim.sent_ms)
     }
 
-    /// Whether this pending payment is one for a person.
-    fn check_pending(&self, case: &Case<'_>, report: &mut Report) -> bool {
-        let is_for_a_person = case.told.iter().any(|told| told.sent_ms <= self.moved_ms);
-        if !is_for_a_person {
-            report.broke(STUCK, || format!("{} {:?}", case.id, case.told));
-        }
-        is_for_a_person
-    }
-
-    /// The ledger is the books, but for what p99 itself calls pending.
-    fn check_ledger(&self, pending: [(u64, u128); 2], report: &mut Report) {
-        if pending == [(0, 0); 2] {
-            self.check_windows(report);
-        }
+    /// The ledger is the books.
+    fn check_ledger(&self, report: &mut Report) {
+        self.check_windows(report);
         let ledger = match states::ask_summary(self.address, "") {
             Ok(ledger) => ledger,
             Err(fault) => return report.broke(LEDGER, || fault),
@@ -183,8 +162,7 @@ impl Evidence {
         for (processor, name) in ["default", "fallback"].into_iter().enumerate() {
             let rows = &self.books[processor];
             let cents: u128 = rows.iter().map(|row| u128::from(row.amount.0)).sum();
-            let (count, sum) = pending[processor];
-            let books = (rows.len() as u64 - count, cents - sum);
+            let books = (rows.len() as u64, cents);
             let (ours, sum) = ledger[processor];
             report.row(
                 format!("{name}: charged, in the ledger, cents apart"),
@@ -232,7 +210,7 @@ impl Evidence {
         }
     }
 
-    fn tell(&self, apart: u64, report: &mut Report) {
+    fn tell(&self, report: &mut Report) {
         let count = |is: &dyn Fn(Word) -> bool| {
             let all = self.told.iter().filter(|told| is(told.word)).count();
             all.to_string()
@@ -268,7 +246,6 @@ impl Evidence {
             );
             format!("{silent} ({left})")
         });
-        report.row("pending, for a person to settle", apart);
         for promise in [TWICE, LOST, FALSE_CLAIM, MISSING, LEDGER, STUCK] {
             report.row_of(promise);
         }

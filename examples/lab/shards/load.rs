@@ -57,7 +57,6 @@ pub(super) fn play(stand: &mut Stand<'_>, payments: u32) -> Report {
         began,
         told,
         books: stand.processors.each_ref().map(|one| one.rows()),
-        moved_ms: 0,
     };
     evidence.audit(&mut report);
     report
