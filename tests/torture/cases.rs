@@ -157,7 +157,7 @@ fn is_left_alone(name: &str) -> bool {
     alone.iter().any(|object| name.ends_with(object)) || is_debug || is_close
 }
 
-/// Every case of a stage, or the sample of them, or those that are named.
+/// Every case of a stage, or the sample of them, or each call once, or those that are named.
 pub(crate) fn choose(stage: Stage, tables: &[Vec<Row>; 2]) -> Vec<Case> {
     let wanted = std::env::var("TORTURE").unwrap_or_default();
     let mut chosen = Vec::new();
@@ -172,6 +172,7 @@ pub(crate) fn choose(stage: Stage, tables: &[Vec<Row>; 2]) -> Vec<Case> {
             match wanted.as_str() {
                 "" => chosen.extend(sample(&cases)),
                 "full" => chosen.extend(cases),
+                "each" => chosen.extend(each_once(&cases, row)),
                 text => chosen.extend(cases.into_iter().filter(|case| case.is_named(text))),
             }
         }
@@ -192,6 +193,17 @@ fn sample(cases: &[Case]) -> Option<Case> {
     let number = text.bytes().fold(0, |sum, byte| mix(sum ^ u64::from(byte)));
     let place = usize::try_from(number % cases.len() as u64).expect("fits");
     cases.get(place).cloned()
+}
+
+/// Every call of the row in turn: modes and errors take turns, too.
+fn each_once(cases: &[Case], row: &Row) -> Vec<Case> {
+    let first = cases.iter().filter(|case| case.number == 1);
+    let cases = first.cycle().zip(1..=row.count);
+    let at = |(case, number): (&Case, u64)| Case {
+        number,
+        ..case.clone()
+    };
+    cases.map(at).collect()
 }
 
 fn of_row(stage: Stage, process: usize, row: &Row) -> Vec<Case> {

@@ -5,8 +5,8 @@
 //!
 //!     cargo test --features small-segments --test torture
 //!
-//! plays a sample that is always the same, `TORTURE=full` everything, `TORTURE=NAME` every case
-//! whose name holds that text. docs/HACKING.md has more.
+//! plays a sample that is always the same, `TORTURE=each` every call in turn, `TORTURE=full` every
+//! mode and error, `TORTURE=NAME` every case whose name holds that text. docs/HACKING.md has more.
 
 #![allow(
     clippy::unwrap_used,

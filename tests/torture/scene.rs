@@ -112,7 +112,6 @@ impl Scene<'_> {
                 began,
                 told,
                 books: Default::default(),
-                moved_ms: 0,
             },
             report,
         );
