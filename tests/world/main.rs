@@ -52,7 +52,7 @@ const LINES: usize = 120;
 const FAILURES: usize = 3;
 
 /// What 256 seeds must have shown at least once: a world in which all goes well proves nothing.
-const SIGHTS: [&str; 53] = [
+const SIGHTS: [&str; 55] = [
     "a duplicate of one Pending",
     "a duplicate of one Processed",
     "a duplicate of one Refused",
@@ -66,6 +66,7 @@ const SIGHTS: [&str; 53] = [
     "a name Back",
     "a name Moved",
     "a name Replaced",
+    "a process that is stopped",
     "a processor is paused",
     "a restart",
     "a start on a full disk",
@@ -88,6 +89,7 @@ const SIGHTS: [&str; 53] = [
     "confirmed by hand",
     "less in flight",
     "one processor stayed bad",
+    "other settings",
     "sent again",
     "settled as Processed",
     "settled as Refused",

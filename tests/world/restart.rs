@@ -52,6 +52,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         if self.plan.settings_change {
             self.plan.change_settings(&mut self.luck);
+            self.seen.insert("other settings".to_owned());
         }
         let settings = self.plan.settings;
         let count = CoreCount(u16::from(self.plan.cores_after_restart));

@@ -15,6 +15,9 @@ impl World {
             machine.awake_at = self.time.max(machine.awake_at) + span;
             machine.stalled_in_all += span;
             machine.unnoticed += span;
+            if span >= SECOND {
+                self.seen.insert("a process that is stopped".to_owned());
+            }
         }
     }
 
