@@ -47,6 +47,9 @@ pub(crate) struct Options {
     /// Lies of the connection alone, no gateway's
     #[arg(long)]
     tcp_only: bool,
+    /// A 500 may be charged later; with UPSTREAM_500=unknown
+    #[arg(long)]
+    late_500s: bool,
     /// Names stay where they are
     #[arg(long)]
     still: bool,
@@ -156,6 +159,9 @@ impl Options {
         plan.set_driver(&self.driver);
         plan.set("ACK", &self.ack);
         plan.set("ROUTING", &self.routing);
+        if self.late_500s {
+            plan.set("UPSTREAM_500", "unknown");
+        }
         plan.set("CACHE_CAPACITY", self.payments + 100_000);
         for (name, value) in [
             ("CORES", "2"),
@@ -265,7 +271,10 @@ fn direct(world: &mut World, crowd: &Crowd, requests: u32, options: &Options) {
                 has_conflicts: false,
                 ..mood
             },
-            false => mood,
+            false => Mood {
+                has_late_500s: options.late_500s,
+                ..mood
+            },
         }));
         match step {
             Move::Stay => continue,

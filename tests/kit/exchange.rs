@@ -17,6 +17,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) processor: &'a mut Option<TcpStream>,
     pub(crate) dice: &'a mut Dice,
     pub(crate) has_conflicts: bool,
+    pub(crate) has_late_500s: bool,
     pub(crate) is_pay: bool,
 }
 
@@ -52,7 +53,13 @@ impl Exchange<'_> {
                 self.gateway()
             }
             Act::Alone => self.gateway(),
-            Act::Failed => self.say(500, ""),
+            Act::Failed => {
+                if self.has_late_500s && self.is_pay && self.dice.is_one_in(2) {
+                    let wait = Duration::from_millis(self.dice.below(1_500));
+                    self.liar.pass_later(request, wait);
+                }
+                self.say(500, "")
+            }
             Act::TooMany => {
                 let after = self
                     .dice

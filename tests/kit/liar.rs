@@ -68,6 +68,9 @@ pub(crate) struct Mood {
     pub(crate) menu: &'static [(u64, Act)],
     /// Ids that the processor has are 409, 423 or 425 instead of 422.
     pub(crate) has_conflicts: bool,
+    /// A 500 is no last word: what it was said of may be charged later, even after a lookup. This
+    /// needs UPSTREAM_500=unknown.
+    pub(crate) has_late_500s: bool,
     /// Requests with this in them are never answered.
     pub(crate) poison: &'static [u8],
     /// No request is answered.
@@ -80,6 +83,7 @@ pub(crate) const WELL: Mood = Mood {
     lookup: 0,
     menu: &[(1, Act::Late(20))],
     has_conflicts: false,
+    has_late_500s: false,
     poison: b"",
     is_dead: false,
 };
@@ -222,6 +226,7 @@ impl Liar {
                 processor: &mut processor,
                 dice,
                 has_conflicts: mood.has_conflicts,
+                has_late_500s: mood.has_late_500s,
                 is_pay,
             };
             match exchange.play(request, act) {
