@@ -568,6 +568,8 @@ pub const STORE_QUEUE_MAX: usize = 262_144;
 pub const STORE_QUESTIONS_MAX: usize = 4_096;
 /// Questions that one batch carries.
 pub const STORE_QUESTIONS_A_BATCH: usize = 256;
+/// Windows that one batch adds up: payments wait for what their batch reads.
+pub const STORE_SUMS_A_BATCH: usize = 4;
 /// How long a sum or a purge waits for the batches of other writers; then it is 503.
 pub const STORE_SUM_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a question about one id waits for its writer; then what was read last is answered.

@@ -46,6 +46,7 @@
 //! settled is forgotten, `exchange` the grammar of all this, `machine` the loop; `model` is a store
 //! for tests.
 
+mod barrier;
 mod batch;
 mod connection;
 mod doubt;

@@ -1,14 +1,11 @@
-//! What is asked of the store beside records, and the barrier of each question. Pure.
+//! What is asked of the store beside records. Pure.
 //!
-//! A row that is open at another writer may be charged already, and its client told so: its verdict
-//! waits for one of that writer's next batches. So an answer waits until every writer that had open
-//! rows when the first reading was made has come two batches further, and has left nothing behind:
-//! batch n + 1 may have been formed before the question, n + 2 was not, and one that is full leaves
-//! verdicts to the next. The asking writer's own verdicts are in the batch that carries the
-//! question, since it is asked only behind all records that came before it.
+//! Payments wait for what rides with their batch. So a sum is read at most twice, at first and when
+//! its barrier has passed, and of sums over other windows only a few at a time.
 
 use std::collections::VecDeque;
 
+use super::barrier::{Barrier, Place, others};
 use super::exchange::{OpenAt, Question, Reading, Reads, Reply, Report, SumReading, Window};
 use super::record::{Row, WriterId};
 use crate::clock::Boot;
@@ -25,18 +22,7 @@ struct Waiting {
     behind: u64,
     /// When it was asked first.
     since: Option<Boot>,
-    /// The writers that had open rows at the first reading, and how far they were.
-    seen: Option<Vec<Place>>,
-}
-
-/// How far a writer that has open rows had come.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    writer: WriterId,
-    /// Its last batch.
-    batch: i64,
-    /// The last one that left nothing behind.
-    whole: i64,
+    barrier: Barrier,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +54,22 @@ pub(super) struct Questions {
 pub(super) struct Carried {
     rows: Vec<(u64, UpstreamId)>,
     before_purge: Vec<u64>,
-    sums: Vec<u64>,
+    /// Sums whose barrier alone is looked at.
+    barriers: Vec<u64>,
+    /// Each with the place of its window.
+    sums: Vec<(u64, usize)>,
     holders: Vec<u64>,
     purge: Option<u64>,
+}
+
+/// Whether a batch that reads all this may carry `one`, too.
+fn has_room(reads: &Reads, one: &Waiting) -> bool {
+    let What::Sum(window) = one.what else {
+        return true;
+    };
+    reads.sums.len() < limits::STORE_SUMS_A_BATCH
+        || one.barrier.is_closed()
+        || reads.sums.contains(&window)
 }
 
 impl Questions {
@@ -106,15 +105,17 @@ impl Questions {
             what,
             behind,
             since: None,
-            seen: None,
+            barrier: Barrier::default(),
         });
         self.last
     }
 
     /// When a batch is to be made for their sake, if any waits.
     pub(super) fn due(&self) -> Option<Boot> {
-        let is_new = self.waiting.iter().any(|one| one.since.is_none());
-        if is_new {
+        // A purge waits for more than its barrier.
+        let is_ready = |one: &Waiting| one.barrier.has_passed() && one.what != What::Purge;
+        let is_due = |one: &Waiting| one.since.is_none() || is_ready(one);
+        if self.waiting.iter().any(is_due) {
             return Some(Boot::default());
         }
         self.waiting.front().and(self.again_at)
@@ -138,7 +139,7 @@ impl Questions {
             if one.behind > up_to || count >= limits::STORE_QUESTIONS_A_BATCH {
                 continue;
             }
-            if one.what == What::Purge {
+            if one.what == What::Purge || !has_room(reads, one) {
                 continue;
             }
             count += 1;
@@ -152,9 +153,17 @@ impl Questions {
                     carried.holders.push(one.number);
                     reads.holders.push(writer);
                 }
+                What::Sum(_) if one.barrier.is_closed() => {
+                    carried.barriers.push(one.number);
+                    reads.open = true;
+                }
                 What::Sum(window) => {
-                    carried.sums.push(one.number);
-                    reads.sums.push(window);
+                    let known = reads.sums.iter().position(|other| *other == window);
+                    let place = known.unwrap_or(reads.sums.len());
+                    if known.is_none() {
+                        reads.sums.push(window);
+                    }
+                    carried.sums.push((one.number, place));
                 }
                 What::BeforePurge => {
                     carried.before_purge.push(one.number);
@@ -189,8 +198,13 @@ impl Questions {
         for number in &carried.before_purge {
             reports.extend(self.may_purge(*number, &reading.open, own, now));
         }
-        for (number, sums) in carried.sums.iter().zip(&reading.sums) {
-            reports.extend(self.summed(*number, sums, own, now));
+        for number in &carried.barriers {
+            reports.extend(self.came_further(*number, &reading.open, own, now));
+        }
+        for (number, place) in &carried.sums {
+            if let Some(sums) = reading.sums.get(*place) {
+                reports.extend(self.summed(*number, sums, own, now));
+            }
         }
         for (number, holder) in carried.holders.iter().zip(&reading.holders) {
             reports.extend(self.end(*number, Reply::Holder(holder.clone())));
@@ -229,8 +243,10 @@ impl Questions {
         carried.rows.clear();
         carried.holders.clear();
         let sums = std::mem::take(&mut carried.sums);
+        let barriers = std::mem::take(&mut carried.barriers);
         let before_purge = std::mem::take(&mut carried.before_purge);
-        sums.into_iter()
+        let sums = sums.into_iter().map(|(number, _)| number);
+        sums.chain(barriers)
             .chain(before_purge)
             .filter_map(|number| self.end(number, Reply::Unavailable))
             .collect()
@@ -251,14 +267,9 @@ impl Questions {
             return Some(Report::Known { sequence, id, row });
         }
         let open = row.filter(|row| row.status.is_open() && row.writer != own);
-        let place = |row: &Row| Place {
-            writer: row.writer,
-            batch: row.writer_batch,
-            whole: row.writer_whole,
-        };
-        let at = open.map(place).into_iter().collect();
+        let at = open.map(Place::of_row).into_iter().collect();
         let is_late = late(one, now, limits::STORE_FIND_PATIENCE);
-        if has_passed(&mut one.seen, at) || is_late {
+        if one.barrier.passes(at) || is_late {
             return self.end(number, found);
         }
         None
@@ -293,7 +304,7 @@ impl Questions {
         if is_unheard {
             return self.end(number, Reply::Unavailable);
         }
-        if has_passed(&mut one.seen, others(&sums.open, own)) {
+        if one.barrier.passes(others(&sums.open, own)) {
             let pending = sums.open.iter().map(|open| open.count).sum();
             let charged = sums.charged;
             return self.end(number, Reply::Sums(WindowSums { charged, pending }));
@@ -302,6 +313,22 @@ impl Questions {
             return self.end(number, Reply::Unavailable);
         }
         None
+    }
+
+    /// The barrier of a sum that was read once.
+    fn came_further(
+        &mut self,
+        number: u64,
+        open: &[OpenAt],
+        own: WriterId,
+        now: Boot,
+    ) -> Option<Report> {
+        let one = self.waiting.iter_mut().find(|one| one.number == number)?;
+        let has_passed = one.barrier.passes(others(open, own));
+        let is_late = !has_passed && late(one, now, limits::STORE_SUM_PATIENCE);
+        is_late
+            .then(|| self.end(number, Reply::Unavailable))
+            .flatten()
     }
 
     /// A purge comes once all others have passed its barrier, whatever was heard of their rows: it
@@ -314,7 +341,7 @@ impl Questions {
         now: Boot,
     ) -> Option<Report> {
         let one = self.waiting.iter_mut().find(|one| one.number == number)?;
-        if has_passed(&mut one.seen, others(open, own)) {
+        if one.barrier.passes(others(open, own)) {
             one.what = What::Purge;
             return None;
         }
@@ -363,33 +390,8 @@ impl Questions {
     }
 }
 
-/// How far the writers are that have open rows, but for `own`.
-fn others(open: &[OpenAt], own: WriterId) -> Vec<Place> {
-    let others = open.iter().filter(|one| one.writer != own);
-    let place = |one: &OpenAt| Place {
-        writer: one.writer,
-        batch: one.batch,
-        whole: one.whole,
-    };
-    others.map(place).collect()
-}
-
 fn late(one: &Waiting, now: Boot, patience: std::time::Duration) -> bool {
     one.since.is_some_and(|since| now.since(since) >= patience)
-}
-
-/// Whether each writer that had open rows at the first reading has none any more, or has come two
-/// batches further and left nothing behind. `at` are those that have some now.
-fn has_passed(seen: &mut Option<Vec<Place>>, at: Vec<Place>) -> bool {
-    let Some(seen) = seen else {
-        let is_empty = at.is_empty();
-        *seen = Some(at);
-        return is_empty;
-    };
-    at.iter().all(|now| {
-        let first = seen.iter().find(|first| first.writer == now.writer);
-        first.is_none_or(|first| now.whole >= first.batch + 2)
-    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The audit: both processors' rows joined with what every client was told for every request, with
 //! what p99 says of each payment, and with its ledger. The rows are the truth.
 //!
-//! It runs when all faults are over and everything had its time to settle: a payment that is pending
-//! even then breaks a promise.
+//! It runs when all faults are over and everything had its time to settle: a payment that is
+//! pending even then breaks a promise.
 
 use std::net::SocketAddr;
 
