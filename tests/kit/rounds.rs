@@ -1,8 +1,8 @@
 //! Rounds of `kill -9` about every 1.5 s under faults, with a restart at once, again and again over
 //! one journal; then the audit. JOURNAL_SYNC, ACK, the number of cores and the time until the
 //! restart change from round to round, so that every pair of settings follows every other one. In
-//! some rounds the process is stopped for a while and goes on. Where the journal has a file system of
-//! its own, that is full before some rounds, and has room again a moment later.
+//! some rounds the process is stopped for a while and goes on. Where the journal has a file system
+//! of its own, that is full before some rounds, and has room again a moment later.
 
 use std::path::{Path, PathBuf};
 use std::thread;
