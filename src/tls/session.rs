@@ -73,8 +73,8 @@ impl Session {
         self.records.is_between()
     }
 
-    /// Takes in what arrived, and appends what the peer said to `said`. There may be something to
-    /// write afterwards, after a fault too.
+    /// Takes in what arrived, and appends what the peer said to `said`, before a fault too. There
+    /// may be something to write afterwards, also after a fault.
     ///
     /// # Errors
     /// Why the session is of no further use.
@@ -86,14 +86,12 @@ impl Session {
             if is_stuck {
                 return Err(TlsFault::Broken("its records are out of order".to_owned()));
             }
-            let state = match self.connection.process_new_packets() {
-                Ok(state) => state,
+            let processed = self.connection.process_new_packets();
+            // One read may bring an answer and a fault behind it: what was said was said.
+            self.read_said(said);
+            match processed {
+                Ok(state) => self.records.has_ended = state.peer_has_closed(),
                 Err(fault) => return Err(self.fault(&fault)),
-            };
-            self.records.has_ended = state.peer_has_closed();
-            if state.plaintext_bytes_to_read() > 0 {
-                self.was_accepted = true;
-                self.read_said(said);
             }
         }
         Ok(())
@@ -107,6 +105,7 @@ impl Session {
             if count == 0 {
                 return;
             }
+            self.was_accepted = true;
             said.extend_from_slice(bytes);
             reader.consume(count);
         }

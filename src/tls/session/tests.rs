@@ -4,11 +4,15 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::crypto::cipher::OutboundPlainMessage;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
+use rustls::{
+    ConnectionTrafficSecrets, ContentType, RootCertStore, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
+};
 
 use super::super::{Material, peer_name};
 use super::*;
@@ -35,9 +39,10 @@ fn pair(version: &'static SupportedProtocolVersion, asks: bool) -> (Session, Ser
         false => builder.with_no_client_auth(),
     };
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let config = builder
+    let mut config = builder
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
+    config.enable_secret_extraction = true;
     let server = ServerConnection::new(Arc::new(config)).unwrap();
     (client.session().unwrap(), server)
 }
@@ -195,4 +200,65 @@ fn a_server_that_wants_a_certificate_has_looked_at_nothing() {
         assert_eq!(client.is_handshaking(), version == &TLS12);
         assert!(matches!(fault, TlsFault::Rejected(_)), "{fault}");
     }
+}
+
+/// A fatal alert as `server` would seal it now; it says nothing more.
+fn alert(server: ServerConnection, description: u8) -> Vec<u8> {
+    let suite = server.negotiated_cipher_suite().and_then(|one| one.tls13());
+    let (sequence, secrets) = server.dangerous_extract_secrets().unwrap().tx;
+    let (ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+    | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+    | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) = secrets
+    else {
+        unreachable!("no other algorithm is offered");
+    };
+    let fatal = [2, description];
+    let said = OutboundPlainMessage {
+        typ: ContentType::Alert,
+        version: ProtocolVersion::TLSv1_3,
+        payload: fatal.as_slice().into(),
+    };
+    let mut sealing = suite.unwrap().aead_alg.encrypter(key, iv);
+    sealing.encrypt(said, sequence).unwrap().encode()
+}
+
+/// One read may bring both. A request that was answered was looked at, whatever follows.
+#[test]
+fn an_answer_counts_although_an_alert_follows_in_the_same_read() {
+    let bad_certificate = 42;
+    let (mut client, mut server) = pair(&TLS13, false);
+    talk(&mut client, &mut server, 1_000).unwrap();
+    server.writer().write_all(b"answer").unwrap();
+    let answer = written(&mut server);
+    let alert = alert(server, bad_certificate);
+    let mut said = Vec::new();
+    let fault = client.receive(&[answer, alert].concat(), &mut said);
+    assert_eq!(said, b"answer");
+    assert!(matches!(fault, Err(TlsFault::Broken(_))), "{fault:?}");
+}
+
+#[test]
+fn an_answer_counts_although_what_follows_in_the_same_read_was_changed_on_the_way() {
+    for version in VERSIONS {
+        let (mut client, mut server) = pair(version, false);
+        talk(&mut client, &mut server, 1_000).unwrap();
+        server.writer().write_all(b"answer").unwrap();
+        let mut bytes = written(&mut server);
+        server.writer().write_all(b"more").unwrap();
+        bytes.extend(written(&mut server));
+        *bytes.last_mut().unwrap() ^= 1;
+        let mut said = Vec::new();
+        let fault = client.receive(&bytes, &mut said);
+        assert_eq!(said, b"answer");
+        assert!(matches!(fault, Err(TlsFault::Broken(_))), "{fault:?}");
+    }
+}
+
+/// The same alert alone is about the handshake, and nothing that was sent was looked at.
+#[test]
+fn an_alert_about_the_certificate_before_any_answer_is_a_rejection() {
+    let (mut client, mut server) = pair(&TLS13, false);
+    talk(&mut client, &mut server, 1_000).unwrap();
+    let fault = client.receive(&alert(server, 42), &mut Vec::new());
+    assert!(matches!(fault, Err(TlsFault::Rejected(_))), "{fault:?}");
 }
