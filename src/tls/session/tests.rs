@@ -262,3 +262,25 @@ fn an_alert_about_the_certificate_before_any_answer_is_a_rejection() {
     let fault = client.receive(&alert(server, 42), &mut Vec::new());
     assert!(matches!(fault, Err(TlsFault::Rejected(_))), "{fault:?}");
 }
+
+/// A server may change its keys at any time, and wants to be answered before it is spoken to.
+#[test]
+fn a_change_of_keys_is_answered_and_what_is_sent_after_it_is_read() {
+    let (mut client, mut server) = pair(&TLS13, false);
+    talk(&mut client, &mut server, 1_000).unwrap();
+    for question in [b"question", b"the next"] {
+        server.refresh_traffic_keys().unwrap();
+        let mut said = Vec::new();
+        client.receive(&written(&mut server), &mut said).unwrap();
+        assert_eq!(said, b"");
+        let mut out = Vec::new();
+        assert!(client.send(question, &mut out));
+        hand_over(&mut server, &out);
+        let mut heard = [0; 8];
+        server.reader().read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, question);
+        server.writer().write_all(b"answer").unwrap();
+        client.receive(&written(&mut server), &mut said).unwrap();
+        assert_eq!(said, b"answer");
+    }
+}
