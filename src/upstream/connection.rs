@@ -3,7 +3,8 @@
 //! into its buffer. A connection carries one exchange at a time.
 //!
 //! I4: it goes back to the pool only when an answer was read to its end, nothing came behind it,
-//! nothing is left to write, and both sides want to go on.
+//! nothing is left to write, and both sides want to go on. What arrives while no request is out
+//! ends it: the next request would take it for the beginning of its answer.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -95,6 +96,15 @@ impl Connection {
     /// Whether no byte may be handed to it any more.
     pub(super) fn is_closed(&self) -> bool {
         self.standing.get() != Standing::Open
+    }
+
+    /// Whether a request may be written on it. Where a part of a TLS record has arrived it may not,
+    /// and ends: that may be the beginning of an answer.
+    pub(super) fn is_free(&self) -> bool {
+        if !self.is_between_records() {
+            self.shut_down();
+        }
+        !self.is_closed()
     }
 
     /// Has `request` write into the buffer and hands it to the kernel.
@@ -240,6 +250,11 @@ impl Connection {
                 }
                 continue;
             }
+            if matches!(self.job.get(), Job::None | Job::Reserved(_)) {
+                self.shut_down();
+                buffer.clear();
+                break;
+            }
             match reader.advance(&mut buffer) {
                 Ok(None) => {}
                 Ok(Some(answer)) => {
@@ -291,8 +306,7 @@ impl Connection {
             && answer.body.end == buffer.len()
             && self.writing.get() == Writing::Nothing
             && self.is_between_records()
-            && self.standing.get() == Standing::Open
-            && matches!(job, Job::Payment(_) | Job::Lookup(..));
+            && self.standing.get() == Standing::Open;
         if is_clean {
             upstream.give_back(self);
         } else if self.standing.get() == Standing::Open {

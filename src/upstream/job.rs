@@ -27,7 +27,7 @@ pub(super) fn tell(upstream: &Upstream, job: Job, answer: &Answer, buffer: &[u8]
         return;
     };
     match job {
-        // An answer that no one asked for, or that no one waits for any more.
+        // It ended before anything was asked.
         Job::None | Job::Reserved(_) => {}
         Job::Payment(attempt) => {
             upstream.unlink(attempt);

@@ -172,7 +172,8 @@ impl Upstream {
         let Some(connection) = self.connection_of(attempt) else {
             return false;
         };
-        if connection.is_closed() {
+        if !connection.is_free() {
+            connection.job.set(Job::None);
             return false;
         }
         let head = self.targets.get(connection.processor).head.borrow();

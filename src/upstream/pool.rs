@@ -17,9 +17,9 @@ impl Upstream {
     ) -> Option<Rc<Connection>> {
         let mut idle = self.targets.get(processor).idle.borrow_mut();
         let Some(only) = only else {
-            return std::iter::from_fn(|| idle.pop()).find(|connection| !connection.is_closed());
+            return std::iter::from_fn(|| idle.pop()).find(|connection| connection.is_free());
         };
-        let will_do = |one: &Rc<Connection>| is_same(one.address, only) && !one.is_closed();
+        let will_do = |one: &Rc<Connection>| is_same(one.address, only) && one.is_free();
         let place = idle.iter().rposition(will_do)?;
         Some(idle.remove(place))
     }

@@ -1,8 +1,8 @@
 //! Real cores, real sockets, simulated processors: what README promises, seen from outside. What
 //! was charged is always read from the processors' own rows, never from p99's counters.
 //!
-//! - `kit`, `places`, `certificates`: what the tests stand on;
-//! - `api`, `upstream`, `reach`, `adapter`: single requests, on both sides;
+//! - `kit`, `places`, `certificates`, `tls_by_hand`: what the tests stand on;
+//! - `api`, `upstream`, `reach`, `reach_unasked`, `adapter`: single requests, on both sides;
 //! - `same_id`, `faults`, `tls`, `tls_peers`, `tls_nginx`, `chaos`, `unknown`, `hedging`,
 //!   `accepted`: exactly once, under trouble;
 //! - `operators`, `not_operators`, `refused`: what is asked over ADMIN_LISTEN, by whom;
@@ -41,9 +41,11 @@ mod not_operators;
 mod operators;
 mod process;
 mod reach;
+mod reach_unasked;
 mod refused;
 mod same_id;
 mod tls;
+mod tls_by_hand;
 mod tls_nginx;
 mod tls_peers;
 mod tokens;
