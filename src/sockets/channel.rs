@@ -121,7 +121,10 @@ impl Channel {
             if self.write_pending().await.is_err() {
                 return Err(ENDED.to_owned());
             }
-            let Some(session) = self.session.as_mut().filter(|one| one.is_handshaking()) else {
+            // A part of a record behind the handshake may be a ticket, or an answer to nothing.
+            let is_under_way = |one: &Session| one.is_handshaking() || !one.is_between_records();
+            let session = self.session.as_mut().filter(|one| is_under_way(one));
+            let Some(session) = session else {
                 break;
             };
             arrived.clear();
@@ -136,6 +139,9 @@ impl Channel {
                 // The peer is told why, if it still listens.
                 let _ = self.write_pending().await;
                 return Err(fault.to_string());
+            }
+            if session.has_ended() {
+                return Err(ENDED.to_owned());
             }
         }
         if said.is_empty() {

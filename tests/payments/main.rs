@@ -3,8 +3,8 @@
 //!
 //! - `kit`, `places`, `certificates`, `tls_by_hand`: what the tests stand on;
 //! - `api`, `upstream`, `reach`, `reach_unasked`, `adapter`: single requests, on both sides;
-//! - `same_id`, `faults`, `tls`, `tls_peers`, `tls_nginx`, `chaos`, `unknown`, `hedging`,
-//!   `accepted`: exactly once, under trouble;
+//! - `same_id`, `faults`, `tls`, `tls_peers`, `tls_sessions`, `tls_nginx`, `chaos`, `unknown`,
+//!   `hedging`, `accepted`: exactly once, under trouble;
 //! - `operators`, `not_operators`, `refused`: what is asked over ADMIN_LISTEN, by whom;
 //! - `drain`, `process`, `no_mixup`, `tokens`: the process as a whole, as the real binary.
 //!
@@ -48,6 +48,7 @@ mod tls;
 mod tls_by_hand;
 mod tls_nginx;
 mod tls_peers;
+mod tls_sessions;
 mod tokens;
 mod unknown;
 mod upstream;

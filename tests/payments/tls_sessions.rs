@@ -1,0 +1,145 @@
+//! Which TLS sessions are lent to a payment, seen by a server that is played by hand: what p99 says
+//! in the handshake, sessions that end or are spoken on too early.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use p99::cores::{Exit, Running};
+use p99::sim::{Simulator, SimulatorOptions};
+use rustls::server::{Acceptor, NoServerSessionStorage};
+
+use crate::certificates::{Authority, VERSIONS};
+use crate::kit::client::{Client, DEADLINE};
+use crate::kit::payers::{pay_all, with_status};
+use crate::kit::stack::{metric, start_p99, tcp};
+use crate::on_both_drivers_together;
+use crate::tls_by_hand::{Peer, serve};
+use crate::upstream::CHARGED;
+
+on_both_drivers_together! {
+    the_name_that_is_set_is_asked_for_and_checked,
+    a_session_that_ends_with_its_handshake_is_none,
+    what_is_said_with_the_handshake_is_no_answer,
+}
+
+/// The peer is asked first, on one core.
+const SETTINGS: [(&str, &str); 4] = [
+    ("CORES", "1"),
+    ("ROUTING", "cheapest"),
+    ("HEDGE_DELAY_MS", "60000"),
+    ("CB_MIN_SAMPLES", "100000"),
+];
+
+fn of_peer(running: &Running, name: &str, label: &str) -> f64 {
+    let page = Client::connect(tcp(&running.addresses()))
+        .get("/metrics")
+        .body;
+    metric(&page, &format!(r#"{name}{{processor="default",{label}}}"#))
+}
+
+fn connects(running: &Running, result: &str) -> f64 {
+    let label = format!(r#"result="{result}""#);
+    of_peer(running, "p99_upstream_connects_total", &label)
+}
+
+/// Certificates for another name than the URL's host.
+fn the_name_that_is_set_is_asked_for_and_checked(driver: &str) {
+    for (number, (name, version)) in VERSIONS.into_iter().enumerate() {
+        let authority = Authority::new(&format!("named-{driver}-{number}"));
+        let config = authority.server("psp.example", version, None);
+        let (sender, said) = channel();
+        let url = serve(None, move |mut peer| {
+            let mut hello = Acceptor::default();
+            let accepted = loop {
+                hello.read_tls(&mut peer.socket).unwrap();
+                if let Some(accepted) = hello.accept().unwrap() {
+                    break accepted;
+                }
+            };
+            let hello = accepted.client_hello();
+            let protocols: Vec<_> = hello.alpn().into_iter().flatten().collect();
+            let protocols = protocols.concat();
+            let name = hello.server_name().map(str::to_owned);
+            sender.send((name, protocols)).unwrap();
+            peer.session = accepted.into_connection(Arc::clone(&config)).ok();
+            while peer.request().is_some() {
+                peer.say(CHARGED);
+            }
+        });
+        let file = authority.file();
+        let named = [
+            ("UPSTREAM_A_TLS_CA", file.as_str()),
+            ("UPSTREAM_A_TLS_NAME", "psp.example"),
+        ];
+        let url = url.replace("http:", "https:");
+        let settings = [&SETTINGS[..], &named].concat();
+        let running = start_p99([&url, "http://127.0.0.1:1"], driver, &settings);
+        let told = pay_all(tcp(&running.addresses()), 2, 0..8);
+        assert_eq!(with_status(&told, 200), 8, "{name}: {told:?}");
+        let expected = (Some("psp.example".to_owned()), b"http/1.1".to_vec());
+        assert_eq!(said.recv_timeout(DEADLINE).unwrap(), expected, "{name}");
+        assert_eq!(running.stop(), Exit::Clean);
+    }
+}
+
+/// With TLS 1.2 the server has the last word of a handshake. Here `more` is behind it in the same
+/// write, and the rest comes when p99 has read that; requests are read, and never answered.
+fn charged_by_the_other(driver: &str, name: &str, more: fn(&mut Peer) -> (Vec<u8>, Vec<u8>)) {
+    let authority = Authority::new(&format!("{name}-{driver}"));
+    let mut config = (*authority.server("127.0.0.1", VERSIONS[0].1, None)).clone();
+    // Where an earlier session goes on the last word is the client's.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    let url = serve(Some(Arc::new(config)), move |mut peer| {
+        while let Some(session) = peer.session.as_mut().filter(|one| one.is_handshaking()) {
+            session.read_tls(&mut peer.socket).unwrap();
+            session.process_new_packets().unwrap();
+            let is_last = !session.is_handshaking();
+            let mut flight = peer.sealed("");
+            let (now, later) = match is_last {
+                true => more(&mut peer),
+                false => Default::default(),
+            };
+            flight.extend(now);
+            peer.write(&flight);
+            if !later.is_empty() {
+                peer.await_read();
+                peer.write(&later);
+            }
+        }
+        while peer.request().is_some() {}
+        // Until p99 has ended it.
+        let _ = std::io::copy(&mut peer.socket, &mut std::io::sink());
+    });
+    let b = Simulator::start(SimulatorOptions::default()).unwrap();
+    let file = authority.file();
+    let patience = [
+        ("UPSTREAM_A_TLS_CA", file.as_str()),
+        ("REQUEST_TIMEOUT_MS", "2000"),
+        ("SHUTDOWN_GRACE_SECS", "0"),
+    ];
+    let settings = [&SETTINGS[..], &patience].concat();
+    let running = start_p99([&url, &b.url()], driver, &settings);
+    let told = pay_all(tcp(&running.addresses()), 2, 0..8);
+    assert_eq!(with_status(&told, 200), 8, "{name}: {told:?}");
+    assert_eq!(b.rows().len(), 8, "{name}");
+    let unknown = of_peer(&running, "p99_attempts_total", r#"outcome="unknown""#);
+    assert!(unknown < 1.0, "{name}: none is in doubt");
+    assert!(connects(&running, "handshake_failed") >= 8.0, "{name}");
+    assert!(connects(&running, "connected") < 1.0, "{name}");
+    assert_eq!(running.stop(), Exit::Clean);
+}
+
+fn a_session_that_ends_with_its_handshake_is_none(driver: &str) {
+    charged_by_the_other(driver, "ended", |peer| {
+        peer.session.as_mut().unwrap().send_close_notify();
+        (peer.sealed(""), Vec::new())
+    });
+}
+
+fn what_is_said_with_the_handshake_is_no_answer(driver: &str) {
+    charged_by_the_other(driver, "early", |peer| {
+        let mut first = peer.sealed(CHARGED);
+        let rest = first.split_off(20);
+        (first, rest)
+    });
+}
