@@ -174,20 +174,21 @@ impl Upstream {
             .push((address, Rc::clone(&connecting)));
         let target = self.targets.get(dial.processor);
         let (place, speech) = (target.place_of(address), target.speech());
+        let generation = target.generation();
         let (upstream, dial) = (Rc::clone(self), Rc::clone(dial));
         monoio::spawn(async move {
             let reached = Channel::open(&place, &speech, &connecting).await;
             dial.open
                 .borrow_mut()
                 .retain(|(_, one)| !Rc::ptr_eq(one, &connecting));
-            upstream.on_tried(&dial, address, reached);
+            upstream.on_tried(&dial, (address, generation), reached);
         });
     }
 
     fn on_tried(
         self: &Rc<Self>,
         dial: &Rc<Dial>,
-        address: SocketAddr,
+        (address, generation): (SocketAddr, u64),
         reached: Result<Channel, Unreached>,
     ) {
         let processor = dial.processor;
@@ -202,6 +203,12 @@ impl Upstream {
         match reached {
             // Another address was faster, or the attempt does not wait any more.
             Ok(channel) if dial.is_over.get() || dial.unproven.borrow().is_some() => drop(channel),
+            // Its session is made of what the files held before.
+            Ok(channel) if generation != target.generation() => {
+                drop(channel);
+                dial.tried.borrow_mut().retain(|one| *one != address);
+                self.advance(dial);
+            }
             // The name in its certificate says whose it is, so no resolution must.
             Ok(channel) if channel.session.is_some() => {
                 self.take(dial, address, channel);

@@ -26,6 +26,8 @@ pub(super) struct TargetState {
     speech: RefCell<Speech>,
     /// What that was made of.
     material: RefCell<Option<Arc<Material>>>,
+    /// How often that has changed.
+    generation: Cell<u64>,
     /// Of payments, with its base.
     path: String,
     /// What its requests begin with.
@@ -60,6 +62,7 @@ impl TargetState {
             head: RefCell::new(head(&url, &path, held)),
             speech: RefCell::new(speech(&url, peer.as_ref(), held)),
             material: RefCell::new(held.tls.clone()),
+            generation: Cell::new(0),
             url,
             peer,
             path,
@@ -82,12 +85,18 @@ impl TargetState {
         }
         self.speech
             .replace(speech(&self.url, self.peer.as_ref(), held));
+        self.generation.set(self.generation.get().saturating_add(1));
         true
     }
 
     /// How a new connection speaks to it.
     pub(super) fn speech(&self) -> Speech {
         self.speech.borrow().clone()
+    }
+
+    /// Another one once its sessions are made of something else.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.get()
     }
 
     /// What to connect to at `address`.

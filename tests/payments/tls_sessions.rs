@@ -1,15 +1,16 @@
 //! Which TLS sessions are lent to a payment, seen by a server that is played by hand: what p99 says
-//! in the handshake, sessions that end or are spoken on too early.
+//! in the handshake, sessions that end or are spoken on too early, and files that change while a
+//! connection comes to be.
 
-use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{channel, sync_channel};
+use std::sync::{Arc, Mutex};
 
 use p99::cores::{Exit, Running};
 use p99::sim::{Simulator, SimulatorOptions};
 use rustls::server::{Acceptor, NoServerSessionStorage};
 
-use crate::certificates::{Authority, VERSIONS};
-use crate::kit::client::{Client, DEADLINE};
+use crate::certificates::{Authority, Issued, VERSIONS};
+use crate::kit::client::{Client, DEADLINE, id, wait_until};
 use crate::kit::payers::{pay_all, with_status};
 use crate::kit::stack::{metric, start_p99, tcp};
 use crate::on_both_drivers_together;
@@ -20,6 +21,7 @@ on_both_drivers_together! {
     the_name_that_is_set_is_asked_for_and_checked,
     a_session_that_ends_with_its_handshake_is_none,
     what_is_said_with_the_handshake_is_no_answer,
+    a_connection_made_with_what_files_held_before_is_not_kept,
 }
 
 /// The peer is asked first, on one core.
@@ -142,4 +144,63 @@ fn what_is_said_with_the_handshake_is_no_answer(driver: &str) {
         let rest = first.split_off(20);
         (first, rest)
     });
+}
+
+/// The first connection, which the start makes for the pool, has its handshake when a renewed
+/// certificate is in use already.
+fn a_connection_made_with_what_files_held_before_is_not_kept(driver: &str) {
+    let authority = Authority::new(&format!("between-{driver}"));
+    let config = authority.server("127.0.0.1", VERSIONS[1].1, Some(&authority));
+    let [old, new] = [(), ()].map(|()| authority.issue("p99.example"));
+    let (go, gate) = sync_channel::<()>(1);
+    let gate = Mutex::new(Some(gate));
+    let (hold, held) = channel();
+    let (sender, shown) = channel();
+    let url = serve(Some(config), move |mut peer| {
+        let first = gate.lock().unwrap().take();
+        if let Some(gate) = first {
+            hold.send(()).unwrap();
+            gate.recv().unwrap();
+        }
+        while peer.request().is_some() {
+            let session = peer.session.as_ref().unwrap();
+            let certificates = session.peer_certificates().unwrap();
+            sender.send(certificates[0].clone()).unwrap();
+            peer.say(CHARGED);
+        }
+    });
+    let write = |issued: &Issued| {
+        let key = authority.write("key.pem", &issued.key.serialize_pem());
+        (authority.write("cert.pem", &issued.pem), key)
+    };
+    let (certificate, key) = write(&old);
+    let file = authority.file();
+    let files = [
+        ("UPSTREAM_A_TLS_CA", file.as_str()),
+        ("UPSTREAM_A_TLS_CERT", &certificate),
+        ("UPSTREAM_A_TLS_KEY", &key),
+        ("CONNECT_TIMEOUT_MS", "20000"),
+    ];
+    let settings = [&SETTINGS[..], &files].concat();
+    let running = start_p99([&url, "http://127.0.0.1:1"], driver, &settings);
+    let mut client = Client::connect(tcp(&running.addresses()));
+    let mut next = 0;
+    let mut pay = || {
+        next += 1;
+        assert_eq!(client.pay(id(next), "1").status, 200);
+        // A lookup shows the same as the payment before it.
+        shown.try_iter().last().unwrap()
+    };
+    held.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(pay(), old.certificate);
+    write(&new);
+    wait_until("the new one is in use", || pay() == new.certificate);
+    let before = connects(&running, "connected");
+    go.send(()).unwrap();
+    wait_until("the first one is connected", || {
+        connects(&running, "connected") > before
+    });
+    assert_eq!(pay(), new.certificate);
+    drop(client);
+    assert_eq!(running.stop(), Exit::Clean);
 }
