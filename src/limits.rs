@@ -696,7 +696,8 @@ pub const PEER_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Connections that one core keeps to one peer. Each question asks all peers at once, so this many
 /// summaries go on together on one core, and the next one waits: no flood of questions takes ports.
 pub const PEER_CONNECTIONS_MAX: usize = 4;
-/// How long a peer may take to answer. It only adds up numbers: longer means that it is gone.
+/// How long a peer may take to answer. It only adds up numbers: longer means that it is gone. A
+/// start waits so long for the first answers before it takes payments.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 
 // ---- rate_limit ----

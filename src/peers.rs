@@ -2,8 +2,11 @@
 //! core knows of PEERS. `pay` asks them and tells what they said; `server` says in `/readyz` and in
 //! a refused summary what is wrong. Pure: no I/O, no clock, and atomics where cores must agree.
 //!
-//! Nothing here is ever asked before a payment: a peer that is away, slow or another client changes
-//! no answer about money, only sums.
+//! No payment waits for a peer: one that is away, slow or another client changes no answer about
+//! money, only sums. But a shard about whose own number or journal a peer says something else may
+//! be the wrong one, and would charge again what the right one has charged: it takes no payments
+//! until that is mended, nor before its peers were asked once at its start. A shard that only sees
+//! that another one is wrong goes on with its own ids.
 //!
 //! Shards know each other by their journals. Each says which journal it has, and which ones it has
 //! met: where two know different ones for the same shard, one of them was lost, swapped or doubled,
@@ -24,8 +27,21 @@ pub struct Peers {
     /// The journal of each shard, by its number less one; zero until it was met, and for one that
     /// keeps none. All cores know the same ones.
     journals: Arc<[AtomicU64]>,
-    /// What is wrong with each peer, by its place in PEERS. Stays until it answers well.
-    troubles: Vec<Option<Trouble>>,
+    /// What each peer's answer means, by its place in PEERS. Stays until it answers well.
+    footings: Vec<Footing>,
+}
+
+/// How this instance stands among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Footing {
+    /// Nothing is wrong, as far as the others answered.
+    Well,
+    /// They were not asked yet, since it started.
+    Unasked,
+    /// Another one is wrong. There is no sum; this one's own payments go on.
+    Apart(Trouble),
+    /// This one may be wrong: it takes no payments.
+    Disputed(Trouble),
 }
 
 /// Why a peer is not who it should be. The number is that of a shard.
@@ -71,10 +87,18 @@ impl fmt::Display for Gap {
     }
 }
 
+impl fmt::Display for Footing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Well => f.write_str("nothing is wrong"),
+            Self::Unasked => f.write_str("the other shards were not asked yet who they are"),
+            Self::Apart(trouble) | Self::Disputed(trouble) => trouble.fmt(f),
+        }
+    }
+}
+
 impl Trouble {
-    /// As one word that cores share; never zero.
-    #[must_use]
-    pub fn pack(self) -> u32 {
+    fn pack(self) -> u32 {
         let (kind, number) = match self {
             Self::OtherCount(number) => (1, number),
             Self::Twice(number) => (2, number),
@@ -83,15 +107,55 @@ impl Trouble {
         kind << 16 | u32::from(number)
     }
 
-    /// Reads what [`Self::pack`] made; `None` of zero.
-    #[must_use]
-    pub fn unpack(word: u32) -> Option<Self> {
+    fn unpack(word: u32) -> Option<Self> {
         let number = u16::try_from(word & 0xffff).ok()?;
         match word >> 16 {
             1 => Some(Self::OtherCount(number)),
             2 => Some(Self::Twice(number)),
             3 => Some(Self::OtherJournal(number)),
             _ => None,
+        }
+    }
+}
+
+impl Footing {
+    const UNASKED: u32 = 1 << 24;
+    const DISPUTED: u32 = 1 << 25;
+
+    /// Whether payments are taken.
+    #[must_use]
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Well | Self::Apart(_))
+    }
+
+    /// What is wrong, here or elsewhere.
+    #[must_use]
+    pub const fn trouble(self) -> Option<Trouble> {
+        match self {
+            Self::Well | Self::Unasked => None,
+            Self::Apart(trouble) | Self::Disputed(trouble) => Some(trouble),
+        }
+    }
+
+    /// As one word that cores share.
+    #[must_use]
+    pub fn pack(self) -> u32 {
+        match self {
+            Self::Well => 0,
+            Self::Unasked => Self::UNASKED,
+            Self::Apart(trouble) => trouble.pack(),
+            Self::Disputed(trouble) => Self::DISPUTED | trouble.pack(),
+        }
+    }
+
+    /// Reads what [`Self::pack`] made.
+    #[must_use]
+    pub fn unpack(word: u32) -> Self {
+        match Trouble::unpack(word & !Self::DISPUTED) {
+            None if word == Self::UNASKED => Self::Unasked,
+            None => Self::Well,
+            Some(trouble) if word & Self::DISPUTED == 0 => Self::Apart(trouble),
+            Some(trouble) => Self::Disputed(trouble),
         }
     }
 }
@@ -108,7 +172,7 @@ impl Peers {
         Self {
             own,
             journals: known,
-            troubles: vec![None; count.saturating_sub(1)],
+            footings: vec![Footing::Well; count.saturating_sub(1)],
         }
     }
 
@@ -134,24 +198,42 @@ impl Peers {
     pub fn meet(&mut self, round: &[Option<Introduction>]) -> (Vec<(u16, u64)>, Result<(), Gap>) {
         let mut claimed = vec![self.own.number()];
         let known: Vec<Option<u64>> = self.known().collect();
+        let own = self.own.number();
+        let has_met = has_met(own, &known);
         let mut met = Vec::new();
-        for (trouble, answer) in self.troubles.iter_mut().zip(round) {
+        for (footing, answer) in self.footings.iter_mut().zip(round) {
             let Some(answer) = answer else { continue };
             let number = answer.shard.number();
-            *trouble = if answer.shard.count() != self.own.count() {
-                Some(Trouble::OtherCount(number))
+            // Of two that are not of one set, the one that has met none of its own is the new one,
+            // and says the same of itself. Where both have, or none has, either may be wrong.
+            let is_newer = has_met && !self::has_met(number, &answer.journals);
+            let clash = |trouble| match is_newer {
+                true => Footing::Apart(trouble),
+                false => Footing::Disputed(trouble),
+            };
+            *footing = if answer.shard.count() != self.own.count() {
+                clash(Trouble::OtherCount(number))
+            } else if number == own {
+                clash(Trouble::Twice(number))
             } else if claimed.contains(&number) {
-                Some(Trouble::Twice(number))
+                Footing::Apart(Trouble::Twice(number))
             } else {
                 claimed.push(number);
                 let theirs = answer.journals.iter().copied().zip(1..);
-                let mut other = known.iter().zip(theirs).filter(|(ours, (theirs, of))| {
+                let others = known.iter().zip(theirs).filter(|(ours, (theirs, of))| {
                     // What it does not know of others it may yet learn; of itself it knows all.
                     ours.is_some() && *ours != theirs && (theirs.is_some() || *of == number)
                 });
-                other.next().map(|(_, (_, of))| Trouble::OtherJournal(of))
+                let others: Vec<u16> = others.map(|(_, (_, of))| of).collect();
+                match others.first() {
+                    None => Footing::Well,
+                    Some(_) if others.contains(&own) => {
+                        Footing::Disputed(Trouble::OtherJournal(own))
+                    }
+                    Some(of) => Footing::Apart(Trouble::OtherJournal(*of)),
+                }
             };
-            if trouble.is_none()
+            if *footing == Footing::Well
                 && let Some(journal) = answer.journal()
                 && learn(&self.journals, number, journal)
             {
@@ -159,21 +241,31 @@ impl Peers {
             }
         }
         let missing = (1..=self.own.count()).find(|number| !claimed.contains(number));
-        let gap = (self.trouble().map(Gap::Trouble)).or_else(|| missing.map(Gap::Missing));
+        let gap = self.footing().trouble().map(Gap::Trouble);
+        let gap = gap.or_else(|| missing.map(Gap::Missing));
         (met, gap.map_or(Ok(()), Err))
     }
 
-    /// What is wrong with the peer at `index` of PEERS.
+    /// What the answer of the peer at `index` of PEERS means.
     #[must_use]
-    pub fn trouble_of(&self, index: usize) -> Option<Trouble> {
-        self.troubles.get(index).copied().flatten()
+    pub fn footing_towards(&self, index: usize) -> Footing {
+        self.footings.get(index).copied().unwrap_or(Footing::Well)
     }
 
-    /// What is wrong with any of them.
+    /// What all their answers mean: the worst of them.
     #[must_use]
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.troubles.iter().copied().flatten().next()
+    pub fn footing(&self) -> Footing {
+        let footings = || self.footings.iter().copied();
+        let disputed = footings().find(|footing| !footing.is_good());
+        let apart = || footings().find(|footing| footing.trouble().is_some());
+        disputed.or_else(apart).unwrap_or(Footing::Well)
     }
+}
+
+/// Whether the shard of this number knows the journal of another one, so that it was of the set.
+fn has_met(number: u16, journals: &[Option<u64>]) -> bool {
+    let mut others = journals.iter().zip(1..).filter(|(_, of)| *of != number);
+    others.any(|(journal, _)| journal.is_some())
 }
 
 /// Keeps the journal of shard `number`, if none was known: whether it is news.
@@ -188,92 +280,4 @@ fn learn(journals: &[AtomicU64], number: u16, journal: u64) -> bool {
 const _: () = assert!(limits::SHARDS_MAX < u16::MAX);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shard(text: &str) -> Shard {
-        Shard::parse(text).unwrap()
-    }
-
-    /// A shard's answer, with the journals that it knows by number; zero for none.
-    fn answer(text: &str, journals: &[u64]) -> Option<Introduction> {
-        Some(Introduction {
-            shard: shard(text),
-            journals: journals.iter().map(|id| (*id > 0).then_some(*id)).collect(),
-        })
-    }
-
-    fn second_of_three() -> Peers {
-        Peers::new(shard("2/3"), [(2, 20)])
-    }
-
-    #[test]
-    fn all_are_there_in_any_order_and_are_met_once() {
-        let mut peers = second_of_three();
-        let round = [answer("3/3", &[0, 0, 30]), answer("1/3", &[10, 0, 0])];
-        assert_eq!(peers.meet(&round), (vec![(3, 30), (1, 10)], Ok(())));
-        assert_eq!(peers.introduce(), answer("2/3", &[10, 20, 30]).unwrap());
-        assert_eq!(peers.meet(&round), (vec![], Ok(())));
-        // Addresses may change their shard.
-        let round = [answer("1/3", &[10, 20, 30]), answer("3/3", &[10, 0, 30])];
-        assert_eq!(peers.meet(&round), (vec![], Ok(())));
-    }
-
-    #[test]
-    fn the_one_that_is_missing_is_named_by_its_number() {
-        let mut peers = second_of_three();
-        let (_, gap) = peers.meet(&[answer("3/3", &[0, 0, 30]), None]);
-        assert_eq!(gap, Err(Gap::Missing(1)));
-        let (_, gap) = peers.meet(&[None, answer("1/3", &[10, 0, 0])]);
-        assert_eq!(gap, Err(Gap::Missing(3)));
-        assert_eq!(peers.trouble(), None, "to be away is no trouble");
-        assert_eq!(Gap::Missing(3).to_string(), "shard 3 gave no answer");
-    }
-
-    #[test]
-    fn who_is_not_who_it_should_be_is_named_until_it_is() {
-        let third = || answer("3/3", &[0, 0, 30]);
-        #[rustfmt::skip]
-        let rows = [
-            (answer("1/2", &[10, 0]), Trouble::OtherCount(1)),
-            (answer("1/4", &[10, 0, 0, 0]), Trouble::OtherCount(1)),
-            (answer("1/1", &[10]), Trouble::OtherCount(1)),
-            // This instance under another name, or another one that claims to be it.
-            (answer("2/3", &[0, 20, 0]), Trouble::Twice(2)),
-            (answer("2/3", &[0, 21, 0]), Trouble::Twice(2)),
-            (answer("3/3", &[0, 0, 31]), Trouble::Twice(3)),
-            // Its journal is another one, or gone.
-            (answer("1/3", &[11, 20, 30]), Trouble::OtherJournal(1)),
-            (answer("1/3", &[0, 20, 30]), Trouble::OtherJournal(1)),
-            // It knew us, or the third one, with another journal.
-            (answer("1/3", &[10, 29, 30]), Trouble::OtherJournal(2)),
-            (answer("1/3", &[10, 20, 39]), Trouble::OtherJournal(3)),
-        ];
-        for (wrong, trouble) in rows {
-            let mut peers = second_of_three();
-            let right = [third(), answer("1/3", &[10, 20, 30])];
-            assert_eq!(peers.meet(&right).1, Ok(()));
-            let gap = Err(Gap::Trouble(trouble));
-            assert_eq!(peers.meet(&[third(), wrong.clone()]), (vec![], gap));
-            assert_eq!(peers.trouble_of(1), Some(trouble), "{wrong:?}");
-            assert_eq!(
-                peers.meet(&[third(), None]).1,
-                gap,
-                "silence proves nothing"
-            );
-            assert_eq!(Trouble::unpack(trouble.pack()), Some(trouble));
-            assert_eq!(peers.meet(&right).1, Ok(()));
-            assert_eq!(peers.trouble(), None);
-        }
-        assert_eq!(Trouble::unpack(0), None);
-    }
-
-    #[test]
-    fn what_is_wrong_is_not_learned() {
-        let mut peers = second_of_three();
-        let round = [answer("1/3", &[10, 29, 0]), answer("3/3", &[11, 20, 30])];
-        let (met, _) = peers.meet(&round);
-        assert_eq!(met, [(3, 30)], "only of a peer about which all is right");
-        assert_eq!(peers.introduce(), answer("2/3", &[0, 20, 30]).unwrap());
-    }
-}
+mod tests;

@@ -31,7 +31,7 @@ use crate::mailbox::{self, Mailbox, mailboxes};
 use crate::metrics::{JournalMode, Metrics, MetricsSetup};
 use crate::owner::{Owner, OwnerSettings, Processors, breaker_settings, concurrency_bounds};
 use crate::payment::{Configured, CoreId};
-use crate::peers::Peers;
+use crate::peers::{Footing, Peers};
 use crate::upstream::{HeldFiles, NameLookup, Names, Resolved, Resolver, Sources, Upstream};
 
 /// What an instance is built from.
@@ -101,8 +101,8 @@ impl Setup {
 pub(super) struct Shared {
     pub(super) processors: Arc<Processors>,
     pub(super) metrics: Arc<Metrics>,
-    /// What is wrong with a peer ([`Trouble::pack`]), as core 0 saw it last.
-    pub(super) peer_trouble: AtomicU32,
+    /// How this instance stands among the shards ([`Footing::pack`]), as core 0 saw it last.
+    pub(super) footing: AtomicU32,
     /// Whether each of PEERS answered core 0 last: 0 not asked yet, 1 yes, 2 no.
     pub(super) peer_answers: Box<[AtomicU8]>,
     /// When each core's last batch was sent that the store acknowledged, in microseconds of
@@ -170,7 +170,10 @@ pub(super) fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
         metrics: Arc::clone(&setup.metrics),
         has_journal_failed: AtomicBool::new(false),
         has_ended: AtomicBool::new(false),
-        peer_trouble: AtomicU32::new(0),
+        footing: AtomicU32::new(match config.shards.peers.is_empty() {
+            true => Footing::Well.pack(),
+            false => Footing::Unasked.pack(),
+        }),
         acknowledged: (0..config.cores.0)
             .map(|_| CachePadded::default())
             .collect(),

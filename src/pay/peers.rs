@@ -2,8 +2,8 @@
 //! `scope=ask`, so that peers never ask in a circle. All are asked at once, on connections that are
 //! kept. What their answers mean is decided by `peers`.
 //!
-//! Every core asks for itself. Core 0 asks now and then who they are, and shows all cores what is
-//! wrong. The journal remembers whom any core met for the first time.
+//! Every core asks for itself. Core 0 asks who they are, at its start and now and then, and shows
+//! all cores what that means for payments. The journal remembers whom any core met first.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::journal::JournalId;
 use crate::limits;
 use crate::metrics::PeerResult;
 use crate::payment::{CoreId, WindowSums};
-use crate::peers::{Gap, Trouble};
+use crate::peers::{Footing, Gap};
 use crate::upstream::{Called, NameIndex};
 use crate::wire::{self, Introduction};
 
@@ -69,10 +69,10 @@ impl CoreRuntime {
         self.ask_peers(Errand::Purge).await.map(drop)
     }
 
-    /// What is wrong with a peer, as core 0 saw it last.
+    /// How this instance stands among the shards, as core 0 saw it last.
     #[must_use]
-    pub fn peer_trouble(&self) -> Option<Trouble> {
-        Trouble::unpack(self.shared.peer_trouble.load(Ordering::Relaxed))
+    pub fn footing(&self) -> Footing {
+        Footing::unpack(self.shared.footing.load(Ordering::Relaxed))
     }
 
     /// PEERS, and whether each answered core 0 last; none where it was not asked yet.
@@ -91,10 +91,14 @@ impl CoreRuntime {
         self.peers.borrow().introduce()
     }
 
-    /// Asks every peer now and then who it is. Runs on core 0.
+    /// Asks every peer now and then who it is. Runs on core 0. No payment is taken before the first
+    /// round is over, which none can draw out: not to answer is to say nothing.
     pub(super) async fn watch_peers(self: Rc<Self>) {
         loop {
             let _ = self.ask_peers(Errand::Introduce).await;
+            let (order, word) = (Ordering::Relaxed, &self.shared.footing);
+            let [unasked, well] = [Footing::Unasked, Footing::Well].map(Footing::pack);
+            let _ = word.compare_exchange(unasked, well, order, order);
             monoio::time::sleep(limits::PEER_CHECK_INTERVAL).await;
         }
     }
@@ -155,17 +159,26 @@ impl CoreRuntime {
             state.store(if is_there { 1 } else { 2 }, Ordering::Relaxed);
         }
         for (index, peer) in self.config.shards.peers.iter().enumerate() {
-            match (before.trouble_of(index), peers.trouble_of(index)) {
-                (was, Some(is)) if was != Some(is) => log::error!(
-                    "peer {peer}: {is}; this instance is not ready until that is mended \
+            let (was, is) = (before.footing_towards(index), peers.footing_towards(index));
+            if was == is {
+                continue;
+            }
+            match is {
+                Footing::Disputed(trouble) => log::error!(
+                    "peer {peer}: {trouble}; this instance takes no payments until that is mended \
                      (docs/SCALING.md)"
                 ),
-                (Some(was), None) => log::info!("peer {peer}: no more of this: {was}"),
-                (_, _) => {}
+                Footing::Apart(trouble) => log::error!(
+                    "peer {peer}: {trouble}; there is no sum over all shards until that is mended, \
+                     payments of this one go on (docs/SCALING.md)"
+                ),
+                Footing::Well | Footing::Unasked => {
+                    log::info!("peer {peer}: no more of this: {was}");
+                }
             }
         }
-        let word = peers.trouble().map_or(0, Trouble::pack);
-        self.shared.peer_trouble.store(word, Ordering::Relaxed);
+        let word = peers.footing().pack();
+        self.shared.footing.store(word, Ordering::Relaxed);
         result
     }
 

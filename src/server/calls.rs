@@ -19,7 +19,7 @@ use crate::http::{ConnectionField, Span};
 use crate::metrics::Answered;
 use crate::pay::{AskFault, Scope};
 use crate::payment::CorrelationId;
-use crate::peers::Gap;
+use crate::peers::Footing;
 use crate::timeline;
 use crate::wire;
 
@@ -44,13 +44,15 @@ impl<S: Stream> Connection<S> {
             Call::Metrics => Box::pin(self.metrics(request)).await,
             Call::Describe => self.say(request, &Reply::DESCRIPTION),
             Call::Alive => self.say(request, &Reply::ALIVE),
-            Call::Ready => match self.core.runtime.peer_trouble() {
-                Some(trouble) => self.show(request, &Page::unready(Gap::Trouble(trouble))),
-                None => {
-                    let reply = self.core.readiness();
-                    self.say(request, &reply)
+            Call::Ready => {
+                let reply = self.core.readiness();
+                match self.core.runtime.footing() {
+                    Footing::Well => self.say(request, &reply),
+                    _ if reply.status != 200 => self.say(request, &reply),
+                    Footing::Apart(trouble) => self.show(request, &Page::ready_although(trouble)),
+                    footing => self.show(request, &Page::unready(footing)),
                 }
-            },
+            }
         }
     }
 
@@ -76,6 +78,10 @@ impl<S: Stream> Connection<S> {
             .owns(&payment.correlation_id)
         {
             return self.say(request, &Reply::WRONG_SHARD);
+        }
+        let footing = self.core.runtime.footing();
+        if !footing.is_good() {
+            return self.show(request, &Page::stopped(footing));
         }
         // An answer that is ready does not wait for one that takes time.
         if !self.output.is_empty() {
@@ -138,6 +144,11 @@ impl<S: Stream> Connection<S> {
             Ok(id) => id,
             Err(after) => return after,
         };
+        // It would deny what the right shard knows.
+        let footing = self.core.runtime.footing();
+        if !footing.is_good() {
+            return self.show(request, &Page::stopped(footing));
+        }
         match self.core.runtime.find(id.upstream_id()).await {
             Ok(Some(found)) => {
                 let mut body = Vec::new();

@@ -309,10 +309,17 @@ impl Core {
         Reply::to_probe(readiness, self.runtime.is_fit())
     }
 
+    /// Whether all but this core's own matters lets `/readyz` be 200.
+    fn is_serving(&self) -> bool {
+        let readiness = self.lifecycle.readiness(self.now().mono);
+        readiness == Readiness::Ready && self.runtime.footing().is_good()
+    }
+
     async fn metrics_page(&self) -> Page {
         let mut body = Vec::new();
-        let is_serving = self.lifecycle.readiness(self.now().mono) == Readiness::Ready;
-        self.runtime.render_metrics(is_serving, &mut body).await;
+        self.runtime
+            .render_metrics(self.is_serving(), &mut body)
+            .await;
         Page {
             content_type: "text/plain; version=0.0.4; charset=utf-8",
             ..Page::json(body)

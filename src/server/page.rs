@@ -4,7 +4,7 @@
 use super::reply::{JSON, PROBLEM, ResponseContext, ResponseParts, title};
 use crate::clock::UnixMillis;
 use crate::http::{ResponseHead, write_response};
-use crate::peers::Gap;
+use crate::peers::{Footing, Gap, Trouble};
 use crate::wire::{self, Charged, Problem};
 
 /// A body that was made for this one answer.
@@ -65,11 +65,23 @@ impl Page {
         page
     }
 
-    /// The same as a probe's answer, which says nothing about money.
-    pub(super) fn unready(gap: Gap) -> Self {
-        let mut page = Self::problem_about(503, &gap.to_string(), Charged::Unsaid);
+    /// 503: a payment that this instance may have no say about. Another one may have charged it.
+    pub(super) fn stopped(footing: Footing) -> Self {
+        let mut page = Self::problem(503, &format!("{footing}; this request was not looked at"));
         page.retry_after = Some(1);
         page
+    }
+
+    /// The same as a probe's answer, which says nothing about money.
+    pub(super) fn unready(footing: Footing) -> Self {
+        let mut page = Self::problem_about(503, &footing.to_string(), Charged::Unsaid);
+        page.retry_after = Some(1);
+        page
+    }
+
+    /// It takes payments, and another shard is not what it should be.
+    pub(super) fn ready_although(trouble: Trouble) -> Self {
+        Self::json(format!(r#"{{"status":"ready","detail":"{trouble}"}}"#).into_bytes())
     }
 
     /// A problem whose detail was made for it.

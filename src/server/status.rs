@@ -14,6 +14,7 @@ use super::page::Page;
 use crate::clock::Mono;
 use crate::metrics::{Event, InstanceStatus, Lately, ProcessorStatus};
 use crate::owner::Unsettled;
+use crate::peers::Footing;
 use crate::wire;
 
 const PAGE: &[u8] = include_bytes!("status.html");
@@ -41,7 +42,7 @@ pub(super) struct Overview {
     version: &'static str,
     uptime_ms: u64,
     ready: bool,
-    /// Why it is not ready; empty while it is.
+    /// Why it is not ready, or what is wrong with another shard; empty while all is well.
     why: String,
     #[serde(flatten)]
     status: InstanceStatus,
@@ -79,10 +80,9 @@ struct ShardStatus {
 impl Core {
     pub(super) async fn status(&self) -> Overview {
         let readiness = self.lifecycle.readiness(self.now().mono);
-        let is_serving = readiness == Readiness::Ready;
-        let (status, oldest) = self.runtime.overview(is_serving).await;
+        let (status, oldest) = self.runtime.overview(self.is_serving()).await;
         let now = self.now().mono;
-        let trouble = self.runtime.peer_trouble();
+        let footing = self.runtime.footing();
         let failure = match (self.runtime.failure(), self.lifecycle.failure()) {
             (Some((_, why)), _) => Some(format!("nothing can be kept: {why}")),
             (None, Some(_)) => Some("nothing can be kept, another core knows why".to_owned()),
@@ -94,19 +94,18 @@ impl Core {
             (None, Readiness::Starting) => "starting".to_owned(),
             (None, Readiness::Draining) => "draining".to_owned(),
             (None, Readiness::CoreStuck(core)) => format!("core {} does not run", core.0),
-            (None, Readiness::Ready) => match trouble {
-                Some(trouble) => trouble.to_string(),
-                None if status.is_ready => String::new(),
-                None if status.store.is_some() => "the store does not answer every core".to_owned(),
-                None => {
-                    "the journal does not keep up, or has no room for its next segment".to_owned()
-                }
+            (None, Readiness::Ready) => match footing {
+                Footing::Unasked | Footing::Disputed(_) => footing.to_string(),
+                Footing::Well if status.is_ready => String::new(),
+                Footing::Apart(trouble) if status.is_ready => trouble.to_string(),
+                _ if status.store.is_some() => "the store does not answer every core".to_owned(),
+                _ => "the journal does not keep up, or has no room for its next segment".to_owned(),
             },
         };
         Overview {
             version: env!("CARGO_PKG_VERSION"),
             uptime_ms: now.0 / 1_000,
-            ready: status.is_ready && trouble.is_none(),
+            ready: status.is_ready,
             why,
             oldest: oldest.iter().map(|one| Waiting::new(one, now)).collect(),
             events: self.events(),

@@ -22,6 +22,7 @@ mod kit;
 mod live_page;
 mod peers;
 mod pipelining;
+mod strangers;
 
 use kit::client::{Client, Stream, request};
 

@@ -3,7 +3,6 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::Path;
 
 use crate::kit::client::{Client, payment, wait_until};
 use crate::kit::scratch::Scratch;
@@ -12,7 +11,7 @@ use crate::kit::start::free_port;
 use crate::{ask, get, get_with, post};
 use p99::payment::{CorrelationId, Shard, UpstreamId};
 
-const SUMMARY: &str = "/payments-summary";
+pub(super) const SUMMARY: &str = "/payments-summary";
 
 /// Two shards in front of the first one's processors, each the other's peer.
 fn two_instances(more: &[(&str, &str)]) -> [Stack; 2] {
@@ -29,7 +28,7 @@ fn two_with(shards: [&str; 2], more: [&[(&str, &str)]; 2]) -> [Stack; 2] {
 }
 
 /// One shard on the first port, whose peer is on the second.
-fn start(
+pub(super) fn start(
     shard: &str,
     [own, peer]: [u16; 2],
     processors: Option<&[String; 2]>,
@@ -45,7 +44,7 @@ fn start(
     Stack::start(BEST, &settings)
 }
 
-fn pay(stack: &Stack, id: &str, fields: &str) -> (u16, String) {
+pub(super) fn pay(stack: &Stack, id: &str, fields: &str) -> (u16, String) {
     let body = payment(id, "19.90");
     let (status, _, body) = ask(
         &mut Client::connect(stack.address()),
@@ -54,13 +53,13 @@ fn pay(stack: &Stack, id: &str, fields: &str) -> (u16, String) {
     (status, body)
 }
 
-fn read(stack: &Stack, path: &str) -> (u16, String) {
+pub(super) fn read(stack: &Stack, path: &str) -> (u16, String) {
     let (status, _, body) = ask(&mut Client::connect(stack.address()), &get(path));
     (status, body)
 }
 
 /// Ids that shard `number` of `count` owns.
-fn ids_of(number: u16, count: u16) -> impl Iterator<Item = String> {
+pub(super) fn ids_of(number: u16, count: u16) -> impl Iterator<Item = String> {
     let shard = Shard::parse(&format!("{number}/{count}")).unwrap();
     let ids = (0..).map(|number| format!("order-{number}"));
     ids.filter(move |id| shard.owns(&CorrelationId::try_new(id).unwrap()))
@@ -279,95 +278,6 @@ fn a_purge_asks_all_first_and_begins_only_when_all_could() {
     let (status, body) = read(&first, &format!("/payments/{id}"));
     assert_eq!(status, 200, "nothing was forgotten: {body}");
     let _ = (first.end(), second.end());
-}
-
-/// Two that claim one shard, and this instance under another name, are named and not ready.
-#[test]
-fn who_claims_the_shard_of_another_is_named() {
-    for shards in [["1/2", "1/2"], ["2/2", "2/2"], ["1/2", "2/3"]] {
-        let port = free_port();
-        let third = format!("http://127.0.0.1:{}", free_port());
-        let own = format!("http://127.0.0.1:{port}");
-        let more = [("PEERS", format!("{own},{third}"))];
-        let more = more.each_ref().map(|(name, value)| (*name, value.as_str()));
-        let first = start(shards[0], [port, free_port()], None, &[]);
-        let urls = first.urls();
-        let is_larger = shards[1].ends_with('3');
-        let peers: &[(&str, &str)] = if is_larger { &more } else { &[] };
-        let second = start(shards[1], [free_port(), port], Some(&urls), peers);
-        wait_until("it is not ready", || {
-            let (status, body) = read(&second, "/readyz");
-            let words = if is_larger {
-                "of another size"
-            } else {
-                "claimed by two"
-            };
-            assert!(
-                !body.contains("charged\":"),
-                "a probe asks of no payment: {body}"
-            );
-            status == 503 && body.contains(words)
-        });
-        assert_eq!(read(&second, SUMMARY).0, 503);
-        let _ = (first.end(), second.end());
-    }
-}
-
-/// A shard that comes back on another journal: both say so, until an operator lets go of the old.
-#[test]
-fn a_journal_that_was_lost_or_swapped_is_named_on_both_sides() {
-    let scratch = Scratch::new("journals").unwrap();
-    let journals = ["a", "b", "c"].map(|name| scratch.text(name));
-    let ports = [free_port(), free_port()];
-    let first = start("1/2", ports, None, &[("JOURNAL_DIR", &journals[0])]);
-    let urls = first.urls();
-    let second = |journal: &str| {
-        start(
-            "2/2",
-            [ports[1], ports[0]],
-            Some(&urls),
-            &[("JOURNAL_DIR", journal)],
-        )
-    };
-    let is_ready = |stack: &Stack| read(stack, "/readyz").0 == 200;
-    let has_sum = |stack: &Stack| read(stack, SUMMARY).0 == 200;
-    let right = second(&journals[1]);
-    for stack in [&first, &right] {
-        wait_until("they meet", || has_sum(stack) && knows_both(stack));
-    }
-    let _ = right.end();
-    // Of the same process, so its lock lasts: it comes back on a copy.
-    let copy = scratch.text("copy");
-    copy_folder(&journals[1], &copy);
-    let wrong = second(&journals[2]);
-    for stack in [&first, &wrong] {
-        wait_until("it is named", || {
-            read(stack, "/readyz")
-                .1
-                .contains("shard 2 has another journal")
-        });
-        assert!(!has_sum(stack));
-    }
-    let _ = wrong.end();
-    let right = second(&copy);
-    for stack in [&first, &right] {
-        wait_until("all is well again", || is_ready(stack) && has_sum(stack));
-    }
-    let _ = (first.end(), right.end());
-}
-
-fn copy_folder(from: &str, to: &str) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, Path::new(to).join(path.file_name().unwrap())).unwrap();
-    }
-}
-
-/// Whether it has met the other one.
-fn knows_both(stack: &Stack) -> bool {
-    let (_, body) = read(stack, &format!("{SUMMARY}?scope=ask"));
-    !body.contains("null")
 }
 
 #[test]

@@ -21,7 +21,7 @@ const START_MAX: Duration = Duration::from_secs(15);
 
 type Scene = (&'static str, fn(&mut Stand<'_>) -> String);
 
-pub(super) const SCENES: [Scene; 6] = [
+pub(super) const SCENES: [Scene; 7] = [
     (
         "a shard that is away means 503 and is back within a second",
         a_shard_that_is_away_means_503_and_is_back_within_a_second,
@@ -37,8 +37,12 @@ pub(super) const SCENES: [Scene; 6] = [
         a_journal_of_another_shard_is_refused,
     ),
     (
-        "two that claim one shard are named and not served",
-        two_that_claim_one_shard_are_named_and_not_served,
+        "one that claims another's shard is named and not served",
+        one_that_claims_anothers_shard_is_named_and_not_served,
+    ),
+    (
+        "a shard on an empty journal is named and not served",
+        a_shard_on_an_empty_journal_is_named_and_not_served,
     ),
 ];
 
@@ -228,26 +232,74 @@ fn a_journal_of_another_shard_is_refused(stand: &mut Stand<'_>) -> String {
     String::new()
 }
 
-/// Shard 1 starts again as 2/2 on a journal of its own: HAProxy sends nothing to either until the
-/// right one is back.
-fn two_that_claim_one_shard_are_named_and_not_served(stand: &mut Stand<'_>) -> String {
+/// Shard 1 starts again as 2/2 on a journal of its own.
+fn one_that_claims_anothers_shard_is_named_and_not_served(stand: &mut Stand<'_>) -> String {
+    not_served(stand, "2/2", "shard 2 is claimed by two")
+}
+
+/// Shard 1 has lost its disk: what it has charged it would charge again at the other processor.
+fn a_shard_on_an_empty_journal_is_named_and_not_served(stand: &mut Stand<'_>) -> String {
+    not_served(stand, "1/2", "shard 1 has another journal than it had")
+}
+
+/// At the address of shard 1 an instance claims `shard` on an empty journal: it takes no payment
+/// from its first moment on, and the other shard's go on.
+fn not_served(stand: &mut Stand<'_>, shard: &'static str, named: &str) -> String {
+    let (mine, others) = (stand.ids(1, 400), stand.ids(2, 400));
+    let mut caller = stand.caller();
+    for id in &mine[..100] {
+        assert_eq!(caller.pay(*id, AMOUNT).status, 200);
+    }
     stand.shards[0].stop();
+    // HAProxy still believes that it is up when the wrong one is there.
     let settings = [
-        ("SHARD", "2/2"),
-        ("PEERS", &*stand.shards[1].url()),
+        ("SHARD", shard),
         ("JOURNAL_DIR", &journal(stand.scratch, "wrong")),
     ];
     let mut plan = stand.another("wrong", &settings);
     plan.address = stand.shards[0].plan.address;
     let wrong = living(&plan);
-    for address in [plan.address, stand.shards[1].plan.address] {
-        let said = Caller::new(address).get("/payments-summary");
-        let is_named = said.body.contains("shard 2 is claimed by two");
-        assert!(said.status == 503 && is_named, "{said:?}");
+    let mut direct = Caller::new(plan.address);
+    let began = Instant::now();
+    let mut asked = 0;
+    // Longer than peers wait before they ask each other again.
+    for (mine, other) in mine.iter().zip(&others).cycle() {
+        for said in [
+            direct.pay(*mine, AMOUNT),
+            direct.get(&format!("/payments/{mine}")),
+            direct.pay(*other, AMOUNT),
+            caller.pay(*mine, AMOUNT),
+        ] {
+            let is_refused = matches!(said.status, 421 | 503);
+            let is_honest = said.problem("charged") == "unknown";
+            assert!(is_refused && is_honest, "{said:?}");
+        }
+        let said = caller.pay(*other, AMOUNT);
+        assert!(matches!(said.status, 200 | 409), "the other's: {said:?}");
+        asked += 1;
+        if began.elapsed() > Duration::from_secs(3) {
+            break;
+        }
     }
-    stand.haproxy.await_states(["DOWN", "DOWN"]);
+    stand.haproxy.await_states(["DOWN", "UP"]);
+    for (address, status) in [(plan.address, 503), (stand.shards[1].plan.address, 200)] {
+        let mut caller = Caller::new(address);
+        let said = caller.get("/payments-summary");
+        assert!(said.status == 503 && said.body.contains(named), "{said:?}");
+        let said = caller.get("/readyz");
+        assert!(
+            said.status == status && said.body.contains(named),
+            "{said:?}"
+        );
+    }
+    for log in [wrong.log(), stand.shards[1].living().log()] {
+        assert!(log.contains(named), "{log}");
+    }
     assert!(wrong.stop().is_some(), "it ends");
     stand.shards[0].start();
     stand.await_up();
-    String::new()
+    for id in &mine[..100] {
+        assert_eq!(caller.pay(*id, AMOUNT).status, 409, "known where it was");
+    }
+    format!("{asked} asked")
 }
