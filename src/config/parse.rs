@@ -246,9 +246,10 @@ impl Config {
         let shortened = ranges::shortened(&proxies)
             .into_iter()
             .map(|(text, range)| format!("TRUSTED_PROXIES: {text} is read as {range}"));
+        let has_journal = self.journal.is_some();
         let purges_there = self.allow_purge && !self.admin_listen.is_empty();
         plain
-            .chain(self.shards.doubts(is_guarded, purges_there))
+            .chain(self.shards.doubts(has_journal, is_guarded, purges_there))
             .chain(self.without_effect(reader))
             .chain(shortened)
             .collect()

@@ -30,10 +30,12 @@ impl Shards {
         Self { own, peers, secret }
     }
 
-    /// What is legal but surely not meant: `is_guarded` where clients show credentials, and
-    /// `purges_there` where a purge over ADMIN_LISTEN is an operator's call.
+    /// What is legal but surely not meant: `has_journal` where there is one, `is_guarded` where
+    /// clients show credentials, and `purges_there` where a purge over ADMIN_LISTEN is an
+    /// operator's call.
     pub(super) fn doubts(
         &self,
+        has_journal: bool,
         is_guarded: bool,
         purges_there: bool,
     ) -> impl Iterator<Item = String> + use<> {
@@ -42,6 +44,13 @@ impl Shards {
             (
                 self.secret.is_some() && self.peers.is_empty(),
                 "PEER_SECRET_FILE has no effect without PEERS",
+            ),
+            // An id for each process would not do: a shard that was restarted would look like one
+            // that lost its journal, and stay stopped.
+            (
+                !has_journal && !self.peers.is_empty(),
+                "PEERS without JOURNAL_DIR: shards know each other by their journals, so a second \
+                 instance of this number is not noticed, and sums may miss one of the two",
             ),
             (
                 is_bare && is_guarded,

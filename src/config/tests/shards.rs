@@ -103,7 +103,8 @@ fn the_secret_of_peers_is_read_and_never_shown() {
     let path = std::env::temp_dir().join(format!("p99-peer-secret-{}", std::process::id()));
     std::fs::write(&path, "hunter2\nhunter3\n").unwrap();
     let file = ("PEER_SECRET_FILE", path.to_str().unwrap());
-    let settings = [("SHARD", "1/2"), ("PEERS", "http://c:1"), file];
+    let journal = ("JOURNAL_DIR", "/journal");
+    let settings = [("SHARD", "1/2"), ("PEERS", "http://c:1"), journal, file];
     let config = read(&settings).unwrap();
     assert_eq!(config.shards.secret.as_ref().unwrap().values.len(), 2);
     assert!(config.warnings.is_empty());
@@ -122,7 +123,7 @@ fn the_secret_of_peers_is_read_and_never_shown() {
             1,
         ),
     ] {
-        let warnings = read(&[&settings[..2], more].concat()).unwrap().warnings;
+        let warnings = read(&[&settings[..3], more].concat()).unwrap().warnings;
         assert_eq!(warnings.len(), doubts, "{warnings:?}");
         let is_named = |text: &String| text.contains("without PEER_SECRET_FILE");
         assert!(warnings.iter().all(is_named), "{warnings:?}");
@@ -136,6 +137,22 @@ fn the_secret_of_peers_is_read_and_never_shown() {
         "{told}"
     );
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn shards_without_a_journal_are_warned_that_none_of_them_is_known_by_it() {
+    let settings = [("SHARD", "1/2"), ("PEERS", "http://c:1")];
+    let [warning] = &*read(&settings).unwrap().warnings else {
+        panic!("one warning");
+    };
+    assert!(
+        warning.starts_with("PEERS without JOURNAL_DIR:"),
+        "{warning}"
+    );
+    let journal = ("JOURNAL_DIR", "/journal");
+    let kept = read(&[settings[0], settings[1], journal]).unwrap();
+    assert!(kept.warnings.is_empty(), "{:?}", kept.warnings);
+    assert!(read(&[]).unwrap().warnings.is_empty());
 }
 
 #[test]
