@@ -39,10 +39,6 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn url(&self) -> String {
-        format!("http://{}", self.plan.address)
-    }
-
     /// Starts it, and waits for nothing.
     pub(super) fn spawn(&mut self) {
         self.p99 = Some(P99::spawn(&self.plan).expect("p99 can be started"));
