@@ -285,6 +285,55 @@ fn operators_reach_every_instance_of_the_stack() {
     }
 }
 
+/// The lines of a block of YAML that are its own, by its name and its anchor, wherever it is.
+fn block<'a>(text: &'a str, header: &str) -> Vec<&'a str> {
+    let mut lines = text.lines();
+    let found = lines.find(|line| line.trim_start() == header);
+    let found = found.unwrap_or_else(|| panic!("no {header}"));
+    let indent = found.len() - found.trim_start().len() + 2;
+    let is_deeper = |line: &&str| line.trim().is_empty() || line.starts_with(&" ".repeat(indent));
+    let own = lines.take_while(is_deeper);
+    let own = own.filter(|line| !line[indent.min(line.len())..].starts_with(' '));
+    own.map(str::trim).collect()
+}
+
+/// The value of `key` in a service, or in what is merged into it.
+fn value_of(text: &str, header: &str, key: &str) -> Option<String> {
+    let lines = block(text, header);
+    let own = lines.iter().find_map(|line| line.strip_prefix(key));
+    own.map(|value| value.trim().to_owned()).or_else(|| {
+        let merged = lines.iter().find_map(|line| line.strip_prefix("<<: *"))?;
+        let anchor = format!(": &{merged}");
+        let header = text.lines().find(|line| line.ends_with(&anchor))?;
+        value_of(text, header.trim(), key)
+    })
+}
+
+/// `docker compose up -d --build` builds what it starts, with compose 1.29 too, which builds only
+/// the services that say how.
+#[test]
+fn every_service_of_the_stack_that_is_p99_says_how_it_is_built() {
+    let stack = at_root("compose.yaml");
+    let (_, services) = stack.split_once("\nservices:\n").unwrap();
+    let (services, _) = services.split_once("\nvolumes:\n").unwrap();
+    let headers = services.lines().filter(|line| {
+        let name = line.strip_prefix("  ").unwrap_or_default();
+        name.starts_with(|first: char| first.is_ascii_lowercase()) && name.contains(':')
+    });
+    let mut built = 0;
+    for header in headers.map(str::trim) {
+        if value_of(&stack, header, "image:").as_deref() == Some("p99:latest") {
+            let how = value_of(&stack, header, "build:");
+            assert!(how.is_some(), "{header} is not built");
+            built += 1;
+        }
+    }
+    assert_eq!(
+        built, 7,
+        "three instances, two processors, two tasks of the store"
+    );
+}
+
 /// What the environment holds is seen by all who may inspect a container: secrets come as files.
 #[test]
 fn no_environment_of_a_stack_holds_a_secret() {
