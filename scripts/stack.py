@@ -118,12 +118,14 @@ class Process:
         self.log = pathlib.Path(folder) / f"{name}.log"
         self.environment = environment
         self.child = None
+        # What the child does before it becomes the program: limits, another scheduler.
+        self.before = None
 
     def start(self):
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(
                 self.command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env=self.environment)
+                env=self.environment, preexec_fn=self.before)
         return self
 
     def is_running(self):
