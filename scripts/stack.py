@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import pathlib
+import pwd
 import random
 import shutil
 import signal
@@ -72,6 +73,13 @@ def haproxy_config(count):
     """haproxy.cfg for `count` shards."""
     return subprocess.run([ROOT / "scripts/haproxy-config", str(count)], check=True,
                           capture_output=True, text=True).stdout
+
+
+def postgres_programs():
+    """The folder with initdb and postgres: $P99_POSTGRES_BIN, the newest of Debian's, or None."""
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    given = os.environ.get("P99_POSTGRES_BIN")
+    return pathlib.Path(given) if given else found[-1].parent if found else None
 
 
 class Client:
@@ -222,6 +230,66 @@ class Instance(Process):
     def start(self):
         super().start()
         return self.await_ready(self.url)
+
+
+class Postgres(Process):
+    """A PostgreSQL of its own with the database p99 and its schema. It refuses to be root, so it
+    is user postgres then."""
+
+    def __init__(self, folder, binary):
+        self.port = free_port()
+        self._programs, self._binary = postgres_programs(), binary
+        self._folder = pathlib.Path(folder) / "postgres"
+        self._folder.mkdir()
+        data = self._folder / "data"
+        super().__init__("postgres", [
+            self._programs / "postgres", "-D", data, "-p", self.port, "-k", self._folder,
+            "-c", f"listen_addresses={HOST}", "-c", "fsync=off", "-c", "shared_buffers=32MB",
+            "-c", "unix_socket_permissions=0777"], folder, clean_environment(LC_ALL="C.UTF-8"))
+        if os.geteuid() == 0:
+            for place in [self._folder, *list(self._folder.parents)[:-2]]:
+                place.chmod(0o755)
+            shutil.chown(self._folder, "postgres")
+            self.before = self._as_its_user
+        self._call([self._programs / "initdb", "-U", "postgres", "-A", "trust", "--no-sync",
+                    "--encoding=UTF8", "--locale=C", "-D", data])
+
+    def _as_its_user(self):
+        entry = pwd.getpwnam("postgres")
+        os.chdir("/")
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+
+    def _call(self, command, **more):
+        subprocess.run(command, check=True, capture_output=True, text=True,
+                       preexec_fn=self.before, env=self.environment | more)
+
+    def store(self, user="p99", port=None):
+        """STORE for `user`, by another port too."""
+        return f"postgres://{user}@{HOST}:{port or self.port}/p99?sslmode=disable"
+
+    def start(self):
+        super().start()
+        deadline = time.monotonic() + START_SECONDS
+        ask = [self._programs / "pg_isready", "-q", "-h", self._folder, "-p", str(self.port)]
+        while subprocess.run(ask, check=False).returncode:
+            if time.monotonic() > deadline or not self.is_running():
+                raise SystemExit(f"postgres did not start:\n{self.log.read_text()[-2000:]}")
+            time.sleep(0.05)
+        return self
+
+    def make(self):
+        """Makes role, database and schema, and says that nothing is to be imported."""
+        ask = [self._programs / "psql", "-X", "-q", "-U", "postgres", "-h", self._folder, "-p",
+               str(self.port), "-c", "CREATE ROLE p99 LOGIN", "-c", "CREATE DATABASE p99"]
+        self._call(ask)
+        for task in (["migrate", "--role", "p99"], ["import", "--done"]):
+            self._call([self._binary, "store", *task], STORE=self.store("postgres"))
+
+    def kill(self):
+        """As its power does: SIGQUIT has it take its children with it, and write nothing."""
+        self.child.send_signal(signal.SIGQUIT)
+        self.child.wait()
 
 
 def shards(count, binary, folder, journals=None, **settings):
