@@ -1,5 +1,5 @@
-//! `kill -9` and restart, again and again: the rounds of the kit at length. The journal is on a disk
-//! in a file, which is full now and then, where this machine lends one.
+//! `kill -9` and restart, again and again: the rounds of the kit at length. The journal is on a
+//! disk in a file, which is full now and then, where this machine lends one.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -108,8 +108,8 @@ impl World {
         self.schedule_at(at + span, Event::Pause(processor, false));
     }
 
-    /// In one of eight worlds the disk is full for a while, and has room again at the latest when all
-    /// heals. A stream of its own, as above.
+    /// In one of eight worlds the disk is full for a while, and has room again at the latest when
+    /// all heals. A stream of its own, as above.
     fn plan_full_disk(&mut self) {
         let mut luck = Luck::new(!self.luck.clone().next());
         if self.plan.settings.journal == Journalling::Off || !luck.next().is_multiple_of(8) {
