@@ -726,6 +726,8 @@ pub const RECONCILE_ROWS_MAX: u64 = 200_000_000;
 pub const RECONCILE_TIME_MAX: Duration = Duration::from_secs(3_600);
 /// The same in intervals: who compares every minute wants to hear of a slow book within ten.
 pub const RECONCILE_TIME_INTERVALS: u32 = 10;
+/// How often a wait for a book's pipe looks whether its time is over.
+pub const RECONCILE_PIPE_STEP: Duration = Duration::from_millis(100);
 /// What is read of a sorted file, a book or an answer at one time.
 pub const RECONCILE_READ_BYTES: usize = 64 << 10;
 /// Longest row of a book: the longest id, amount and date take 150 bytes, so a longer one is a

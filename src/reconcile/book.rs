@@ -5,7 +5,9 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 pub use super::row::{BookFault, Bounds, End, Row};
 use super::row::{Taker, Timed};
@@ -60,13 +62,51 @@ pub fn read(
     each: &mut dyn FnMut(Row) -> io::Result<()>,
 ) -> Result<(), BookFault> {
     match place {
-        Place::File(path) => {
-            let file = File::open(path).map_err(BookFault::Io)?;
-            read_rows(file, bounds, each)
-        }
+        Place::File(path) => match bounds.end {
+            None => read_rows(File::open(path).map_err(BookFault::Io)?, bounds, each),
+            Some(end) => {
+                let file = Patient::open(path, end).map_err(BookFault::Io)?;
+                read_rows(file, bounds, each)
+            }
+        },
         Place::Web(url) => {
             let answer = web::get(url, headers, window, bounds.end)?;
             read_rows(answer, bounds, each)
+        }
+    }
+}
+
+/// A file or a pipe that is read until a moment: no call of it waits longer.
+struct Patient {
+    file: File,
+    end: End,
+}
+
+impl Patient {
+    fn open(path: &Path, end: End) -> io::Result<Self> {
+        let mut options = File::options();
+        // Else a pipe that has no writer yet would be waited for in the call that opens it.
+        let options = options.read(true).custom_flags(libc::O_NONBLOCK);
+        options.open(path).map(|file| Self { file, end })
+    }
+}
+
+impl Read for Patient {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let step = limits::RECONCILE_PIPE_STEP.as_millis();
+        let mut poll = libc::pollfd {
+            fd: self.file.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        loop {
+            self.end.check()?;
+            // SAFETY: `poll` is one valid pollfd that outlives the call.
+            let ready =
+                unsafe { libc::poll(&raw mut poll, 1, i32::try_from(step).unwrap_or(i32::MAX)) };
+            if ready > 0 {
+                return self.file.read(out);
+            }
         }
     }
 }
@@ -130,6 +170,49 @@ pub(super) mod tests {
         for text in ["book.csv", "/dev/stdin", "./http.csv"] {
             assert_eq!(Place::parse(text), Place::File(text.into()));
         }
+    }
+
+    #[test]
+    fn a_pipe_without_a_writer_is_waited_for_until_the_end() {
+        let folder = std::env::temp_dir().join(format!("p99-book-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (pipe, file) = (folder.join("pipe"), folder.join("file"));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        std::fs::write(&file, "id,amount\na,1.00\n").unwrap();
+        let count = |path: &Path, seconds| {
+            let bounds = Bounds {
+                end: Some(End::after(std::time::Duration::from_secs(seconds))),
+                ..Bounds::COMMAND
+            };
+            let mut count = 0;
+            let taken = &mut |_| {
+                count += 1;
+                Ok(())
+            };
+            let read = read(&Place::File(path.into()), &[], (None, None), bounds, taken);
+            read.map(|()| count).map_err(|fault| fault.to_string())
+        };
+        assert_eq!(count(&file, 60), Ok(1));
+        let fault = count(&pipe, 1).unwrap_err();
+        assert!(
+            fault.contains("is not read to its end within 1 s"),
+            "{fault}"
+        );
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut pipe = File::options().write(true).open(pipe).unwrap();
+                for part in ["id,amo", "unt\na,1.00\nb,", "2.00\n"] {
+                    io::Write::write_all(&mut pipe, part.as_bytes()).unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(150));
+                }
+            }
+        });
+        assert_eq!(count(&pipe, 60), Ok(2));
+        writer.join().unwrap();
+        assert!(count(&folder, 60).is_err());
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
