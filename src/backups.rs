@@ -145,7 +145,7 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
                 .to_owned(),
         ));
     }
-    let (books, headers) = asked.books.find().map_err(Fault::Asked)?;
+    let (books, access) = asked.books.find().map_err(Fault::Asked)?;
     let mut restoring = Restoring::open(&forget_nothing(dir))?;
     demand_books(&restoring, asked.without_books, &books)?;
     let from = restoring.books_from();
@@ -163,7 +163,7 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
         };
         book::read(
             place,
-            headers.get(*processor),
+            access.get(*processor),
             window,
             Bounds::COMMAND,
             &mut take,

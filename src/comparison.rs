@@ -15,7 +15,7 @@ use p99::config;
 use p99::limits;
 use p99::payment::{PerProcessor, Processor};
 use p99::reconcile::report::{self, Form};
-use p99::reconcile::{self, Bounds, Place, ReconcileFault, Request};
+use p99::reconcile::{self, Access, Bounds, Place, ReconcileFault, Request};
 use p99::wire::{Edge, read_edge};
 
 use crate::{BAD_SETTINGS, complain, environment};
@@ -34,10 +34,7 @@ pub(crate) struct Books {
 }
 
 /// Where the books are, and what goes with a request to each processor.
-pub(crate) type Found = (
-    Vec<(Processor, Place)>,
-    PerProcessor<Vec<(String, Vec<u8>)>>,
-);
+pub(crate) type Found = (Vec<(Processor, Place)>, PerProcessor<Access>);
 
 /// What is asked for.
 #[derive(Clone, Debug, Args)]
@@ -119,21 +116,28 @@ impl Books {
             let (processor, place) = named("--processor", text)?;
             books.push((processor, Place::parse(place)));
         }
-        let mut headers = PerProcessor::<Vec<(String, Vec<u8>)>>::default();
+        let mut access = PerProcessor::<Access>::default();
+        for (processor, place) in &books {
+            if place.is_https() && access.get(*processor).material.is_none() {
+                let usual = config::usual_authorities(&environment);
+                let read = config::read_usual_authorities(usual.as_deref())?;
+                access.get_mut(*processor).material = Some(read);
+            }
+        }
         for text in &self.headers_file {
             let (processor, file) = named("--headers-file", text)?;
             let lines = config::read_headers_file(file.as_ref())
                 .map_err(|fault| format!("--headers-file {file}: allowed is {fault}"))?;
             let lines = lines.iter();
             let lines = lines.map(|(name, value)| (name.to_owned(), value.to_vec()));
-            *headers.get_mut(processor) = lines.collect();
+            access.get_mut(processor).headers = lines.collect();
         }
-        Ok((books, headers))
+        Ok((books, access))
     }
 }
 
 fn request(asked: Asked) -> Result<Request, String> {
-    let (books, headers) = asked.books.find()?;
+    let (books, access) = asked.books.find()?;
     if books.is_empty() {
         return Err("no --processor NAME=URL|FILE: there is nothing to compare with".to_owned());
     }
@@ -158,7 +162,7 @@ fn request(asked: Asked) -> Result<Request, String> {
             true => vec![journal_dir()?],
         },
         books,
-        headers,
+        access,
         from,
         to: Some(to),
         temporary: asked.temporary.unwrap_or_else(std::env::temp_dir),

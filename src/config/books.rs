@@ -1,12 +1,13 @@
 //! RECONCILE_EVERY, RECONCILE_ON_DOUBLE, UPSTREAM_A_BOOK and UPSTREAM_B_BOOK: how often the journal
 //! is compared with the processors' own books, and where these are. A book is not read here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::places::{self, HttpUrl};
+use super::places;
 use super::processors::ProcessorConfig;
 use super::reader::Reader;
-use super::upstream::Origin;
+use super::upstream::{Origin, UpstreamUrl};
 use super::values::{self, MASK};
 use crate::limits;
 use crate::payment::{Configured, PerProcessor, Processor};
@@ -37,6 +38,8 @@ pub struct ReconcileConfig {
     pub books: PerProcessor<Option<String>>,
     /// `RECONCILE_ON_DOUBLE`.
     pub on_double: OnDouble,
+    /// What this machine believes, for a book over https elsewhere than at its processor.
+    pub authorities: Option<PathBuf>,
     /// Payments younger than this are left out; no setting.
     pub settled: Duration,
 }
@@ -80,12 +83,13 @@ pub(super) fn read_reconcile(reader: &mut Reader<'_>, has_second: bool) -> Optio
         every: Duration::from_secs(u64::from(every)),
         books,
         on_double,
+        authorities: places::usual_authorities(reader.lookup),
         settled: limits::RECONCILE_SETTLED,
     })
 }
 
 /// What p99 shows a processor goes to its book only where it goes anyway, or to a socket of this
-/// host: not in the clear to any other place that a URL names.
+/// host: not to any other place that a URL names, and not in the clear.
 pub(super) fn check_credentials(
     reader: &mut Reader<'_>,
     reconcile: Option<&ReconcileConfig>,
@@ -97,28 +101,39 @@ pub(super) fn check_credentials(
         let (Some(book), Some(one)) = (book, one) else {
             continue;
         };
+        let is_foreign = book.starts_with("https://") && !is_own_https(book, one);
+        reader.relation(
+            !is_foreign || reconcile.authorities.is_some(),
+            &[setting],
+            "read without https: neither SSL_CERT_FILE nor this machine names authorities to \
+             believe",
+        );
         let Some(file) = &one.files.headers else {
             continue;
         };
-        let asked = authority(book).and_then(|(text, _)| HttpUrl::parse_authority(text, Some(80)));
-        let is_there = |asked| matches!(&one.url.origin, Origin::Http(url) if *url == asked);
-        let is_told = asked.is_none_or(is_there);
+        let is_told = origin(book).is_none_or(|asked| one.url.origin == asked);
         reader.relation(
             is_told,
             &[setting, file.setting],
             &format!(
-                "at the processor's own http://host:port, a unix socket or a file, where {} is \
-                 set: what that file holds would be sent elsewhere in the clear",
+                "at the processor's own scheme://host:port, a unix socket or a file, where {} is \
+                 set: what that file holds would be sent elsewhere",
                 file.setting
             ),
         );
     }
 }
 
-/// `host[:port]` and the path of a book that is asked over TCP.
-fn authority(book: &str) -> Option<(&str, &str)> {
-    let rest = book.strip_prefix("http://")?;
-    Some(rest.split_at(rest.find('/').unwrap_or(rest.len())))
+/// Where a book is asked for over TCP.
+fn origin(book: &str) -> Option<Origin> {
+    UpstreamUrl::split_authority(book).map(|(origin, _)| origin)
+}
+
+/// Whether a book is asked for at the processor's own https://host:port, where its certificate is
+/// proven as in every other call.
+#[must_use]
+pub fn is_own_https(book: &str, one: &ProcessorConfig) -> bool {
+    one.url.is_https() && origin(book).is_some_and(|asked| asked == one.url.origin)
 }
 
 /// A book's URL as it may be shown: a value in its query may be a token.
@@ -155,11 +170,11 @@ pub(super) fn is_any_set(reader: &Reader<'_>) -> bool {
     names.any(|name| reader.is_set(name))
 }
 
-/// A file by its whole path, or a URL that is read without TLS.
+/// A file by its whole path, or a URL.
 fn is_book(text: &str) -> bool {
-    if let Some((authority, path)) = authority(text) {
-        let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic());
-        return is_plain && HttpUrl::parse_authority(authority, Some(80)).is_some();
+    if text.starts_with("http://") || text.starts_with("https://") {
+        let plain = |path: &str| path.bytes().all(|byte| byte.is_ascii_graphic());
+        return UpstreamUrl::split_authority(text).is_some_and(|(_, path)| plain(path));
     }
     let socket = text
         .strip_prefix("unix:")
@@ -178,13 +193,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_book_is_a_file_or_a_url_without_tls() {
+    fn a_book_is_a_file_or_a_url() {
         for text in [
             "/var/lib/psp/charges.csv",
             "http://psp:8001/admin/payments",
             "http://psp/charges?from={from}&to={to}",
             "http://[::1]:80/",
             "http://psp",
+            "https://psp/charges?from={from}",
             "unix:/run/psp.sock:/charges?from={from}",
         ] {
             assert!(is_book(text), "{text}");
@@ -192,8 +208,8 @@ mod tests {
         for text in [
             "",
             "charges.csv",
-            "https://psp/charges",
             "http://",
+            "https://me:pw@psp/",
             "http://me:pw@psp/",
             "http://psp/a b",
             "unix:/run/psp.sock",
@@ -263,6 +279,15 @@ mod tests {
             let expected: &[&str] = if is_good { &[] } else { &["UPSTREAM_A_BOOK"] };
             assert_eq!(found, expected, "{book:?}");
             assert_eq!(told(&[url, every, book]), [""; 0], "{book:?}");
+        }
+        for (book, is_good) in [
+            ("https://psp:8001/list", true),
+            ("https://psp/list", false),
+            ("http://psp:8001/list", false),
+        ] {
+            let url = ("UPSTREAM_A_URL", "https://psp:8001");
+            let found = told(&[url, every, ("UPSTREAM_A_BOOK", book), file]);
+            assert_eq!(found.is_empty(), is_good, "{book}: {found:?}");
         }
         // What leaves the upstream over TLS must not leave in the clear, whatever the host is.
         let tls = ("UPSTREAM_A_URL", "https://psp:8001");

@@ -36,12 +36,14 @@ use crate::logging::Format;
 use crate::payment::{Configured, CoreCount};
 
 pub use auth::{AuthHeader, Secret, read_secret_file};
-pub use books::{OnDouble, ReconcileConfig, without_values};
+pub use books::{OnDouble, ReconcileConfig, is_own_https, without_values};
 pub use changes::{CHANGEABLE, read_change};
 pub use headers::{HeaderLines, read_headers_file};
 pub use help::{help, report, tell_faults, warnings};
-pub use places::{HttpUrl, ListenAddress};
-pub use processors::{Held, NamedFile, ProcessorConfig, TlsFiles, UpstreamFiles};
+pub use places::{HttpUrl, ListenAddress, usual_authorities};
+pub use processors::{
+    Held, NamedFile, ProcessorConfig, TlsFiles, UpstreamFiles, read_usual_authorities,
+};
 pub use ranges::AddressRange;
 pub use reader::{ConfigFault, InForce};
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};

@@ -212,7 +212,8 @@ const AUTHORITIES: [&str; 4] = [
 ];
 
 /// The file of authorities that every program of this machine believes.
-pub(super) fn usual_authorities(lookup: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+#[must_use]
+pub fn usual_authorities(lookup: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     let told = lookup("SSL_CERT_FILE").filter(|path| !path.is_empty());
     told.map(PathBuf::from).or_else(|| {
         let usual = AUTHORITIES.iter().map(PathBuf::from);

@@ -3,7 +3,7 @@
 //! by the same rules. What they hold is never shown.
 
 use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -89,6 +89,25 @@ impl UpstreamFiles {
             tls: tls.map(Arc::new),
         })
     }
+}
+
+/// Reads the authorities that every program of this machine believes, for a peer that no setting
+/// has others for.
+///
+/// # Errors
+/// There are none, or none that can be used.
+pub fn read_usual_authorities(path: Option<&Path>) -> Result<Arc<Material>, String> {
+    let path = path.ok_or("neither SSL_CERT_FILE nor this machine names authorities to believe")?;
+    let in_words = |fault| match fault {
+        MaterialFault::Authorities(why)
+        | MaterialFault::Certificate(why)
+        | MaterialFault::Key(why) => why,
+    };
+    let read = files::read_file(path, limits::PEM_BYTES_MAX);
+    let material = read.and_then(|pem| Material::read(&pem, None).map_err(in_words));
+    material
+        .map(Arc::new)
+        .map_err(|why| format!("authorities in {}: {why}", path.display()))
 }
 
 impl TlsFiles {

@@ -138,7 +138,7 @@ const AUTHORITIES: DefaultValue =
 const BESIDE: DefaultValue = DefaultValue::Derived("JOURNAL_DIR, else none");
 const HOST: DefaultValue = DefaultValue::Derived("the URL's host");
 const HEADERS_FILE: &str = "a file with one `Name: value` a line";
-const BOOK: &str = "/path/of/a/file, http://host[:port]/path or unix:/socket:/path, or none";
+const BOOK: &str = "/path/of/a/file, http[s]://host[:port]/path or unix:/socket:/path, or none";
 
 /// Every setting, in the order in which `--help` and README list them.
 pub const SETTINGS: &[Setting] = &[

@@ -53,17 +53,7 @@ impl UpstreamUrl {
             let base = base.strip_prefix(':').unwrap_or(base);
             (Origin::Unix(socket_path(path)?), base)
         } else {
-            let (rest, port) = match scheme(text, "https://") {
-                Some(rest) => (rest, HTTPS_PORT),
-                None => (scheme(text, "http://")?, HTTP_PORT),
-            };
-            let end = rest.find('/').unwrap_or(rest.len());
-            let (authority, base) = rest.split_at_checked(end)?;
-            let url = HttpUrl::parse_authority(authority, Some(port))?;
-            match port {
-                HTTPS_PORT => (Origin::Https(url), base),
-                _ => (Origin::Http(url), base),
-            }
+            Self::split_authority(text)?
         };
         // One slash at the end says no more than none.
         let base = base.strip_suffix('/').unwrap_or(base);
@@ -72,6 +62,23 @@ impl UpstreamUrl {
             base => path(base)?,
         };
         Some(Self { origin, base })
+    }
+
+    /// The origin of a text that begins with `http://` or `https://`, and what is behind it: a path
+    /// or nothing.
+    #[must_use]
+    pub fn split_authority(text: &str) -> Option<(Origin, &str)> {
+        let (rest, port) = match scheme(text, "https://") {
+            Some(rest) => (rest, HTTPS_PORT),
+            None => (scheme(text, "http://")?, HTTP_PORT),
+        };
+        let end = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end)?;
+        let url = HttpUrl::parse_authority(authority, Some(port))?;
+        Some(match port {
+            HTTPS_PORT => (Origin::Https(url), path),
+            _ => (Origin::Http(url), path),
+        })
     }
 
     /// The host and the port, where there are such.

@@ -22,11 +22,13 @@ use super::differences::{DOUBLES, Found, Told, is_doubtful};
 use super::{Kept, OperatorCall, Setup, Shared};
 use crate::audit::{self, Item};
 use crate::clock::{Clock, Mono, Now, UnixMillis};
-use crate::config::{self, Config, OnDouble, ReconcileConfig};
+use crate::config::{self, Config, OnDouble, ProcessorConfig, ReconcileConfig};
 use crate::limits;
 use crate::metrics::{About, BookDifference, EventKind, Label};
 use crate::payment::{CorrelationId, PerProcessor, Processor, UpstreamId};
-use crate::reconcile::{self, Bounds, Difference, End, Kind, Place, ReconcileFault, Request};
+use crate::reconcile::{
+    self, Access, Bounds, Difference, End, Kind, Place, ReconcileFault, Request,
+};
 use crate::wire::{self, OperatorNote};
 
 /// The step of the audit file's lines.
@@ -180,25 +182,23 @@ impl Comparison {
 
     fn request(&self, from: UnixMillis, now: UnixMillis) -> Result<Request, ReconcileFault> {
         let mut books = Vec::new();
-        let mut headers = PerProcessor::<Vec<(String, Vec<u8>)>>::default();
+        let mut access = PerProcessor::default();
         for (processor, upstream) in self.config.upstream.iter() {
             let Some(book) = self.settings.books.get(processor) else {
                 continue;
             };
             let place = Place::parse(book);
-            if let (Place::Web(_), Some(file)) = (&place, &upstream.files.headers) {
-                let lines = config::read_headers_file(&file.path);
-                let lines = lines.map_err(|why| ReconcileFault::Headers { processor, why })?;
-                let lines = lines.iter();
-                let lines = lines.map(|(name, value)| (name.to_owned(), value.to_vec()));
-                *headers.get_mut(processor) = lines.collect();
+            if matches!(place, Place::Web(_)) {
+                let found = self.access(book, upstream);
+                *access.get_mut(processor) =
+                    found.map_err(|why| ReconcileFault::Access { processor, why })?;
             }
             books.push((processor, place));
         }
         Ok(Request {
             journals: vec![self.dir.clone()],
             books,
-            headers,
+            access,
             from: Some(from),
             to: Some(now.before(self.settings.settled)),
             temporary: std::env::temp_dir(),
@@ -213,6 +213,26 @@ impl Comparison {
                 )),
             },
         })
+    }
+
+    /// What goes with a request for a book: its processor's own files where it is asked for there.
+    fn access(&self, book: &str, one: &ProcessorConfig) -> Result<Access, String> {
+        let held = one.files.read();
+        let held = held.map_err(|(setting, why)| format!("{setting}: {why}"))?;
+        let lines = held.headers.iter();
+        let headers = lines.map(|(name, value)| (name.to_owned(), value.to_vec()));
+        let mut access = Access {
+            headers: headers.collect(),
+            ..Access::default()
+        };
+        if config::is_own_https(book, one) {
+            access.material = held.tls;
+            access.name.clone_from(&one.peer);
+        } else if Place::parse(book).is_https() {
+            let usual = config::read_usual_authorities(self.settings.authorities.as_deref());
+            access.material = Some(usual?);
+        }
+        Ok(access)
     }
 
     fn read(&self, request: &Request) -> Result<Found, ReconcileFault> {

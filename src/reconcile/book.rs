@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use super::row::{BookFault, Bounds, End, Row};
 use super::row::{Taker, Timed};
+use super::web::Access;
 use super::{csv, json, web};
 use crate::clock::UnixMillis;
 use crate::config;
@@ -39,6 +40,14 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Whether it is asked for over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        matches!(self, Self::Web(url) if url.starts_with("https://"))
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,14 +58,14 @@ impl fmt::Display for Place {
 }
 
 /// Reads the book at `place` and hands each row to `each`. `window` fills `{from}` and `{to}` in a
-/// URL, and `headers` go with the request. It is read as far as `bounds` say.
+/// URL, and `access` goes with the request. It is read as far as `bounds` say.
 ///
 /// # Errors
 /// It cannot be reached, or some of it cannot be understood. What was handed on until then is not
 /// the whole book.
 pub fn read(
     place: &Place,
-    headers: &[(String, Vec<u8>)],
+    access: &Access,
     window: (Option<UnixMillis>, Option<UnixMillis>),
     bounds: Bounds,
     each: &mut dyn FnMut(Row) -> io::Result<()>,
@@ -70,7 +79,7 @@ pub fn read(
             }
         },
         Place::Web(url) => {
-            let answer = web::get(url, headers, window, bounds.end)?;
+            let answer = web::get(url, access, window, bounds.end)?;
             read_rows(answer, bounds, each)
         }
     }
@@ -190,7 +199,13 @@ pub(super) mod tests {
                 count += 1;
                 Ok(())
             };
-            let read = read(&Place::File(path.into()), &[], (None, None), bounds, taken);
+            let read = read(
+                &Place::File(path.into()),
+                &Access::default(),
+                (None, None),
+                bounds,
+                taken,
+            );
             read.map(|()| count).map_err(|fault| fault.to_string())
         };
         assert_eq!(count(&file, 60), Ok(1));

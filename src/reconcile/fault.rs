@@ -39,7 +39,7 @@ pub enum ReconcileFault {
         fault: BookFault,
     },
     /// What goes with a request to a processor cannot be read.
-    Headers {
+    Access {
         /// To which.
         processor: Processor,
         /// What is wrong with the file.
@@ -88,8 +88,8 @@ impl fmt::Display for ReconcileFault {
                 place,
                 fault,
             } => write!(f, "the book of {}, {place}: {fault}", processor.name()),
-            Self::Headers { processor, why } => {
-                write!(f, "the headers for {}: {why}", processor.name())
+            Self::Access { processor, why } => {
+                write!(f, "what goes with a request to {}: {why}", processor.name())
             }
             Self::Sort(error) => write!(f, "sorting: {error}"),
             Self::Output(error) => error.fmt(f),

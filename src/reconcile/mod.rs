@@ -30,3 +30,4 @@ pub use fault::ReconcileFault;
 pub use join::{Difference, Kind, Tally};
 pub use row::{BookFault, Bounds, End};
 pub use run::{Request, reconcile};
+pub use web::Access;

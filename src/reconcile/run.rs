@@ -13,6 +13,7 @@ use super::join::{Difference, Join, Tally, Terms};
 use super::known;
 use super::row::{BookFault, Bounds};
 use super::sort::Sorter;
+use super::web::Access;
 use crate::clock::UnixMillis;
 use crate::journal::account::{self, AccountFault, CoreAccount, Told, Word};
 use crate::limits;
@@ -26,7 +27,7 @@ pub struct Request {
     /// The books; several of one processor are read as one.
     pub books: Vec<(Processor, Place)>,
     /// What goes with a request to a processor.
-    pub headers: PerProcessor<Vec<(String, Vec<u8>)>>,
+    pub access: PerProcessor<Access>,
     /// The first `requestedAt` that is compared.
     pub from: Option<UnixMillis>,
     /// The last one.
@@ -95,9 +96,9 @@ fn read_book(
     (processor, place): (Processor, &Place),
     sorter: &mut Sorter,
 ) -> Result<(), ReconcileFault> {
-    let headers = request.headers.get(processor);
+    let access = request.access.get(processor);
     let window = (request.from, request.to);
-    let read = book::read(place, headers, window, request.bounds, &mut |row| {
+    let read = book::read(place, access, window, request.bounds, &mut |row| {
         let entry = Entry {
             id: row.id,
             said: Said::Booked,

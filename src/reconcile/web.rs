@@ -1,17 +1,43 @@
-//! Fetches a book: one GET over plain HTTP or a unix socket, with blocking sockets and a bound on
+//! Fetches a book: one GET over http, https or a unix socket, with blocking sockets and a bound on
 //! every silence. The body is read as it comes; one that ends early is a fault, never a shorter
-//! book. Over https, or page by page, another program does it: a book is also a file or a pipe.
+//! book. Page by page another program does it: a book is also a file or a pipe.
 
 use std::io::{self, Cursor, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
 
 use super::row::{BookFault, End};
 use crate::clock::UnixMillis;
-use crate::config::HttpUrl;
+use crate::config::{Origin, UpstreamUrl};
 use crate::http::{AnswerFraming, ChunkedDecoder, parse_answer};
 use crate::limits;
+use crate::tls::{Material, peer_name};
 use crate::wire::write_instant;
+
+/// What goes with a request for a book.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Names and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Over https: who is believed, and what is shown.
+    pub material: Option<Arc<Material>>,
+    /// The name that the certificate must be for; without it, the host of the URL.
+    pub name: Option<ServerName<'static>>,
+}
+
+impl Access {
+    fn seal(&self, host: &str, stream: TcpStream) -> Result<Box<dyn Stream>, String> {
+        let none = "no authority to believe: set SSL_CERT_FILE";
+        let material = self.material.as_ref().ok_or(none)?;
+        let name = self.name.clone().or_else(|| peer_name(host));
+        let name = name.ok_or("no certificate can be for this host")?;
+        let sealed = material.client(&name)?.over(stream)?;
+        Ok(Box::new(sealed))
+    }
+}
 
 /// A stream of either family.
 trait Stream: Read + Write {}
@@ -21,11 +47,11 @@ impl<S: Read + Write> Stream for S {}
 /// a processor may keep whole seconds.
 pub(super) fn get(
     url: &str,
-    headers: &[(String, Vec<u8>)],
+    access: &Access,
     window: (Option<UnixMillis>, Option<UnixMillis>),
     end: Option<End>,
 ) -> Result<impl Read, BookFault> {
-    let (mut stream, host, path) = connect(url)?;
+    let (mut stream, host, path) = connect(url, access)?;
     let mut request = format!(
         "GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nUser-Agent: p99/{}\r\n\
          Accept: application/json, text/csv\r\n",
@@ -33,7 +59,7 @@ pub(super) fn get(
         env!("CARGO_PKG_VERSION")
     )
     .into_bytes();
-    for (name, value) in headers {
+    for (name, value) in &access.headers {
         request.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
     request.extend_from_slice(b"\r\n");
@@ -61,7 +87,10 @@ pub(super) fn get(
 }
 
 /// The connection, the value of Host, and the path.
-fn connect(url: &str) -> Result<(Box<dyn Stream>, String, &str), BookFault> {
+fn connect<'a>(
+    url: &'a str,
+    access: &Access,
+) -> Result<(Box<dyn Stream>, String, &'a str), BookFault> {
     let words = |text: &str| BookFault::Answer(text.to_owned());
     let silence = Some(limits::RECONCILE_SILENCE_MAX);
     if let Some(rest) = url.strip_prefix("unix:") {
@@ -74,21 +103,16 @@ fn connect(url: &str) -> Result<(Box<dyn Stream>, String, &str), BookFault> {
         stream.set_write_timeout(silence).map_err(BookFault::Io)?;
         return Ok((Box::new(stream), "localhost".to_owned(), path));
     }
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err(words(
-            "over https, fetch it with another program into a file or /dev/stdin",
-        ));
+    let is_plain = |path: &str| path.bytes().all(|byte| byte.is_ascii_graphic());
+    let (origin, path) = UpstreamUrl::split_authority(url)
+        .filter(|(_, path)| is_plain(path))
+        .ok_or_else(|| words("write http[s]://host[:port]/path"))?;
+    let (parsed, is_sealed) = match &origin {
+        Origin::Http(parsed) => (parsed, false),
+        Origin::Https(parsed) => (parsed, true),
+        Origin::Unix(_) => return Err(words("write unix:/socket:/path")),
     };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let has_port = authority
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| !port.ends_with(']'));
-    let port = if has_port { "" } else { ":80" };
-    let is_plain = |byte: u8| byte.is_ascii_graphic();
-    let parsed = HttpUrl::parse(&format!("http://{authority}{port}"))
-        .filter(|_| path.bytes().all(is_plain))
-        .ok_or_else(|| words("write http://host[:port]/path"))?;
+    let path = if path.is_empty() { "/" } else { path };
     let addresses = (parsed.host.as_str(), parsed.port).to_socket_addrs();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses
@@ -99,8 +123,13 @@ fn connect(url: &str) -> Result<(Box<dyn Stream>, String, &str), BookFault> {
             Ok(stream) => {
                 stream.set_read_timeout(silence).map_err(BookFault::Io)?;
                 stream.set_write_timeout(silence).map_err(BookFault::Io)?;
-                let path = if path.is_empty() { "/" } else { path };
-                return Ok((Box::new(stream), parsed.authority(), path));
+                let stream = match is_sealed {
+                    true => access
+                        .seal(&parsed.host, stream)
+                        .map_err(|why| words(&why))?,
+                    false => Box::new(stream),
+                };
+                return Ok((stream, parsed.authority(), path));
             }
             Err(error) => last = error,
         }
@@ -228,10 +257,13 @@ mod tests {
             }
             String::from_utf8(asked).unwrap()
         });
-        let headers = [("X-Token".to_owned(), b"123".to_vec())];
+        let access = Access {
+            headers: vec![("X-Token".to_owned(), b"123".to_vec())],
+            ..Access::default()
+        };
         let window = (Some(UnixMillis(2_000)), Some(UnixMillis(3_000)));
         let mut text = String::new();
-        let read = get(&url, &headers, window, None)
+        let read = get(&url, &access, window, None)
             .map_err(|fault| fault.to_string())
             .and_then(|mut body| {
                 body.read_to_string(&mut text)
@@ -285,8 +317,17 @@ mod tests {
             let fault = ask(answer.as_bytes(), "/").1.unwrap_err();
             assert!(fault.contains(what), "{answer}: {fault}");
         }
-        for url in ["https://a/", "http://a b/", "unix:/nowhere", "http://:80/"] {
-            assert!(get(url, &[], (None, None), None).is_err(), "{url}");
+        for url in [
+            "ftp://a/",
+            "https://127.0.0.1:1/",
+            "http://a b/",
+            "unix:/nowhere",
+            "http://:80/",
+        ] {
+            assert!(
+                get(url, &Access::default(), (None, None), None).is_err(),
+                "{url}"
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 //! sessions are made of. A key is never shown.
 
 use std::fmt;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -11,7 +12,10 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    StreamOwned,
+};
 
 use super::session::Session;
 use crate::limits;
@@ -155,6 +159,17 @@ impl Client {
     /// It cannot be had, in words for the operator.
     pub fn session(&self) -> Result<Session, String> {
         Session::new(Arc::clone(&self.config), self.name.clone())
+    }
+
+    /// The same over a stream that blocks: a peer that goes without close_notify is an error of
+    /// its reads.
+    ///
+    /// # Errors
+    /// As [`Client::session`].
+    pub fn over<S: Read + Write>(&self, stream: S) -> Result<impl Read + Write + use<S>, String> {
+        let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
+        let connection = connection.map_err(|fault| fault.to_string())?;
+        Ok(StreamOwned::new(connection, stream))
     }
 }
 

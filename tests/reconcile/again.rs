@@ -61,7 +61,7 @@ impl Comparing {
         Client::connect_unix(&self.socket)
     }
 
-    fn pay(&self, number: usize) {
+    pub(crate) fn pay(&self, number: usize) {
         let mut client = Client::connect(stack::tcp(&self.running.addresses()));
         assert_eq!(client.pay(id(number), "5.00").status, 200);
     }
@@ -79,7 +79,7 @@ impl Comparing {
     }
 
     /// Waits until the books were compared once more, all of it after this call.
-    fn await_another(&self) {
+    pub(crate) fn await_another(&self) {
         let age = || self.metric("p99_reconcile_age_seconds");
         // The one that may be under way ends, and then another one.
         for _ in 0..2 {

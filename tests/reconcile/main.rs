@@ -18,6 +18,7 @@ mod kit;
 mod late;
 mod planted;
 mod restored;
+mod sealed;
 
 use std::process::{Command, Stdio};
 
