@@ -2,7 +2,8 @@
 //! optional health poll, which asks from one core for all.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::kit::client::{Client, payment, wait_until};
 use crate::kit::scratch::Scratch;
@@ -168,6 +169,60 @@ fn overhear(listener: &TcpListener, answer: &str, requests: usize) -> String {
         stream.write_all(answer.as_bytes()).unwrap();
     }
     heard
+}
+
+/// Twenty sums take no twenty ports.
+#[test]
+fn connections_to_peers_are_kept() {
+    const SUMS: &str = concat!(
+        r#"{"default":{"totalRequests":1,"totalAmount":5.00},"#,
+        r#""fallback":{"totalRequests":0,"totalAmount":0.00},"pending":0,"shard":"2/2","#,
+        r#""shardSet":null,"journal":null,"journals":[null,null]}"#
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let is_over = AtomicBool::new(false);
+    let accepted = std::thread::scope(|scope| {
+        let peer = scope.spawn(|| {
+            let mut accepted = Vec::new();
+            while let Ok((stream, _)) = listener.accept() {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                accepted.push(stream.try_clone().unwrap());
+                scope.spawn(move || say_again_and_again(&stream, SUMS));
+            }
+            for stream in &accepted {
+                // It may be closed already.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            accepted.len()
+        });
+        let first = start("1/2", [free_port(), address.port()], None, &[]);
+        let mut client = Client::connect(first.address());
+        let answers: Vec<_> = (0..20).map(|_| ask(&mut client, &get(SUMMARY))).collect();
+        let _ = first.end();
+        is_over.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(address).unwrap());
+        for (status, _, body) in answers {
+            let has_sum = status == 200 && body.contains(r#""totalAmount":5.00"#);
+            assert!(has_sum, "{status} {body}");
+        }
+        peer.join().unwrap()
+    });
+    assert!((1..=4).contains(&accepted), "{accepted} connections");
+}
+
+/// The same answer to each request of a connection, until it ends.
+fn say_again_and_again(mut stream: &TcpStream, body: &str) {
+    let answer = format!(
+        "HTTP/1.1 200 X\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    for _ in lines.filter(String::is_empty) {
+        stream.write_all(answer.as_bytes()).unwrap();
+    }
 }
 
 #[test]
