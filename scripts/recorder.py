@@ -38,7 +38,7 @@ def strict_id(body):
 
 
 class Recorder(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    """Stands in for one shard."""
+    """Stands in for one shard, at a port or at the path of a unix socket."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -52,9 +52,21 @@ class Recorder(socketserver.ThreadingMixIn, http.server.HTTPServer):
         self.pauses.set()
         self.breaks_off = False
         self.open = set()
-        super().__init__((stack.HOST, port), RecorderHandler)
-        self.port = self.server_address[1]
+        self.port = port
+        if isinstance(port, int):
+            super().__init__((stack.HOST, port), RecorderHandler)
+            self.port = self.server_address[1]
+            self.place = f"{stack.HOST}:{self.port}"
+        else:
+            self.address_family = socket.AF_UNIX
+            port.unlink(missing_ok=True)
+            super().__init__(str(port), RecorderHandler)
+            self.place = f"unix@{port}"
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def server_bind(self):
+        # The HTTP server would look for the name of a host.
+        socketserver.TCPServer.server_bind(self)
 
     def get_request(self):
         accepted, address = super().get_request()
@@ -83,7 +95,10 @@ class RecorderHandler(http.server.BaseHTTPRequestHandler):
     """One connection of a recorder."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+
+    def setup(self):
+        self.disable_nagle_algorithm = self.request.family != socket.AF_UNIX
+        super().setup()
 
     def log_message(self, *_arguments):
         pass
