@@ -220,13 +220,22 @@ impl Upstream {
             }
             Err(unreached) => {
                 if let Unreached::NoHandshake(why) = &unreached {
-                    self.files.note_handshake(processor, Some((address, why)));
+                    self.note_no_session(processor, address, why);
                 }
                 let name = processor.name();
                 log::debug!("{name}: no connection to {address}: {unreached:?}");
                 target.note_failed(address);
                 self.advance(dial);
             }
+        }
+    }
+
+    /// No TLS session came to be with `processor` at `address`.
+    pub(super) fn note_no_session(&self, processor: Processor, address: SocketAddr, why: &str) {
+        let now = self.sink.upgrade().map(|sink| sink.latest());
+        if now.is_some_and(|now| self.files.is_news(processor, why, now)) {
+            let name = processor.name();
+            log::warn!("{name} at {address}: no TLS session: {why}");
         }
     }
 

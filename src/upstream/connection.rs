@@ -298,10 +298,6 @@ impl Connection {
             // A renewed token may be there already.
             upstream.files.ask(self.processor);
         }
-        if self.session.is_some() {
-            // Not after the handshake alone: with TLS 1.3 it may be refused afterwards.
-            upstream.files.note_handshake(self.processor, None);
-        }
         let is_clean = answer.head.keep_alive
             && answer.body.end == buffer.len()
             && self.writing.get() == Writing::Nothing
@@ -347,9 +343,7 @@ impl Connection {
         // Over TLS only the peer's own word ends an answer that has no length (I4).
         let is_end = self.session.is_none() || self.has_ended();
         if let Some(fault @ TlsFault::Rejected(_)) = &fault {
-            let why = fault.to_string();
-            let failed = Some((self.address, &why));
-            upstream.files.note_handshake(self.processor, failed);
+            upstream.note_no_session(self.processor, self.address, &fault.to_string());
         }
         match answer {
             Some(answer) if !was_ours && is_end => job::tell(upstream, job, &answer, buffer),

@@ -8,13 +8,13 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, Thread};
 
+use crate::clock::Mono;
 use crate::config::{Config, Held, UpstreamFiles};
 use crate::generations::Generations;
 use crate::limits;
@@ -35,8 +35,8 @@ struct Watch {
     asked: PerProcessor<AtomicBool>,
     /// None while no file is set.
     thread: OnceLock<Thread>,
-    /// What the last failed handshake was logged as; zero after an answer.
-    handshakes: PerProcessor<AtomicU64>,
+    /// Why handshakes failed: the reason's digest and, below, the second in which it was logged.
+    told: PerProcessor<[AtomicU64; 8]>,
 }
 
 impl HeldFiles {
@@ -107,26 +107,26 @@ impl HeldFiles {
 }
 
 impl HeldFiles {
-    /// `processor` answered over TLS, or a handshake with it failed for a reason. One that fails as
-    /// the last one did on any core is not logged again: every payment would.
-    pub(super) fn note_handshake(
-        &self,
-        processor: Processor,
-        failed: Option<(SocketAddr, &String)>,
-    ) {
-        let digest = |(_, why): (SocketAddr, &String)| {
-            u64::from(crc32fast::hash(why.as_bytes())).saturating_add(1)
+    /// Whether no core has told within [`limits::LOG_WINDOW`] that a handshake with `processor`
+    /// fails for this reason: every payment would.
+    pub(super) fn is_news(&self, processor: Processor, why: &str, now: Mono) -> bool {
+        let digest = u64::from(crc32fast::hash(why.as_bytes()));
+        let second = |told: u64| told & u64::from(u32::MAX);
+        // From 1 on: a place that was never used is older than any.
+        let seconds = second(now.since(Mono::default()).as_secs().saturating_add(1));
+        let told = self.watch.told.get(processor).iter();
+        let told = told.map(|place| (place, place.load(Ordering::Relaxed)));
+        let known = told.clone().find(|(_, told)| told >> 32 == digest);
+        // The oldest one goes where there are many.
+        let oldest = || told.min_by_key(|(_, told)| second(*told));
+        let Some((place, before)) = known.or_else(oldest) else {
+            return true;
         };
-        let now = failed.map_or(0, digest);
-        let last = self.watch.handshakes.get(processor);
-        if last.load(Ordering::Relaxed) == now || last.swap(now, Ordering::Relaxed) == now {
-            return;
-        }
-        let name = processor.name();
-        match failed {
-            Some((address, why)) => log::warn!("{name} at {address}: no TLS session: {why}"),
-            None => log::info!("{name}: TLS sessions succeed"),
-        }
+        let age = seconds.wrapping_sub(second(before));
+        let is_told = before >> 32 == digest && age < limits::LOG_WINDOW.as_secs();
+        let after = digest << 32 | seconds;
+        let (order, lost) = (Ordering::Relaxed, Ordering::Relaxed);
+        !is_told && place.compare_exchange(before, after, order, lost).is_ok()
     }
 }
 
@@ -213,4 +213,35 @@ fn stamp(path: &Path) -> Option<Stamp> {
         size: metadata.len(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_is_news_once_in_a_window() {
+        let url = |name: &str| (name == "UPSTREAM_A_URL").then(|| "http://a".to_owned());
+        let files = HeldFiles::new(&Config::from_lookup(url).unwrap());
+        let processor = files.held.count().all().next().unwrap();
+        let news = |why: &str, second: u64| {
+            let now = Mono::default().after(Duration::from_secs(second));
+            files.is_news(processor, why, now)
+        };
+        for (why, second, expected) in [
+            ("it has expired", 0, true),
+            ("it has expired", 0, false),
+            ("it is for another name", 1, true),
+            ("it has expired", 59, false),
+            ("it is for another name", 60, false),
+            ("it has expired", 60, true),
+            ("it has expired", 119, false),
+            ("it is for another name", 119, true),
+            ("it has expired", 10_000, true),
+        ] {
+            assert_eq!(news(why, second), expected, "{why} at {second}");
+        }
+    }
 }

@@ -2,17 +2,20 @@
 //! in the handshake, sessions that end or are spoken on too early, and files that change while a
 //! connection comes to be.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use p99::cores::{Exit, Running};
 use p99::sim::{Simulator, SimulatorOptions};
+use rustls::ServerConnection;
 use rustls::server::{Acceptor, NoServerSessionStorage};
 
 use crate::certificates::{Authority, Issued, VERSIONS};
 use crate::kit::client::{Client, DEADLINE, id, wait_until};
 use crate::kit::payers::{pay_all, with_status};
 use crate::kit::stack::{metric, start_p99, tcp};
+use crate::kit::start;
 use crate::on_both_drivers_together;
 use crate::tls_by_hand::{Peer, serve};
 use crate::upstream::CHARGED;
@@ -22,6 +25,7 @@ on_both_drivers_together! {
     a_session_that_ends_with_its_handshake_is_none,
     what_is_said_with_the_handshake_is_no_answer,
     a_connection_made_with_what_files_held_before_is_not_kept,
+    a_bad_server_among_good_ones_is_one_line,
 }
 
 /// The peer is asked first, on one core.
@@ -31,6 +35,8 @@ const SETTINGS: [(&str, &str); 4] = [
     ("HEDGE_DELAY_MS", "60000"),
     ("CB_MIN_SAMPLES", "100000"),
 ];
+
+const LAST: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
 
 fn of_peer(running: &Running, name: &str, label: &str) -> f64 {
     let page = Client::connect(tcp(&running.addresses()))
@@ -203,4 +209,33 @@ fn a_connection_made_with_what_files_held_before_is_not_kept(driver: &str) {
     assert_eq!(pay(), new.certificate);
     drop(client);
     assert_eq!(running.stop(), Exit::Clean);
+}
+
+/// Behind one address, so that every other connection fails.
+fn a_bad_server_among_good_ones_is_one_line(driver: &str) {
+    let (_, version) = VERSIONS[1];
+    let authority = Authority::new(&format!("among-{driver}"));
+    let configs = ["127.0.0.1", "psp.example"].map(|host| authority.server(host, version, None));
+    let count = AtomicUsize::new(0);
+    let url = serve(None, move |mut peer| {
+        let turn = count.fetch_add(1, Ordering::SeqCst) % 2;
+        peer.session = ServerConnection::new(Arc::clone(&configs[turn])).ok();
+        if peer.request().is_some() {
+            peer.say(LAST);
+        }
+    });
+    let b = Simulator::start(SimulatorOptions::default()).unwrap();
+    let file = authority.file();
+    let settings = [&SETTINGS[..], &[("UPSTREAM_A_TLS_CA", file.as_str())]].concat();
+    let url = url.replace("http:", "https:");
+    let p99 = start::start([&url, &b.url()], driver, &settings);
+    let told = pay_all(p99.address, 1, 0..20);
+    assert_eq!(with_status(&told, 200), 20, "{told:?}");
+    let page = Client::connect(p99.address).get("/metrics").body;
+    let failed = r#"p99_upstream_connects_total{processor="default",result="handshake_failed"}"#;
+    assert!(metric(&page, failed) >= 5.0, "{page}");
+    let log = p99.log();
+    assert_eq!(log.matches("TLS session").count(), 1, "{log}");
+    assert!(log.contains("is for another name"), "{log}");
+    assert_eq!(p99.stop(), Some(0));
 }
