@@ -10,17 +10,17 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ConnectionTrafficSecrets, ContentType, RootCertStore, ServerConfig, ServerConnection,
-    SupportedProtocolVersion,
+    ConnectionTrafficSecrets, ContentType, HandshakeKind, RootCertStore, ServerConfig,
+    ServerConnection, SupportedProtocolVersion,
 };
 
-use super::super::{Material, peer_name};
+use super::super::{Client, Material, peer_name};
 use super::*;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// A client and a server that know each other, in one version.
-fn pair(version: &'static SupportedProtocolVersion, asks: bool) -> (Session, ServerConnection) {
+/// What a client and a server that know each other are made of, in one version.
+fn both_sides(version: &'static SupportedProtocolVersion, asks: bool) -> (Client, ServerConfig) {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["psp.example".to_owned()]).unwrap();
     let material = Material::read(cert.pem().as_bytes(), None).unwrap();
@@ -43,6 +43,12 @@ fn pair(version: &'static SupportedProtocolVersion, asks: bool) -> (Session, Ser
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
     config.enable_secret_extraction = true;
+    (client, config)
+}
+
+/// Both at the beginning of a session.
+fn pair(version: &'static SupportedProtocolVersion, asks: bool) -> (Session, ServerConnection) {
+    let (client, config) = both_sides(version, asks);
     let server = ServerConnection::new(Arc::new(config)).unwrap();
     (client.session().unwrap(), server)
 }
@@ -282,5 +288,25 @@ fn a_change_of_keys_is_answered_and_what_is_sent_after_it_is_read() {
         server.writer().write_all(b"answer").unwrap();
         client.receive(&written(&mut server), &mut said).unwrap();
         assert_eq!(said, b"answer");
+    }
+}
+
+/// What is sent before the server has answered can be repeated by the network: a second charge.
+#[test]
+fn a_session_that_goes_on_sends_nothing_early_to_a_server_that_would_take_it() {
+    let (client, mut config) = both_sides(&TLS13, false);
+    config.max_early_data_size = u32::MAX;
+    let config = Arc::new(config);
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let mut session = client.session().unwrap();
+        let mut server = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut hello = Vec::new();
+        session.take_pending(&mut hello);
+        hand_over(&mut server, &hello);
+        assert!(server.early_data().is_none());
+        let mut said = Vec::new();
+        session.receive(&written(&mut server), &mut said).unwrap();
+        talk(&mut session, &mut server, 1_000).unwrap();
+        assert_eq!(server.handshake_kind(), Some(kind));
     }
 }
