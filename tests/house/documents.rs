@@ -19,6 +19,37 @@ fn every_file_that_a_change_goes_to_exists() {
     }
 }
 
+/// docs/OPERATIONS.md says of each alert how urgent it is and how long it waits.
+#[test]
+fn every_alert_is_explained_as_its_rule_is() {
+    let rules = fs::read_to_string(root().join("monitoring/p99.rules.yml")).unwrap();
+    let text = fs::read_to_string(root().join("docs/OPERATIONS.md")).unwrap();
+    let (_, table) = text.split_once("\n## Alerts\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let mut rows: Vec<&str> = rows
+        .map(|row| row.rsplitn(2, " | ").last().unwrap())
+        .collect();
+    let mut expected: Vec<String> = rules
+        .split("- alert: ")
+        .skip(1)
+        .map(|rule| {
+            let field = |name| {
+                let (_, rest) = rule.split_once(name)?;
+                rest.split(['\n', '}']).next()
+            };
+            let name = rule.lines().next().unwrap();
+            let severity = field("labels: {severity: ").unwrap();
+            let wait = field("\n        for: ").unwrap_or("-");
+            format!("| `{name}` | {severity} | {wait}")
+        })
+        .collect();
+    rows.sort_unstable();
+    expected.sort_unstable();
+    assert!(expected.len() > 30, "{expected:?}");
+    assert_eq!(rows, expected);
+}
+
 /// Words that only p99 uses for what the trade has a name for.
 #[test]
 fn documents_have_no_private_words() {
