@@ -46,11 +46,14 @@ impl<S: Stream> Connection<S> {
             Call::Alive => self.say(request, &Reply::ALIVE),
             Call::Ready => {
                 let reply = self.core.readiness();
-                match self.core.runtime.footing() {
+                let footing = self.core.runtime.footing();
+                match footing {
                     Footing::Well => self.say(request, &reply),
                     _ if reply.status != 200 => self.say(request, &reply),
                     Footing::Apart(trouble) => self.show(request, &Page::ready_although(trouble)),
-                    footing => self.show(request, &Page::unready(footing)),
+                    Footing::Unasked | Footing::Disputed(_) => {
+                        self.show(request, &Page::unready(footing))
+                    }
                 }
             }
         }

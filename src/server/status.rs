@@ -98,8 +98,12 @@ impl Core {
                 Footing::Unasked | Footing::Disputed(_) => footing.to_string(),
                 Footing::Well if status.is_ready => String::new(),
                 Footing::Apart(trouble) if status.is_ready => trouble.to_string(),
-                _ if status.store.is_some() => "the store does not answer every core".to_owned(),
-                _ => "the journal does not keep up, or has no room for its next segment".to_owned(),
+                Footing::Well | Footing::Apart(_) if status.store.is_some() => {
+                    "the store does not answer every core".to_owned()
+                }
+                Footing::Well | Footing::Apart(_) => {
+                    "the journal does not keep up, or has no room for its next segment".to_owned()
+                }
             },
         };
         Overview {

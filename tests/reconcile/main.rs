@@ -243,8 +243,8 @@ fn what_cannot_be_done_is_named_and_is_no_difference() {
             "--from \"noon\"",
         ),
         (
-            &["--journal", journal, "--processor", "default=https://a/"],
-            "over https",
+            &["--journal", journal, "--processor", "default=https://me@a/"],
+            "write http[s]://host[:port]/path",
         ),
         (
             &[
