@@ -3,6 +3,7 @@
 use super::cells::{Cell, Counter, Gauge, Histogram, Label};
 use super::page::{Kind, Page};
 use super::{JournalMode, Metrics};
+use crate::limits;
 
 /// What one core counts of the shared store.
 #[derive(Debug, Default)]
@@ -15,6 +16,10 @@ pub struct StoreMetrics {
     pub doubtful: Counter,
     /// Writers of other instances that were adopted.
     pub adopted: Counter,
+    /// Connections and batches that failed.
+    pub faults: Counter,
+    /// Writers that this core has, its own and adopted ones.
+    pub writers: Gauge,
     /// Records that the store has not acknowledged yet.
     pub lag: Gauge,
     /// Open payments in the store of this core's writers.
@@ -29,6 +34,16 @@ impl Metrics {
     pub(super) fn store_silence_us(&self) -> u64 {
         let silence = self.cores().map(|core| core.store.silence_us.get());
         silence.max().unwrap_or_default()
+    }
+
+    /// Microseconds for which the leases of all cores' own writers last at least: each batch that
+    /// the store acknowledges renews them from when it was sent. 0 without a store.
+    pub(super) fn store_lease_us(&self) -> u64 {
+        if self.setup.journal != JournalMode::Store {
+            return 0;
+        }
+        let lease = u64::try_from(limits::STORE_LEASE.as_micros()).unwrap_or(u64::MAX);
+        lease.saturating_sub(self.store_silence_us())
     }
 
     pub(super) fn render_journal(&self, page: &mut Page<'_>) {
@@ -94,6 +109,17 @@ impl Metrics {
         self.total(page, ("p99_store_adopted_writers_total", adopted), |core| {
             &core.store.adopted
         });
+        let faults = "Connections to the store, and batches, that failed.";
+        self.total(page, ("p99_store_faults_total", faults), |core| {
+            &core.store.faults
+        });
+        let writers = "Writers in the store that this instance has, its own and adopted ones.";
+        self.gauge(page, ("p99_store_writers", writers), |core| {
+            &core.store.writers
+        });
+        let help = "How long the lease of the instance's own writers lasts at least.";
+        page.begin(Kind::Gauge, "p99_store_lease_seconds", help);
+        page.seconds(&[], self.store_lease_us());
         self.gauge(page, ("p99_store_lag_records", lag), |core| &core.store.lag);
         self.gauge(page, ("p99_store_open_payments", open), |core| {
             &core.store.open_rows

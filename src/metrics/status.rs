@@ -127,6 +127,12 @@ pub struct StoreStatus {
     pub doubtful: u64,
     /// Writers of instances that went, which this one took over.
     pub adopted: u64,
+    /// Writers that it has, its own and adopted ones.
+    pub writers: u64,
+    /// For how long the leases of its own writers last at least.
+    pub lease_ms: u64,
+    /// Connections and batches that failed.
+    pub faults: u64,
 }
 
 impl Metrics {
@@ -256,6 +262,9 @@ impl Metrics {
             open_payments: self.sum(|core| &core.store.open_rows),
             doubtful: self.sum(|core| &core.store.doubtful),
             adopted: self.sum(|core| &core.store.adopted),
+            writers: self.sum(|core| &core.store.writers),
+            lease_ms: self.store_lease_us() / 1_000,
+            faults: self.sum(|core| &core.store.faults),
         })
     }
 

@@ -21,7 +21,7 @@ use super::waker::TimerWaker;
 use super::{CoreRuntime, Performing};
 use crate::audit::Audit;
 use crate::claims::{Claims, Full};
-use crate::clock::{Clock, Start};
+use crate::clock::{Clock, Mono, Start};
 use crate::config::{Config, JournalSync};
 use crate::credentials::Credentials;
 use crate::descriptors::Places;
@@ -120,6 +120,8 @@ pub(super) struct Shared {
     pub(super) audit: Option<Audit>,
     /// How much was told of refused calls.
     pub(super) refusals: Mutex<super::refusals::Refusals>,
+    /// What went wrong with the store last, and when.
+    pub(super) store_fault: Mutex<Option<(Mono, String)>>,
 }
 
 /// One core's part of a prepared instance, on its way to the core's thread.
@@ -186,6 +188,7 @@ pub(super) fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
             .collect(),
         audit: open_audit(config)?,
         refusals: Mutex::default(),
+        store_fault: Mutex::default(),
         pauses: Mutex::new(()),
         keeper,
     });

@@ -8,12 +8,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::process;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::CoreRuntime;
 use super::authorities;
 use super::messages::Reply;
 use super::waker::TimerWaker;
+use super::{CoreRuntime, Shared};
 use crate::clock::{Boot, Mono, Now};
 use crate::config::Config;
 use crate::events::{StoreLine, WriterSlot};
@@ -142,6 +143,8 @@ impl Store {
             .store
             .doubtful
             .show(machines().map(Machine::doubtful).sum());
+        let held = machines().filter(|one| one.writer().is_some() && !one.has_ended());
+        metrics.store.writers.set_len(held.count());
         let own = writers.machine(WriterSlot::OWN);
         let acknowledged = own.and_then(Machine::acknowledged);
         let silence = Boot::now().since(acknowledged.unwrap_or(self.terms.now));
@@ -181,7 +184,25 @@ impl Store {
     }
 }
 
+impl Shared {
+    fn note_store_fault(&self, at: Mono, why: &str) {
+        *self.store_fault() = Some((at, why.to_owned()));
+    }
+
+    /// What went wrong with the store last, and when.
+    pub(super) fn store_fault(&self) -> MutexGuard<'_, Option<(Mono, String)>> {
+        let fault = self.store_fault.lock();
+        fault.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl CoreRuntime {
+    /// What went wrong with the store last, and when.
+    #[must_use]
+    pub fn store_fault(&self) -> Option<(Mono, String)> {
+        self.shared.store_fault().clone()
+    }
+
     /// Starts the tasks of writers that have none.
     pub(super) fn start_writers(self: &Rc<Self>, store: &Store) {
         while let Some(slot) = store.next_idle() {
@@ -242,10 +263,12 @@ impl CoreRuntime {
             if let Some(command) = command {
                 let outcome = executor.perform(command).await;
                 let now = self.now();
-                if let Some(why) = outcome.fault()
-                    && store.is_told(now.mono)
-                {
-                    log::warn!("store: {why}");
+                if let Some(why) = outcome.fault() {
+                    self.metrics.store.faults.increment();
+                    self.shared.note_store_fault(now.mono, why);
+                    if store.is_told(now.mono) {
+                        log::warn!("store: {why}");
+                    }
                 }
                 store.writers.borrow_mut().outcome(slot, outcome, now.boot);
                 self.tell(now, |_| ());

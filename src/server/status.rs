@@ -19,7 +19,7 @@ use crate::wire;
 
 const PAGE: &[u8] = include_bytes!("status.html");
 const POLICY: &[u8] = b"default-src 'none'; \
-    script-src 'sha256-Ex2ae2hBfryT8NI6vr2/9INFz1hRoVK6EaCO6frpIzs='; \
+    script-src 'sha256-PkxcLU78yMF2tNvTPWdF4Jr47eySyh9hTlNNptHb6uE='; \
     style-src 'sha256-qk7CLpQn0vBV3gz8DVrnUAEKfUIzK9SJldjdMlq1xAw='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -50,6 +50,15 @@ pub(super) struct Overview {
     /// The newest first.
     events: Vec<Happened>,
     shards: Vec<ShardStatus>,
+    /// What went wrong with the store last.
+    store_fault: Option<LastFault>,
+}
+
+/// What went wrong, and how long ago.
+#[derive(Debug, Serialize)]
+struct LastFault {
+    age_ms: u64,
+    what: String,
 }
 
 /// An unsettled payment.
@@ -114,6 +123,10 @@ impl Core {
             oldest: oldest.iter().map(|one| Waiting::new(one, now)).collect(),
             events: self.events(),
             shards: self.shards(),
+            store_fault: self.runtime.store_fault().map(|(at, what)| LastFault {
+                age_ms: u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX),
+                what,
+            }),
             status,
         }
     }
@@ -236,6 +249,13 @@ impl Overview {
                 out,
                 "  {doubtful} batches were in doubt, {adopted} writers adopted"
             )?;
+            let (writers, lease) = (store.writers, span(store.lease_ms));
+            writeln!(out, "  {writers} writers, leases for {lease}")?;
+            let faults = store.faults;
+            writeln!(out, "  {faults} connections or batches failed")?;
+        }
+        if let Some(fault) = &self.store_fault {
+            writeln!(out, "  {} ago: {}", span(fault.age_ms), fault.what)?;
         }
         if !self.shards.is_empty() {
             writeln!(out, "\nshards")?;

@@ -44,9 +44,12 @@ const NUMBERS: &[(&str, &str)] = &[
     ("store.adopted", "p99_store_adopted_writers_total"),
     ("store.commit_p99_us", "p99_store_commit_duration_seconds"),
     ("store.doubtful", "p99_store_doubtful_batches_total"),
+    ("store.faults", "p99_store_faults_total"),
     ("store.lag_records", "p99_store_lag_records"),
+    ("store.lease_ms", "p99_store_lease_seconds"),
     ("store.open_payments", "p99_store_open_payments"),
     ("store.silence_ms", "p99_store_silence_seconds"),
+    ("store.writers", "p99_store_writers"),
 ];
 
 /// What each bound is a part of, and what it is.
