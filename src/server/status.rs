@@ -14,7 +14,6 @@ use super::page::Page;
 use crate::clock::Mono;
 use crate::metrics::{Event, InstanceStatus, Lately, ProcessorStatus};
 use crate::owner::Unsettled;
-use crate::peers::Footing;
 use crate::wire;
 
 const PAGE: &[u8] = include_bytes!("status.html");
@@ -103,17 +102,17 @@ impl Core {
             (None, Readiness::Starting) => "starting".to_owned(),
             (None, Readiness::Draining) => "draining".to_owned(),
             (None, Readiness::CoreStuck(core)) => format!("core {} does not run", core.0),
-            (None, Readiness::Ready) => match footing {
-                Footing::Unasked | Footing::Disputed(_) => footing.to_string(),
-                Footing::Well if status.is_ready => String::new(),
-                Footing::Apart(trouble) if status.is_ready => trouble.to_string(),
-                Footing::Well | Footing::Apart(_) if status.store.is_some() => {
-                    "the store does not answer every core".to_owned()
-                }
-                Footing::Well | Footing::Apart(_) => {
-                    "the journal does not keep up, or has no room for its next segment".to_owned()
-                }
-            },
+            (None, Readiness::Ready) if !footing.is_good() => footing.to_string(),
+            (None, Readiness::Ready) if status.is_ready => {
+                let elsewhere = footing.trouble();
+                elsewhere.map_or(String::new(), |trouble| trouble.to_string())
+            }
+            (None, Readiness::Ready) if status.store.is_some() => {
+                "the store does not answer every core".to_owned()
+            }
+            (None, Readiness::Ready) => {
+                "the journal does not keep up, or has no room for its next segment".to_owned()
+            }
         };
         Overview {
             version: env!("CARGO_PKG_VERSION"),

@@ -118,8 +118,9 @@ fn a_shard_that_lost_its_journal_takes_no_payment_until_the_others_forget_it() {
     let other = others.next().unwrap();
     assert_eq!(pay(&one, &other, "").0, 200, "its own go on");
     assert_eq!(read(&one, &format!("/payments/{other}")).0, 200);
-    for stack in [&one, &wrong] {
+    for (stack, ready) in [(&one, "\np99_ready 1\n"), (&wrong, "\np99_ready 0\n")] {
         assert!(!has_sum(stack));
+        assert!(read(stack, "/metrics").1.contains(ready));
     }
     assert_stopped(&wrong, &mine[0]);
     // The disk is lost for good, and an operator says so.

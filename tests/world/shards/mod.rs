@@ -1,9 +1,13 @@
 //! Two or three shards before two processors that they share, and a balancer that sends any id
 //! anywhere. Each shard is a real owner with a journal of its own; it dies between any two steps,
-//! or stands still. One processor stays bad for a long time, and every id is repeated hours later.
+//! or stands still. One processor stays bad for a long time, in some worlds for ever, and every id
+//! is repeated hours later.
 //!
-//! What must hold: an id is charged once over all processors, a 202 settles, the owner of an id
-//! that was acknowledged never denies it, and a sum is whole or no sum.
+//! What must hold: an id is charged once over all processors, a 202 settles unless it waits for the
+//! word of a processor that never speaks again, the owner of an id that was acknowledged never
+//! denies it, and a sum is whole or no sum.
+//!
+//! A failing seed again: `WORLD_FIRST=seed WORLD_SEEDS=1`.
 
 pub(crate) mod plan;
 mod traffic;
@@ -23,11 +27,12 @@ use self::plan::{processors, settings};
 use crate::luck::Luck;
 use crate::plan::{MS, SECOND};
 
-const SEEDS: u64 = 64;
 /// Until then things break; then all but the stubborn processor is well; then that one, too.
 const TROUBLE: u64 = 3 * SECOND;
 const STUBBORN: u64 = 40 * SECOND;
 const HOURS: u64 = 3 * 3_600 * SECOND;
+/// The same where something is sent again and again meanwhile, and for ever.
+const MINUTES: u64 = 5 * STUBBORN;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -71,6 +76,10 @@ struct Set {
     told: Vec<Option<Answer>>,
     stores: [BTreeMap<UpstreamId, (UnixMillis, Cents)>; 2],
     stubborn: Processor,
+    /// The stubborn one says nothing from the end of the trouble on.
+    is_for_ever: bool,
+    /// When every id comes once more.
+    late: u64,
 }
 
 impl Set {
@@ -101,6 +110,7 @@ impl Set {
                 amount: Cents(100 + number),
             }
         };
+        let is_for_ever = luck.chance(25);
         let payments: Vec<Payment> = (0..luck.within(4..=24)).map(payment).collect();
         let mut set = Self {
             settings,
@@ -112,6 +122,8 @@ impl Set {
             payments,
             stores: Default::default(),
             stubborn: luck.pick(&[Processor::DEFAULT, Processor::FALLBACK]),
+            is_for_ever,
+            late: if is_for_ever { MINUTES } else { HOURS },
             luck,
         };
         for index in 0..set.instances.len() {
@@ -122,7 +134,7 @@ impl Set {
                 let at = set.luck.within(0..=TROUBLE);
                 set.at(at, Event::Post(client));
             }
-            set.at(HOURS, Event::Post(client));
+            set.at(set.late, Event::Post(client));
         }
         for at in [
             TROUBLE / 4,
@@ -130,7 +142,7 @@ impl Set {
             TROUBLE,
             STUBBORN,
             2 * STUBBORN,
-            HOURS - 1,
+            set.late - 1,
         ] {
             set.at(at, Event::Sum);
         }
@@ -160,6 +172,9 @@ impl Set {
 
     fn run(&mut self) {
         while let Some(((at, _), event)) = self.events.pop_first() {
+            if at > self.late + STUBBORN {
+                break;
+            }
             self.time = self.time.max(at);
             self.play(event);
         }
@@ -332,7 +347,8 @@ impl Set {
                 id,
                 ..
             } => {
-                let is_deaf = self.is_bad(processor) && self.luck.chance(50);
+                let is_deaf =
+                    self.is_dead(processor) || (self.is_bad(processor) && self.luck.chance(50));
                 let lookup = match self.stores[processor.index()].get(&id) {
                     _ if is_deaf => Lookup::NoAnswer,
                     Some((requested_at, amount)) => Lookup::Stored {
@@ -364,9 +380,13 @@ impl Set {
 
 #[test]
 fn shards_charge_once_whatever_the_balancer_does() {
-    for seed in 0..SEEDS {
+    let mut pinned = 0;
+    for seed in plan::seeds() {
         let mut set = Set::new(seed);
         let end = catch_unwind(AssertUnwindSafe(|| set.run()));
         assert!(end.is_ok(), "seed {seed} at {} us", set.time);
+        pinned += set.pinned().count();
     }
+    let is_whole = plan::seeds().count() >= 64;
+    assert!(pinned > 0 || !is_whole, "a payment waits for ever");
 }
