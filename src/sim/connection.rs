@@ -346,9 +346,16 @@ impl Connection {
         }
     }
 
+    /// Answers nothing of it, not even a handshake.
     async fn read_to_end(&mut self) {
-        while self.read_more().await.is_ok() {
-            self.input.clear();
+        let mut chunk = std::mem::take(&mut self.chunk);
+        loop {
+            let (result, back) = self.stream.read(chunk).await;
+            chunk = back;
+            if !matches!(result, Ok(count) if count > 0) {
+                return;
+            }
+            chunk.clear();
         }
     }
 

@@ -140,8 +140,6 @@ fn run_row(
     if is_connect {
         // The pool's connections have that moment behind them.
         stack.a.reset_connections();
-    }
-    if moment == Moment::Handshake {
         let open = r#"p99_upstream_connections_open{processor="default"}"#;
         wait_until("the pool has seen it", || stack.metric(open) < 1.0);
     }

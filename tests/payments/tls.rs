@@ -23,8 +23,11 @@ on_both_drivers_together! {
 }
 
 #[rustfmt::skip]
-const CLEAR: [(Moment, Act, Leads); 17] = [
+const CLEAR: [(Moment, Act, Leads); 20] = [
     (Moment::Connect, Act::Pause(20), Leads::Through),
+    (Moment::Connect, Act::Reset, Leads::ToTheOther),
+    (Moment::Connect, Act::Close, Leads::ToTheOther),
+    (Moment::Connect, Act::Stall, Leads::ToTheOther),
     (Moment::Handshake, Act::Pause(20), Leads::Through),
     (Moment::Handshake, Act::Reset, Leads::ToTheOther),
     (Moment::Handshake, Act::Close, Leads::ToTheOther),
@@ -44,10 +47,7 @@ const CLEAR: [(Moment, Act, Leads); 17] = [
 ];
 
 #[rustfmt::skip]
-const UNCLEAR: [(Moment, Act, Leads); 18] = [
-    (Moment::Connect, Act::Reset, Leads::ToUnknownOrTheOther),
-    (Moment::Connect, Act::Close, Leads::ToUnknownOrTheOther),
-    (Moment::Connect, Act::Stall, Leads::ToUnknownOrTheOther),
+const UNCLEAR: [(Moment, Act, Leads); 15] = [
     (Moment::Head, Act::Reset, Leads::ToUnknown),
     (Moment::Head, Act::Close, Leads::ToUnknown),
     (Moment::Head, Act::Stall, Leads::ToUnknown),
