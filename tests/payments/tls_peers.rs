@@ -4,12 +4,13 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use p99::payment::UpstreamId;
 use p99::sim::{Act, Fault, Moment, Simulator, SimulatorOptions};
 
 use crate::certificates::{Authority, Issued, VERSIONS, over_tls};
 use crate::kit::client::{Client, wait_until};
 use crate::kit::payers::{pay_all, with_status};
-use crate::kit::stack::{Stack, count, metric};
+use crate::kit::stack::{Stack, Told, count, metric};
 use crate::kit::start;
 use crate::on_both_drivers_together;
 use crate::places::{Names, Place};
@@ -17,6 +18,7 @@ use crate::places::{Names, Place};
 on_both_drivers_together! {
     what_openssl_shows_and_is_not_believed_is_not_sent_to,
     over_https_a_processor_that_moves_is_known_by_its_name,
+    over_https_a_stranger_at_a_new_address_gets_nothing,
     handshakes_leave_nothing_behind,
 }
 
@@ -142,13 +144,12 @@ fn what_openssl_shows_and_is_not_believed_is_not_sent_to(driver: &str) {
     }
 }
 
-/// The payments were never stored, so no lookup could prove the new address.
-fn over_https_a_processor_that_moves_is_known_by_its_name(driver: &str) {
-    let authority = Authority::new(&format!("moves-{driver}"));
+/// p99 before A as https://proc-a, and B; and where A is.
+fn moving(driver: &str, authority: &Authority) -> (Stack, Names, Place) {
     let server = authority.server("proc-a", VERSIONS[1].1, None);
     let a = Simulator::start(over_tls(server)).unwrap();
     let b = Simulator::start(SimulatorOptions::default()).unwrap();
-    let mut place = Place::new(a.address());
+    let place = Place::new(a.address());
     let names = Names::of(&[place.address()], &[b.address()]);
     let file = authority.file();
     let settings = [
@@ -163,20 +164,56 @@ fn over_https_a_processor_that_moves_is_known_by_its_name(driver: &str) {
         ("CB_MIN_SAMPLES", "100000"),
     ];
     let running = names.start_p99(driver, &settings);
-    let stack = Stack::of(running, [a, b]);
-    stack
-        .a
-        .inject(Fault::new(Moment::Body, Act::Stall))
-        .unwrap();
+    (Stack::of(running, [a, b]), names, place)
+}
+
+/// Payments that A has swallowed.
+fn swallowed(stack: &Stack) -> Vec<(UpstreamId, Told)> {
+    let swallow = Fault::new(Moment::Body, Act::Stall);
+    stack.a.inject(swallow).unwrap();
     let told = pay_all(stack.address(), 4, 0..8);
     assert_eq!(with_status(&told, 202), 8, "{told:?}");
     stack.a.clear_faults();
+    told
+}
+
+/// The payments were never stored, so no lookup could prove the new address.
+fn over_https_a_processor_that_moves_is_known_by_its_name(driver: &str) {
+    let authority = Authority::new(&format!("moves-{driver}"));
+    let (stack, names, mut place) = moving(driver, &authority);
+    let told = swallowed(&stack);
     let fresh = Place::new(stack.a.address());
     names.set(&[fresh.address()], &[stack.b.address()]);
     place.close();
     stack.audit("after the move", &told);
     assert_eq!((stack.a.rows().len(), stack.b.rows().len()), (8, 0));
     stack.stop();
+}
+
+/// Its certificate is by the right authority, and for another name.
+fn over_https_a_stranger_at_a_new_address_gets_nothing(driver: &str) {
+    let authority = Authority::new(&format!("stranger-moves-{driver}"));
+    let (stack, names, mut place) = moving(driver, &authority);
+    let server = authority.server("proc-c", VERSIONS[1].1, None);
+    let stranger = Simulator::start(over_tls(server)).unwrap();
+    let mut told = swallowed(&stack);
+    names.set(&[stranger.address()], &[stack.b.address()]);
+    place.close();
+    let failed = r#"p99_upstream_connects_total{processor="default",result="handshake_failed"}"#;
+    wait_until("the new address is tried", || stack.metric(failed) >= 8.0);
+    // What is new was not sent there either, so the other processor may have it.
+    let fresh = pay_all(stack.address(), 4, 100..108);
+    assert_eq!(with_status(&fresh, 200), 8, "{fresh:?}");
+    assert_eq!(stack.b.rows().len(), 8);
+    assert!(stranger.all_attempts().is_empty() && stranger.rows().is_empty());
+    // A comes back.
+    place.open(stack.a.address());
+    names.set(&[place.address()], &[stack.b.address()]);
+    told.extend(fresh);
+    stack.audit("after the stranger", &told);
+    assert_eq!((stack.a.rows().len(), stack.b.rows().len()), (8, 8));
+    stack.stop();
+    assert!(stranger.all_attempts().is_empty());
 }
 
 fn handshakes_leave_nothing_behind(driver: &str) {
