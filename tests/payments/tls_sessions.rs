@@ -2,6 +2,7 @@
 //! in the handshake, sessions that end or are spoken on too early, and files that change while a
 //! connection comes to be.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,7 @@ on_both_drivers_together! {
     what_is_said_with_the_handshake_is_no_answer,
     a_connection_made_with_what_files_held_before_is_not_kept,
     a_bad_server_among_good_ones_is_one_line,
+    a_key_is_in_no_word_of_a_check,
 }
 
 /// The peer is asked first, on one core.
@@ -238,4 +240,33 @@ fn a_bad_server_among_good_ones_is_one_line(driver: &str) {
     assert_eq!(log.matches("TLS session").count(), 1, "{log}");
     assert!(log.contains("is for another name"), "{log}");
     assert_eq!(p99.stop(), Some(0));
+}
+
+/// Where everything is well too.
+fn a_key_is_in_no_word_of_a_check(driver: &str) {
+    let authority = Authority::new(&format!("check-{driver}"));
+    let issued = authority.issue("p99.example");
+    let pem = issued.key.serialize_pem();
+    let files = [
+        ("UPSTREAM_A_TLS_CA", authority.file()),
+        (
+            "UPSTREAM_A_TLS_CERT",
+            authority.write("cert.pem", &issued.pem),
+        ),
+        ("UPSTREAM_A_TLS_KEY", authority.write("key.pem", &pem)),
+        ("UPSTREAM_A_URL", "https://127.0.0.1:1".to_owned()),
+    ];
+    let output = start::command(driver, &[])
+        .arg("check")
+        .envs(files)
+        .stdout(Stdio::piped())
+        .output()
+        .unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("UPSTREAM_A_TLS_KEY = /"), "{told}");
+    let secret = pem.lines().filter(|line| !line.starts_with("-----END"));
+    for line in secret {
+        assert!(!told.contains(line), "{told}");
+    }
 }
