@@ -348,14 +348,9 @@ impl Connection {
 
     /// Answers nothing of it, not even a handshake.
     async fn read_to_end(&mut self) {
-        let mut chunk = std::mem::take(&mut self.chunk);
-        loop {
-            let (result, back) = self.stream.read(chunk).await;
-            chunk = back;
-            if !matches!(result, Ok(count) if count > 0) {
-                return;
-            }
-            chunk.clear();
+        self.sealed = None;
+        while self.read_more().await.is_ok() {
+            self.input.clear();
         }
     }
 
