@@ -251,7 +251,7 @@ impl Connection {
                 continue;
             }
             if matches!(self.job.get(), Job::None | Job::Reserved(_)) {
-                self.shut_down();
+                // Many a server says 408 before it ends a connection: the peer has ended it (I10).
                 buffer.clear();
                 break;
             }

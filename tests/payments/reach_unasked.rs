@@ -55,7 +55,7 @@ impl Repeater {
             }
             self.charged.lock().unwrap().push(request.clone());
             peer.say(CHARGED);
-            if request.contains(TWICE) {
+            if request.contains(&format!(r#""amount":{TWICE},"#)) {
                 self.told.lock().unwrap().recv().unwrap();
                 rest = Some(self.begin_again(&mut peer).leak());
                 peer.await_read();
