@@ -13,8 +13,11 @@ fn none(_: &str) -> Option<String> {
 fn parse(text: &str) -> Result<StoreUrl, Vec<String>> {
     static CREATED: LazyLock<PathBuf> = LazyLock::new(|| {
         let made = rcgen::generate_simple_self_signed(["db".to_owned()]).unwrap();
-        let path = std::env::temp_dir().join(format!("p99-store-ca-{}", std::process::id()));
-        std::fs::write(&path, made.cert.pem()).unwrap();
+        // One file for all runs, any of them: a static is never dropped.
+        let path = std::env::temp_dir().join("p99-store-ca.pem");
+        let own = path.with_extension(std::process::id().to_string());
+        std::fs::write(&own, made.cert.pem()).unwrap();
+        std::fs::rename(own, &path).unwrap();
         path
     });
     StoreUrl::parse(text, &|name| {
