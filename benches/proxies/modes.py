@@ -159,6 +159,20 @@ def front(bench):
             report.results(bench.measured, "front tcp", "cpu_us"), report.busy(bench.measured)]
 
 
+def reach(bench):
+    """Processors over TCP, over warm TLS connections and over a unix socket."""
+    rows = [f"reach {way}" for way in bench.upstream.ways]
+    if not rows:
+        return [f"not measured: {bench.upstream.name} speaks plain TCP alone"]
+    for number, row in bench.interleaved(rows):
+        with bench.proxy(row) as proxy:
+            bench.keep(rounds.saturated(proxy, bench), number)
+    return [report.results(bench.measured, "reach tcp", "cpu_us"), report.busy(bench.measured),
+            report.target("CPU over TLS / TCP", bench.ratios("reach tls", "reach tcp"), 1.35),
+            report.target("CPU over a unix socket / TCP",
+                          bench.ratios("reach unix", "reach tcp"), 0.90)]
+
+
 def claims(bench):
     """What 500,000 live claims cost, and the memory with 2,048 connections."""
     count, clients = (20_000, 200) if bench.options.quick else (500_000, 2_048)
@@ -233,4 +247,4 @@ def start(bench):
 
 
 MODES = {"saturate": saturate, "latency": latency, "scaling": scaling, "front": front,
-         "claims": claims, "idle": idle, "scrape": scrape, "start": start}
+         "reach": reach, "claims": claims, "idle": idle, "scrape": scrape, "start": start}

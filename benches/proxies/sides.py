@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 
@@ -81,6 +82,7 @@ class OwnUpstream:
     """examples/upstream.rs: exact, answers lookups truly, a little cheaper than nginx."""
 
     name = "examples/upstream.rs"
+    ways = {}
 
     def __init__(self, cores):
         self.process = machine.Process([EXAMPLES / "upstream"], cores, read_line=True)
@@ -109,7 +111,14 @@ class NginxUpstream:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-", dir=memory_folder()))
         self.log = self.folder / "bodies.log"
         self.ports = [free_port(), free_port()]
-        words = {"LISTEN": self.ports[0], "LISTEN_B": self.ports[1]}
+        tls = [free_port(), free_port()]
+        words = dict(zip(("LISTEN", "LISTEN_B", "TLS", "TLS_B"), self.ports + tls))
+        authority = make_certificate(self.folder)
+        self.ways = {
+            "tcp": settings_of([f"http://127.0.0.1:{port}" for port in self.ports]),
+            "tls": settings_of([f"https://127.0.0.1:{port}" for port in tls], TLS_CA=authority),
+            "unix": settings_of([f"unix:{self.folder}/{name}.sock" for name in "ab"]),
+        }
         self.process = start_nginx("nginx-upstream.conf", self.folder, words, cores)
         wait_until(lambda: answers_200(self.ports[0], self.process), "nginx answers")
 
@@ -150,6 +159,24 @@ UPSTREAMS = {"nginx": NginxUpstream, "own": OwnUpstream}
 
 def memory_folder():
     return "/dev/shm" if pathlib.Path("/dev/shm").is_dir() else None
+
+
+def make_certificate(folder):
+    """Makes a certificate for 127.0.0.1 that vouches for itself, and its key. Returns its file."""
+    certificate = folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=bench",
+               "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+               "-addext", "subjectAltName=IP:127.0.0.1",
+               "-addext", "basicConstraints=critical,CA:FALSE",
+               "-keyout", folder / "key.pem", "-out", certificate]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    return certificate
+
+
+def settings_of(urls, **more):
+    """p99's settings for processors at these two URLs; `more` are the same for both."""
+    return {f"UPSTREAM_{which}_{name}": str(value)
+            for which, url in zip("AB", urls) for name, value in {"URL": url, **more}.items()}
 
 
 def start_nginx(template, folder, words, cores, quota=None):
@@ -253,6 +280,11 @@ class Proxy:
             env |= {"JOURNAL_DIR": str(self.folder), "JOURNAL_SYNC": journal}
         self._start([P99], env)
 
+    def _start_reach(self, way):
+        """p99 whose processors are reached over TCP, TLS or a unix socket."""
+        self.settings = self.settings | self.upstream.ways[way]
+        self._start_p99("off")
+
     def _start_front(self, way):
         """HAProxy as in /haproxy.cfg, and p99 behind it on TCP or a unix socket."""
         behind = f"127.0.0.1:{free_port()}"
@@ -275,7 +307,7 @@ class Proxy:
 
     @property
     def is_p99(self):
-        return self.row.startswith("p99")
+        return self.row.startswith(("p99", "reach"))
 
     def metrics(self):
         """p99's counters as {name with labels: number}; empty for the others."""
