@@ -9,7 +9,8 @@ use crate::payment::CoreCount;
 /// Up to which moment a journal's own payments say that time has passed; `wall` where there are
 /// none, or where a payment is dated later. A wall clock that is wrong ahead at a start would else
 /// make everything old, for good.
-pub(crate) fn date_of(states: &[State], wall: UnixMillis) -> UnixMillis {
+#[must_use]
+pub fn date_of(states: &[State], wall: UnixMillis) -> UnixMillis {
     let newest = states.iter().filter_map(|state| state.ledger.newest());
     newest.max().map_or(wall, |newest| newest.min(wall))
 }

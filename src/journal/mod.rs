@@ -45,7 +45,7 @@ mod writer;
 
 pub use codec::Unreadable;
 pub use disk::CoreDisk;
-pub use distribution::distribute;
+pub use distribution::{date_of, distribute};
 pub use fault::{Damage, JournalFault, Move};
 pub use keeper::{Keeper, KeeperStats};
 pub use load::Tear;

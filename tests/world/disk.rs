@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use p99::clock::{Mono, UnixMillis};
 use p99::journal::replay::State;
-use p99::journal::{Haste, Record, Verdict};
+use p99::journal::{Haste, Record, Verdict, date_of};
 use p99::ledger::Ledger;
 use p99::owner::OwnerSettings;
 use p99::payment::{Cents, PerProcessor, Processor, Status, Totals, UpstreamId};
@@ -197,9 +197,12 @@ pub(crate) fn snapshot(state: &State, settings: &OwnerSettings) -> State {
     copy
 }
 
-/// Ages a ledger as a start does; nothing here is old.
-pub(crate) fn age(state: &mut State, wall: UnixMillis) {
-    state.ledger.age_by(wall, usize::MAX);
+/// Ages ledgers as a start does.
+pub(crate) fn age(states: &mut [State], wall: UnixMillis) {
+    let date = date_of(states, wall);
+    for state in states {
+        state.ledger.age_by(date, usize::MAX);
+    }
 }
 
 /// The longest time that a record may wait for the disk: the batch under way, then its own; and

@@ -178,6 +178,8 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         luck.pick(&[1, 2, 4, 64])
     };
     let keeps_few = luck.chance(15);
+    // A stream of its own: other worlds stay as they are.
+    let is_forgetful = Luck::new(luck.clone().next()).chance(25);
     OwnerSettings {
         processors: ProcessorCount::try_new(2).unwrap(),
         ack,
@@ -199,7 +201,7 @@ fn settings(luck: &mut Luck, ack: Ack, journal: Journalling, is_crowd: bool) -> 
         claims_max: if keeps_few { 4 } else { CLAIMS_MAX },
         claims_ttl: Duration::from_secs(86_400),
         claims_full: if keeps_few { Full::Keep } else { Full::Forget },
-        ledger_exact: Duration::from_secs(86_400),
+        ledger_exact: Duration::from_secs(if is_forgetful { 2 } else { 86_400 }),
         identity: PerProcessor::default(),
         answer_after: luck.pick(&[AnswerAfter::Intent, AnswerAfter::Verdict]),
         journal,

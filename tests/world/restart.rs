@@ -59,7 +59,7 @@ impl World {
         self.plan.cores_after_restart = self.luck.pick(&[1, 2, 3, 4]);
         let remains = std::mem::take(&mut self.remains);
         let before = sum(&remains);
-        let states = distribute(remains, count, || disk::blank(&settings)).unwrap();
+        let mut states = distribute(remains, count, || disk::blank(&settings)).unwrap();
         assert_eq!(
             sum(&states),
             before,
@@ -78,9 +78,9 @@ impl World {
         self.crash_at = self.plan.crashes.pop().map(|after| self.steps + after);
         let process = self.process;
         self.seen.insert("a restart".to_owned());
+        disk::age(&mut states, self.wall());
         let mut pendings = Vec::new();
         for mut state in states {
-            disk::age(&mut state, self.wall());
             state.end_unkept();
             let disk = Disk::new(disk::snapshot(&state, &settings));
             pendings.push(state.pending().into_iter().cloned().collect::<Vec<_>>());
