@@ -12,7 +12,7 @@ use super::files;
 use super::headers::{HeaderLines, read_headers_file};
 use super::places;
 use super::reader::Reader;
-use super::upstream::UpstreamUrl;
+use super::upstream::{PAY_PATH, UpstreamUrl};
 use crate::limits;
 use crate::payment::Configured;
 use crate::tls::{Material, MaterialFault, peer_name};
@@ -29,6 +29,29 @@ pub struct ProcessorConfig {
     /// Over https: the name or the address that its certificate must be for, the host of the URL
     /// or `UPSTREAM_*_TLS_NAME`.
     pub peer: Option<ServerName<'static>>,
+}
+
+impl ProcessorConfig {
+    /// Where it is and which one is meant there, as journal and store remember it: an Intent that
+    /// is open there is never sent to another one. A gateway may tell processors apart by the path,
+    /// or by the name that TLS asks for, as well as by its own place. What goes without saying is
+    /// left out, so that it reads as it always did.
+    #[must_use]
+    pub fn place(&self, pay_path: &str) -> String {
+        let mut place = self.url.place();
+        if pay_path != PAY_PATH {
+            place.push_str(&format!(" path {pay_path}"));
+        }
+        let host = self.url.http().and_then(|url| peer_name(&url.host));
+        if let Some(peer) = self
+            .peer
+            .as_ref()
+            .filter(|peer| Some(*peer) != host.as_ref())
+        {
+            place.push_str(&format!(" as {}", peer.to_str()));
+        }
+        place
+    }
 }
 
 /// The files of one processor's settings.
@@ -263,6 +286,8 @@ fn named_file(reader: &mut Reader<'_>, setting: &'static str) -> Option<NamedFil
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     /// What the faults of these settings say; `CA` and `KEY` in them are files of a certificate and
     /// of a key.
     fn faults(settings: &[(&str, &str)]) -> String {
@@ -332,6 +357,30 @@ mod tests {
             assert_eq!(told.lines().count(), 1, "{told}");
             assert!(!told.contains("BEGIN"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_processor_is_meant_by_its_place_the_path_and_the_name_that_tls_asks_for() {
+        let place = |url: &str, name: Option<&str>, pay_path: &str| {
+            let url = UpstreamUrl::parse(url).unwrap();
+            let host = url.http().map(|url| url.host.clone()).unwrap_or_default();
+            let https = url.is_https().then(|| peer_name(&host)).flatten();
+            let peer = name.map_or(https, peer_name);
+            let config = ProcessorConfig {
+                url,
+                peer,
+                ..ProcessorConfig::default()
+            };
+            config.place(pay_path)
+        };
+        let usual = "/payments";
+        assert_eq!(place("http://a:80", None, usual), "a:80");
+        assert_eq!(place("https://a/x", None, usual), "https://a:443/x");
+        assert_eq!(place("https://a", Some("a"), usual), "https://a:443");
+        let named = place("https://a", Some("psp"), usual);
+        assert_eq!(named, "https://a:443 as psp");
+        assert_eq!(place("http://a", None, "/x"), "a:80 path /x");
+        assert_eq!(place("unix:/s:/b", None, usual), "unix:/s:/b");
     }
 
     #[test]

@@ -38,6 +38,9 @@ impl Default for Origin {
     }
 }
 
+/// Where payments are posted below a processor's base, unless `UPSTREAM_PAY_PATH` says otherwise.
+pub(super) const PAY_PATH: &str = "/payments";
+
 /// Where http is when a URL names no port.
 const HTTP_PORT: u16 = 80;
 /// Where https is.

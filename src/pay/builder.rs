@@ -217,7 +217,8 @@ pub(super) fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
 #[must_use]
 pub fn authorities(config: &Config) -> journal::Authorities {
     let upstream = &config.upstream;
-    Configured::new(upstream.count(), |one| upstream.get(one).url.place())
+    let place = |one| upstream.get(one).place(&config.pay_path);
+    Configured::new(upstream.count(), place)
 }
 
 /// Pauses what an operator had paused before the restart.
