@@ -696,6 +696,9 @@ pub const PEER_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Connections that one core keeps to one peer. Each question asks all peers at once, so this many
 /// summaries go on together on one core, and the next one waits: no flood of questions takes ports.
 pub const PEER_CONNECTIONS_MAX: usize = 4;
+/// Within so long of the newest payment that was sent before it a payment settles, unless its core
+/// sent nothing meanwhile: by this the age of a claim is told that a journal brings back.
+pub const CLAIM_SETTLES_WITHIN: Duration = Duration::from_secs(3_600);
 /// How long a peer may take to answer. It only adds up numbers: longer means that it is gone. A
 /// start waits so long for the first answers before it takes payments.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(1);

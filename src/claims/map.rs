@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
+use super::Full;
 use super::entry::{Entry, SettledClaim};
 use super::index::{Index, Position};
 use crate::clock::Mono;
@@ -56,16 +57,6 @@ pub struct Claims {
     capacity: usize,
     full: Full,
     ttl_secs: u32,
-}
-
-/// What happens to a claim that settles when there are too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// The oldest settled claim goes.
-    Forget,
-    /// All stay for their TTL: the owner asks [`Claims::has_room`] before it takes a new id. Those
-    /// that a journal brings back may be more than the capacity.
-    Keep,
 }
 
 impl Claims {
@@ -134,18 +125,25 @@ impl Claims {
         assert!(found.is_some(), "I3: what settles was pending");
         if let Some((_, place)) = found {
             self.pending -= 1;
-            self.append(place, &claim, now);
+            self.append(place, &claim, self.second(now), now);
         }
     }
 
-    /// Takes over a settled claim from a journal or a peer. An id that is known already keeps the
-    /// claim that it has, and the answer is false.
-    pub fn restore(&mut self, id: UpstreamId, claim: SettledClaim, now: Mono) -> bool {
+    /// Takes over a claim from a journal that settled `age` ago; none is older than one that came
+    /// before it. An id that is known already keeps the claim that it has, and the answer is false.
+    pub fn restore(
+        &mut self,
+        id: UpstreamId,
+        claim: SettledClaim,
+        age: Duration,
+        now: Mono,
+    ) -> bool {
         if self.find(id).is_some() {
             return false;
         }
         let place = self.insert(id, Entry::pending(id, NONE));
-        self.append(place, &claim, now);
+        let secs = self.second(now).saturating_sub(whole_secs(age));
+        self.append(place, &claim, secs, now);
         true
     }
 
@@ -319,8 +317,7 @@ impl Claims {
     }
 
     /// Makes the claim at `place` the youngest settled one.
-    fn append(&mut self, place: u32, claim: &SettledClaim, now: Mono) {
-        let secs = whole_secs(Duration::from_micros(now.0));
+    fn append(&mut self, place: u32, claim: &SettledClaim, secs: u32, now: Mono) {
         if let Some(entry) = entry_mut(&mut self.entries, place) {
             *entry = Entry::settled(entry.id(), claim, secs, NONE);
         }
@@ -340,10 +337,16 @@ impl Claims {
         }
     }
 
+    /// From one TTL before the process began: claims may be older than it.
+    fn second(&self, now: Mono) -> u32 {
+        whole_secs(Duration::from_micros(now.0)).saturating_add(self.ttl_secs)
+    }
+
     fn is_oldest_expired(&self, now: Mono) -> bool {
+        // What settled within this second has the whole TTL.
         let now_secs = u32::try_from(now.0 / 1_000_000).unwrap_or(u32::MAX);
         self.entry(self.oldest)
-            .is_some_and(|entry| now_secs >= entry.settled_secs.saturating_add(self.ttl_secs))
+            .is_some_and(|entry| now_secs >= entry.settled_secs)
     }
 
     fn forget_oldest(&mut self) {

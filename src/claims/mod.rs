@@ -19,4 +19,14 @@ mod index;
 mod map;
 
 pub use entry::{FirstAnswer, SettledClaim};
-pub use map::{Claim, Claims, Forgotten, Full};
+pub use map::{Claim, Claims, Forgotten};
+
+/// What happens to a claim that settles when there are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The oldest settled claim goes.
+    Forget,
+    /// All stay for their TTL: the owner asks [`Claims::has_room`] before it takes a new id. Those
+    /// that a journal brings back may be more than the capacity.
+    Keep,
+}

@@ -36,7 +36,7 @@ fn a_claim_goes_from_fresh_over_pending_to_settled() {
     claims.settle(id, claim(1990), secs(1));
     assert_eq!(claims.look(id), Claim::Settled(claim(1990)));
     assert!(
-        !claims.restore(id, claim(5), secs(1)),
+        !claims.restore(id, claim(5), Duration::ZERO, secs(1)),
         "what is known stays"
     );
     assert_eq!(claims.look(id), Claim::Settled(claim(1990)));
@@ -44,10 +44,28 @@ fn a_claim_goes_from_fresh_over_pending_to_settled() {
 }
 
 #[test]
+fn a_claim_that_a_journal_brings_back_lives_for_what_is_left_of_its_ttl() {
+    let ttl = Duration::from_secs(60);
+    let mut claims = Claims::new(2, ttl).when_full(Full::Keep);
+    for (id, age) in [(1, 70), (2, 61), (3, 59), (4, 20)] {
+        let age = Duration::from_secs(age);
+        assert!(claims.restore(UpstreamId(id), claim(1), age, secs(0)));
+    }
+    // Of the first two nothing is left, however many there are.
+    assert!(!claims.has_room(secs(0)));
+    assert_eq!(claims.settled_len(), 2);
+    assert_eq!(claims.look(UpstreamId(3)), Claim::Settled(claim(1)));
+    assert!(claims.has_room(secs(1)));
+    assert_eq!(claims.look(UpstreamId(3)), Claim::Fresh);
+    assert_eq!(claims.look(UpstreamId(4)), Claim::Settled(claim(1)));
+    claims.check_invariants();
+}
+
+#[test]
 fn a_settled_claim_lives_for_its_ttl_and_no_second_less() {
     let mut claims = Claims::new(10, Duration::from_secs(60));
     for (id, now) in [(1, Mono(1)), (2, secs(1)), (3, secs(5))] {
-        assert!(claims.restore(UpstreamId(id), claim(1), now));
+        assert!(claims.restore(UpstreamId(id), claim(1), Duration::ZERO, now));
     }
     assert_eq!(claims.expire(Mono(60_999_999), 10), 0);
     assert_eq!(claims.expire(secs(61), 1), 1, "no more than asked for");
@@ -112,7 +130,7 @@ fn a_taken_id_is_not_claimed_again() {
 #[should_panic(expected = "I3")]
 fn a_settled_id_is_not_released() {
     let mut claims = Claims::new(1, Duration::from_secs(1));
-    claims.restore(UpstreamId(1), claim(1), secs(1));
+    claims.restore(UpstreamId(1), claim(1), Duration::ZERO, secs(1));
     claims.release(UpstreamId(1));
 }
 
@@ -175,7 +193,8 @@ proptest! {
                     model.forgotten.expired += u64::try_from(gone).unwrap();
                 }
                 (6..10, Claim::Fresh) => {
-                    prop_assert!(claims.restore(key, claim(u64::from(number)), secs(now)));
+                    let told = claim(u64::from(number));
+                    prop_assert!(claims.restore(key, told, Duration::ZERO, secs(now)));
                     model.settle(id, u64::from(number), now);
                 }
                 (_, Claim::Fresh) => {
@@ -219,7 +238,7 @@ fn a_map_that_keeps_all_has_no_room_until_the_oldest_has_had_its_time() {
     claims.settle(UpstreamId(1), claim(1990), secs(30));
     assert!(!claims.has_room(secs(60)));
     // What a journal brings back may be more.
-    assert!(claims.restore(UpstreamId(2), claim(1990), secs(31)));
+    assert!(claims.restore(UpstreamId(2), claim(1990), Duration::ZERO, secs(31)));
     assert!(matches!(claims.look(UpstreamId(0)), Claim::Settled(_)));
     claims.check_invariants();
     assert!(

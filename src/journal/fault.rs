@@ -45,6 +45,11 @@ pub enum JournalFault {
         /// Every processor that is not where it was.
         moves: Vec<Move>,
     },
+    /// More ids settled lately than may be kept, and none may be forgotten.
+    TooManyClaims {
+        /// Of one core.
+        most: usize,
+    },
     /// A file does not hold what was written to it.
     Damaged {
         /// Which file.
@@ -195,6 +200,7 @@ impl fmt::Display for JournalFault {
                     "journal file {path} is damaged at offset {offset}: {what}"
                 )
             }
+            Self::TooManyClaims { most } => write_too_many(*most, f),
             Self::Missing { path } => write!(f, "journal file {} is missing", path.display()),
             Self::Overrun => f.write_str("the journal's buffer is full: the disk does not keep up"),
             Self::NotPending => f.write_str("the payment is not pending"),
@@ -259,6 +265,14 @@ impl fmt::Display for Move {
     }
 }
 
+fn write_too_many(most: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "it knows more than {most} ids a core that settled within CACHE_TTL_SECONDS, and with \
+         CACHE_FULL=refuse none may be forgotten: raise CACHE_CAPACITY"
+    )
+}
+
 /// Where a processor was or is.
 pub(crate) fn place(authority: &Option<String>) -> &str {
     authority.as_deref().unwrap_or("not configured")
@@ -273,6 +287,7 @@ impl std::error::Error for JournalFault {
             | Self::ProcessorsMoved { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }
+            | Self::TooManyClaims { .. }
             | Self::Overrun
             | Self::NotPending
             | Self::MayBeAcknowledged

@@ -264,6 +264,11 @@ impl State {
         self.settled.insert(id, claim);
     }
 
+    /// The date of the newest settled payment that there was no room for.
+    pub(crate) const fn dropped(&self) -> Option<UnixMillis> {
+        self.settled.dropped()
+    }
+
     /// Adds a pending payment of another state, behind those that are here.
     pub fn adopt(&mut self, pending: &Pending) {
         for record in pending.records() {

@@ -20,6 +20,8 @@ pub struct JournalSettings {
     pub cores: CoreCount,
     /// Settled claims that each core keeps.
     pub claims_max: usize,
+    /// For how long none of them may be forgotten for want of room; `None` where they may.
+    pub claims_kept: Option<Duration>,
     /// `LEDGER_EXACT_HOURS`.
     pub ledger_exact: Duration,
     /// Where the processors are; `None` for those who send nothing.
@@ -41,6 +43,7 @@ impl JournalSettings {
             sync,
             cores,
             claims_max: 500_000,
+            claims_kept: None,
             ledger_exact: Duration::from_secs(24 * 3600),
             processors: None,
             shard: None,

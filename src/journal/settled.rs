@@ -7,6 +7,7 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use crate::claims::SettledClaim;
+use crate::clock::UnixMillis;
 use crate::keys;
 use crate::payment::UpstreamId;
 
@@ -22,6 +23,8 @@ pub(super) struct Settled {
     places: HashMap<UpstreamId, usize, RandomState>,
     /// The place of the queue's front.
     front: usize,
+    /// The newest payment that there was no room for.
+    dropped: Option<UnixMillis>,
 }
 
 impl Settled {
@@ -32,6 +35,7 @@ impl Settled {
             claims: VecDeque::new(),
             places,
             front: 0,
+            dropped: None,
         }
     }
 
@@ -41,8 +45,9 @@ impl Settled {
             .insert(id, self.front.saturating_add(self.claims.len()));
         self.claims.push_back(Some((id, claim)));
         while self.places.len() > self.most {
-            if let Some((oldest, _)) = self.claims.pop_front().flatten() {
+            if let Some((oldest, claim)) = self.claims.pop_front().flatten() {
                 self.places.remove(&oldest);
+                self.dropped = self.dropped.max(claim.requested_at);
             }
             self.front = self.front.saturating_add(1);
         }
@@ -74,9 +79,15 @@ impl Settled {
         }
     }
 
+    /// The date of the newest payment that there was no room for.
+    pub(super) const fn dropped(&self) -> Option<UnixMillis> {
+        self.dropped
+    }
+
     pub(super) fn clear(&mut self) {
         self.claims.clear();
         self.places.clear();
+        self.dropped = None;
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (UpstreamId, SettledClaim)> + '_ {

@@ -88,8 +88,17 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
         Some(manifest) => read_all(&dir, manifest, settings, &mut report)?,
         None => Vec::new(),
     };
+    let before = olds.iter().filter_map(State::dropped).max();
     let mut states = distributed(olds, settings)?;
     let date = distribution::date_of(&states, wall);
+    let dropped = states.iter().filter_map(State::dropped).max().max(before);
+    if let (Some(kept), Some(dropped)) = (settings.claims_kept, dropped)
+        && dropped >= date.before(kept)
+    {
+        return Err(JournalFault::TooManyClaims {
+            most: settings.claims_max,
+        });
+    }
     for state in &mut states {
         state.ledger.age_by(date, usize::MAX);
         report.ended += state.end_unkept();

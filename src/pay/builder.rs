@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_utils::CachePadded;
 
+use super::ages::Ages;
 use super::doubts::warn_of_one_server;
 use super::guarantee;
 use super::messages::{CoreRequest, KeyedReply};
@@ -260,6 +261,7 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Peers), String>
         // Another number of cores does not share them out evenly, and none may be forgotten.
         Full::Keep => owner.claims_max.saturating_mul(2),
     };
+    settings.claims_kept = (owner.claims_full == Full::Keep).then_some(owner.claims_ttl);
     settings.ledger_exact = config.ledger_exact;
     settings.processors = Some(authorities(config));
     settings.shard = Some(config.shards.own);
@@ -327,8 +329,10 @@ impl CoreBuilder {
         let (ledger, pending, writer) = match self.past {
             None => (Ledger::new(settings.ledger_exact), Vec::new(), None),
             Some(past) => {
+                let mut ages = Ages::new(&settings, past.ledger.newest(), now.wall);
                 for (id, claim) in past.settled {
-                    claims.restore(id, claim, now.mono);
+                    let age = ages.next(claim.requested_at);
+                    claims.restore(id, claim, age, now.mono);
                 }
                 let opened = past.writer.open().map_err(|fault| fault.to_string())?;
                 (past.ledger, past.pending, Some(opened))

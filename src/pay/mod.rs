@@ -18,6 +18,7 @@
 //! Keeps I1 (a payment is handed whole to its owner core) and I5's order of deeds, which the owner
 //! gives it.
 
+mod ages;
 mod books;
 mod builder;
 mod changes;

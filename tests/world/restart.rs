@@ -1,5 +1,6 @@
 //! The process dies, and another one starts from what the disks kept, perhaps with other cores.
 use std::sync::Arc;
+use std::time::Duration;
 
 use p99::claims::Claims;
 use p99::events::WriterSlot;
@@ -151,7 +152,10 @@ impl World {
         let now = p99::clock::Mono(self.time);
         for (id, claim) in state.settled() {
             assert!(claim.status != Status::Pending);
-            assert!(claims.restore(id, claim, now), "an id is settled once");
+            assert!(
+                claims.restore(id, claim, Duration::ZERO, now),
+                "an id is settled once"
+            );
         }
         let charged = disk::totals(&state.ledger);
         let processors = Arc::clone(&self.processors);

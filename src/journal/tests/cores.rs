@@ -134,3 +134,27 @@ fn a_purge_reaches_every_core_and_survives_the_restart() {
     let started = start(&scratch.settings(3), WALL).unwrap();
     assert_eq!(Facts::of_start(&started), Facts::of_records(&records));
 }
+
+/// With CACHE_FULL=refuse, after CACHE_CAPACITY was lowered.
+#[test]
+fn a_start_that_had_to_forget_what_may_not_be_forgotten_is_refused() {
+    let scratch = Scratch::new();
+    feed(start(&scratch.settings(2), WALL).unwrap(), &stories(0..200));
+    let few = |kept| JournalSettings {
+        claims_max: 20,
+        claims_kept: kept,
+        ..scratch.settings(1)
+    };
+    let hour = Some(Duration::from_secs(3_600));
+    let before = Facts::of_dir(&scratch.0).unwrap();
+    let fault = start(&few(hour), WALL).unwrap_err();
+    assert!(matches!(fault, JournalFault::TooManyClaims { most: 20 }));
+    assert_eq!(
+        Facts::of_dir(&scratch.0).unwrap(),
+        before,
+        "nothing is changed"
+    );
+    // A long time after they settled they may go.
+    let short = Some(Duration::from_millis(10));
+    assert!(start(&few(short), WALL).is_ok());
+}

@@ -13,6 +13,7 @@ pub(crate) mod plan;
 mod traffic;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use p99::claims::Claims;
 use p99::clock::{Mono, Now, UnixMillis};
@@ -242,7 +243,7 @@ impl Set {
         let mut claims =
             Claims::new(settings.claims_max, settings.claims_ttl).when_full(settings.claims_full);
         for (id, claim) in one.disk.settled() {
-            claims.restore(id, claim, now.mono);
+            claims.restore(id, claim, Duration::ZERO, now.mono);
         }
         let ledger = one.disk.ledger.clone();
         one.owner = Some(Owner::with_past(settings, processors(), claims, ledger));
