@@ -18,8 +18,8 @@ use crate::wire;
 
 const PAGE: &[u8] = include_bytes!("status.html");
 const POLICY: &[u8] = b"default-src 'none'; \
-    script-src 'sha256-PkxcLU78yMF2tNvTPWdF4Jr47eySyh9hTlNNptHb6uE='; \
-    style-src 'sha256-qk7CLpQn0vBV3gz8DVrnUAEKfUIzK9SJldjdMlq1xAw='; \
+    script-src 'sha256-/698Jmaad2NwODttt2B+ldc3O/EGLxq1m25BOs0jykg='; \
+    style-src 'sha256-/26kSM04uc481urxgqloBuKHeHQusQWwmm0odaHHpg4='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What `/` answers.
