@@ -140,6 +140,20 @@ fn the_recipe_for_curl_charges_once_though_p99_dies() {
     assert_eq!(said, "from-curl is charged, or will be\n".repeat(2));
 }
 
+/// curl leaves the answer of the payment before where there is none.
+#[test]
+fn the_recipe_for_curl_never_shows_the_answer_to_another_payment() {
+    let scratch = Scratch::new("stale-answer").unwrap();
+    std::fs::write(scratch.file("answer.json"), "charged before").unwrap();
+    // No one listens there; the last word about retries holds.
+    let code = format!(
+        "{}\ncurl() {{ command curl \"$@\" --retry 0 2>/dev/null; }}\npay no-answer 1 || :\n",
+        recipe("sh")
+    );
+    let said = end(start(&scratch, free_port(), "sh", &code));
+    assert_eq!(said.trim(), "no-answer: 000");
+}
+
 #[test]
 fn the_recipe_for_python_charges_once_though_p99_dies() {
     let code = format!(
