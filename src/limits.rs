@@ -490,6 +490,8 @@ pub const AGED_PER_TICK_MAX: usize = 64;
 
 // ---- upstream ----
 
+/// How long a connection that is there waits for a resolution of its name; then it ends.
+pub const CONNECTION_PROVEN_WITHIN: Duration = Duration::from_secs(10);
 /// First size of a connection's request buffer: head and body of a payment are about 320 bytes;
 /// trace headers and credentials may double that.
 pub const UPSTREAM_REQUEST_BYTES: usize = 512;

@@ -9,8 +9,9 @@
 //! again). So one is used only when a resolution that began after it was there still shows its
 //! address; connections that are made together wait for one resolution. Another connection to that
 //! address proves nothing: it may have ended, and this core may not have read so yet. A name that
-//! cannot be resolved lets nothing new connect. Over https none of this is needed: the certificate
-//! says whose the address is.
+//! cannot be resolved lets nothing new connect; one that is resolved later than a connect may take
+//! serves those that come after it. Over https none of this is needed: the certificate says whose
+//! the address is.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -93,7 +94,7 @@ impl Upstream {
         let dials = self.dials.borrow().clone();
         for dial in dials {
             if dial.deadline <= now {
-                self.fail(&dial);
+                self.expire(&dial, now);
             } else {
                 self.advance(&dial);
             }
@@ -282,6 +283,29 @@ impl Upstream {
             self.targets.get(dial.processor).note_failed(*address);
         }
         dial.shut_down();
+    }
+
+    /// Its time is over. A connection that only waits for a resolution is kept for later ones, one
+    /// to each processor: a name may take longer to resolve than a connect may.
+    fn expire(self: &Rc<Self>, dial: &Rc<Dial>, now: Mono) {
+        let is_kept = |one: &Rc<Dial>| {
+            one.processor == dial.processor
+                && one.deadline <= now
+                && matches!(one.job.get(), Job::None)
+                && one.unproven.borrow().is_some()
+        };
+        let is_there = dial.unproven.borrow().is_some();
+        let dials = self.dials.borrow();
+        let mut others = dials.iter().filter(|one| !Rc::ptr_eq(one, dial));
+        let has_another = others.any(is_kept);
+        drop(dials);
+        let is_late = dial.deadline.after(limits::CONNECTION_PROVEN_WITHIN) <= now;
+        if !is_there || has_another || is_late {
+            return self.fail(dial);
+        }
+        self.give_up_others(dial);
+        self.on_unreachable(dial.job.take());
+        self.prove(dial);
     }
 
     /// No address could be reached in time.

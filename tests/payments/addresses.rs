@@ -32,6 +32,7 @@ on_both_drivers_together! {
     an_address_that_swallows_what_is_sent_is_passed_over,
     a_connect_that_was_left_behind_opens_the_breaker,
     a_name_that_is_not_found_is_counted_and_nothing_new_connects,
+    a_server_of_names_that_is_slower_than_a_connect_may_be_keeps_no_processor_out,
 }
 
 struct Scene {
@@ -308,4 +309,21 @@ fn a_name_that_is_not_found_is_counted_and_nothing_new_connects(driver: &str) {
         scene.stack.a.rows().len() > 2
     });
     scene.stack.stop();
+}
+
+/// A connection that is there waits for a resolution that began after it, longer than it may take
+/// itself: later payments go on it.
+fn a_server_of_names_that_is_slower_than_a_connect_may_be_keeps_no_processor_out(driver: &str) {
+    let [a, b] = processors();
+    let mut names = Names::of(&[a.address()], &[b.address()]);
+    names.delay = Duration::from_millis(400);
+    let running = names.start_p99(driver, &[("CONNECT_TIMEOUT_MS", "100"), ("CORES", "1")]);
+    let stack = Stack::of(running, [a, b]);
+    let mut next = 0;
+    wait_until("both processors are paid", || {
+        next += 1;
+        pay_all(stack.address(), 1, next..next + 1);
+        !stack.a.rows().is_empty() && !stack.b.rows().is_empty()
+    });
+    stack.stop();
 }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use p99::cores::Running;
 use p99::pay::Setup;
@@ -18,6 +19,8 @@ use crate::kit::stack::config;
 pub(crate) struct Names {
     found: Arc<Mutex<[Vec<SocketAddr>; 2]>>,
     asked: Arc<AtomicUsize>,
+    /// How long a resolution takes.
+    pub(crate) delay: Duration,
 }
 
 impl Names {
@@ -43,6 +46,7 @@ impl Names {
         let names = self.clone();
         setup.lookup = NameLookup::new(move |host, _| {
             names.asked.fetch_add(1, Ordering::SeqCst);
+            thread::sleep(names.delay);
             let [a, b] = &*names.found.lock().unwrap();
             let found = if host == "proc-a" { a } else { b };
             if found.is_empty() {
