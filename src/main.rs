@@ -90,7 +90,7 @@ enum Command {
     #[command(subcommand)]
     Ctl(ctl::Ctl),
     /// Says what happened to one payment, one line of JSON each: as the instance at ADMIN_LISTEN
-    /// remembers it, and as the audit file in JOURNAL_DIR has it; without an instance also the
+    /// remembers it, and as the audit file in AUDIT_DIR has it; without an instance also the
     /// journal's records.
     Explain {
         /// The payment's correlationId.

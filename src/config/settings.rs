@@ -200,8 +200,10 @@ pub const SETTINGS: &[Setting] = &[
         "a file with one or two values, one a line, while AUTH_HEADER_VALUE is unset",
     )
     .help("the same, kept out of the environment; each of two values is accepted"),
-    Setting::words("AUTH_READS", &["on", "off"])
-        .help("off opens GET /payments/{id}, /payments-summary and /metrics to all"),
+    Setting::words("AUTH_READS", &["on", "off"]).help(
+        "off opens to all: GET /payments/{id}, /payments-summary, /metrics, /openapi.json, and on \
+         ADMIN_LISTEN /admin/payments, /admin/payments/{id}/events, /status.json and /status.txt",
+    ),
     Setting::whole("REQUEST_TIMEOUT_MS", MS, "50")
         .from(1, 60_000)
         .help("longest that a client waits for the outcome, then 202 pending"),

@@ -95,6 +95,9 @@ impl<S: Stream> Connection<S> {
         };
         match kept {
             Kept::Yes => (200, format!("{name} {done}")),
+            // A start pauses none: that it goes on has no end.
+            Kept::NoJournal if !is_paused => (200, format!("{name} {done}")),
+            Kept::OnlyHere if !is_paused => (200, format!("{name} {done}; on this instance alone")),
             Kept::NoJournal => (
                 200,
                 format!("{name} {done}; without a journal, until a restart"),
