@@ -9,7 +9,8 @@
 # What the image is made of: `deploy/sbom` prints it from Cargo.lock; the rest is Debian's.
 #
 # The same image is the proxy (no argument), the simulated processor (`processor`) and the tools of
-# an operator (`check`, `health`, `pending`, `journal`, `resolve`).
+# an operator (`check`, `health`, `ctl`, `explain`, `pending`, `resolve`, `journal`, `reconcile`,
+# `store`).
 
 FROM rust:1-bookworm AS build
 WORKDIR /build

@@ -82,7 +82,7 @@ pub(crate) fn of_path(path: *const c_char) -> Object {
     if path.is_null() {
         return Object::Other;
     }
-    // SAFETY: whoever calls open(2) hands over a C string.
+    // SAFETY: the caller of open(2) hands over a C string.
     let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
     let path = Path::new(OsStr::from_bytes(bytes));
     if path == Path::new("/dev/null") {

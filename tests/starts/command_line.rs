@@ -171,7 +171,7 @@ fn demand_signature(scratch: &Scratch) {
 /// One payment goes out to a processor that never answers, the instance dies, and an operator who
 /// knows better settles it by hand. I3 (it stays pending), I5 (it outlives the crash), I6.
 #[test]
-fn a_payment_that_nobody_answers_is_found_and_resolved_by_hand() {
+fn a_payment_without_an_answer_is_found_and_resolved_by_hand() {
     let scratch = Scratch::new("cli").unwrap();
     // The kernel takes the connections and the bytes; no one reads them.
     let silent = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
