@@ -182,6 +182,13 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
             "{count} payments are in two books: see `p99 reconcile`"
         )?;
     }
+    if report.refused > 0 {
+        let count = report.refused;
+        writeln!(
+            out,
+            "{count} payments that had been refused are in a book: see `p99 reconcile`"
+        )?;
+    }
     if report.others > 0 {
         let count = report.others;
         writeln!(out, "{count} payments are those of other shards: left out")?;

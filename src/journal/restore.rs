@@ -32,7 +32,8 @@ use super::start::{StartReport, read_all, renew};
 use crate::clock::UnixMillis;
 use crate::limits;
 use crate::payment::{
-    Cents, CoreCount, CorrelationId, Payment, PerProcessor, Processor, ProcessorSet, UpstreamId,
+    Cents, CoreCount, CorrelationId, Payment, PerProcessor, Processor, ProcessorSet, Status,
+    UpstreamId,
 };
 
 /// A backup that is being made a journal.
@@ -67,6 +68,8 @@ pub struct RestoreReport {
     pub added: PerProcessor<u64>,
     /// Rows of payments that another processor has charged as well: not added.
     pub elsewhere: u64,
+    /// Rows of payments that had been refused. Those that may have come after the backup are added.
+    pub refused: u64,
     /// Rows with another amount than the payment that was pending; the row's counts.
     pub amounts: u64,
     /// Rows of payments that are another shard's: not added.
@@ -199,7 +202,12 @@ impl Restoring {
         if let Some(claim) = state.find_settled(id) {
             let is_elsewhere = claim.counted && claim.processor != Some(processor);
             self.report.elsewhere += u64::from(is_elsewhere);
-            return;
+            // An id that was refused may have been forgotten, sent again and charged.
+            let is_contradicted = claim.status == Status::Refused;
+            self.report.refused += u64::from(is_contradicted);
+            if !is_contradicted || at < from {
+                return;
+            }
         }
         let count = match state.find_pending(id) {
             Some(pending) => {

@@ -153,3 +153,39 @@ fn who_is_paused_is_paused_in_a_restored_journal_too() {
     assert_eq!(restoring.finish().unwrap().paused, paused);
     assert_eq!(pauses::read(&copy).unwrap(), paused);
 }
+
+/// An id that was refused, forgotten after its time, sent again and charged behind the backup.
+#[test]
+fn what_was_refused_before_the_backup_and_is_in_a_book_is_charged_and_told() {
+    let scratch = Scratch::new();
+    let original = settings(&scratch.0.join("one"), "1/2");
+    let ids: Vec<_> = uuids("1/2").take(2).collect();
+    let refused = |id| {
+        let mut records = charge(id, WALL);
+        records[1] = Record::Verdict {
+            id,
+            verdict: Verdict::Refused {
+                processor: Processor::DEFAULT,
+                fate: Fate::Ended,
+            },
+        };
+        records
+    };
+    let batches = [refused(ids[0]), refused(ids[1])];
+    feed(start(&original, WALL).unwrap(), &batches);
+    let copy = scratch.0.join("copy");
+    backup(&original.dir, &copy, WALL).unwrap();
+    let settings = settings(&copy, "1/2");
+    let mut restoring = Restoring::open(&settings).unwrap();
+    restoring.take(Processor::FALLBACK, ids[0], Cents(70), LATER);
+    // Long before the backup: the ledger may have it, under what this id was then.
+    let before = UnixMillis(WALL.0 - 3_600_000);
+    restoring.take(Processor::FALLBACK, ids[1], Cents(70), before);
+    let report = restoring.finish().unwrap();
+    let added = *report.added.get(Processor::FALLBACK);
+    assert_eq!((report.refused, added), (2, 1));
+    let started = start(&settings, WALL).unwrap();
+    assert_eq!(started.report.oddities, 0);
+    drop(started);
+    assert_eq!(charges_of(&settings), 1);
+}
