@@ -1,16 +1,17 @@
 //! What is asked of an instance that runs: `p99 health`, and `p99 ctl` over its ADMIN_LISTEN. Both
-//! read the settings of the instance beside them, so they are run where it is. `main` calls them;
-//! they decide nothing.
+//! read of the settings of the instance beside them what they need to ask it, and no more. `main`
+//! calls them; they decide nothing.
 
 use std::io;
 
 use clap::{Args, Subcommand};
-use p99::config::{self, AuthHeader, Config};
+use p99::config::{self, AdminDoor, AuthHeader};
 use p99::payment::CorrelationId;
 use p99::probe::{self, Question, Target};
+use p99::wire::OperatorNote;
 use serde_json::{Value, json};
 
-use crate::{BAD_SETTINGS, HandVerdict, complain, environment, fail, say, settings};
+use crate::{BAD_SETTINGS, HandVerdict, complain, environment, fail, refuse, say};
 
 /// What is asked for.
 #[derive(Clone, Debug, Subcommand)]
@@ -73,7 +74,8 @@ pub(crate) enum ProcessorTask {
 /// A task of one processor.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct NamedTask {
-    /// `default` or `fallback`.
+    /// The name of the processor.
+    #[arg(value_parser = ["default", "fallback"])]
     name: String,
     #[command(flatten)]
     signed: Signed,
@@ -96,14 +98,9 @@ pub(crate) struct Signed {
 /// `p99 health`
 pub(crate) fn health(url: Option<&str>) -> u8 {
     let target = match url {
-        Some(text) => match Target::parse(text) {
-            Some(target) => target,
-            None => {
-                complain(&format!(
-                    "--url {text:?}: allowed is http://host:port or unix:/path\n"
-                ));
-                return BAD_SETTINGS;
-            }
+        Some(text) => match read_url(text) {
+            Ok(target) => target,
+            Err(why) => return refuse(&why),
         },
         None => match config::listen_from_lookup(environment) {
             Ok(listen) => match listen.into_iter().next() {
@@ -128,39 +125,23 @@ pub(crate) fn health(url: Option<&str>) -> u8 {
 
 /// `p99 ctl`
 pub(crate) fn control(task: Ctl) -> u8 {
-    let Ok(config) = settings(environment) else {
-        return BAD_SETTINGS;
+    let wish = match Wish::read(task) {
+        Ok(wish) => wish,
+        Err(why) => return refuse(&why),
     };
-    let done = match task {
-        Ctl::List { url } => list(&config, url.as_deref()),
-        Ctl::Resolve {
-            id,
-            verdict,
-            although_acknowledged,
-            signed,
-        } => resolve(&config, &id, (verdict, although_acknowledged), &signed),
-        Ctl::Processors { task } => {
-            let (task, NamedTask { name, signed }) = match task {
-                ProcessorTask::Confirm(named) => ("confirm", named),
-                ProcessorTask::Pause(named) => ("pause", named),
-                ProcessorTask::Resume(named) => ("resume", named),
-            };
-            let path = format!("/admin/processors/{name}/{task}");
-            change(&config, &path, json!({}), &signed)
-        }
-        Ctl::Set {
-            setting,
-            value,
-            signed,
-        } => {
-            let body = json!({ "setting": setting, "value": value });
-            change(&config, "/admin/settings", body, &signed)
-        }
-        Ctl::Log { filter, signed } => {
-            change(&config, "/admin/log", json!({ "filter": filter }), &signed)
+    let door = match config::admin_door_from_lookup(environment) {
+        Ok(door) => door,
+        Err(faults) => {
+            complain(&config::tell_faults(&faults));
+            return BAD_SETTINGS;
         }
     };
-    match done {
+    let target = match target(&door, wish.url.as_deref()) {
+        Ok(Some(target)) => target,
+        Ok(None) => return refuse("ADMIN_LISTEN is off, and there is no --url"),
+        Err(why) => return refuse(&why),
+    };
+    match wish.come_true(&target, &credentials(&door)) {
         Ok(text) => {
             say(&text);
             0
@@ -169,28 +150,117 @@ pub(crate) fn control(task: Ctl) -> u8 {
     }
 }
 
-fn resolve(
-    config: &Config,
-    id: &str,
-    (verdict, although_acknowledged): (HandVerdict, bool),
-    signed: &Signed,
-) -> Result<String, String> {
-    // What is no id would make another path.
-    let id = CorrelationId::try_new(id).map_err(|_| format!("{id:?} is no correlationId"))?;
-    let verdict = match verdict {
-        HandVerdict::Applied => "applied",
-        HandVerdict::Refused => "refused",
-    };
-    let body = json!({ "verdict": verdict, "although_acknowledged": although_acknowledged });
-    let path = format!("/admin/payments/{}/resolve", id.as_str());
-    change(config, &path, body, signed)
+/// What is asked, of whom.
+struct Wish {
+    url: Option<String>,
+    path: String,
+    /// Of what changes something; without it, it is the list of what is pending.
+    body: Option<String>,
 }
 
-/// Lists what is pending, one payment a line.
-fn list(config: &Config, url: Option<&str>) -> Result<String, String> {
-    let headers = credentials(Some(config));
-    let answer = ask(config, url, &Question::get("/admin/payments", &headers))?;
-    let read: Value = serde_json::from_str(&answer).map_err(|fault| fault.to_string())?;
+impl Wish {
+    /// # Errors
+    /// What is wrong with the words of `task`.
+    fn read(task: Ctl) -> Result<Self, String> {
+        let (path, body, signed) = match task {
+            Ctl::List { url } => {
+                return Ok(Self {
+                    url,
+                    path: "/admin/payments".to_owned(),
+                    body: None,
+                });
+            }
+            Ctl::Resolve {
+                id,
+                verdict,
+                although_acknowledged,
+                signed,
+            } => {
+                // What is no id would make another path.
+                let id = CorrelationId::try_new(&id)
+                    .map_err(|_| format!("{id:?} is no correlationId"))?;
+                let verdict = match verdict {
+                    HandVerdict::Applied => "applied",
+                    HandVerdict::Refused => "refused",
+                };
+                let body =
+                    json!({ "verdict": verdict, "although_acknowledged": although_acknowledged });
+                let path = format!("/admin/payments/{}/resolve", id.as_str());
+                (path, body, signed)
+            }
+            Ctl::Processors { task } => {
+                let (task, NamedTask { name, signed }) = match task {
+                    ProcessorTask::Confirm(named) => ("confirm", named),
+                    ProcessorTask::Pause(named) => ("pause", named),
+                    ProcessorTask::Resume(named) => ("resume", named),
+                };
+                (
+                    format!("/admin/processors/{name}/{task}"),
+                    json!({}),
+                    signed,
+                )
+            }
+            Ctl::Set {
+                setting,
+                value,
+                signed,
+            } => {
+                let body = json!({ "setting": setting, "value": value });
+                ("/admin/settings".to_owned(), body, signed)
+            }
+            Ctl::Log { filter, signed } => {
+                let body = json!({ "filter": filter });
+                ("/admin/log".to_owned(), body, signed)
+            }
+        };
+        Self::change(path, body, signed)
+    }
+
+    /// Something is to be changed.
+    fn change(path: String, mut body: Value, signed: Signed) -> Result<Self, String> {
+        let Signed {
+            operator,
+            reason,
+            url,
+        } = signed;
+        read_note(&operator, &reason)?;
+        if let Some(members) = body.as_object_mut() {
+            members.insert("operator".to_owned(), json!(operator));
+            members.insert("reason".to_owned(), json!(reason));
+        }
+        let body = Some(body.to_string());
+        Ok(Self { url, path, body })
+    }
+
+    /// Asks the instance; what is to be said of its 200.
+    ///
+    /// # Errors
+    /// Why nothing came of it, in words for the operator.
+    fn come_true(&self, target: &Target, headers: &[(String, String)]) -> Result<String, String> {
+        let question = match &self.body {
+            Some(body) => Question::post(&self.path, headers, body.as_bytes()),
+            None => Question::get(&self.path, headers),
+        };
+        let answer = match probe::call(target, &question) {
+            Ok((200, answer)) => answer,
+            Ok((status, answer)) => return Err(format!("{target} answers {status}: {answer}")),
+            Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+                return Err(format!(
+                    "{target} was asked and does not answer: it may have been done"
+                ));
+            }
+            Err(fault) => return Err(format!("{target} does not answer: {fault}")),
+        };
+        match self.body {
+            Some(_) => Ok(format!("{answer}\n")),
+            None => lines_of(&answer),
+        }
+    }
+}
+
+/// What is pending, one payment a line.
+fn lines_of(answer: &str) -> Result<String, String> {
+    let read: Value = serde_json::from_str(answer).map_err(|fault| fault.to_string())?;
     let oldest = read.get("oldest").and_then(Value::as_array);
     let mut text = String::new();
     for payment in oldest.into_iter().flatten() {
@@ -206,56 +276,37 @@ fn list(config: &Config, url: Option<&str>) -> Result<String, String> {
     Ok(text)
 }
 
-/// Has something changed, and says what was answered.
-fn change(config: &Config, path: &str, body: Value, signed: &Signed) -> Result<String, String> {
-    let mut body = body;
-    if let Some(members) = body.as_object_mut() {
-        members.insert("operator".to_owned(), json!(signed.operator));
-        members.insert("reason".to_owned(), json!(signed.reason));
-    }
-    let (headers, body) = (credentials(Some(config)), body.to_string());
-    let question = Question::post(path, &headers, body.as_bytes());
-    let answer = ask(config, signed.url.as_deref(), &question)?;
-    Ok(format!("{answer}\n"))
-}
-
-/// Asks the instance, and returns the body of its 200.
+/// Who says so, and why.
 ///
 /// # Errors
-/// Why nothing came of it, in words for the operator.
-fn ask(config: &Config, url: Option<&str>, question: &Question<'_>) -> Result<String, String> {
-    let target = target(Some(config), url)?.ok_or("ADMIN_LISTEN is off, and there is no --url")?;
-    match probe::call(&target, question) {
-        Ok((200, answer)) => Ok(answer),
-        Ok((status, answer)) => Err(format!("{target} answers {status}: {answer}")),
-        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => Err(format!(
-            "{target} was asked and does not answer: it may have been done"
-        )),
-        Err(fault) => Err(format!("{target} does not answer: {fault}")),
-    }
+/// What they may be.
+pub(crate) fn read_note(operator: &str, reason: &str) -> Result<OperatorNote, String> {
+    OperatorNote::try_new(operator, reason).ok_or_else(|| {
+        "--operator and --reason: allowed is a text of 1 to 200 bytes each".to_owned()
+    })
 }
 
 /// Whom to ask: `url`, else where ADMIN_LISTEN says; none where neither is given.
 ///
 /// # Errors
 /// `url` is none.
-pub(crate) fn target(config: Option<&Config>, url: Option<&str>) -> Result<Option<Target>, String> {
-    let here = config.and_then(|config| config.admin_listen.first());
+pub(crate) fn target(door: &AdminDoor, url: Option<&str>) -> Result<Option<Target>, String> {
     match url {
-        Some(url) => Target::parse(url)
-            .map(Some)
-            .ok_or_else(|| format!("--url {url:?}: allowed is http://host:port or unix:/path")),
-        None => Ok(here.cloned().map(Target::Listener)),
+        Some(url) => read_url(url).map(Some),
+        None => Ok(door.listen.first().cloned().map(Target::Listener)),
     }
 }
 
+fn read_url(text: &str) -> Result<Target, String> {
+    Target::parse(text)
+        .ok_or_else(|| format!("--url {text:?}: allowed is http://host:port or unix:/path"))
+}
+
 /// The headers that the instance demands, as its settings beside this command have them.
-pub(crate) fn credentials(config: Option<&Config>) -> Vec<(String, String)> {
-    let secrets = config.map(|config| [&config.auth, &config.admin_secret]);
+pub(crate) fn credentials(door: &AdminDoor) -> Vec<(String, String)> {
     let shown = |auth: &AuthHeader| {
         let value = auth.values.first()?;
         Some((auth.name.clone(), value.reveal().to_owned()))
     };
-    let secrets = secrets.into_iter().flatten().flatten();
-    secrets.filter_map(shown).collect()
+    door.secrets.iter().filter_map(shown).collect()
 }

@@ -4,17 +4,18 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use p99::audit;
-use p99::config::{self, Config};
+use p99::config::{self, ConfigFault};
 use p99::journal::operator;
 use p99::payment::CorrelationId;
 use p99::probe::{self, Question, Target};
+use p99::timeline;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{BAD_SETTINGS, complain, ctl, environment, fail, say};
+use crate::{complain, ctl, environment, fail, refuse, say};
 
 /// `{"at":"2026-01-31T23:59:59.999Z"`
 const MOMENT_BYTES: usize = 32;
@@ -26,49 +27,97 @@ struct Story<'a> {
     events: Vec<&'a RawValue>,
 }
 
+/// Where something may be known of a payment.
+struct Places {
+    instance: Option<Target>,
+    headers: Vec<(String, String)>,
+    audit: Option<PathBuf>,
+    journal: Option<PathBuf>,
+}
+
+impl Places {
+    /// Those that the settings and `url` name.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words for the operator.
+    fn find(url: Option<&str>) -> Result<Self, String> {
+        let told = |faults: Vec<ConfigFault>| config::tell_faults(&faults).trim_end().to_owned();
+        let door = config::admin_door_from_lookup(environment).map_err(told)?;
+        let places = Self {
+            instance: ctl::target(&door, url)?,
+            headers: ctl::credentials(&door),
+            audit: config::audit_dir_from_lookup(environment).map_err(told)?,
+            journal: config::journal_dir_from_lookup(environment).map_err(told)?,
+        };
+        // Without AUDIT_DIR the audit file is in JOURNAL_DIR.
+        if places.instance.is_none() && places.audit.is_none() {
+            let why = "there is nowhere to look: ADMIN_LISTEN, JOURNAL_DIR and AUDIT_DIR are off, \
+                       and there is no --url";
+            return Err(why.to_owned());
+        }
+        Ok(places)
+    }
+}
+
 /// Prints what is known of the payment, one line of JSON each, oldest first.
 pub(crate) fn explain(id: &str, url: Option<&str>) -> u8 {
-    let Ok(correlation_id) = CorrelationId::try_new(id) else {
-        return fail(&format!("{id:?} is no correlationId"));
+    let Ok(id) = CorrelationId::try_new(id) else {
+        return refuse(&format!("{id:?} is no correlationId"));
     };
-    let dirs = config::journal_dir_from_lookup(environment)
-        .and_then(|journal| Ok((journal, config::audit_dir_from_lookup(environment)?)));
-    let (journal, audit) = match dirs {
-        Ok(dirs) => dirs,
-        Err(faults) => {
-            complain(&config::tell_faults(&faults));
-            return BAD_SETTINGS;
-        }
+    let places = match Places::find(url) {
+        Ok(places) => places,
+        Err(why) => return refuse(&why),
     };
-    let asked = match ask(&correlation_id, url) {
-        Ok(asked) => asked,
-        Err(fault) => {
-            complain(&format!("{fault}; looking into the files alone\n"));
-            None
+    match look(&id, &places) {
+        Ok(lines) => {
+            for line in lines {
+                say(&format!("{line}\n"));
+            }
+            0
         }
-    };
-    let is_running = asked.is_some();
-    let mut lines = asked.unwrap_or_default();
-    let mut records = Vec::new();
-    if let Some(dir) = &audit {
-        match audit::read(dir, correlation_id.upstream_id()) {
-            Ok(found) => add(found, &mut lines),
-            Err(fault) => return fail(&format!("the audit file in {}: {fault}", dir.display())),
+        Err(why) => fail(&why),
+    }
+}
+
+/// Everything that is known; some.
+///
+/// # Errors
+/// Nothing is, or a place cannot be read.
+fn look(id: &CorrelationId, places: &Places) -> Result<Vec<String>, String> {
+    let mut lines = Vec::new();
+    let mut asked = Vec::new();
+    let mut is_running = false;
+    if let Some(target) = &places.instance {
+        match ask(id, target, &places.headers) {
+            Ok(found) => {
+                lines = found;
+                asked.push(target.to_string());
+                is_running = true;
+            }
+            Err(fault) if places.audit.is_none() => return Err(fault),
+            Err(fault) => complain(&format!("{fault}; looking into the files alone\n")),
         }
     }
-    if let (Some(dir), false) = (&journal, is_running) {
-        match records_of(dir, &correlation_id) {
-            Ok(found) => records = found,
-            Err(fault) => return fail(&fault),
-        }
+    if let Some(dir) = &places.audit {
+        let place = format!("the audit file in {}", dir.display());
+        let found = audit::read(dir, id.upstream_id());
+        add(
+            found.map_err(|fault| format!("{place}: {fault}"))?,
+            &mut lines,
+        );
+        asked.push(place);
     }
-    if lines.is_empty() && records.is_empty() {
-        return fail("nothing is remembered of this payment");
+    if let (Some(dir), false) = (&places.journal, is_running) {
+        lines.extend(records_of(dir, id)?);
+        asked.push(format!("the journal in {}", dir.display()));
     }
-    for line in lines.iter().chain(&records) {
-        say(&format!("{line}\n"));
+    if lines.is_empty() {
+        let asked = asked.join(", ");
+        return Err(format!(
+            "nothing is remembered of this payment; asked: {asked}"
+        ));
     }
-    0
+    Ok(lines)
 }
 
 /// Adds what is not there yet, in the order of time. Every line begins with its moment.
@@ -79,32 +128,29 @@ fn add(found: Vec<String>, lines: &mut Vec<String>) {
     lines.sort_by_key(moment);
 }
 
-/// What the instance here remembers; none where there is no way to ask it, or it knows nothing.
+/// What the instance remembers.
 ///
 /// # Errors
 /// It does not answer, or not with what it remembers.
-fn ask(id: &CorrelationId, url: Option<&str>) -> Result<Option<Vec<String>>, String> {
-    let config = Config::from_lookup(environment).ok();
-    let Some(target) = ctl::target(config.as_ref(), url)? else {
-        return Ok(None);
-    };
-    let headers = ctl::credentials(config.as_ref());
+fn ask(
+    id: &CorrelationId,
+    target: &Target,
+    headers: &[(String, String)],
+) -> Result<Vec<String>, String> {
     let path = format!("/admin/payments/{}/events", id.as_str());
-    match probe::call(&target, &Question::get(&path, &headers)) {
+    match probe::call(target, &Question::get(&path, headers)) {
         Ok((200, body)) => {
             let story: Story<'_> = serde_json::from_str(&body)
                 .map_err(|fault| format!("{target} answers what is no story: {fault}"))?;
             let lines = story.events.iter().map(|one| one.get().to_owned());
-            Ok(Some(lines.collect()))
+            Ok(lines.collect())
         }
-        Ok((404, _)) => Ok(Some(Vec::new())),
-        Ok((status, body)) => Err(told(&target, status, &body)),
+        Ok((404, body)) if body.contains(timeline::NOTHING) => Ok(Vec::new()),
+        // Where clients call there is no such question, whatever is remembered.
+        Ok((404, _)) => Err(format!("{target} is no ADMIN_LISTEN of p99")),
+        Ok((status, body)) => Err(format!("{target} answers {status}: {body}")),
         Err(fault) => Err(format!("{target} does not answer: {fault}")),
     }
-}
-
-fn told(target: &Target, status: u16, body: &str) -> String {
-    format!("{target} answers {status}: {body}")
 }
 
 /// The journal's records of the payment, in the order in which they were written.

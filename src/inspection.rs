@@ -21,8 +21,8 @@ use p99::pay::OperatorCall;
 use p99::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
 use p99::wire::OperatorNote;
 
-use crate::backups;
 use crate::{BAD_SETTINGS, HandVerdict, complain, environment, fail, inspect, settings, wall};
+use crate::{backups, ctl, refuse};
 
 /// What `p99 journal` is asked for.
 #[derive(Clone, Debug, Subcommand)]
@@ -77,9 +77,12 @@ pub(crate) fn journal(task: JournalTask) -> u8 {
 #[derive(Debug)]
 pub(crate) enum InspectionFault {
     /// The directory holds no journal, so a question about it is about the wrong directory.
-    NoJournal(PathBuf),
-    /// The text can be no payment's id.
-    NoId(String),
+    NoJournal {
+        /// Where it was looked for.
+        dir: PathBuf,
+        /// What it is instead.
+        why: &'static str,
+    },
     /// The journal's own word.
     Journal(JournalFault),
     /// The journal holds inconsistent records.
@@ -93,8 +96,7 @@ pub(crate) enum InspectionFault {
 impl fmt::Display for InspectionFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoJournal(dir) => write!(f, "{} holds no journal", dir.display()),
-            Self::NoId(text) => write!(f, "{text:?} is no correlationId"),
+            Self::NoJournal { dir, why } => write!(f, "{}: {why}", dir.display()),
             Self::Journal(fault) => fault.fmt(f),
             Self::Odd(count) => write!(f, "{count} inconsistent records; that is a fault of p99"),
             Self::Backup(fault) => fault.fmt(f),
@@ -201,8 +203,12 @@ pub(crate) struct HandTask {
 
 /// `p99 resolve`
 pub(crate) fn resolve(task: &HandTask) -> u8 {
-    let Some(note) = OperatorNote::try_new(&task.operator, &task.reason) else {
-        return fail("--operator and --reason: allowed is a text of 1 to 200 bytes each");
+    let note = match ctl::read_note(&task.operator, &task.reason) {
+        Ok(note) => note,
+        Err(why) => return refuse(&why),
+    };
+    let Ok(id) = CorrelationId::try_new(&task.id) else {
+        return refuse(&format!("{:?} is no correlationId", task.id));
     };
     if let Err(fault) = logging::start("warn", Format::Text) {
         return fail(&format!("cannot log: {fault}"));
@@ -224,7 +230,7 @@ pub(crate) fn resolve(task: &HandTask) -> u8 {
     inspect(|dir| {
         let signed = (&note, audit_dir.as_deref().unwrap_or(dir));
         let out = &mut io::stdout().lock();
-        settle(dir, (&task.id, resolution), signed, wall(), out)
+        settle(dir, (&id, resolution), signed, wall(), out)
     })
 }
 
@@ -232,14 +238,11 @@ pub(crate) fn resolve(task: &HandTask) -> u8 {
 /// audit file before it is done.
 fn settle(
     dir: &Path,
-    (id, resolution): (&str, Resolution),
+    (id, resolution): (&CorrelationId, Resolution),
     (note, audit_dir): (&OperatorNote, &Path),
     wall: UnixMillis,
     out: &mut impl Write,
 ) -> Result<(), InspectionFault> {
-    let Ok(correlation_id) = CorrelationId::try_new(id) else {
-        return Err(InspectionFault::NoId(id.to_owned()));
-    };
     demand_journal(dir)?;
     let verdict = match resolution {
         Resolution::Applied => "applied",
@@ -249,7 +252,7 @@ fn settle(
         let call = OperatorCall {
             path: "p99 resolve",
             note: Some(note),
-            id: Some(&correlation_id),
+            id: Some(id),
             status: 200,
             result: verdict,
         };
@@ -258,8 +261,8 @@ fn settle(
             error,
         })
     };
-    let id = correlation_id.upstream_id();
-    let was = operator::resolve(&forget_nothing(dir), id, resolution, wall, sign)?;
+    let settings = forget_nothing(dir);
+    let was = operator::resolve(&settings, id.upstream_id(), resolution, wall, sign)?;
     writeln!(out, "resolved by hand as {verdict}; it was:")?;
     operator::write_pending(&[was], wall, out)?;
     Ok(out.flush()?)
@@ -312,10 +315,28 @@ pub(crate) fn forget_nothing(dir: &Path) -> JournalSettings {
 /// The most that `LEDGER_EXACT_HOURS` can be.
 const LEDGER_EXACT_MAX: Duration = Duration::from_secs(744 * 3_600);
 
+/// Why there is no JOURNAL_DIR.
+pub(crate) fn no_journal_dir() -> &'static str {
+    if environment("JOURNAL_DIR").is_some() {
+        "JOURNAL_DIR is off"
+    } else {
+        "JOURNAL_DIR is not set"
+    }
+}
+
 pub(crate) fn demand_journal(dir: &Path) -> Result<(), InspectionFault> {
+    let none = |why| {
+        let dir = dir.to_owned();
+        Err(InspectionFault::NoJournal { dir, why })
+    };
+    match std::fs::metadata(dir) {
+        Ok(found) if !found.is_dir() => return none("no directory"),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return none("no such directory"),
+        Ok(_) | Err(_) => {}
+    }
     if operator::is_journal(dir)? {
         Ok(())
     } else {
-        Err(InspectionFault::NoJournal(dir.to_owned()))
+        none("holds no journal")
     }
 }

@@ -246,8 +246,8 @@ fn inspect(what: impl FnOnce(&Path) -> Result<(), InspectionFault>) -> u8 {
     let dir = match config::journal_dir_from_lookup(environment) {
         Ok(Some(dir)) => dir,
         Ok(None) => {
-            complain("JOURNAL_DIR is not set: it must be the directory of the journal\n");
-            return BAD_SETTINGS;
+            let must = "it must be the directory of the journal";
+            return refuse(&format!("{}: {must}", inspection::no_journal_dir()));
         }
         Err(faults) => {
             complain(&config::tell_faults(&faults));
@@ -257,6 +257,7 @@ fn inspect(what: impl FnOnce(&Path) -> Result<(), InspectionFault>) -> u8 {
     match what(&dir) {
         Ok(()) => 0,
         Err(fault) if fault.is_closed_pipe() => 0,
+        Err(fault @ InspectionFault::NoJournal { .. }) => fail(&format!("JOURNAL_DIR={fault}")),
         Err(fault) => fail(&fault.to_string()),
     }
 }
@@ -301,6 +302,12 @@ fn say(text: &str) {
 /// Prints to stderr.
 fn complain(text: &str) {
     io::stderr().write_all(text.as_bytes()).unwrap_or_default();
+}
+
+/// Says what is wrong with the arguments or settings.
+fn refuse(text: &str) -> u8 {
+    complain(&format!("p99: {text}\n"));
+    BAD_SETTINGS
 }
 
 /// Says why it failed.

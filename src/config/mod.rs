@@ -35,6 +35,7 @@ use crate::limits;
 use crate::logging::Format;
 use crate::payment::{Configured, CoreCount};
 
+pub use admin::{AdminDoor, admin_door_from_lookup};
 pub use auth::{AuthHeader, Secret, read_secret_file};
 pub use books::{OnDouble, ReconcileConfig, is_own_https, without_values};
 pub use changes::{CHANGEABLE, read_change};

@@ -9,7 +9,7 @@ use crate::logging::Format;
 use crate::payment::{CoreCount, Processor};
 
 use super::Config;
-use super::admin::read_admin_secret;
+use super::admin::{read_admin_listen, read_admin_secret};
 use super::auth::read_auth;
 use super::books::{self, read_reconcile};
 use super::places::{self, HttpUrl, ListenAddress};
@@ -37,9 +37,7 @@ impl Config {
         let journal = read_journal(reader);
         Self {
             listen: read_listen(reader),
-            admin_listen: reader.read("ADMIN_LISTEN", |text| {
-                values::list_or("off", text, ListenAddress::parse)
-            }),
+            admin_listen: read_admin_listen(reader),
             admin_secret: read_admin_secret(reader),
             cores,
             driver: reader.word("MONOIO_FORCE_LEGACY_DRIVER", &DriverChoice::WORDS),

@@ -165,8 +165,7 @@ impl<S: Stream> Connection<S> {
 
     /// What happened to one payment, as far as this process remembers it.
     async fn explain(&mut self, request: &Request) -> After {
-        const UNKNOWN: Reply =
-            Reply::problem(404, "nothing is remembered of a payment with this id");
+        const UNKNOWN: Reply = Reply::problem(404, timeline::NOTHING);
         let id = routes::id_in_admin_path(request.head.path(self.bytes_of(request)));
         let id = match self.own_id(request, id, &UNKNOWN).await {
             Ok(id) => id,

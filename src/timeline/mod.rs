@@ -26,6 +26,9 @@ pub use history::{Choice, History, Remark, Remarks};
 pub use recent::Recent;
 pub use text::{answer_name, reason_name, write_entry, write_head, write_story};
 
+/// What operators are told who ask about a payment of which there is nothing.
+pub const NOTHING: &str = "nothing is remembered of a payment with this id";
+
 /// One fact about one payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {

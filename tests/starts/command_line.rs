@@ -25,7 +25,7 @@ fn p99(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
 }
 
 /// Status, stdout and stderr of a command that ends by itself.
-fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
     let Output {
         status,
         stdout,
@@ -39,13 +39,13 @@ fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
 }
 
 /// A serving instance on a unix socket; killed when it is dropped.
-struct Serving {
-    p99: P99,
+pub(crate) struct Serving {
+    pub(crate) p99: P99,
     socket: String,
 }
 
 impl Serving {
-    fn start(socket: &str, settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(socket: &str, settings: &[(&str, &str)]) -> Self {
         let listen = format!("unix:{socket}");
         let mut command = p99(&[], settings);
         command.env("LISTEN", &listen).stdout(Stdio::null());
@@ -61,8 +61,13 @@ impl Serving {
     }
 
     /// The status and the body of one call.
-    fn call(&self, request_line: &str, body: &str) -> (u16, String) {
-        let answer = Client::connect_unix(&self.socket).call(request_line, "", body);
+    pub(crate) fn call(&self, request_line: &str, body: &str) -> (u16, String) {
+        self.call_with(request_line, "", body)
+    }
+
+    /// The same with these headers.
+    pub(crate) fn call_with(&self, line: &str, headers: &str, body: &str) -> (u16, String) {
+        let answer = Client::connect_unix(&self.socket).call(line, headers, body);
         (answer.status, answer.body)
     }
 }
@@ -123,21 +128,30 @@ fn the_journals_commands_need_a_journal() {
     std::fs::write(&file, "").unwrap();
     let empty = scratch.path().to_str().unwrap();
     for command in JOURNAL_COMMANDS {
-        for settings in [&[] as &[_], &[("JOURNAL_DIR", "off")]] {
+        for (settings, why) in [
+            (&[] as &[_], "is not set"),
+            (&[("JOURNAL_DIR", "off")], "JOURNAL_DIR is off"),
+        ] {
             let (status, stdout, stderr) = run(command, settings);
             assert_eq!((status, stdout.as_str()), (2, ""), "{command:?}");
             assert!(stderr.contains("JOURNAL_DIR"), "{stderr}");
+            assert!(stderr.contains(why), "{stderr}");
         }
-        for dir in [nowhere.as_str(), file.as_str(), empty] {
+        for (dir, why) in [
+            (nowhere.as_str(), "no such directory"),
+            (file.as_str(), "no directory"),
+            (empty, "holds no journal"),
+        ] {
             let (status, stdout, stderr) = run(command, &[("JOURNAL_DIR", dir)]);
             assert_eq!((status, stdout.as_str()), (1, ""), "{command:?} {dir}");
-            assert!(stderr.contains(dir), "{stderr}");
+            let told = format!("JOURNAL_DIR={dir}: {why}");
+            assert!(stderr.contains(&told), "{told}: {stderr}");
         }
     }
     assert!(!Path::new(&nowhere).exists(), "looking created a directory");
     assert!(!scratch.file("LOCK").exists(), "looking left a lock");
     let (status, _, stderr) = run(&signed("not an id", "applied"), &[("JOURNAL_DIR", empty)]);
-    assert_eq!(status, 1);
+    assert_eq!(status, 2);
     assert!(stderr.contains("not an id"), "{stderr}");
 }
 

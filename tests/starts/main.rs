@@ -1,5 +1,6 @@
 //! How a process begins and ends, seen from outside: who gets an address, what signals do, what
-//! the process shows of itself, and its commands (`command_line`, `recipes`). Real processes on
+//! the process shows of itself, and its commands (`command_line`, `questions`,
+//! `recipes`). Real processes on
 //! both drivers; `SOAK=1` plays the full numbers.
 
 #![allow(
@@ -19,6 +20,7 @@ mod command_line;
 mod kit;
 mod lines;
 mod passing;
+mod questions;
 mod recipes;
 mod restarts;
 mod signals;

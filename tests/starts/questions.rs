@@ -1,0 +1,165 @@
+//! What `p99 explain` and `p99 ctl` make of settings, addresses and words that do not fit: what
+//! they need is read without the rest, and what is not understood is refused before anything is
+//! asked.
+
+use std::net::TcpListener;
+
+use crate::command_line::{Serving, run};
+use crate::kit::scratch::Scratch;
+
+/// An instance with a pending payment, before a processor that never answers.
+struct Held {
+    serving: Serving,
+    _silent: TcpListener,
+    scratch: Scratch,
+}
+
+impl Held {
+    const ID: &str = "Held-1";
+
+    fn start(name: &str) -> Self {
+        let scratch = Scratch::new(name).unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let journal = scratch.text("journal");
+        let secret = scratch.text("secret");
+        std::fs::write(&secret, "hush\n").unwrap();
+        let admin = format!("unix:{}", scratch.text("admin.sock"));
+        let settings = [
+            ("UPSTREAM_A_URL", url.as_str()),
+            ("JOURNAL_DIR", &journal),
+            ("ADMIN_LISTEN", &admin),
+            ("AUTH_HEADER_VALUE_FILE", &secret),
+            ("AUTH_HEADER_NAME", "token"),
+            ("REQUEST_TIMEOUT_MS", "1000"),
+            ("DRAIN_DELAY_MS", "0"),
+            ("SHUTDOWN_GRACE_SECS", "0"),
+        ];
+        let serving = Serving::start(&scratch.text("p99.sock"), &settings);
+        let body = format!(r#"{{"correlationId":"{}","amount":19.90}}"#, Self::ID);
+        let answer = serving.call_with("POST /payments", "token: hush\r\n", &body);
+        assert_eq!(answer.0, 202, "{}", answer.1);
+        Self {
+            serving,
+            _silent: silent,
+            scratch,
+        }
+    }
+
+    fn admin(&self) -> String {
+        format!("unix:{}", self.scratch.text("admin.sock"))
+    }
+
+    fn public(&self) -> String {
+        format!("unix:{}", self.scratch.text("p99.sock"))
+    }
+}
+
+#[test]
+fn explain_needs_no_setting_of_processors() {
+    let held = Held::start("explain-alone");
+    let (admin, secret) = (held.admin(), held.scratch.text("secret"));
+    let settings = [
+        ("ADMIN_LISTEN", admin.as_str()),
+        ("AUTH_HEADER_VALUE_FILE", &secret),
+        ("AUTH_HEADER_NAME", "token"),
+    ];
+    let (status, text, stderr) = run(&["explain", Held::ID], &settings);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert!(text.contains(r#""step":"claimed""#), "{text}");
+    // Nothing known is a word about the places that were asked.
+    let (status, _, stderr) = run(&["explain", "other-1"], &settings);
+    assert_eq!(status, 1);
+    assert!(
+        stderr.contains("nothing is remembered") && stderr.contains(&admin),
+        "{stderr}"
+    );
+    // With a fault of what it needs, nothing is asked.
+    let (status, text, stderr) = run(&["explain", Held::ID], &[("ADMIN_LISTEN", "9998x")]);
+    assert_eq!((status, text.as_str()), (2, ""));
+    assert!(stderr.contains("ADMIN_LISTEN"), "{stderr}");
+    // Neither of both would be a "nothing" that no one said.
+    let (status, _, stderr) = run(&["explain", Held::ID], &[]);
+    assert_eq!(status, 2);
+    for name in ["ADMIN_LISTEN", "JOURNAL_DIR", "--url"] {
+        assert!(stderr.contains(name), "{name}: {stderr}");
+    }
+    assert_eq!(held.serving.p99.stop(), Some(0));
+}
+
+#[test]
+fn the_clients_port_is_no_witness_of_nothing() {
+    let held = Held::start("explain-public");
+    let (journal, public) = (held.scratch.text("journal"), held.public());
+    let settings = [("JOURNAL_DIR", journal.as_str())];
+    let (status, text, stderr) = run(&["explain", Held::ID, "--url", &public], &settings);
+    assert!(stderr.contains("is no ADMIN_LISTEN"), "{stderr}");
+    assert_eq!(status, 0, "{stderr}");
+    assert!(text.contains(r#""kind":"intent""#), "{text}");
+}
+
+#[test]
+fn ctl_with_a_url_needs_no_setting_of_processors() {
+    let held = Held::start("ctl-alone");
+    let (admin, secret) = (held.admin(), held.scratch.text("secret"));
+    let auth = [
+        ("AUTH_HEADER_VALUE_FILE", secret.as_str()),
+        ("AUTH_HEADER_NAME", "token"),
+    ];
+    let (status, lines, stderr) = run(&["ctl", "list", "--url", &admin], &auth);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert!(lines.contains(Held::ID), "{lines}");
+    let with_admin = [&auth[..], &[("ADMIN_LISTEN", admin.as_str())]].concat();
+    let (status, lines, stderr) = run(&["ctl", "list"], &with_admin);
+    assert_eq!((status, stderr.as_str()), (0, ""));
+    assert!(lines.contains(Held::ID), "{lines}");
+}
+
+/// What is wrong with the words or the settings is told with status 2, before anything is asked.
+#[test]
+fn bad_words_are_told_apart_from_what_failed() {
+    let by = |words: &[&'static str]| {
+        let signed = ["--operator", "ann", "--reason", "a drill"];
+        [words, &signed].concat()
+    };
+    let admin = ("ADMIN_LISTEN", "unix:/nowhere/admin.sock");
+    let dir = ("JOURNAL_DIR", "/nowhere");
+    let unsigned = ["--operator", "", "--reason", "a drill"];
+    for (words, setting, why) in [
+        (vec!["ctl", "list", "--url", "foo"], None, "--url \"foo\""),
+        (vec!["ctl", "list"], None, "ADMIN_LISTEN"),
+        (vec!["explain", "a b"], Some(dir), "\"a b\""),
+        (
+            vec!["explain", "a", "--url", "foo"],
+            Some(dir),
+            "--url \"foo\"",
+        ),
+        (
+            [&["resolve", "a", "applied"], &unsigned[..]].concat(),
+            Some(dir),
+            "--operator",
+        ),
+        (
+            [&["ctl", "resolve", "a", "applied"], &unsigned[..]].concat(),
+            Some(admin),
+            "--operator",
+        ),
+        (
+            by(&["ctl", "resolve", "a b", "applied"]),
+            Some(admin),
+            "a b",
+        ),
+        (
+            by(&["ctl", "processors", "pause", "A"]),
+            Some(admin),
+            "default, fallback",
+        ),
+    ] {
+        let settings: Vec<_> = setting.into_iter().collect();
+        let (status, stdout, stderr) = run(&words, &settings);
+        assert_eq!((status, stdout.as_str()), (2, ""), "{words:?}: {stderr}");
+        assert!(stderr.contains(why), "{words:?}: {stderr}");
+    }
+    // One that does not answer has failed.
+    assert_eq!(run(&["ctl", "list"], &[admin]).0, 1);
+}
