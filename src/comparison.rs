@@ -7,6 +7,7 @@
 //! | 1 | something differs |
 //! | 2 | it could not be done: bad arguments, a journal or a book that cannot be read whole |
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
@@ -18,13 +19,14 @@ use p99::reconcile::report::{self, Form};
 use p99::reconcile::{self, Access, Bounds, Place, ReconcileFault, Request};
 use p99::wire::{Edge, read_edge};
 
-use crate::{BAD_SETTINGS, complain, environment};
+use crate::{complain, environment, inspection, refuse};
 
 /// The processors' own books.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Books {
     /// The book of a processor, `default` or `fallback`: a file or pipe of CSV or JSON, or a URL
-    /// that lists its payments, in which {from} and {to} are filled in.
+    /// that lists its payments, in which {from} and {to} are filled in. Several of one processor
+    /// are read as one book.
     #[arg(long, value_name = "NAME=URL|FILE")]
     processor: Vec<String>,
     /// Headers of the request to a processor's URL, such as its credentials: one `Name: value` a
@@ -63,7 +65,7 @@ pub(crate) fn reconcile(asked: Asked) -> u8 {
     let form = if asked.csv { Form::Csv } else { Form::Table };
     let request = match request(asked) {
         Ok(request) => request,
-        Err(fault) => return could_not(&fault),
+        Err(fault) => return refuse(&fault),
     };
     let mut out = BufWriter::new(io::stdout().lock());
     match compare(&request, form, &mut out) {
@@ -72,7 +74,7 @@ pub(crate) fn reconcile(asked: Asked) -> u8 {
         Err(fault) => {
             // What was found until then is not all, but it is true.
             out.flush().unwrap_or_default();
-            could_not(&fault.to_string())
+            refuse(&fault.to_string())
         }
     }
 }
@@ -87,22 +89,18 @@ fn compare(request: &Request, form: Form, out: &mut impl Write) -> Result<bool, 
         report::write_difference(form, difference, out)
     })?;
     let mut text = Vec::new();
-    let told = match form {
-        Form::Table => report::write_tally(&tally, out),
-        Form::Csv if has_head => report::write_tally(&tally, &mut text),
-        Form::Csv => {
-            report::write_head(form, out).and_then(|()| report::write_tally(&tally, &mut text))
+    let mut write = || {
+        report::write_tally(request, &tally, &mut text)?;
+        match form {
+            Form::Table => out.write_all(&std::mem::take(&mut text))?,
+            Form::Csv if has_head => {}
+            Form::Csv => report::write_head(form, out)?,
         }
+        out.flush()
     };
-    told.and_then(|()| out.flush())
-        .map_err(ReconcileFault::Output)?;
+    write().map_err(ReconcileFault::Output)?;
     complain(&String::from_utf8_lossy(&text));
     Ok(tally.is_clean())
-}
-
-fn could_not(why: &str) -> u8 {
-    complain(&format!("p99: {why}\n"));
-    BAD_SETTINGS
 }
 
 impl Books {
@@ -126,6 +124,12 @@ impl Books {
         }
         for text in &self.headers_file {
             let (processor, file) = named("--headers-file", text)?;
+            if !books.iter().any(|(of, _)| *of == processor) {
+                let name = processor.name();
+                return Err(format!(
+                    "--headers-file {text}: there is no --processor {name} for it"
+                ));
+            }
             let lines = config::read_headers_file(file.as_ref())
                 .map_err(|fault| format!("--headers-file {file}: allowed is {fault}"))?;
             let lines = lines.iter();
@@ -156,6 +160,7 @@ fn request(asked: Asked) -> Result<Request, String> {
             "--from is later than --to, or, without --to, less than a minute ago".to_owned(),
         );
     }
+    demand_different(&asked.journal)?;
     Ok(Request {
         journals: match asked.journal.is_empty() {
             false => asked.journal,
@@ -171,6 +176,18 @@ fn request(asked: Asked) -> Result<Request, String> {
     })
 }
 
+/// Each journal once: every payment of one that is read again would look charged twice.
+fn demand_different(journals: &[PathBuf]) -> Result<(), String> {
+    let mut known = HashSet::new();
+    for dir in journals {
+        // One that is not there is told when it is read.
+        if dir.canonicalize().is_ok_and(|real| !known.insert(real)) {
+            return Err(format!("--journal {} is named twice", dir.display()));
+        }
+    }
+    Ok(())
+}
+
 /// `NAME=what`
 fn named<'a>(option: &str, text: &'a str) -> Result<(Processor, &'a str), String> {
     text.split_once('=')
@@ -184,7 +201,10 @@ fn named<'a>(option: &str, text: &'a str) -> Result<(Processor, &'a str), String
 fn journal_dir() -> Result<PathBuf, String> {
     match config::journal_dir_from_lookup(environment) {
         Ok(Some(dir)) => Ok(dir),
-        Ok(None) => Err("JOURNAL_DIR is not set, and there is no --journal".to_owned()),
+        Ok(None) => Err(format!(
+            "{}, and there is no --journal",
+            inspection::no_journal_dir()
+        )),
         Err(faults) => Err(config::tell_faults(&faults).trim_end().to_owned()),
     }
 }

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use super::fault::date;
 use super::join::{Difference, Kind, Tally};
-use crate::payment::{Cents, PerProcessor, Processor, Totals, write_cents};
+use super::run::Request;
+use crate::payment::{Cents, Processor, Totals, write_cents};
 
 /// How the differences are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,31 +74,43 @@ fn write_line(form: Form, fields: [String; 8], out: &mut impl Write) -> io::Resu
     writeln!(out, "{}", line.trim_end_matches(' '))
 }
 
-/// Writes how many of each there were.
+/// Writes of which window how many of each there were. That nothing matched is written too: that
+/// both sides agree says little then.
 ///
 /// # Errors
 /// What `out` says.
-pub fn write_tally(tally: &Tally, out: &mut impl Write) -> io::Result<()> {
-    write_sums("matched", &tally.matched, out)?;
-    write_sums("not checked, as there is no book of", &tally.unchecked, out)?;
+pub fn write_tally(request: &Request, tally: &Tally, out: &mut impl Write) -> io::Result<()> {
+    let [from, to] = [(request.from, "the beginning"), (request.to, "the end")]
+        .map(|(edge, all)| edge.map_or_else(|| all.to_owned(), date));
+    writeln!(out, "window: from {from} to {to}")?;
+    for processor in Processor::ALL {
+        if request.books.iter().any(|(of, _)| *of == processor) {
+            write_sum("matched", (processor, tally.matched.get(processor)), out)?;
+        }
+    }
+    for processor in Processor::ALL {
+        let totals = tally.unchecked.get(processor);
+        if totals.count > 0 {
+            let what = "not checked, as there is no book of";
+            write_sum(what, (processor, totals), out)?;
+        }
+    }
     for kind in Kind::ALL {
         writeln!(out, "{}: {}", kind.name(), tally.of(kind))?;
     }
     Ok(())
 }
 
-fn write_sums(what: &str, sums: &PerProcessor<Totals>, out: &mut impl Write) -> io::Result<()> {
-    for processor in Processor::ALL {
-        let totals = sums.get(processor);
-        if totals.count > 0 {
-            let mut cents = Vec::new();
-            write_cents(totals.cents, &mut cents);
-            let cents = String::from_utf8(cents).unwrap_or_default();
-            let (name, count) = (processor.name(), totals.count);
-            writeln!(out, "{what} {name}: payments {count}, amount {cents}")?;
-        }
-    }
-    Ok(())
+fn write_sum(
+    what: &str,
+    (processor, totals): (Processor, &Totals),
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut cents = Vec::new();
+    write_cents(totals.cents, &mut cents);
+    let cents = String::from_utf8(cents).unwrap_or_default();
+    let (name, count) = (processor.name(), totals.count);
+    writeln!(out, "{what} {name}: payments {count}, amount {cents}")
 }
 
 fn amount(amount: Cents) -> String {

@@ -108,6 +108,8 @@ fn a_running_p99_agrees_with_its_processors_until_one_is_charged_behind_its_back
     let (status, out, err) = reconcile(&arguments);
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
     assert!(!out.contains("unchecked"), "{out}");
+    let window = "window: from the beginning to 2100-01-01T00:00:00.000Z\nmatched default: ";
+    assert!(out.contains(window), "{out}");
 
     let a = &processors.a;
     let behind = UpstreamId(77);
@@ -266,4 +268,58 @@ fn what_cannot_be_done_is_named_and_is_no_difference() {
     }
     let (status, out, err) = reconcile(&["--journal", journal, "--processor", &good]);
     assert_eq!((status, err.as_str()), (0, ""), "{out}");
+}
+
+/// Read twice, a journal would call every payment charged twice; and headers without a book would
+/// go nowhere.
+#[test]
+fn a_journal_that_is_named_twice_and_headers_without_a_book_are_refused() {
+    let scratch = Scratch::new("reconcile").unwrap();
+    let dir = scratch.file("journal");
+    write_journal(&dir, 50, charge(1, Processor::DEFAULT).to_vec());
+    let book = format!("{}{}", book::HEAD, book::row(1, 1));
+    std::fs::write(scratch.file("a.csv"), book).unwrap();
+    std::fs::write(scratch.file("headers"), "token: hush\n").unwrap();
+    let list = format!("default={}", scratch.text("a.csv"));
+    let headers = format!("fallback={}", scratch.text("headers"));
+    let journal = dir.to_str().unwrap();
+    let again = format!("{journal}/../journal/.");
+    let all = ["--journal", journal, "--processor", &list];
+    for (more, why) in [
+        (["--journal", journal], "is named twice"),
+        (["--journal", &again], "is named twice"),
+        (["--headers-file", &headers], "no --processor fallback"),
+    ] {
+        let (status, out, err) = reconcile(&[&all[..], &more].concat());
+        assert_eq!((status, out.as_str()), (2, ""), "{more:?}: {err}");
+        assert!(err.contains(why), "{more:?}: {err}");
+    }
+}
+
+/// That both sides agree is no news where there was nothing to compare.
+#[test]
+fn a_comparison_of_nothing_says_so() {
+    let scratch = Scratch::new("reconcile").unwrap();
+    let dir = scratch.file("journal");
+    write_journal(&dir, 50, charge(1, Processor::DEFAULT).to_vec());
+    let book = format!("{}{}", book::HEAD, book::row(1, 1));
+    std::fs::write(scratch.file("a.csv"), book).unwrap();
+    let list = format!("default={}", scratch.text("a.csv"));
+    let day = [
+        "--from",
+        "2020-01-01T00:00:00Z",
+        "--to",
+        "2020-01-02T00:00:00Z",
+    ];
+    let arguments = ["--journal", dir.to_str().unwrap(), "--processor", &list];
+    let arguments = [&arguments[..], &day].concat();
+    let told = "window: from 2020-01-01T00:00:00.000Z to 2020-01-02T00:00:00.000Z\n\
+                matched default: payments 0, amount 0.00\n\
+                charged_at_two: 0\n";
+    let (status, out, _) = reconcile(&arguments);
+    assert_eq!(status, 0, "{out}");
+    assert!(out.starts_with(told), "{out}");
+    let (status, _, err) = reconcile(&[&arguments[..], &["--csv"]].concat());
+    assert_eq!(status, 0, "{err}");
+    assert!(err.starts_with(told), "{err}");
 }
