@@ -3,6 +3,7 @@
 
 use super::Config;
 use super::settings::{self, Allowed};
+use super::spelling::near_misses;
 use super::values::{self, PerMille};
 
 /// The settings that may change. What stands behind a bound of memory or descriptors may be lowered
@@ -26,9 +27,10 @@ pub const CHANGEABLE: [&str; 8] = [
 pub fn read_change(name: &str, text: &str) -> Result<u64, String> {
     let setting = settings::find(name).filter(|_| CHANGEABLE.contains(&name));
     let Some(setting) = setting else {
-        let all = CHANGEABLE.join(", ");
         return Err(format!(
-            "{name} needs a restart; while it runs may change: {all}"
+            "{}; while it runs may change: {}",
+            why_not(name),
+            CHANGEABLE.join(", ")
         ));
     };
     let value = match (name, setting.allowed) {
@@ -41,6 +43,16 @@ pub fn read_change(name: &str, text: &str) -> Result<u64, String> {
         (_, Allowed::Words(_) | Allowed::Text(_)) => None,
     };
     value.ok_or_else(|| format!("{name}={text:?}: allowed is {}", setting.allowed))
+}
+
+fn why_not(name: &str) -> String {
+    if settings::find(name).is_some() {
+        return format!("{name} needs a restart");
+    }
+    match near_misses([name.to_owned()]).first() {
+        Some(miss) => format!("{name} is no setting, {} is one", miss.meant),
+        None => format!("{name} is no setting"),
+    }
 }
 
 impl Config {

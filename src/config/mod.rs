@@ -217,9 +217,15 @@ pub fn listen_from_lookup(
 }
 
 /// Whether `text` can be RUST_LOG.
-#[must_use]
-pub fn is_log_filter(text: &str) -> bool {
-    parse::log_filter(text).is_some()
+///
+/// # Errors
+/// What it may be.
+pub fn check_log_filter(text: &str) -> Result<(), String> {
+    let allowed = settings::find("RUST_LOG").map_or(Allowed::Text(""), |one| one.allowed);
+    match parse::log_filter(text) {
+        Some(_) => Ok(()),
+        None => Err(format!("{text:?}: allowed is {allowed}")),
+    }
 }
 
 /// `JOURNAL_DIR` alone: all that the commands which look into a journal need.

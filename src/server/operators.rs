@@ -190,13 +190,10 @@ fn set_log(body: &[u8]) -> Outcome {
     let Some(filter) = wire::read_filter(body) else {
         return (422, "filter is needed, as RUST_LOG spells it".to_owned());
     };
-    if !config::is_log_filter(&filter) {
-        let why = "filter must be a level, or a list of target=level";
-        return (422, why.to_owned());
-    }
-    match logging::set_filter(&filter) {
+    let set = config::check_log_filter(&filter).and_then(|()| logging::set_filter(&filter));
+    match set {
         Ok(()) => (200, format!("logging {filter} until SIGHUP or a restart")),
-        Err(why) => (422, format!("filter: {why}")),
+        Err(why) => (422, format!("filter {why}")),
     }
 }
 

@@ -371,7 +371,10 @@ fn an_operator_steers_it_from_a_shell() {
     assert_eq!(ctl(&["list"]).1, "");
     let (_, found) = serving.call("GET /payments/Held-1", "");
     assert!(found.contains(r#""status":"refused""#), "{found}");
-    assert_eq!(ctl(&["log", "loud"]).0, 1);
+    let (status, _, stderr) = ctl(&["log", "info,foo=bar"]);
+    assert_eq!(status, 1);
+    let told = "filter \\\"info,foo=bar\\\": allowed is off, error, warn, info, debug or trace";
+    assert!(stderr.contains(told), "{stderr}");
     assert_eq!(ctl(&["log", "debug"]).0, 0);
     assert_eq!(serving.p99.stop(), Some(0));
     // One that is stopped is told apart from one that refuses.

@@ -113,6 +113,29 @@ fn ctl_with_a_url_needs_no_setting_of_processors() {
     let (status, lines, stderr) = run(&["ctl", "list"], &with_admin);
     assert_eq!((status, stderr.as_str()), (0, ""));
     assert!(lines.contains(Held::ID), "{lines}");
+    // What is no setting needs no restart.
+    for (name, told) in [
+        ("HEDGE", "HEDGE is no setting; while it runs may change:"),
+        (
+            "cb_open_secs",
+            "cb_open_secs is no setting, CB_OPEN_SECS is one; while it runs",
+        ),
+        ("CORES", "CORES needs a restart; while it runs may change:"),
+    ] {
+        let words = [
+            "ctl",
+            "set",
+            name,
+            "5",
+            "--operator",
+            "ann",
+            "--reason",
+            "b",
+        ];
+        let (status, _, stderr) = run(&words, &with_admin);
+        assert_eq!(status, 1, "{stderr}");
+        assert!(stderr.contains(told), "{stderr}");
+    }
 }
 
 /// What is wrong with the words or the settings is told with status 2, before anything is asked.
