@@ -99,6 +99,8 @@ pub struct Bound {
 /// An address that cannot be had, and why.
 #[derive(Debug)]
 pub struct ListenFault {
+    /// Whose calls were to come there.
+    pub role: ListenerRole,
     /// The address that it is about.
     pub address: ListenAddress,
     /// What the kernel said.
@@ -107,7 +109,12 @@ pub struct ListenFault {
 
 impl fmt::Display for ListenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}: {}", self.address, self.fault)?;
+        let setting = match self.role {
+            ListenerRole::Admin => "ADMIN_LISTEN",
+            ListenerRole::Public => "LISTEN or PORT",
+        };
+        let Self { address, fault, .. } = self;
+        write!(f, "cannot listen on {address} ({setting}): {fault}")?;
         if self.fault.kind() == io::ErrorKind::AddrInUse {
             let span = limits::LISTEN_PAUSE.saturating_mul(limits::LISTEN_TRIES_MAX);
             write!(f, "; it was tried for {span:?}")?;
@@ -165,6 +172,7 @@ fn bind_within(
             (Ok(_), None) => {}
             (Err(fault), _) => {
                 return Err(ListenFault {
+                    role: *role,
                     address: address.clone(),
                     fault,
                 });

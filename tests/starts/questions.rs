@@ -186,3 +186,24 @@ fn bad_words_are_told_apart_from_what_failed() {
     // One that does not answer has failed.
     assert_eq!(run(&["ctl", "list"], &[admin]).0, 1);
 }
+
+#[test]
+fn an_address_that_cannot_be_had_is_told_with_its_setting() {
+    let scratch = Scratch::new("listen-fault").unwrap();
+    let good = format!("unix:{}", scratch.text("p99.sock"));
+    let none = "unix:/nowhere/p99.sock";
+    for (listen, admin, setting) in [
+        (good.as_str(), none, "ADMIN_LISTEN"),
+        (none, "off", "LISTEN or PORT"),
+    ] {
+        let settings = [
+            ("UPSTREAM_A_URL", "http://127.0.0.1:1"),
+            ("LISTEN", listen),
+            ("ADMIN_LISTEN", admin),
+        ];
+        let (status, _, stderr) = run(&[], &settings);
+        assert_eq!(status, 1, "{stderr}");
+        let told = format!("cannot listen on {none} ({setting}): ");
+        assert!(stderr.contains(&told), "{told}: {stderr}");
+    }
+}
