@@ -231,11 +231,11 @@ fn read_processor(reader: &mut Reader<'_>, url: UpstreamUrl, names: &Names) -> P
         let rule = format!("unset while {} is not https", names.url);
         reader.relation(holds, &[setting, names.url], &rule);
     }
-    for (is_alone, setting) in [
-        (chain.is_some() && key.is_none(), names.cert),
-        (key.is_some() && chain.is_none(), names.key),
+    for (is_alone, setting, other) in [
+        (chain.is_some() && key.is_none(), names.cert, names.key),
+        (key.is_some() && chain.is_none(), names.key, names.cert),
     ] {
-        let rule = format!("set with {} and {} both, or unset", names.cert, names.key);
+        let rule = format!("unset while {other} is not set: a certificate and its key go together");
         reader.relation(!is_alone, &[setting, names.cert, names.key], &rule);
     }
     let Some(host) = url.http().filter(|_| url.is_https()) else {
@@ -357,6 +357,8 @@ mod tests {
             assert_eq!(told.lines().count(), 1, "{told}");
             assert!(!told.contains("BEGIN"), "{told}");
         }
+        let rule = "unset while UPSTREAM_A_TLS_KEY is not set";
+        assert!(faults(&[ca, cert]).contains(rule));
     }
 
     #[test]

@@ -85,8 +85,9 @@ impl Shards {
                  PEERS (docs/SCALING.md)",
             );
         }
+        let others = if needed == 1 { "other" } else { "others" };
         let rule = format!(
-            "every other shard, each once: SHARD={} has {needed} others, PEERS names {count}",
+            "every other shard, each once: SHARD={} has {needed} {others}, PEERS names {count}",
             self.own
         );
         reader.relation(count == needed, NAMES, &rule);

@@ -27,17 +27,17 @@ fn a_shard_names_every_other_one_and_nothing_else() {
         (
             &[shard],
             "PEERS is not set",
-            "SHARD=1/2 has 1 others, PEERS names 0",
+            "SHARD=1/2 has 1 other, PEERS names 0",
         ),
         (
             &[shard, ("PEERS", "none")],
             "PEERS=",
-            "SHARD=1/2 has 1 others, PEERS names 0",
+            "SHARD=1/2 has 1 other, PEERS names 0",
         ),
         (
             &[shard, ("PEERS", "http://c:1,http://d:1")],
             "PEERS=",
-            "SHARD=1/2 has 1 others, PEERS names 2",
+            "SHARD=1/2 has 1 other, PEERS names 2",
         ),
         (
             &[("SHARD", "2/3"), ("PEERS", "http://c:1,http://c.:1")],
