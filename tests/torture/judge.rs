@@ -75,7 +75,7 @@ impl Case {
             "segment" | "snapshot" | "MANIFEST" | "PROCESSORS" | "LOCK" | "journal-directory" => {
                 Some(journal.display().to_string())
             }
-            "listener" if self.name.starts_with("bind") => Some("127.0.0.1:".to_owned()),
+            "listener" if self.name.starts_with("bind") => Some("listen on 127.66.".to_owned()),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! there, takes payments and is told to stop; and starts a third time, without a fault, to settle
 //! everything. In one of the first two processes one kernel call fails. Then the books are joined.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,6 +42,9 @@ pub(crate) struct Outcome {
 }
 
 struct Scene<'a> {
+    /// Where its p99 listens: all scenes know the same ids, and a port that was free a moment ago
+    /// may be another scene's by now.
+    host: Ipv4Addr,
     stage: Stage,
     case: Option<&'a Case>,
     scratch: Scratch,
@@ -51,7 +54,9 @@ struct Scene<'a> {
 pub(crate) fn play(stage: Stage, case: Option<&Case>, report: &mut Report) -> Outcome {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let [.., high, low] = number.to_be_bytes();
     let scene = Scene {
+        host: Ipv4Addr::new(127, 66, high, low),
         stage,
         case,
         scratch: Scratch::new(&format!("torture-{number}")).expect("a folder"),
@@ -145,6 +150,7 @@ impl Scene<'_> {
     fn plan(&self, process: usize) -> Plan {
         let mut plan = Plan::new(binary(), &self.scratch);
         plan.log = self.log(process);
+        plan.address.set_ip(self.host.into());
         let [a, b] = self.processors.each_ref().map(SimulatorHandle::address);
         // One of them has a name.
         plan.set("UPSTREAM_A_URL", format!("http://localhost:{}", a.port()));
