@@ -25,6 +25,19 @@ fn two_with(shards: [&str; 2], more: [&[(&str, &str)]; 2]) -> [Stack; 2] {
     let first = start(shards[0], ports, None, more[0]);
     let urls = first.urls();
     let second = start(shards[1], [ports[1], ports[0]], Some(&urls), more[1]);
+    // Before that no shard takes payments.
+    for (stack, settings) in [&first, &second].into_iter().zip(more) {
+        // Where there is one, by the other door: a client's places may be few.
+        let has_door = settings.iter().any(|(name, _)| *name == "ADMIN_LISTEN");
+        let address = match has_door {
+            true => stack.admin_address(),
+            false => stack.address(),
+        };
+        wait_until("its peer was asked who it is", || {
+            let (_, _, said) = ask(&mut Client::connect(address), &get("/readyz"));
+            !said.contains("were not asked yet")
+        });
+    }
     [first, second]
 }
 
