@@ -53,8 +53,7 @@ pub(super) struct Questions {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Carried {
     rows: Vec<(u64, UpstreamId)>,
-    before_purge: Vec<u64>,
-    /// Sums whose barrier alone is looked at.
+    /// Those whose barrier alone is looked at.
     barriers: Vec<u64>,
     /// Each with the place of its window.
     sums: Vec<(u64, usize)>,
@@ -166,7 +165,7 @@ impl Questions {
                     carried.sums.push((one.number, place));
                 }
                 What::BeforePurge => {
-                    carried.before_purge.push(one.number);
+                    carried.barriers.push(one.number);
                     reads.open = true;
                 }
                 What::Purge => {}
@@ -194,9 +193,6 @@ impl Questions {
             } else {
                 self.found(*number, row, own, now)
             });
-        }
-        for number in &carried.before_purge {
-            reports.extend(self.may_purge(*number, &reading.open, own, now));
         }
         for number in &carried.barriers {
             reports.extend(self.came_further(*number, &reading.open, own, now));
@@ -244,10 +240,8 @@ impl Questions {
         carried.holders.clear();
         let sums = std::mem::take(&mut carried.sums);
         let barriers = std::mem::take(&mut carried.barriers);
-        let before_purge = std::mem::take(&mut carried.before_purge);
         let sums = sums.into_iter().map(|(number, _)| number);
         sums.chain(barriers)
-            .chain(before_purge)
             .filter_map(|number| self.end(number, Reply::Unavailable))
             .collect()
     }
@@ -315,7 +309,8 @@ impl Questions {
         None
     }
 
-    /// The barrier of a sum that was read once.
+    /// The barrier of a sum that was read once, or of a purge. That one comes once all others have
+    /// passed it, whatever was heard of their rows: it forgets none that is open.
     fn came_further(
         &mut self,
         number: u64,
@@ -324,25 +319,10 @@ impl Questions {
         now: Boot,
     ) -> Option<Report> {
         let one = self.waiting.iter_mut().find(|one| one.number == number)?;
-        let has_passed = one.barrier.passes(others(open, own));
-        let is_late = !has_passed && late(one, now, limits::STORE_SUM_PATIENCE);
-        is_late
-            .then(|| self.end(number, Reply::Unavailable))
-            .flatten()
-    }
-
-    /// A purge comes once all others have passed its barrier, whatever was heard of their rows: it
-    /// forgets none that is open.
-    fn may_purge(
-        &mut self,
-        number: u64,
-        open: &[OpenAt],
-        own: WriterId,
-        now: Boot,
-    ) -> Option<Report> {
-        let one = self.waiting.iter_mut().find(|one| one.number == number)?;
         if one.barrier.passes(others(open, own)) {
-            one.what = What::Purge;
+            if one.what == What::BeforePurge {
+                one.what = What::Purge;
+            }
             return None;
         }
         late(one, now, limits::STORE_SUM_PATIENCE)
