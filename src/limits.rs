@@ -503,6 +503,12 @@ pub const UPSTREAM_ANSWER_BYTES: usize = 1_024;
 pub const UPSTREAM_BODY_BYTES_MAX: usize = 64 * 1024;
 /// What one read of a sealed connection takes in; an answer with its record has under 400 bytes.
 pub const TLS_READ_BYTES: usize = 4 * 1024;
+/// How long a peer over TLS 1.3 that asked for a certificate has to refuse it, or a quarter of
+/// CONNECT_TIMEOUT_MS if that is less: one way there and back. One that gives tickets is waited for
+/// no longer than it takes; one that gives none costs each new connection this much.
+pub const TLS_VERDICT_WITHIN: Duration = Duration::from_millis(100);
+/// How often it is looked whether that word has arrived.
+pub const TLS_VERDICT_PAUSE: Duration = Duration::from_millis(1);
 /// An answer's buffer that grew beyond this is given back after the answer: 256 idle connections
 /// hold 1 MiB and not 18.
 pub const UPSTREAM_ANSWER_BYTES_KEPT: usize = 4 * 1024;

@@ -8,13 +8,14 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 use socket2::SockAddr;
 
-use super::reach::{Connecting, reach_one};
+use super::reach::{Connecting, is_readable, reach_one};
 use crate::limits;
 use crate::tls::{Client, Session};
 
@@ -94,7 +95,7 @@ impl Channel {
         let mut channel = Self { stream, session };
         if channel.session.is_some() {
             connecting.descriptor.set(Some(channel.stream.as_raw_fd()));
-            let shaken = channel.shake_hands().await;
+            let shaken = channel.shake_hands(connecting.verdict_within).await;
             connecting.descriptor.set(None);
             if connecting.is_given_up.get() {
                 return Err(Unreached::TimedOut);
@@ -111,43 +112,61 @@ impl Channel {
     /// Why no session came to be, in words for the operator.
     pub async fn secure(&mut self, client: &Client) -> Result<(), String> {
         self.session = Some(Box::new(client.session()?));
-        self.shake_hands().await
+        self.shake_hands(Duration::ZERO).await
     }
 
-    async fn shake_hands(&mut self) -> Result<(), String> {
-        let mut arrived = Vec::with_capacity(limits::TLS_READ_BYTES);
-        let mut said = Vec::new();
+    /// Ends with what the peer thinks of p99's certificate, where it asked for one: nothing is to
+    /// be sent before. A peer that is content need not say so, so its silence for `verdict_within`
+    /// is taken for that.
+    async fn shake_hands(&mut self, verdict_within: Duration) -> Result<(), String> {
         loop {
             if self.write_pending().await.is_err() {
                 return Err(ENDED.to_owned());
             }
             // A part of a record behind the handshake may be a ticket, or an answer to nothing.
             let is_under_way = |one: &Session| one.is_handshaking() || !one.is_between_records();
-            let session = self.session.as_mut().filter(|one| is_under_way(one));
-            let Some(session) = session else {
-                break;
-            };
-            arrived.clear();
-            let (result, back) = self.stream.read(arrived).await;
-            arrived = back;
-            match result {
-                Ok(0) => return Err(ENDED.to_owned()),
-                Ok(_) => {}
-                Err(fault) => return Err(fault.to_string()),
+            let awaits_verdict = |one: &Session| one.awaits_verdict();
+            let session = self.session.as_deref();
+            let goes_on = session.is_some_and(is_under_way)
+                || (session.is_some_and(awaits_verdict) && self.will_speak(verdict_within).await);
+            if !goes_on {
+                return Ok(());
             }
-            if let Err(fault) = session.receive(&arrived, &mut said) {
+            self.hear().await?;
+        }
+    }
+
+    /// Waits until a read would not, so long.
+    async fn will_speak(&self, longest: Duration) -> bool {
+        let mut waited = Duration::ZERO;
+        while !is_readable(&self.stream) {
+            if waited >= longest {
+                return false;
+            }
+            monoio::time::sleep(limits::TLS_VERDICT_PAUSE).await;
+            waited = waited.saturating_add(limits::TLS_VERDICT_PAUSE);
+        }
+        true
+    }
+
+    /// Reads once while nothing was asked.
+    async fn hear(&mut self) -> Result<(), String> {
+        let arrived = Vec::with_capacity(limits::TLS_READ_BYTES);
+        let (result, arrived) = self.stream.read(arrived).await;
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        let mut said = Vec::new();
+        match result.map(|_| session.receive(&arrived, &mut said)) {
+            Ok(Err(fault)) => {
                 // The peer is told why, if it still listens.
                 let _ = self.write_pending().await;
-                return Err(fault.to_string());
+                Err(fault.to_string())
             }
-            if session.has_ended() {
-                return Err(ENDED.to_owned());
-            }
-        }
-        if said.is_empty() {
-            Ok(())
-        } else {
-            Err("it said something before it was asked".to_owned())
+            Ok(Ok(())) if arrived.is_empty() || session.has_ended() => Err(ENDED.to_owned()),
+            Ok(Ok(())) if said.is_empty() => Ok(()),
+            Ok(Ok(())) => Err("it said something before it was asked".to_owned()),
+            Err(fault) => Err(fault.to_string()),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,16 +25,19 @@ pub struct Connecting {
     pub descriptor: Cell<Option<RawFd>>,
     /// Whether its end was asked for.
     pub is_given_up: Cell<bool>,
+    /// How long the peer is waited for that may yet refuse what p99 has shown of itself.
+    pub verdict_within: Duration,
 }
 
 impl Connecting {
-    /// One that is to be there by `deadline`.
+    /// One that is to be there by `deadline`, which is `timeout` from now.
     #[must_use]
-    pub fn until(deadline: Mono) -> Rc<Self> {
+    pub fn until(deadline: Mono, timeout: Duration) -> Rc<Self> {
         Rc::new(Self {
             deadline,
             descriptor: Cell::new(None),
             is_given_up: Cell::new(false),
+            verdict_within: (timeout / 4).min(limits::TLS_VERDICT_WITHIN),
         })
     }
 
@@ -98,6 +102,15 @@ async fn wait_until_connected(stream: &TcpStream) -> io::Result<()> {
         // A socket that was shut down while it connected is writable and has no peer.
         None => socket_of(stream, |socket| socket.peer_addr().map(|_| ())),
     }
+}
+
+/// Whether a read would not wait: something has arrived, or the connection has ended.
+pub(super) fn is_readable(stream: &impl AsRawFd) -> bool {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    let peeked = socket_of(stream, |socket| {
+        socket.recv_with_flags(&mut [MaybeUninit::uninit()], flags)
+    });
+    !matches!(peeked, Err(fault) if fault.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Asks the socket behind `stream`.

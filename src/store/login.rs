@@ -2,6 +2,7 @@
 //! a password is known the server must prove that it knows it too.
 
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use fallible_iterator::FallibleIterator;
@@ -43,7 +44,7 @@ pub(super) async fn reach(
     host: &StoreHost,
     address: &SockAddr,
 ) -> Result<(Talk, ServerFacts), String> {
-    let connecting = Connecting::until(Mono::default());
+    let connecting = Connecting::until(Mono::default(), Duration::ZERO);
     let reached = reach_one(address, &connecting);
     let stop = || connecting.give_up();
     let (reached, _) = within(limits::STORE_HOST_TIMEOUT, stop, reached).await;

@@ -17,6 +17,7 @@ use rustls::{
     StreamOwned,
 };
 
+use super::identity::Identity;
 use super::session::Session;
 use crate::limits;
 
@@ -24,11 +25,11 @@ use crate::limits;
 pub struct Material {
     authorities: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
-    identity: Option<Identity>,
+    identity: Option<ChainAndKey>,
 }
 
 /// p99's own certificate with those that lead to it, and its key.
-struct Identity {
+struct ChainAndKey {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
@@ -85,7 +86,7 @@ impl Material {
         }
         let identity = match identity {
             None => None,
-            Some((chain, key)) => Some(Identity {
+            Some((chain, key)) => Some(ChainAndKey {
                 chain: certificates(chain).map_err(MaterialFault::Certificate)?,
                 key: PrivateKeyDer::from_pem_slice(key)
                     .map_err(|_| MaterialFault::Key("it has no private key in PEM".to_owned()))?,
@@ -106,12 +107,7 @@ impl Material {
     /// # Errors
     /// It cannot be had, which [`Material::read`] has ruled out.
     pub fn client(&self, name: &ServerName<'static>) -> Result<Client, String> {
-        let mut config = self.config()?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Client {
-            config: Arc::new(config),
-            name: name.clone(),
-        })
+        self.client_speaking(b"http/1.1", name)
     }
 
     /// The same for a PostgreSQL server.
@@ -119,29 +115,42 @@ impl Material {
     /// # Errors
     /// As [`Material::client`].
     pub fn client_of_postgresql(&self, name: &ServerName<'static>) -> Result<Client, String> {
-        let mut config = self.config()?;
-        config.alpn_protocols = vec![POSTGRESQL.to_vec()];
+        self.client_speaking(POSTGRESQL, name)
+    }
+
+    fn client_speaking(
+        &self,
+        protocol: &[u8],
+        name: &ServerName<'static>,
+    ) -> Result<Client, String> {
+        let (mut config, identity) = self.config()?;
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Client {
             config: Arc::new(config),
+            identity,
             name: name.clone(),
         })
     }
 
-    fn config(&self) -> Result<ClientConfig, String> {
-        let versions = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    fn config(&self) -> Result<(ClientConfig, Arc<Identity>), String> {
+        let provider = Arc::new(default_provider());
+        let identity = match &self.identity {
+            None => Identity::default(),
+            Some(ChainAndKey { chain, key }) => {
+                Identity::new(chain.clone(), key.clone_key(), &provider)
+                    .map_err(|_| "it is no key of the certificate".to_owned())?
+            }
+        };
+        let identity = Arc::new(identity);
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|fault| fault.to_string())?
-            .with_root_certificates(Arc::clone(&self.roots));
-        let mut config = match &self.identity {
-            None => versions.with_no_client_auth(),
-            Some(Identity { chain, key }) => versions
-                .with_client_auth_cert(chain.clone(), key.clone_key())
-                .map_err(|_| "it is no key of the certificate".to_owned())?,
-        };
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_client_cert_resolver(identity.clone());
         config.resumption = Resumption::in_memory_sessions(limits::TLS_SESSIONS_KEPT);
         // A replay by the network would be a second charge.
         config.enable_early_data = false;
-        Ok(config)
+        Ok((config, identity))
     }
 }
 
@@ -149,6 +158,7 @@ impl Material {
 #[derive(Clone, Debug)]
 pub struct Client {
     config: Arc<ClientConfig>,
+    identity: Arc<Identity>,
     name: ServerName<'static>,
 }
 
@@ -158,7 +168,8 @@ impl Client {
     /// # Errors
     /// It cannot be had, in words for the operator.
     pub fn session(&self) -> Result<Session, String> {
-        Session::new(Arc::clone(&self.config), self.name.clone())
+        let identity = Arc::clone(&self.identity);
+        Session::new(Arc::clone(&self.config), identity, self.name.clone())
     }
 
     /// The same over a stream that blocks: a peer that goes without close_notify is an error of
@@ -180,16 +191,18 @@ impl Client {
 /// It cannot be had, in words for the operator.
 pub fn unverified_postgresql(name: &ServerName<'static>) -> Result<Client, String> {
     let provider = Arc::new(default_provider());
+    let identity = Arc::new(Identity::default());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|fault| fault.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
+        .with_client_cert_resolver(identity.clone());
     config.alpn_protocols = vec![POSTGRESQL.to_vec()];
     config.enable_early_data = false;
     Ok(Client {
         config: Arc::new(config),
+        identity,
         name: name.clone(),
     })
 }

@@ -10,9 +10,12 @@ use rustls::{
     AlertDescription, CertificateError, ClientConfig, ClientConnection, Error, ProtocolVersion,
 };
 
+use super::identity::Identity;
+
 /// A session.
 pub struct Session {
     connection: ClientConnection,
+    identity: Arc<Identity>,
     records: Records,
     /// The peer has said something of its own, so it has accepted the handshake.
     was_accepted: bool,
@@ -45,10 +48,12 @@ impl fmt::Display for TlsFault {
 impl Session {
     pub(super) fn new(
         config: Arc<ClientConfig>,
+        identity: Arc<Identity>,
         name: ServerName<'static>,
     ) -> Result<Self, String> {
         Ok(Self {
             connection: ClientConnection::new(config, name).map_err(|fault| fault.to_string())?,
+            identity,
             records: Records::default(),
             was_accepted: false,
         })
@@ -58,6 +63,16 @@ impl Session {
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
+    }
+
+    /// Whether the peer has yet to say what it thinks of p99's certificate, or of its having none:
+    /// with TLS 1.3 it does so after the handshake, by an alert, or by a ticket where it is content
+    /// and gives any.
+    #[must_use]
+    pub fn awaits_verdict(&self) -> bool {
+        let is_new = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let has_ticket = self.connection.tls13_tickets_received() > 0;
+        is_new && self.identity.was_asked() && !has_ticket && !self.was_accepted
     }
 
     /// Whether the peer has said that nothing more comes (close_notify). Without that an end of the

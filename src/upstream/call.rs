@@ -114,7 +114,7 @@ impl Upstream {
         let Some(sink) = self.sink.upgrade() else {
             return Err(io::ErrorKind::Other.into());
         };
-        let watched = Connecting::until(sink.mono().after(timeout));
+        let watched = Connecting::until(sink.mono().after(timeout), timeout);
         self.calls.borrow_mut().push(Rc::clone(&watched));
         Ok(watched)
     }

@@ -168,7 +168,7 @@ impl Upstream {
     }
 
     fn try_address(self: &Rc<Self>, dial: &Rc<Dial>, address: SocketAddr) {
-        let connecting = Connecting::until(dial.deadline);
+        let connecting = Connecting::until(dial.deadline, self.connect_timeout);
         dial.tried.borrow_mut().push(address);
         dial.open
             .borrow_mut()

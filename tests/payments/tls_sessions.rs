@@ -6,11 +6,14 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use p99::cores::{Exit, Running};
 use p99::sim::{Simulator, SimulatorOptions};
 use rustls::ServerConnection;
 use rustls::server::{Acceptor, NoServerSessionStorage};
+use socket2::SockRef;
 
 use crate::certificates::{Authority, Issued, VERSIONS};
 use crate::kit::client::{Client, DEADLINE, id, wait_until};
@@ -25,6 +28,8 @@ on_both_drivers_together! {
     the_name_that_is_set_is_asked_for_and_checked,
     a_session_that_ends_with_its_handshake_is_none,
     what_is_said_with_the_handshake_is_no_answer,
+    a_peer_that_goes_over_a_certificate_was_not_sent_to,
+    a_peer_that_is_content_in_silence_is_paid,
     a_connection_made_with_what_files_held_before_is_not_kept,
     a_bad_server_among_good_ones_is_one_line,
     a_key_is_in_no_word_of_a_check,
@@ -50,6 +55,69 @@ fn of_peer(running: &Running, name: &str, label: &str) -> f64 {
 fn connects(running: &Running, result: &str) -> f64 {
     let label = format!(r#"result="{result}""#);
     of_peer(running, "p99_upstream_connects_total", &label)
+}
+
+/// Over TLS 1.3 a peer looks at p99's certificate when p99 may speak already, and its word for "no"
+/// may be lost in a reset of the connection.
+fn a_peer_that_goes_over_a_certificate_was_not_sent_to(driver: &str) {
+    let authority = Authority::new(&format!("reset-{driver}"));
+    let config = authority.server("127.0.0.1", VERSIONS[1].1, Some(&authority));
+    let url = serve(Some(config), |mut peer| {
+        let session = peer.session.as_mut().unwrap();
+        while !session.wants_write() {
+            session.read_tls(&mut peer.socket).unwrap();
+            session.process_new_packets().unwrap();
+        }
+        session.write_tls(&mut peer.socket).unwrap();
+        // What p99 sends before it knows would be in its hands by now.
+        thread::sleep(Duration::from_millis(15));
+        SockRef::from(&peer.socket)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    });
+    let b = Simulator::start(SimulatorOptions::default()).unwrap();
+    let file = authority.file();
+    let settings = [
+        &SETTINGS[..],
+        &[
+            ("UPSTREAM_A_TLS_CA", &file),
+            ("CONNECT_TIMEOUT_MS", "20000"),
+        ],
+    ];
+    let running = start_p99([&url, &b.url()], driver, &settings.concat());
+    let told = pay_all(tcp(&running.addresses()), 4, 0..20);
+    assert_eq!(with_status(&told, 200), 20, "{told:?}");
+    assert!(told.iter().all(|(id, _)| b.find(*id).is_some()), "{told:?}");
+    assert!(connects(&running, "handshake_failed") >= 20.0);
+    assert!(of_peer(&running, "p99_attempts_total", r#"outcome="unknown""#) < 1.0);
+}
+
+/// It asks for a certificate, does without, and gives no ticket, so nothing says that it does.
+fn a_peer_that_is_content_in_silence_is_paid(driver: &str) {
+    let authority = Authority::new(&format!("silent-{driver}"));
+    let mut config = authority.server("127.0.0.1", VERSIONS[1].1, Some(&authority));
+    Arc::get_mut(&mut config).unwrap().send_tls13_tickets = 0;
+    let url = serve(Some(config), |mut peer| {
+        while peer.request().is_some() {
+            peer.say(CHARGED);
+        }
+    });
+    let issued = authority.issue("p99");
+    let (file, certificate) = (authority.file(), authority.write("p99.pem", &issued.pem));
+    let key = authority.write("p99-key.pem", &issued.key.serialize_pem());
+    let settings = [
+        &SETTINGS[..],
+        &[
+            ("UPSTREAM_A_TLS_CA", &file),
+            ("UPSTREAM_A_TLS_CERT", &certificate),
+            ("UPSTREAM_A_TLS_KEY", &key),
+            ("CONNECT_TIMEOUT_MS", "20000"),
+        ],
+    ];
+    let running = start_p99([&url, "http://127.0.0.1:1"], driver, &settings.concat());
+    let told = pay_all(tcp(&running.addresses()), 2, 0..8);
+    assert_eq!(with_status(&told, 200), 8, "{told:?}");
+    assert!(connects(&running, "handshake_failed") < 1.0);
 }
 
 /// Certificates for another name than the URL's host.
