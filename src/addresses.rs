@@ -3,15 +3,22 @@
 //! of it. Decides nothing about payments and resolves nothing.
 //!
 //! One resolution proves little: a name with many addresses may show some of them at a time, and a
-//! server of names may fail. So an address is *gone* only after [`limits::ABSENCES_MAX`]
-//! resolutions in a row without it, at least [`limits::ABSENCE_SPACING`] apart, and one that
+//! server of names may fail. So an address is *gone* only after `ABSENCES_MAX`
+//! resolutions in a row without it, at least `ABSENCE_SPACING` apart, and one that
 //! failed is no absence. An address that is missing from the newest resolution, and not gone, is
 //! *missing*: it may be another processor's by now, so nothing is sent to it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::limits;
+
+/// Resolutions in a row without an address after which it is gone.
+const ABSENCES_MAX: u32 = 3;
+/// Resolutions closer together than this are one absence: connects that fail ask many times a
+/// second, and a server of names that answers wrongly does so for a moment.
+const ABSENCE_SPACING: Duration = Duration::from_secs(1);
 
 /// The address of a processor whose URL names the file of a unix socket. It is no other
 /// processor's, so an Intent that has it and one that has a real address are never taken for each
@@ -165,7 +172,7 @@ impl AddressBook {
                 absent.absences = absent.absences.saturating_add(1);
                 absent.counted_at = now;
             }
-            if is_absent(&absent.was) && absent.absences < limits::ABSENCES_MAX {
+            if is_absent(&absent.was) && absent.absences < ABSENCES_MAX {
                 missing.push(absent);
             }
         }
@@ -182,7 +189,7 @@ impl AddressBook {
             number,
             listed,
             missing,
-            is_settled: self.resolutions >= limits::ABSENCES_MAX,
+            is_settled: self.resolutions >= ABSENCES_MAX,
         };
         self.listing.clone()
     }
@@ -197,7 +204,7 @@ impl AddressBook {
 }
 
 fn is_spaced(earlier: Mono, now: Mono) -> bool {
-    now.since(earlier) >= limits::ABSENCE_SPACING
+    now.since(earlier) >= ABSENCE_SPACING
 }
 
 #[cfg(test)]

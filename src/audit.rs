@@ -1,6 +1,6 @@
 //! The audit file: what happened to payments that were not plain, and what operators did, as lines
 //! of JSON in `audit.log`, beside the journal or in AUDIT_DIR. A start goes on behind what is
-//! there; at [`limits::AUDIT_FILE_BYTES_MAX`] the file becomes `audit.1.log`, and so on, and the
+//! there; at `AUDIT_FILE_BYTES_MAX` the file becomes `audit.1.log`, and so on, and the
 //! oldest goes.
 //!
 //! Cores put entries into a bounded queue and never wait; one thread looks at it ten times a
@@ -21,11 +21,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::journal::{JournalFault, guard};
 use crate::limits;
 use crate::payment::UpstreamId;
 use crate::timeline::{Entry, Head, write_entry, write_head};
+
+/// Entries that wait for the audit file: each 8 to 16 bytes here and up to 150 where it points to,
+/// so 0.7 MiB. With the next constant 40,960 a second at most, about 8 MB/s on the journal's disk.
+const AUDIT_QUEUE_MAX: usize = 4_096;
+/// How often the queue is emptied.
+const AUDIT_INTERVAL: Duration = Duration::from_millis(100);
+/// What waits in memory while the disk takes nothing; beyond it lines are left out, and counted.
+const AUDIT_UNWRITTEN_BYTES_MAX: usize = 4 << 20;
+/// Size at which the audit file is put aside: about 80,000 lines.
+const AUDIT_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Files that are kept; with the size above they take 64 MiB of the journal's disk, and what one
+/// interval adds.
+const AUDIT_FILES_MAX: u32 = 4;
 
 /// Locked by who writes here.
 const LOCK: &str = "audit.lock";
@@ -57,7 +71,7 @@ impl Audit {
     /// # Errors
     /// The file or the thread cannot be had, or another process has it.
     pub fn start(dir: &Path) -> io::Result<Self> {
-        let (queue, items) = sync_channel(limits::AUDIT_QUEUE_MAX);
+        let (queue, items) = sync_channel(AUDIT_QUEUE_MAX);
         let (left_out, rounds) = (Arc::default(), Arc::default());
         let mut writer = Writer::open(dir, Arc::clone(&left_out), Arc::clone(&rounds))?;
         let thread = thread::Builder::new()
@@ -150,7 +164,7 @@ impl Writer {
             TryLockError::WouldBlock => io::Error::other("another process writes it"),
             TryLockError::Error(fault) => fault,
         })?;
-        for number in 1..limits::AUDIT_FILES_MAX {
+        for number in 1..AUDIT_FILES_MAX {
             let path = path(dir, number);
             match options().read(true).open(&path) {
                 Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
@@ -183,7 +197,7 @@ impl Writer {
                 return;
             }
             // Nothing wakes it but the end: a core that puts something in makes no system call.
-            thread::park_timeout(limits::AUDIT_INTERVAL);
+            thread::park_timeout(AUDIT_INTERVAL);
         }
     }
 
@@ -191,7 +205,7 @@ impl Writer {
     fn gather(&mut self, items: &Receiver<Item>) -> bool {
         let mut line = String::new();
         let is_over = loop {
-            let is_full = self.text.len() >= limits::AUDIT_UNWRITTEN_BYTES_MAX;
+            let is_full = self.text.len() >= AUDIT_UNWRITTEN_BYTES_MAX;
             match items.try_recv() {
                 Ok(_) if is_full => {
                     self.left_out.fetch_add(1, Ordering::Relaxed);
@@ -212,7 +226,7 @@ impl Writer {
         };
         let left_out = self.left_out.load(Ordering::Relaxed);
         let more = left_out - self.told_left_out;
-        if more > 0 && self.text.len() < limits::AUDIT_UNWRITTEN_BYTES_MAX {
+        if more > 0 && self.text.len() < AUDIT_UNWRITTEN_BYTES_MAX {
             let line = format!("{{\"step\":\"left_out\",\"count\":{more}}}\n");
             self.text.extend_from_slice(line.as_bytes());
             self.told_left_out = left_out;
@@ -230,7 +244,7 @@ impl Writer {
 
     /// What the disk does not take stays, from the very byte on, for the next time.
     fn write(&mut self) -> io::Result<()> {
-        if self.bytes >= limits::AUDIT_FILE_BYTES_MAX && !self.is_inside_line {
+        if self.bytes >= AUDIT_FILE_BYTES_MAX && !self.is_inside_line {
             self.rotate()?;
         }
         while !self.text.is_empty() {
@@ -251,7 +265,7 @@ impl Writer {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        for number in (0..limits::AUDIT_FILES_MAX - 1).rev() {
+        for number in (0..AUDIT_FILES_MAX - 1).rev() {
             match fs::rename(path(&self.dir, number), path(&self.dir, number + 1)) {
                 Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
                 Ok(()) | Err(_) => {}
@@ -352,7 +366,7 @@ pub fn read_step(dir: &Path, step: &str) -> io::Result<Vec<String>> {
 
 fn lines_with(dir: &Path, wanted: &str) -> io::Result<Vec<String>> {
     let mut found = VecDeque::new();
-    for number in (0..limits::AUDIT_FILES_MAX).rev() {
+    for number in (0..AUDIT_FILES_MAX).rev() {
         let file = match options().read(true).open(path(dir, number)) {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
             file => file?,

@@ -11,7 +11,9 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::limits;
+/// A wake-up that comes this much late means that the core did not run (throttled or descheduled).
+/// Below it lies ordinary scheduling noise.
+const STALL_MIN: Duration = Duration::from_millis(5);
 
 /// Microseconds of the monotonic clock since the process began; the same axis on every core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,11 +151,11 @@ impl Clock {
     }
 
     /// Tells the clock that a wake-up planned for `due` came at `woken`. A delay beyond
-    /// [`limits::STALL_MIN`] is time in which this core did not run; it is taken off the run axis
+    /// `STALL_MIN` is time in which this core did not run; it is taken off the run axis
     /// and returned.
     pub fn note_wake(&self, due: Mono, woken: Mono) -> Duration {
         let late = woken.since(due);
-        if late < limits::STALL_MIN {
+        if late < STALL_MIN {
             return Duration::ZERO;
         }
         self.stalled_us

@@ -22,7 +22,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use crossbeam_utils::CachePadded;
 
 use crate::atomics::{AtomicU32, AtomicU64};
-use crate::limits;
+
+/// Attempts in flight at a processor of which nothing is known yet: 2 ms an answer and 16,000/s, or
+/// 2 s an answer and 16/s, from where six rounds of doubling lead to 1,024.
+const UPSTREAM_CONCURRENCY_FIRST: u32 = 32;
+/// Fewest, whatever the processor says: enough to notice that it is well again.
+const UPSTREAM_CONCURRENCY_MIN: u32 = 4;
+/// Most that UPSTREAM_CONCURRENCY may ask for: the client ports of one address.
+const UPSTREAM_CONCURRENCY_MAX: u32 = 65_536;
 
 /// What a limit is kept within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +46,14 @@ impl Bounds {
     pub fn new(most: usize, cores: u16) -> Self {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         Self {
-            most: most.clamp(1, limits::UPSTREAM_CONCURRENCY_MAX),
+            most: most.clamp(1, UPSTREAM_CONCURRENCY_MAX),
             cores: u32::from(cores.max(1)),
         }
     }
 
     /// The limit that is never fallen below.
     fn least(self) -> u32 {
-        limits::UPSTREAM_CONCURRENCY_MIN
-            .max(self.cores)
-            .min(self.most)
+        UPSTREAM_CONCURRENCY_MIN.max(self.cores).min(self.most)
     }
 
     fn clamp(self, limit: u32) -> u32 {
@@ -69,7 +74,7 @@ pub struct Limit {
 /// What the word holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
-    /// At most [`limits::UPSTREAM_CONCURRENCY_MAX`].
+    /// At most `UPSTREAM_CONCURRENCY_MAX`.
     limit: u32,
     /// Charges and 429s that this round still takes, at most the limit when it began.
     left: u32,
@@ -84,7 +89,7 @@ struct State {
 const COUNT_BITS: u32 = 20;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
-const _: () = assert!(limits::UPSTREAM_CONCURRENCY_MAX < 1 << COUNT_BITS);
+const _: () = assert!(UPSTREAM_CONCURRENCY_MAX < 1 << COUNT_BITS);
 
 impl State {
     fn begin(limit: u32, is_doubling: bool) -> Self {
@@ -170,7 +175,7 @@ impl Limit {
     /// That of a processor of which nothing is known yet.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
-        let first = bounds.clamp(limits::UPSTREAM_CONCURRENCY_FIRST);
+        let first = bounds.clamp(UPSTREAM_CONCURRENCY_FIRST);
         let word = State::begin(first, true).pack();
         Self {
             bounds,

@@ -15,6 +15,27 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use crate::config::Config;
 use crate::limits;
 
+/// Most open client connections of a process, whatever the descriptor limit allows. At the 6 KiB
+/// that an idle one costs, 65,536 of them are 384 MiB.
+const CONNECTIONS_MAX: usize = 65_536;
+/// Descriptors that the process holds from its start, beside those of cores and journal: the
+/// standard streams, the log's pipe, signals, the resolver, the audit file.
+const DESCRIPTORS_OWN: usize = 9;
+/// Descriptors that no connection may have, beside those of cores and journal: a name lookup has
+/// three files and sockets open, the metrics read two files of procfs, one is spare.
+const DESCRIPTORS_RESERVED: usize = 6;
+/// The descriptor limit where the kernel does not tell it: the usual soft one.
+const DESCRIPTORS_ASSUMED: usize = 1_024;
+/// Most connections that wait on one of the kept places: a probe asks each few seconds and takes
+/// a millisecond, so sixteen serve thousands. Administrators and peers get as many.
+const PROBE_PLACES_MAX: usize = 16;
+/// Descriptors set aside for each core's connections to the store: its own writer's, and those of
+/// some that it adopted.
+const STORE_CONNECTIONS_RESERVED: usize = 16;
+/// Descriptors that a comparison may need: at most 31 sorted files of the books and as many of the
+/// journal, one that is written, a connection, the journal's and its own.
+const RECONCILE_DESCRIPTORS: usize = 70;
+
 /// Numbers from here on belong to the journal and the process itself.
 static RESERVED_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
 
@@ -59,7 +80,7 @@ impl Places {
         let first = reserved_from(descriptors, shares.reserved, &inherited());
         RESERVED_FROM.store(first, Ordering::Relaxed);
         clip(config, shares.upstream, descriptors);
-        if shares.places.clients < limits::CONNECTIONS_MAX {
+        if shares.places.clients < CONNECTIONS_MAX {
             log::info!(
                 "{descriptors} descriptors: {} for clients, {} for processors",
                 shares.places.clients,
@@ -98,23 +119,21 @@ fn share_out(descriptors: usize, config: &Config) -> Shares {
     let journal = usize::from(config.journal.is_some());
     let store = usize::from(config.store.is_some());
     // A core: ring or epoll, its bell, and for each listener the socket and a spare.
-    let own = limits::DESCRIPTORS_OWN
+    let own = DESCRIPTORS_OWN
         .saturating_add(cores.saturating_mul(2 + 2 * listeners))
         .saturating_add(journal * (3 + 2 * cores))
-        .saturating_add(store * cores * limits::STORE_CONNECTIONS_RESERVED)
+        .saturating_add(store * cores * STORE_CONNECTIONS_RESERVED)
         .saturating_add(cores * limits::PEER_CONNECTIONS_MAX * config.shards.peers.len());
-    let reserved = limits::DESCRIPTORS_RESERVED
+    let reserved = DESCRIPTORS_RESERVED
         .saturating_add(2 * cores)
         .saturating_add(journal * (4 + 2 * cores))
-        .saturating_add(usize::from(config.reconcile.is_some()) * limits::RECONCILE_DESCRIPTORS);
+        .saturating_add(usize::from(config.reconcile.is_some()) * RECONCILE_DESCRIPTORS);
     // Probes and administrators, and the overlap of each kind of place.
-    let few = (descriptors / 32).clamp(2, limits::PROBE_PLACES_MAX);
+    let few = (descriptors / 32).clamp(2, PROBE_PLACES_MAX);
     let left = descriptors.saturating_sub(own.saturating_add(reserved).saturating_add(few * 5));
     // Processors get what they may use, but never more than half.
     let upstream = upstream_wanted(config).min(left / 2).max(1);
-    let clients = left
-        .saturating_sub(upstream)
-        .clamp(1, limits::CONNECTIONS_MAX);
+    let clients = left.saturating_sub(upstream).clamp(1, CONNECTIONS_MAX);
     let places = Places {
         clients,
         per_address: config.connections_per_address.min(clients.div_ceil(2)),
@@ -181,7 +200,7 @@ fn raise_limit() -> usize {
     // SAFETY: `limit` is a valid rlimit that outlives both calls.
     let descriptors = unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
-            return limits::DESCRIPTORS_ASSUMED;
+            return DESCRIPTORS_ASSUMED;
         }
         let wanted = libc::rlimit {
             rlim_cur: limit.rlim_max,
@@ -258,7 +277,7 @@ mod tests {
         let mut config = config(&[]);
         let shares = share_out(1 << 20, &config);
         clip(&mut config, shares.upstream, 1 << 20);
-        assert_eq!(shares.places.clients, limits::CONNECTIONS_MAX);
+        assert_eq!(shares.places.clients, CONNECTIONS_MAX);
         assert_eq!(config.upstream_concurrency, 2_048);
         assert_eq!(config.late_reads_max, limits::LATE_READS_MAX);
     }

@@ -17,9 +17,13 @@ pub use self::stage::{Ending, HedgeState, STEPS, Stage, StageName, Step};
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{ReplyTo, Trace, WriterSlot};
 use crate::judge::{self, Question};
-use crate::limits;
 use crate::payment::{Cents, Payment, Processor, ProcessorSet};
 use crate::timeline::History;
+
+/// How many earlier `requestedAt` of a payment are remembered, to know a stored one as ours. A
+/// time goes out again only after a proven refusal, so one that is four refusals old can be stored
+/// only by a processor that lied; it would then be reported as charged by another client.
+const REQUESTED_AT_KEPT: usize = 4;
 
 /// One unsettled payment.
 #[derive(Debug)]
@@ -74,7 +78,7 @@ pub struct Flow {
     refused: ProcessorSet,
     requested_at: Option<UnixMillis>,
     /// The times that went out before `requested_at`, newest first.
-    earlier: [Option<UnixMillis>; limits::REQUESTED_AT_KEPT],
+    earlier: [Option<UnixMillis>; REQUESTED_AT_KEPT],
 }
 
 /// Whether a payment stands in the journal.
@@ -165,7 +169,7 @@ impl Flow {
             unreachable: ProcessorSet::NONE,
             refused: ProcessorSet::NONE,
             requested_at: None,
-            earlier: [None; limits::REQUESTED_AT_KEPT],
+            earlier: [None; REQUESTED_AT_KEPT],
         }
     }
 

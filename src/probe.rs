@@ -7,11 +7,19 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::{HttpUrl, ListenAddress};
 use crate::limits;
+
+/// How long `p99 ctl` and `p99 explain` wait for an answer: longer than the longest
+/// REQUEST_TIMEOUT_MS and a slow disk together.
+const QUESTION_TIME_MAX: Duration = Duration::from_secs(70);
+/// Longest answer that `p99 ctl` and `p99 explain` read: 1,000 pending payments of 300 bytes, or
+/// 6,000 events.
+const PROBE_ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// Whom to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,10 +166,10 @@ pub fn call(target: &Target, question: &Question<'_>) -> io::Result<(u16, String
     head.push_str("\r\n");
     (&socket).write_all(&[head.as_bytes(), body].concat())?;
     // The instance has patience of its own, and says what came of it when that is over.
-    socket.set_read_timeout(Some(limits::QUESTION_TIME_MAX))?;
+    socket.set_read_timeout(Some(QUESTION_TIME_MAX))?;
     let mut answer = Vec::new();
     (&socket)
-        .take(limits::PROBE_ANSWER_BYTES_MAX)
+        .take(PROBE_ANSWER_BYTES_MAX)
         .read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();

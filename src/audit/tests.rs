@@ -1,5 +1,8 @@
 //! The audit file: rotation, its queue, and whom it trusts.
 
+use crate::audit::AUDIT_FILE_BYTES_MAX;
+use crate::audit::AUDIT_FILES_MAX;
+use crate::audit::AUDIT_UNWRITTEN_BYTES_MAX;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
@@ -68,7 +71,7 @@ fn what_the_disk_does_not_take_is_written_when_it_does() {
     let texts: Vec<String> = read(&dir.0, UpstreamId(1)).unwrap();
     assert_eq!(texts.len(), 2, "{texts:?}");
     // What is too much is counted.
-    writer.text = vec![b'x'; limits::AUDIT_UNWRITTEN_BYTES_MAX];
+    writer.text = vec![b'x'; AUDIT_UNWRITTEN_BYTES_MAX];
     queue.send(line(1, "c")).unwrap();
     assert!(!writer.gather(&items));
     assert_eq!(left_out.load(Ordering::Relaxed), 1);
@@ -82,11 +85,11 @@ fn files_are_bounded_in_size_and_number() {
     let dir = Dir::new("rotation");
     let left_out = Arc::new(AtomicU64::new(0));
     let mut writer = Writer::open(&dir.0, left_out, Arc::default()).unwrap();
-    for round in 0..=limits::AUDIT_FILES_MAX {
+    for round in 0..=AUDIT_FILES_MAX {
         let line = format!("{{\"id\":\"{}\",\"round\":{round}}}\n", UpstreamId(3));
         writer.text = line.into_bytes();
         writer.write().unwrap();
-        writer.bytes = limits::AUDIT_FILE_BYTES_MAX;
+        writer.bytes = AUDIT_FILE_BYTES_MAX;
     }
     let files = fs::read_dir(&dir.0).unwrap().count();
     assert_eq!(files, 5, "four, and the one that is locked");

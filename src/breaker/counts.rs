@@ -22,6 +22,7 @@ const EPOCH_BITS: u32 = 24;
 /// 131,071 of each kind in a bucket. A bucket that is full stays as it is, and with it its share
 /// of failures, which so many samples know to a fraction of a percent.
 const COUNT_BITS: u32 = 17;
+/// The largest count.
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 /// A thread that lags behind by up to this many epochs finds its bucket reused and drops its
 /// result. The bound keeps a bucket of half a year ago from looking like one of the future.

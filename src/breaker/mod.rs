@@ -39,6 +39,16 @@ use crate::atomics::{AtomicU32, AtomicU64};
 use crate::clock::Mono;
 use crate::limits;
 
+/// Longest rest that a processor's Retry-After may ask for.
+const REST_MAX: Duration = Duration::from_secs(60);
+/// While HalfOpen, a payment without a permit asks again after this: any core's result may have
+/// moved the breaker. Shorter burns turns, longer lets payments wait although the processor works.
+const BREAKER_ASK_AGAIN: Duration = Duration::from_millis(20);
+/// How long after one asked, payments that were never sent to a processor are believed to go on
+/// coming: at one payment a second they still get its probes before pinned ones take them all. So
+/// long do pinned payments alone wait for the second permit of a round.
+const BREAKER_FRESH_HOPE: Duration = Duration::from_secs(1);
+
 /// No HalfOpen round: beyond every generation.
 const NO_ROUND: u32 = u32::MAX;
 /// From one HalfOpen round to the next one but one: each goes by way of Open.
@@ -183,13 +193,13 @@ impl Breaker {
     }
 
     /// A 429 with Retry-After, heard by an attempt of `generation`: the processor rests for
-    /// `span`, at most [`limits::REST_MAX`], whatever the counts say. Never shortens an Open that
+    /// `span`, at most `REST_MAX`, whatever the counts say. Never shortens an Open that
     /// lasts longer; a zero span is no rest, and what an older generation hears changes nothing.
     pub fn rest(&self, generation: u16, span: Duration, now: Mono) -> Option<Transition> {
         if span.is_zero() {
             return None;
         }
-        let span = span.min(limits::REST_MAX);
+        let span = span.min(REST_MAX);
         loop {
             let word = self.load();
             if word.generation != generation {
@@ -366,7 +376,7 @@ impl Breaker {
             return None;
         }
         // Another core's record may free or end this at any moment: ask again soon.
-        let until = now.after(limits::BREAKER_ASK_AGAIN);
+        let until = now.after(BREAKER_ASK_AGAIN);
         self.hope_for(kind, until);
         Some(Permit::Refused { until })
     }
@@ -374,8 +384,8 @@ impl Breaker {
     /// A payment asks, or was told to come back, at `until`: until a little later it counts.
     fn hope_for(&self, kind: Kind, until: Mono) {
         let (hope_ms, span) = match kind {
-            Kind::Pinned => (&self.pinned_hope_ms, limits::BREAKER_ASK_AGAIN),
-            Kind::Fresh => (&self.fresh_hope_ms, limits::BREAKER_FRESH_HOPE),
+            Kind::Pinned => (&self.pinned_hope_ms, BREAKER_ASK_AGAIN),
+            Kind::Fresh => (&self.fresh_hope_ms, BREAKER_FRESH_HOPE),
         };
         let hoped_ms = ceil_ms(until.after(span));
         if hope_ms.load(SeqCst) < hoped_ms {

@@ -8,6 +8,7 @@ use crate::clock::Mono;
 
 /// 46 bits of milliseconds last 2,231 years; later moments saturate.
 const MS_BITS: u32 = 46;
+/// The last moment that fits.
 const MS_MAX: u64 = (1 << MS_BITS) - 1;
 /// A generation lasts at least an Open of a second in two of three cases, so 65,536 of them take
 /// hours, and no attempt lives that long.

@@ -7,7 +7,7 @@ use ahash::RandomState;
 
 use super::Full;
 use super::entry::{Entry, SettledClaim};
-use super::index::{Index, Position};
+use super::index::{CLAIMS_TOUCHED_MAX, Index, Position};
 use crate::clock::Mono;
 use crate::keys;
 use crate::limits;
@@ -369,10 +369,10 @@ fn count_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// Room for so many entries, its memory there already: see [`limits::CLAIMS_TOUCHED_MAX`].
+/// Room for so many entries, its memory there already: see `CLAIMS_TOUCHED_MAX`.
 fn touched_room(count: usize) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(count);
-    let touched = count.min(limits::CLAIMS_TOUCHED_MAX);
+    let touched = count.min(CLAIMS_TOUCHED_MAX);
     entries.resize(touched, Entry::pending(UpstreamId(0), NONE));
     // The compiler shall not see that nothing is read.
     std::hint::black_box(&mut entries).clear();

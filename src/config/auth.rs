@@ -10,7 +10,13 @@ use std::path::{Path, PathBuf};
 use super::files::{path, read_text};
 use super::reader::Reader;
 use super::values::MASK;
-use crate::limits;
+
+/// Longest name of the header that carries the password.
+const AUTH_NAME_BYTES_MAX: usize = 64;
+/// Longest password in a header; it must fit in a request head beside everything else.
+const AUTH_VALUE_BYTES_MAX: usize = 1_024;
+/// Longest file with passwords: two of them with their line ends are 2,052 bytes.
+const AUTH_FILE_BYTES_MAX: usize = 4_096;
 
 /// A text that no log, page or panic may show.
 #[derive(Clone, PartialEq, Eq)]
@@ -165,7 +171,7 @@ fn header_name(text: &str) -> Option<String> {
     let name = text.to_ascii_lowercase();
     // A token of RFC 9110, section 5.6.2.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let fits = (1..=limits::AUTH_NAME_BYTES_MAX).contains(&name.len());
+    let fits = (1..=AUTH_NAME_BYTES_MAX).contains(&name.len());
     let is_taken = TAKEN.contains(&name.as_str())
         || TAKEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     (fits && name.bytes().all(plain) && !is_taken).then_some(name)
@@ -173,7 +179,7 @@ fn header_name(text: &str) -> Option<String> {
 
 /// What one header field can hold as it is, without a doubt about its ends.
 fn secret(text: &str) -> Option<Secret> {
-    let fits = (1..=limits::AUTH_VALUE_BYTES_MAX).contains(&text.len()) && text.trim() == text;
+    let fits = (1..=AUTH_VALUE_BYTES_MAX).contains(&text.len()) && text.trim() == text;
     let plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     (fits && plain).then(|| Secret::new(text.to_owned()))
 }
@@ -184,13 +190,13 @@ fn secret(text: &str) -> Option<Secret> {
 /// What the file must be and is not, without a word of what it holds.
 pub fn read_secret_file(path: &Path) -> Result<Vec<Secret>, String> {
     let must = |what: &str| format!("a file with one or two values, one a line; {what}");
-    let text = read_text(path, limits::AUTH_FILE_BYTES_MAX).map_err(|why| must(&why))?;
+    let text = read_text(path, AUTH_FILE_BYTES_MAX).map_err(|why| must(&why))?;
     let mut values = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty()) {
         let value = secret(line).ok_or_else(|| {
             must(&format!(
                 "line {number} is not 1 to {} characters of visible ASCII with inner spaces",
-                limits::AUTH_VALUE_BYTES_MAX
+                AUTH_VALUE_BYTES_MAX
             ))
         })?;
         values.push(value);
@@ -254,7 +260,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("p99-auth-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("values");
-        let long = "x".repeat(limits::AUTH_VALUE_BYTES_MAX);
+        let long = "x".repeat(AUTH_VALUE_BYTES_MAX);
         let good: [(&str, &[&str]); 6] = [
             ("one", &["one"]),
             ("one\n", &["one"]),

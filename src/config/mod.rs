@@ -59,6 +59,11 @@ pub use values::{
 
 use reader::Reader;
 
+/// Longest path of a unix socket: `sun_path` has 108 bytes and ends with a zero.
+const UNIX_PATH_BYTES_MAX: usize = 107;
+/// Longest file of certificates or a key. A machine's own list of authorities has 220 KB.
+const PEM_BYTES_MAX: usize = 4 << 20;
+
 /// Every setting, checked. The doc of each field names its variable; units and defaults stand in
 /// [`SETTINGS`].
 #[derive(Clone, Debug)]

@@ -26,6 +26,10 @@ use super::values::{
 };
 use super::values::{PerMille, RateLimitConfig, Routing, Upstream500};
 
+/// Idle connections to a processor over all cores, unless POOL_MAX_IDLE says another number: a
+/// burst that needed more opens them again. 256 of them hold 1 MiB.
+const POOL_IDLE_MAX: usize = 256;
+
 impl Config {
     pub(super) fn read(reader: &mut Reader<'_>, allowed_cores: CoreCount) -> Self {
         let cores = reader.whole_or("CORES", Some(u64::from(allowed_cores.0)));
@@ -302,7 +306,7 @@ fn read_breaker(reader: &mut Reader<'_>) -> BreakerConfig {
 }
 
 fn read_pool_idle_max(reader: &mut Reader<'_>, concurrency: usize, cores: CoreCount) -> usize {
-    let all = concurrency.min(limits::POOL_IDLE_MAX);
+    let all = concurrency.min(POOL_IDLE_MAX);
     let share = all.div_ceil(usize::from(cores.0.max(1)));
     let number = reader.whole_or("POOL_MAX_IDLE", Some(u64::try_from(share).unwrap_or(0)));
     usize::try_from(number).unwrap_or(usize::MAX)

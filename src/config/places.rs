@@ -6,7 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
 use super::values::digits;
-use crate::limits;
+use crate::config::UNIX_PATH_BYTES_MAX;
+
+/// Longest host name (RFC 1035, section 2.3.4).
+const HOST_BYTES_MAX: usize = 253;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +165,7 @@ pub(super) fn is_host(host: &str) -> bool {
         digits(label).is_some()
             || hexadecimal.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
-    name.len() <= limits::HOST_BYTES_MAX
+    name.len() <= HOST_BYTES_MAX
         && name.split('.').all(is_label)
         && (!is_number(last) || host.parse::<std::net::Ipv4Addr>().is_ok())
 }
@@ -184,7 +187,7 @@ pub(super) fn folder(text: &str) -> Option<PathBuf> {
 
 /// The file of a unix socket.
 pub(super) fn socket_path(text: &str) -> Option<PathBuf> {
-    let fits = text.len() <= limits::UNIX_PATH_BYTES_MAX && !text.ends_with('/');
+    let fits = text.len() <= UNIX_PATH_BYTES_MAX && !text.ends_with('/');
     (text.starts_with('/') && fits)
         .then(|| file_path(text))
         .flatten()

@@ -13,7 +13,7 @@ use super::headers::{HeaderLines, read_headers_file};
 use super::places;
 use super::reader::Reader;
 use super::upstream::{PAY_PATH, UpstreamUrl};
-use crate::limits;
+use crate::config::PEM_BYTES_MAX;
 use crate::payment::Configured;
 use crate::tls::{Material, MaterialFault, peer_name};
 
@@ -126,7 +126,7 @@ pub fn read_usual_authorities(path: Option<&Path>) -> Result<Arc<Material>, Stri
         | MaterialFault::Certificate(why)
         | MaterialFault::Key(why) => why,
     };
-    let read = files::read_file(path, limits::PEM_BYTES_MAX);
+    let read = files::read_file(path, PEM_BYTES_MAX);
     let material = read.and_then(|pem| Material::read(&pem, None).map_err(in_words));
     material
         .map(Arc::new)
@@ -141,7 +141,7 @@ impl TlsFiles {
 
     fn read(&self) -> Result<Material, (&'static str, String)> {
         let bytes = |file: &NamedFile| {
-            let read = files::read_file(&file.path, limits::PEM_BYTES_MAX);
+            let read = files::read_file(&file.path, PEM_BYTES_MAX);
             read.map_err(|why| (file.setting, format!("a file of PEM; {why}")))
         };
         let authorities = bytes(&self.authorities)?;

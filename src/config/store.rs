@@ -16,9 +16,13 @@ use super::files;
 use super::places::{is_host, usual_authorities};
 use super::reader::{ConfigFault, Reader};
 use super::values::digits;
-use crate::limits;
+use crate::config::PEM_BYTES_MAX;
+use crate::config::UNIX_PATH_BYTES_MAX;
 use crate::tls::{Material, MaterialFault};
 use passwords::{PasswordLine, password_lines};
+
+/// Hosts that STORE may name.
+const STORE_HOSTS_MAX: usize = 16;
 
 /// How a connection to the store is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -176,8 +180,8 @@ impl StoreUrl {
                 }
             }
         }
-        if self.hosts.len() > limits::STORE_HOSTS_MAX {
-            faults.push(format!("at most {} hosts", limits::STORE_HOSTS_MAX));
+        if self.hosts.len() > STORE_HOSTS_MAX {
+            faults.push(format!("at most {} hosts", STORE_HOSTS_MAX));
         }
     }
 
@@ -239,7 +243,7 @@ impl StoreUrl {
 fn read_authorities(file: Option<&Path>) -> Result<Material, String> {
     let file = file.ok_or("neither SSL_CERT_FILE nor this machine names any")?;
     let named = |why: String| format!("{}: {why}", file.display());
-    let pem = files::read_file(file, limits::PEM_BYTES_MAX).map_err(named)?;
+    let pem = files::read_file(file, PEM_BYTES_MAX).map_err(named)?;
     Material::read(&pem, None).map_err(|fault| match fault {
         MaterialFault::Authorities(why)
         | MaterialFault::Certificate(why)
@@ -324,7 +328,7 @@ fn host(text: &str) -> Option<StoreHost> {
     }
     let host = unescaped(host)?;
     if host.starts_with('/') {
-        let fits = host.len() + ".s.PGSQL.65535".len() < limits::UNIX_PATH_BYTES_MAX;
+        let fits = host.len() + ".s.PGSQL.65535".len() < UNIX_PATH_BYTES_MAX;
         return fits.then(|| StoreHost::Unix(PathBuf::from(host), port));
     }
     is_host(&host).then(|| StoreHost::Tcp(host.to_ascii_lowercase(), port))

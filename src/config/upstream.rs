@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use super::places::{HttpUrl, ListenAddress, socket_path};
 use super::shards::is_at;
-use crate::limits;
+
+/// Longest path of payments at a processor. With an id of 36 bytes the request head stays small.
+const PAY_PATH_BYTES_MAX: usize = 256;
 
 /// Where a processor is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,7 +165,7 @@ fn scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
 /// A path that is the same to every gateway on the way: a slash before each segment, none at the
 /// end, no empty and no dot segment, no query, whether its escapes are decoded or not.
 pub(super) fn path(text: &str) -> Option<String> {
-    let fits = text.len() <= limits::PAY_PATH_BYTES_MAX;
+    let fits = text.len() <= PAY_PATH_BYTES_MAX;
     let is_end = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '~' | ')');
     let ends = text.starts_with('/') && text.ends_with(is_end);
     // The path characters of RFC 3986, section 3.3.

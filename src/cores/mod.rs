@@ -7,7 +7,7 @@
 //!
 //! Half a server never stays up: a panic ends the process (`panic = "abort"` in release, the hook
 //! of [`end_process_on_panic`] elsewhere), and so does a core that stands still for
-//! [`limits::CORE_LOOKS_MAX`] looks. The journal makes that safe.
+//! `CORE_LOOKS_MAX` looks. The journal makes that safe.
 //!
 //! A stop: `/readyz` turns 503 with the signal itself, listeners stay open for DRAIN_DELAY_MS,
 //! then close once their queues are empty, and payments finish within SHUTDOWN_GRACE_SECS.
@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Mono};
 use crate::config::ListenAddress;
-use crate::limits;
 use crate::metrics::{EventKind, Metrics};
 use crate::pay::{self, CoreBuilder, Failure, Setup};
 use crate::payment::CoreId;
@@ -46,6 +45,18 @@ use notices::Notices;
 use signals::Signals;
 use threads::start_threads;
 use watchdog::Watchdog;
+
+/// After this many looks of the main thread without a beat the core is given up and the process
+/// ends, so that a supervisor can start it anew: 300 x 100 ms = 30 s in which this thread ran and
+/// that core did not, which no disk or quota explains.
+const CORE_LOOKS_MAX: u32 = 300;
+/// How often the main thread looks at signals and cores.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// Every so many looks it reads what the kernel knows of the process, for the metrics: once in 2 s.
+const PROCFS_LOOKS: u32 = 20;
+/// How many times DRAIN_DELAY_MS the listeners stay open after a journal failed: with the default
+/// of 3 s that is 12 s, and a Prometheus that scrapes every 5 s sees the failure twice.
+const FAILED_DRAIN_FACTOR: u32 = 4;
 
 /// Why there is no server.
 #[derive(Debug)]
@@ -284,7 +295,7 @@ impl Running {
             }
             at_each_look();
             self.refresh_metrics(&mut looks);
-            thread::sleep(limits::WATCH_INTERVAL);
+            thread::sleep(WATCH_INTERVAL);
         }
         self.gather()
     }
@@ -297,7 +308,7 @@ impl Running {
             .failure()
             .is_some_and(|one| one != Failure::Fenced)
         {
-            self.drain_delay.saturating_mul(limits::FAILED_DRAIN_FACTOR)
+            self.drain_delay.saturating_mul(FAILED_DRAIN_FACTOR)
         } else {
             self.drain_delay
         }
@@ -305,7 +316,7 @@ impl Running {
 
     /// What only this thread may write, as it blocks: procfs, at some looks.
     fn refresh_metrics(&self, looks: &mut u32) {
-        if looks.is_multiple_of(limits::PROCFS_LOOKS) {
+        if looks.is_multiple_of(PROCFS_LOOKS) {
             self.metrics.process.refresh();
         }
         *looks = looks.wrapping_add(1);

@@ -2,7 +2,7 @@
 //! parent only, which ends the process.
 
 use crate::clock::Mono;
-use crate::limits;
+use crate::cores::CORE_LOOKS_MAX;
 use crate::payment::CoreId;
 use crate::server::lifecycle::Lifecycle;
 
@@ -29,7 +29,7 @@ impl Watchdog {
                 continue;
             }
             *looks = looks.saturating_add(1);
-            if *looks >= limits::CORE_LOOKS_MAX {
+            if *looks >= CORE_LOOKS_MAX {
                 return Some(*core);
             }
         }
@@ -57,7 +57,7 @@ mod tests {
         };
         assert_eq!(found, stuck);
         // The first look saw a beat.
-        assert_eq!(looks, u64::from(limits::CORE_LOOKS_MAX) + 1);
+        assert_eq!(looks, u64::from(CORE_LOOKS_MAX) + 1);
     }
 
     #[test]
@@ -65,7 +65,7 @@ mod tests {
         let lifecycle = Lifecycle::new(1);
         let mut watch = Watchdog::new(&lifecycle);
         lifecycle.end(CoreId(0));
-        for _ in 0..=limits::CORE_LOOKS_MAX {
+        for _ in 0..=CORE_LOOKS_MAX {
             assert_eq!(watch.stuck(&lifecycle), None);
         }
     }

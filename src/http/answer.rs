@@ -10,6 +10,9 @@ use super::fields::{self, Framed, FramingFields, SectionFault};
 use super::retry_after::RetryAfter;
 use crate::limits;
 
+/// Interim (1xx) answers before a final one: p99 never asks for any.
+const INTERIM_ANSWERS_MAX: usize = 4;
+
 /// The head of a final answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerHead {
@@ -62,7 +65,7 @@ impl From<BodyFault> for AnswerFault {
 /// Why the bytes are no answer, as soon as it is certain.
 pub fn parse_answer(bytes: &[u8], for_head: bool) -> Result<Option<AnswerHead>, AnswerFault> {
     let mut start = 0_usize;
-    for _ in 0..=limits::INTERIM_ANSWERS_MAX {
+    for _ in 0..=INTERIM_ANSWERS_MAX {
         let one = bytes.get(start..).unwrap_or_default();
         let Some(head) = parse_one(one, for_head)? else {
             return Ok(None);

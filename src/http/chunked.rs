@@ -6,7 +6,14 @@
 //! a trailer never becomes a header field.
 
 use super::bytes;
-use crate::limits;
+
+/// Digits of a chunk size: 16 hexadecimal digits fill 64 bits, so no size can overflow.
+const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+/// Bytes of all chunk extensions of one body: they carry nothing that p99 reads, and a body of
+/// one-byte chunks must not be a way to send megabytes.
+const CHUNK_EXTENSION_BYTES_MAX: usize = 1024;
+/// Bytes of a trailer section, which is checked and dropped.
+const TRAILER_BYTES_MAX: usize = 2 * 1024;
 
 /// Decodes one chunked body.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +147,7 @@ impl ChunkedDecoder {
             | Place::ExtensionEnd
             | Place::ExtensionEndSpace => {
                 self.extension_bytes = self.extension_bytes.saturating_add(1);
-                if self.extension_bytes > limits::CHUNK_EXTENSION_BYTES_MAX {
+                if self.extension_bytes > CHUNK_EXTENSION_BYTES_MAX {
                     return Err(ChunkFault::Malformed);
                 }
                 step_extension(self.place, byte)
@@ -151,7 +158,7 @@ impl ChunkedDecoder {
             | Place::TrailerLineFeed
             | Place::LastLineFeed => {
                 self.trailer_bytes = self.trailer_bytes.saturating_add(1);
-                if self.trailer_bytes > limits::TRAILER_BYTES_MAX {
+                if self.trailer_bytes > TRAILER_BYTES_MAX {
                     return Err(ChunkFault::TrailersTooLarge);
                 }
                 step_trailer(self.place, byte)
@@ -172,7 +179,7 @@ impl ChunkedDecoder {
     fn step_size(&mut self, byte: u8) -> Result<Place, ChunkFault> {
         match (self.place, byte) {
             (Place::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                if self.digits >= limits::CHUNK_SIZE_DIGITS_MAX {
+                if self.digits >= CHUNK_SIZE_DIGITS_MAX {
                     return Err(ChunkFault::Malformed);
                 }
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
@@ -185,7 +192,7 @@ impl ChunkedDecoder {
             (Place::Size | Place::SizeSpace, b';') => Ok(Place::ExtensionName { started: false }),
             (Place::Size | Place::SizeSpace, b' ' | b'\t') => {
                 self.extension_bytes = self.extension_bytes.saturating_add(1);
-                if self.extension_bytes > limits::CHUNK_EXTENSION_BYTES_MAX {
+                if self.extension_bytes > CHUNK_EXTENSION_BYTES_MAX {
                     return Err(ChunkFault::Malformed);
                 }
                 Ok(Place::SizeSpace)

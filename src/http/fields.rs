@@ -8,6 +8,10 @@
 use super::bytes::{self, NotDecimal};
 use crate::limits;
 
+/// Most field lines of a head. A line has at least 4 bytes, so the byte limit alone would allow
+/// 2,048 lines.
+pub(super) const HTTP_HEADERS_MAX: usize = 100;
+
 /// Why a field section cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SectionFault {
@@ -31,7 +35,7 @@ pub(super) fn read_section<'b>(
 ) -> Result<Option<usize>, SectionFault> {
     let window = head.get(..limits::HTTP_HEAD_BYTES_MAX).unwrap_or(head);
     let mut at = start;
-    for _ in 0..=limits::HTTP_HEADERS_MAX {
+    for _ in 0..=HTTP_HEADERS_MAX {
         match read_line(window.get(at..).unwrap_or_default())? {
             Line::Field { name, value, bytes } => {
                 note(name, value);

@@ -35,8 +35,12 @@ use super::pauses;
 use super::record::Record;
 use super::snapshot::Line;
 use crate::clock::UnixMillis;
-use crate::limits;
+use crate::journal::JOURNAL_SCAN_BYTES;
 use crate::payment::UpstreamId;
+
+/// How often a backup opens the files of a running instance anew because a compaction came between.
+/// One takes 64 MiB of new records at least, opening takes milliseconds.
+const JOURNAL_BACKUP_TRIES_MAX: u32 = 10;
 
 /// Files beside the manifest that are copied whole; each is replaced whole. Who is paused holds for
 /// no moment of the journal: what is said when the backup begins, or later.
@@ -152,7 +156,7 @@ pub(super) fn backup_with(
 
 /// Opens all files that count at one moment.
 fn open(dir: &Directory) -> Result<Opened, BackupFault> {
-    for _ in 0..limits::JOURNAL_BACKUP_TRIES_MAX {
+    for _ in 0..JOURNAL_BACKUP_TRIES_MAX {
         let path = dir.manifest_path();
         let manifest = dir.manifest()?.ok_or(JournalFault::Missing { path })?;
         let opened = open_all(dir, &manifest);
@@ -208,7 +212,7 @@ fn copy(from: &File, to: &Path) -> io::Result<u64> {
 
 /// Behind which no byte is set: nothing of a later batch is copied when it comes meanwhile.
 fn written_end(file: &File) -> io::Result<u64> {
-    let mut block = [0; limits::JOURNAL_SCAN_BYTES];
+    let mut block = [0; JOURNAL_SCAN_BYTES];
     let (mut at, mut end) = (0, 0);
     loop {
         let count = file.read_at(&mut block, at)?;

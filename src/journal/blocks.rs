@@ -17,9 +17,13 @@ use std::path::Path;
 use monoio::buf::IoBuf;
 
 use super::files;
-use crate::limits;
+use crate::journal::JOURNAL_BUFFER_BYTES_KEPT;
 
-const BYTES: usize = limits::JOURNAL_BLOCK_BYTES;
+/// A write that passes the page cache by begins and ends at a multiple of this, in the file and in
+/// memory: what nearly all disks and file systems demand is this or less.
+const JOURNAL_BLOCK_BYTES: usize = 4096;
+
+const BYTES: usize = JOURNAL_BLOCK_BYTES;
 
 #[derive(Clone, Debug)]
 #[repr(C, align(4096))]
@@ -63,8 +67,7 @@ impl Blocks {
         let full = self.filled / BYTES;
         self.blocks.drain(..full);
         self.filled %= BYTES;
-        self.blocks
-            .shrink_to(limits::JOURNAL_BUFFER_BYTES_KEPT / BYTES);
+        self.blocks.shrink_to(JOURNAL_BUFFER_BYTES_KEPT / BYTES);
         (full * BYTES) as u64
     }
 }

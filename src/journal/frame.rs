@@ -13,8 +13,11 @@
 
 use std::io::{self, Read};
 
-use crate::limits;
 use crate::payment::CoreId;
+
+/// Longest payload of one journal frame. A snapshot cuts its ledger into parts of
+/// [`JOURNAL_PART_BYTES`], an owner's record has at most 132 bytes; a reader never buffers more.
+const JOURNAL_PAYLOAD_BYTES_MAX: usize = 2 << 20;
 
 /// Bytes of a frame before its payload.
 pub(crate) const HEAD_BYTES: usize = 24;
@@ -27,7 +30,7 @@ const FIRST_MARK: u8 = 0x9D;
 const LAST_MARK: u8 = 0xA5;
 
 const _: () = assert!(
-    limits::JOURNAL_PAYLOAD_BYTES_MAX < 1 << 24,
+    JOURNAL_PAYLOAD_BYTES_MAX < 1 << 24,
     "a length has three bytes"
 );
 
@@ -158,7 +161,7 @@ struct Head {
 
 impl Head {
     fn bytes(&self, seed: u32) -> Option<[u8; HEAD_BYTES]> {
-        if self.length > limits::JOURNAL_PAYLOAD_BYTES_MAX {
+        if self.length > JOURNAL_PAYLOAD_BYTES_MAX {
             return None;
         }
         let length = u32::try_from(self.length).ok()? << 8;
@@ -194,7 +197,7 @@ impl Head {
             return None;
         }
         let size = usize::try_from(length >> 8).ok()?;
-        if size > limits::JOURNAL_PAYLOAD_BYTES_MAX {
+        if size > JOURNAL_PAYLOAD_BYTES_MAX {
             return None;
         }
         Some(Self {

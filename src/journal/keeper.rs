@@ -31,6 +31,12 @@ use crate::ledger::Horizon;
 use crate::limits;
 use crate::payment::CoreId;
 
+/// How often the keeper tries again to reserve a segment that could not be had. A second is short
+/// against the minutes that a segment lasts, and one failed `fallocate` costs microseconds.
+const JOURNAL_RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How often a fault that lasts is logged.
+const JOURNAL_FAULT_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// What the keeper did, for tests. Shared, relaxed.
 #[derive(Debug, Default)]
 pub struct KeeperStats {
@@ -198,7 +204,7 @@ impl Work {
             self.prepare_all();
             self.compact_again();
             self.show();
-            match inbox.recv_timeout(limits::JOURNAL_RETRY_PAUSE) {
+            match inbox.recv_timeout(JOURNAL_RETRY_PAUSE) {
                 Ok(Order::Sealed { identity, bytes }) => self.sealed(identity, bytes),
                 Ok(Order::Need { core }) => self.need(core),
                 Ok(Order::Met { number, id }) => self.met(number, id),
@@ -283,7 +289,7 @@ impl Work {
                 fs::remove_file(&path).unwrap_or_default();
                 let is_due = line
                     .told_at
-                    .is_none_or(|told| now.since(told) >= limits::JOURNAL_FAULT_TOLD_EVERY);
+                    .is_none_or(|told| now.since(told) >= JOURNAL_FAULT_TOLD_EVERY);
                 if is_due {
                     line.told_at = Some(now);
                     log::error!(

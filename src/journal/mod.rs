@@ -59,3 +59,8 @@ pub use writer::{Progress, Writer, WriterSeed, WriterTask};
 
 #[cfg(test)]
 mod tests;
+
+/// Bytes that are looked at together behind the last record, on the stack.
+const JOURNAL_SCAN_BYTES: usize = 32 << 10;
+/// A buffer that a burst made larger than this is given back.
+const JOURNAL_BUFFER_BYTES_KEPT: usize = 1 << 20;

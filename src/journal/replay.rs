@@ -28,6 +28,10 @@ use crate::payment::{
     CoreCount, CoreId, Payment, PerProcessor, Processor, Status, Totals, UpstreamId,
 };
 
+/// Sends of a pending payment that replay remembers besides the open one, as the owner does: a
+/// processor's stored `requestedAt` is compared with them.
+const JOURNAL_EARLIER_MAX: usize = 4;
+
 /// One send of a payment, as its Intent has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -57,7 +61,7 @@ pub struct Pending {
     /// The open Intent: the payment is pinned to that processor (I3).
     pub open: Option<Sent>,
     /// What went out before `open` and ended without a charge, oldest first, at most
-    /// [`limits::JOURNAL_EARLIER_MAX`].
+    /// `JOURNAL_EARLIER_MAX`.
     pub earlier: Vec<Sent>,
     /// Counts the payments of one journal in the order in which they began.
     order: u64,
@@ -113,7 +117,7 @@ impl Pending {
         let Some(sent) = self.open.take() else { return };
         self.earlier.retain(|other| !other.is_same(&sent));
         self.earlier.push(sent);
-        if self.earlier.len() > limits::JOURNAL_EARLIER_MAX {
+        if self.earlier.len() > JOURNAL_EARLIER_MAX {
             self.earlier.remove(0);
         }
     }

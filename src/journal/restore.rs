@@ -30,11 +30,14 @@ use super::replay::{Pending, State};
 use super::settings::JournalSettings;
 use super::start::{StartReport, read_all, renew};
 use crate::clock::UnixMillis;
-use crate::limits;
 use crate::payment::{
     Cents, CoreCount, CorrelationId, Payment, PerProcessor, Processor, ProcessorSet, Status,
     UpstreamId,
 };
+
+/// How long before a backup a payment may have got its `requestedAt` that is not in it: its Intent
+/// was on its way to the disk. A sync of 5 s makes an instance not ready; twice that.
+const JOURNAL_BACKUP_OVERLAP_MS: i64 = 10_000;
 
 /// A backup that is being made a journal.
 #[derive(Debug)]
@@ -108,7 +111,7 @@ impl Restoring {
     /// From when on books must have all payments: some seconds before the backup.
     #[must_use]
     pub fn books_from(&self) -> UnixMillis {
-        let overlap = limits::JOURNAL_BACKUP_OVERLAP_MS;
+        let overlap = JOURNAL_BACKUP_OVERLAP_MS;
         UnixMillis(self.taken_at.0.saturating_sub(overlap))
     }
 

@@ -19,6 +19,7 @@ use super::files;
 use super::frame::{self, Frames, Identity, Next, Rest};
 use super::record::Record;
 use crate::config::JournalSync;
+use crate::journal::JOURNAL_SCAN_BYTES;
 use crate::limits;
 
 /// What is written behind the header of a new segment.
@@ -188,7 +189,7 @@ fn rest_of(file: &File, offset: u64) -> io::Result<Vec<u8>> {
 /// Behind which no byte is set any more; `offset` when none is from there on. By whole blocks,
 /// as most of a segment is the zeros that were reserved.
 fn written_end(file: &File, offset: u64) -> io::Result<u64> {
-    let zeros = [0; limits::JOURNAL_SCAN_BYTES];
+    let zeros = [0; JOURNAL_SCAN_BYTES];
     let mut block = zeros;
     let (mut at, mut end) = (offset, offset);
     loop {

@@ -9,6 +9,10 @@ use crate::config::JournalSync;
 use crate::limits;
 use crate::payment::{CoreCount, Shard};
 
+/// Size of each core's first segment after a start, which does not wait for zeros to be written:
+/// 10,000 payments.
+const JOURNAL_FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
 /// How a journal is kept.
 #[derive(Clone, Debug)]
 pub struct JournalSettings {
@@ -54,7 +58,7 @@ impl JournalSettings {
 
     /// Size of a core's first segment.
     pub(crate) fn first_bytes(&self) -> u64 {
-        self.segment_bytes.min(limits::JOURNAL_FIRST_SEGMENT_BYTES)
+        self.segment_bytes.min(JOURNAL_FIRST_SEGMENT_BYTES)
     }
 }
 
@@ -64,6 +68,7 @@ const SEGMENT_BYTES: u64 = if cfg!(feature = "small-segments") {
 } else {
     limits::JOURNAL_SEGMENT_BYTES
 };
+/// See [`limits::JOURNAL_COMPACT_BYTES_MIN`]; small where a test wants many segments.
 const COMPACT_BYTES_MIN: u64 = if cfg!(feature = "small-segments") {
     16 << 10
 } else {

@@ -23,6 +23,9 @@ use crate::claims::{FirstAnswer, SettledClaim};
 use crate::limits;
 use crate::payment::{Processor, Status, UpstreamId};
 
+/// Settled claims in one snapshot frame: 256 of at most 37 bytes are 9.3 KiB.
+const JOURNAL_CLAIMS_PER_FRAME: usize = 256;
+
 const SETTLED: u8 = 32;
 const LEDGER_PART: u8 = 33;
 const LEDGER_LAST_PART: u8 = 34;
@@ -79,10 +82,10 @@ impl SnapshotWriter {
                 self.frame(|out| record.encode(out))?;
             }
         }
-        let mut group = Vec::with_capacity(limits::JOURNAL_CLAIMS_PER_FRAME);
+        let mut group = Vec::with_capacity(JOURNAL_CLAIMS_PER_FRAME);
         let mut settled = state.settled();
         loop {
-            group.extend(settled.by_ref().take(limits::JOURNAL_CLAIMS_PER_FRAME));
+            group.extend(settled.by_ref().take(JOURNAL_CLAIMS_PER_FRAME));
             if group.is_empty() {
                 return Ok(());
             }

@@ -24,8 +24,13 @@ use super::writer::WriterSeed;
 use crate::claims::SettledClaim;
 use crate::clock::UnixMillis;
 use crate::ledger::Ledger;
-use crate::limits;
 use crate::payment::{CoreId, UpstreamId};
+
+/// Longest frame of an owner's record: a header of 24 bytes, a mark, and a payload of 123, which
+/// the Intent of a promised payment with a spelling of 64 bytes and an IPv6 address has. A core
+/// that takes up payments from a journal may append one of these for each of them at once, beyond
+/// [`crate::limits::JOURNAL_BUFFER_BYTES_MAX`]: no setting of today bounds how many there are.
+pub(super) const JOURNAL_RECORD_BYTES_MAX: usize = 148;
 
 /// A journal that is open for writing.
 #[derive(Debug)]
@@ -278,9 +283,7 @@ fn write_snapshot(
 fn restore(state: State, mut writer: WriterSeed, report: &mut StartReport) -> Restored {
     let settled: Vec<_> = state.settled().collect();
     let pending: Vec<Pending> = state.pending().into_iter().cloned().collect();
-    let promises = pending
-        .len()
-        .saturating_mul(limits::JOURNAL_RECORD_BYTES_MAX);
+    let promises = pending.len().saturating_mul(JOURNAL_RECORD_BYTES_MAX);
     writer.buffer_bytes_max = writer.buffer_bytes_max.saturating_add(promises);
     report.pending += pending.len() as u64;
     report.settled += settled.len() as u64;

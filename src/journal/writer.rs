@@ -32,8 +32,12 @@ use super::manifest::JournalId;
 use super::record::{Haste, Record};
 use crate::clock::Mono;
 use crate::config::JournalSync;
-use crate::limits;
+use crate::journal::JOURNAL_BUFFER_BYTES_KEPT;
 use crate::payment::CoreId;
+
+/// How often the writer looks for a segment that is not prepared yet. Rare: 64 MiB were appended
+/// faster than the next ones could be reserved.
+const JOURNAL_PREPARE_PAUSE: Duration = Duration::from_millis(2);
 
 /// A segment that may be written to, or why there is none.
 pub(crate) type Prepared = Result<(Identity, File), JournalFault>;
@@ -314,7 +318,7 @@ impl WriterTask {
         })
         .await;
         batch.clear();
-        batch.shrink_to(limits::JOURNAL_BUFFER_BYTES_KEPT);
+        batch.shrink_to(JOURNAL_BUFFER_BYTES_KEPT);
         shared.waiting.set(0);
         std::mem::swap(batch, &mut *shared.buffer.borrow_mut());
         shared.last.get()
@@ -369,7 +373,7 @@ impl WriterTask {
                     let core = self.segment.identity.core;
                     self.tell(Order::Need { core })?;
                 }
-                Err(_) => monoio::time::sleep(limits::JOURNAL_PREPARE_PAUSE).await,
+                Err(_) => monoio::time::sleep(JOURNAL_PREPARE_PAUSE).await,
             }
         };
         let path = self.segment.path.with_file_name(identity.name());

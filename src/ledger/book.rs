@@ -11,8 +11,12 @@ use super::list::{Entry, List};
 use super::open::OpenSecond;
 use super::window::{CutsOldSecond, Window};
 use crate::clock::{Now, UnixMillis};
-use crate::limits;
 use crate::payment::{Cents, PerProcessor, Processor, Totals};
+
+/// Seconds that payments may arrive for at the same time without any list being written anew. A
+/// processor that answers after 5 s settles payments of the last 5 s; later ones cost a few
+/// microseconds each. Each open second takes 64 KB.
+const LEDGER_OPEN_SECONDS: usize = 8;
 
 /// The settled payments of one core.
 #[derive(Clone, Debug)]
@@ -50,7 +54,7 @@ impl Ledger {
                 by_number: BTreeMap::new(),
                 boundary: i64::MIN,
             },
-            open: vec![OpenSecond::empty(); limits::LEDGER_OPEN_SECONDS],
+            open: vec![OpenSecond::empty(); LEDGER_OPEN_SECONDS],
             exact_secs: i64::try_from(exact_secs).unwrap_or(i64::MAX),
             horizon: Horizon::new(exact_secs),
             is_anchored: false,
@@ -167,7 +171,7 @@ impl Ledger {
         self.open.iter_mut().for_each(OpenSecond::clear);
     }
 
-    /// The whole ledger in pieces of at most [`limits::LEDGER_CHUNK_BYTES_MAX`].
+    /// The whole ledger in pieces of at most [`crate::limits::LEDGER_CHUNK_BYTES_MAX`].
     pub fn chunks(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
         chunk::write(self.parts())
     }
@@ -379,7 +383,7 @@ fn second_of_hour(second: i64) -> u16 {
 }
 
 fn place_of(second: i64) -> usize {
-    let places = i64::try_from(limits::LEDGER_OPEN_SECONDS).unwrap_or(1);
+    let places = i64::try_from(LEDGER_OPEN_SECONDS).unwrap_or(1);
     usize::try_from(second.rem_euclid(places)).unwrap_or(0)
 }
 

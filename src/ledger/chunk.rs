@@ -10,12 +10,15 @@ use super::hour::{MILLIS, SECONDS};
 use super::list::{List, read_varint, write_varint};
 use crate::limits;
 
+/// A piece of a ledger's snapshot takes no further list from this size on.
+const LEDGER_CHUNK_BYTES_FULL: usize = 64 * 1024;
+
 const VERSION: u8 = 1;
 
 /// Largest list: every entry with a header of 2 bytes, a count of 10 and cents of 19.
 const LIST_BYTES_MAX: usize = 31 * 2 * 3_600;
 const _: () = assert!(
-    limits::LEDGER_CHUNK_BYTES_FULL + LIST_BYTES_MAX + 32 < limits::LEDGER_CHUNK_BYTES_MAX,
+    LEDGER_CHUNK_BYTES_FULL + LIST_BYTES_MAX + 32 < limits::LEDGER_CHUNK_BYTES_MAX,
     "a chunk that is not full takes one more list"
 );
 
@@ -56,7 +59,7 @@ pub(super) fn write<'a>(parts: impl Iterator<Item = Part<'a>>) -> impl Iterator<
         write_varint(u128::from(zigzag(hour)), &mut chunk);
         write_part(&first, &mut chunk);
         while let Some(part) =
-            parts.next_if(|part| part.hour == hour && chunk.len() < limits::LEDGER_CHUNK_BYTES_FULL)
+            parts.next_if(|part| part.hour == hour && chunk.len() < LEDGER_CHUNK_BYTES_FULL)
         {
             write_part(&part, &mut chunk);
         }

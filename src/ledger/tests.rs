@@ -24,7 +24,7 @@ fn totals(ledger: &Ledger, from: i64, to: i64) -> Result<(u64, u128), i64> {
 fn restored(ledger: &Ledger) -> Ledger {
     let mut copy = Ledger::new(Duration::from_secs(3_600));
     for chunk in ledger.chunks() {
-        assert!(chunk.len() <= limits::LEDGER_CHUNK_BYTES_MAX);
+        assert!(chunk.len() <= crate::limits::LEDGER_CHUNK_BYTES_MAX);
         copy.absorb(&chunk).unwrap();
     }
     copy.check_invariants();
@@ -259,7 +259,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        30 => (any::<bool>(), moment(), 1_u64..=limits::AMOUNT_CENTS_MAX)
+        30 => (any::<bool>(), moment(), 1_u64..=crate::limits::AMOUNT_CENTS_MAX)
             .prop_map(|(is_default, at, cents)| Step::Add(is_default, at, cents)),
         4 => (moment(), 0_usize..8).prop_map(|(at, at_most)| Step::Age(at + HOUR, at_most)),
         20 => (moment(), moment()).prop_map(|(one, other)| Step::Window(one, other)),

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use log::Record;
 use log::kv::{self, Key, Value, VisitSource};
 
-use crate::limits;
+/// Longest line; the rest is cut. A line with two ids and a header value takes under 400 bytes.
+const LOG_LINE_BYTES_MAX: usize = 2_048;
 
 /// `LOG_FORMAT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(super) fn line_of(format: Format, time: Timestamp, record: &Record<'_>) -> S
         Format::Json => write_json(time, record, &mut out),
     };
     written.unwrap_or_default();
-    if out.len() > limits::LOG_LINE_BYTES_MAX {
+    if out.len() > LOG_LINE_BYTES_MAX {
         out = cut(format, time, record, &out);
     }
     out.push('\n');
@@ -57,10 +58,10 @@ fn cut(format: Format, time: Timestamp, record: &Record<'_>, line: &str) -> Stri
         start
     };
     match format {
-        Format::Text => start(line, limits::LOG_LINE_BYTES_MAX),
+        Format::Text => start(line, LOG_LINE_BYTES_MAX),
         Format::Json => {
             // One byte becomes at most six.
-            let message = start(&record.args().to_string(), limits::LOG_LINE_BYTES_MAX / 8);
+            let message = start(&record.args().to_string(), LOG_LINE_BYTES_MAX / 8);
             let mut out = String::new();
             let mut builder = Record::builder();
             builder.level(record.level()).target(record.target());
@@ -207,18 +208,14 @@ mod tests {
 
     #[test]
     fn a_line_is_of_bounded_length_and_json_stays_json() {
-        let long = "\u{1}é".repeat(limits::LOG_LINE_BYTES_MAX);
+        let long = "\u{1}é".repeat(LOG_LINE_BYTES_MAX);
         let field = [("reason", Value::from(long.as_str()))];
         let text = told(Format::Text, "short", &field);
-        assert!(
-            text.len() <= limits::LOG_LINE_BYTES_MAX + 4,
-            "{}",
-            text.len()
-        );
+        assert!(text.len() <= LOG_LINE_BYTES_MAX + 4, "{}", text.len());
         assert!(text.ends_with("...\n"));
         for (message, field) in [("short", &field[..]), (&long, &[])] {
             let json = told(Format::Json, message, field);
-            assert!(json.len() <= limits::LOG_LINE_BYTES_MAX, "{}", json.len());
+            assert!(json.len() <= LOG_LINE_BYTES_MAX, "{}", json.len());
             let read: serde_json::Value = serde_json::from_str(&json).unwrap();
             assert!(read["message"].as_str().unwrap().ends_with("..."));
         }

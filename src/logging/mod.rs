@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use env_filter::Filter;
 use jiff::Timestamp;
@@ -31,6 +32,15 @@ use crate::limits;
 pub use line::Format;
 
 use throttle::{Place, Throttle};
+
+/// Lines that wait for stderr. A busy second logs tens of lines; 1,024 outlast a pause of the
+/// reader of many seconds. With the next constant at most 2 MiB.
+const LOG_LINES_MAX: usize = 1_024;
+/// While stopping, how often a line waits for room in the queue, and how long each time: 2 s
+/// without any progress mean that stderr is stuck.
+const LOG_WAITS_MAX: u32 = 2_000;
+/// See [`LOG_WAITS_MAX`].
+const LOG_WAIT: Duration = Duration::from_millis(1);
 
 static LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 static IS_PATIENT: AtomicBool = AtomicBool::new(false);
@@ -52,7 +62,7 @@ enum Message {
 /// # Errors
 /// The filter cannot be read, the thread cannot be had, or someone logs already.
 pub fn start(filter: &str, format: Format) -> io::Result<()> {
-    let (sender, receiver) = sync_channel(limits::LOG_LINES_MAX);
+    let (sender, receiver) = sync_channel(LOG_LINES_MAX);
     let start = Clock::process_start();
     thread::Builder::new()
         .name("log".to_owned())
@@ -187,7 +197,7 @@ struct Queue {
 impl Queue {
     fn put(&self, line: Vec<u8>) {
         let mut message = Message::Line(line);
-        let mut waits_left = limits::LOG_WAITS_MAX;
+        let mut waits_left = LOG_WAITS_MAX;
         let is_sent = loop {
             match self.sender.try_send(message) {
                 Ok(()) => break true,
@@ -199,7 +209,7 @@ impl Queue {
                     }
                     waits_left -= 1;
                     message = back;
-                    thread::sleep(limits::LOG_WAIT);
+                    thread::sleep(LOG_WAIT);
                 }
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => break false,
             }

@@ -34,8 +34,16 @@ use crossbeam_utils::CachePadded;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use self::waker::CoreWaker;
-use crate::limits;
 use crate::payment::{CoreCount, CoreId};
+
+/// Hand-overs without reply that all ordered pairs of cores share: as many as 32 times the default
+/// CONCURRENCY_LIMIT, so that an uneven spread of clients over cores is refused by that limit and
+/// not by a ring.
+const MAILBOX_LETTERS_TOTAL: usize = 65_536;
+/// Least capacity of a ring: with 64 cores a core still hands over 4,032 payments at once.
+const MAILBOX_CAPACITY_MIN: usize = 64;
+/// Most of a ring: the default CONCURRENCY_LIMIT, all of it accepted by one core of two.
+const MAILBOX_CAPACITY_MAX: usize = 2_048;
 
 /// What comes out of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +83,13 @@ struct Peer<Request, Reply> {
 }
 
 /// The capacity of each ring among `cores`: an equal share of
-/// [`limits::MAILBOX_LETTERS_TOTAL`] for each ordered pair, within bounds.
+/// `MAILBOX_LETTERS_TOTAL` for each ordered pair, within bounds.
 #[must_use]
 pub fn capacity(cores: CoreCount) -> usize {
     let cores = usize::from(cores.0.max(1));
     let pairs = (cores * (cores - 1)).max(1);
-    let share = limits::MAILBOX_LETTERS_TOTAL / pairs;
-    share.clamp(limits::MAILBOX_CAPACITY_MIN, limits::MAILBOX_CAPACITY_MAX)
+    let share = MAILBOX_LETTERS_TOTAL / pairs;
+    share.clamp(MAILBOX_CAPACITY_MIN, MAILBOX_CAPACITY_MAX)
 }
 
 /// Makes the mailboxes of all cores, in order of their index. `capacity` bounds the hand-overs

@@ -9,9 +9,14 @@ use crate::claims::Claim;
 use crate::clock::Now;
 use crate::events::{Answer, Note, Shed, Winner, WriterSlot};
 use crate::flow::{Promise, Stage, Step, Trail};
-use crate::limits;
 use crate::payment::{Payment, Status, UpstreamId};
 use crate::table::Key;
+use std::time::Duration;
+
+/// How often an id whose other claim was freed meanwhile is claimed again; then 503.
+pub(super) const STORE_CLAIMS_AGAIN_MAX: u32 = 2;
+/// How long a client is kept beyond REQUEST_TIMEOUT_MS for a record that is being written.
+const STORE_LAST_WORD: Duration = Duration::from_secs(1);
 
 impl Owner {
     // ---- events ----
@@ -50,7 +55,7 @@ impl Owner {
         let flow = held(self.flows.get_mut(key));
         let payment = flow.payment;
         match winner {
-            Winner::Gone if flow.losses < limits::STORE_CLAIMS_AGAIN_MAX => {
+            Winner::Gone if flow.losses < STORE_CLAIMS_AGAIN_MAX => {
                 flow.losses += 1;
                 self.admit(key, now);
             }
@@ -122,7 +127,7 @@ impl Owner {
     pub(super) fn on_deadline_shared(&mut self, key: Key, now: Now) {
         let flow = held(self.flows.get_mut(key));
         // What is written now may still be told, for a little while.
-        flow.deadline = now.mono.after(limits::STORE_LAST_WORD);
+        flow.deadline = now.mono.after(STORE_LAST_WORD);
         let (is_pinned, is_open) = (flow.pinned().is_some(), flow.promise == Promise::Open);
         match flow.stage() {
             Stage::Claimed => {}

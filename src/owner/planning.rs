@@ -19,6 +19,15 @@ use crate::route::{self, Plan, Rules, Situation};
 use crate::table::Key;
 use crate::timeline::Fact;
 
+/// Longest pause before a promised payment that was refused is tried again.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Payments in doubt that one core asks about at once at a processor that moved. One proof is
+/// enough for all, so more would only be load.
+const IDENTITY_ASKS_MAX: u32 = 8;
+/// First pause before a payment whose processor moved is asked about again; it doubles up to
+/// [`RESEND_PAUSE_MAX`].
+const IDENTITY_PAUSE_FIRST: Duration = Duration::from_secs(1);
+
 impl Owner {
     // ---- planning ----
 
@@ -102,7 +111,7 @@ impl Owner {
             Promise::Open => self.give_up(key, now),
             Promise::Inherited | Promise::Given => {
                 let pause = if flow.was_tried() {
-                    let (first, longest) = (limits::RETRY_PAUSE_FIRST, limits::RETRY_PAUSE_MAX);
+                    let (first, longest) = (limits::RETRY_PAUSE_FIRST, RETRY_PAUSE_MAX);
                     let pause = flow.pause(flow.retries, first, longest);
                     flow.retries = flow.retries.saturating_add(1);
                     pause
@@ -265,10 +274,10 @@ impl Owner {
 
     /// `key` may not be sent again now: it leaves the queue, and is asked about if it may be.
     pub(super) fn hold_back(&mut self, key: Key, processor: Processor, way: Way, now: Now) {
-        let (first, longest) = (limits::IDENTITY_PAUSE_FIRST, limits::RESEND_PAUSE_MAX);
+        let (first, longest) = (IDENTITY_PAUSE_FIRST, limits::RESEND_PAUSE_MAX);
         let flow = held(self.flows.get_mut(key));
         let pause = flow.pause(flow.asks, first, longest);
-        let is_free = *self.addresses.asking.get(processor) < limits::IDENTITY_ASKS_MAX;
+        let is_free = *self.addresses.asking.get(processor) < IDENTITY_ASKS_MAX;
         if let (Way::Ask(address), true) = (way, is_free) {
             flow.asks = flow.asks.saturating_add(1);
             self.ask_identity(key, processor, address, now);

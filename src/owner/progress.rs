@@ -16,6 +16,10 @@ use crate::payment::Processor;
 use crate::table::Key;
 use crate::timeline::{self, Fact, Remark, millis};
 
+/// Shortest first pause before an unanswered payment is sent again; the real one is the larger of
+/// this and four times the processor's p95.
+const RESEND_PAUSE_FIRST: Duration = Duration::from_secs(1);
+
 impl Owner {
     // ---- records before deeds (I5) ----
 
@@ -239,7 +243,7 @@ impl Owner {
             | Stage::Elsewhere => return,
         }
         let p95 = self.lanes.get_mut(processor).p95(now.mono);
-        let first = limits::RESEND_PAUSE_FIRST.max(p95.saturating_mul(4));
+        let first = RESEND_PAUSE_FIRST.max(p95.saturating_mul(4));
         let flow = held(self.flows.get(key));
         let pause = match word {
             Word::Over if flow.resends == 0 => Duration::ZERO,

@@ -9,8 +9,16 @@ use crate::breaker::State;
 use crate::clock::{Mono, Now};
 use crate::events::{Action, AttemptRef, Hedge, Lookup, Note};
 use crate::flow::{HedgeState, Stage, Step};
-use crate::limits;
 use crate::table::Key;
+use std::time::Duration;
+
+/// While payments wait for a breaker or a slot of another core's probe, routing is asked again
+/// this often: five times faster than a client's shortest sensible patience.
+const PUMP_INTERVAL: Duration = Duration::from_millis(5);
+/// Settled claims that expire are removed this many a tick, so that a tick stays short.
+const EXPIRED_PER_TICK_MAX: usize = 64;
+/// Seconds of the ledger that are aged in one tick.
+const AGED_PER_TICK_MAX: usize = 64;
 
 impl Owner {
     /// Acts on every time that has come. Returns when to call again, if anything waits.
@@ -32,8 +40,8 @@ impl Owner {
         self.flush(now);
         self.note_confirmed(now);
         self.pump(now);
-        self.claims.expire(now.mono, limits::EXPIRED_PER_TICK_MAX);
-        self.ledger.age(now, limits::AGED_PER_TICK_MAX);
+        self.claims.expire(now.mono, EXPIRED_PER_TICK_MAX);
+        self.ledger.age(now, AGED_PER_TICK_MAX);
         self.next_tick(now)
     }
 
@@ -45,7 +53,7 @@ impl Owner {
             .chain(&self.pinned.0)
             .any(|queue| !queue.is_empty());
         // Breakers open and close without a word to this core.
-        let pump = is_queueing.then(|| now.mono.after(limits::PUMP_INTERVAL));
+        let pump = is_queueing.then(|| now.mono.after(PUMP_INTERVAL));
         [self.next_timer(), pump].into_iter().flatten().min()
     }
 

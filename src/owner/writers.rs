@@ -12,6 +12,9 @@ use crate::flow::{Flow, Stage};
 use crate::limits;
 use crate::table::Key;
 
+/// Writers that one core looks after besides its own.
+const STORE_ADOPTED_MAX: usize = 64;
+
 /// See the header of this file.
 #[derive(Debug)]
 pub(super) struct Writers {
@@ -121,7 +124,7 @@ impl Owner {
         let adopted = &mut self.journal.adopted;
         let free = adopted.iter().position(|one| one.is_free);
         let index = free.unwrap_or(adopted.len());
-        if index >= limits::STORE_ADOPTED_MAX {
+        if index >= STORE_ADOPTED_MAX {
             return None;
         }
         match adopted.get_mut(index) {

@@ -2,14 +2,17 @@
 //!
 //! A journal has no date of settling, only of when each payment was sent. What settled behind
 //! another one is no older than that one was sent; and unless a core sent nothing meanwhile, a
-//! payment settles within [`limits::CLAIM_SETTLES_WITHIN`] of the newest one before it.
+//! payment settles within `CLAIM_SETTLES_WITHIN` of the newest one before it.
 
 use std::time::Duration;
 
 use crate::claims::Full;
 use crate::clock::UnixMillis;
-use crate::limits;
 use crate::owner::OwnerSettings;
+
+/// Within so long of the newest payment that was sent before it a payment settles, unless its core
+/// sent nothing meanwhile: by this the age of a claim is told that a journal brings back.
+const CLAIM_SETTLES_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// See the header of this file.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Ages {
             return Duration::ZERO;
         };
         let age = u64::try_from(self.date.0.saturating_sub(newest.0)).unwrap_or(0);
-        Duration::from_millis(age).saturating_sub(limits::CLAIM_SETTLES_WITHIN)
+        Duration::from_millis(age).saturating_sub(CLAIM_SETTLES_WITHIN)
     }
 }
 

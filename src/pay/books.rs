@@ -31,6 +31,17 @@ use crate::reconcile::{
 };
 use crate::wire::{self, OperatorNote};
 
+/// How long the books of one comparison of RECONCILE_EVERY may take.
+const RECONCILE_TIME_MAX: Duration = Duration::from_secs(3_600);
+/// The same in intervals: who compares every minute wants to hear of a slow book within ten.
+const RECONCILE_TIME_INTERVALS: u32 = 10;
+/// How far back RECONCILE_EVERY looks each time: whatever is in doubt is settled within a day.
+const RECONCILE_REACH: Duration = Duration::from_secs(24 * 3_600);
+/// When it compares first, or earlier: one that is restarted every day compares nevertheless.
+const RECONCILE_FIRST: Duration = Duration::from_secs(60);
+/// How often its thread looks whether the process stops.
+const RECONCILE_LOOK: Duration = Duration::from_secs(1);
+
 /// The step of the audit file's lines.
 const STEP: &str = "books_differ";
 
@@ -101,13 +112,13 @@ fn told_before(dir: &std::path::Path, now: Mono) -> Told {
 impl Comparison {
     fn run(mut self) {
         let mut due = self.clock.now().mono;
-        due = due.after(self.settings.every.min(limits::RECONCILE_FIRST));
+        due = due.after(self.settings.every.min(RECONCILE_FIRST));
         loop {
             while self.clock.now().mono < due {
                 if self.is_over() {
                     return;
                 }
-                thread::park_timeout(limits::RECONCILE_LOOK.min(self.settings.every));
+                thread::park_timeout(RECONCILE_LOOK.min(self.settings.every));
             }
             let found = self.compare(self.clock.now().wall);
             // From its end on: however long it takes, processors are asked no more often.
@@ -130,7 +141,7 @@ impl Comparison {
 
     /// How far back is compared.
     fn reach(&self) -> Duration {
-        limits::RECONCILE_REACH.min(self.config.cache_ttl)
+        RECONCILE_REACH.min(self.config.cache_ttl)
     }
 
     fn is_over(&self) -> bool {
@@ -208,8 +219,8 @@ impl Comparison {
                 end: Some(End::after(
                     self.settings
                         .every
-                        .saturating_mul(limits::RECONCILE_TIME_INTERVALS)
-                        .min(limits::RECONCILE_TIME_MAX),
+                        .saturating_mul(RECONCILE_TIME_INTERVALS)
+                        .min(RECONCILE_TIME_MAX),
                 )),
             },
         })

@@ -8,9 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::limits;
 use crate::payment::UpstreamId;
 use crate::reconcile::{Difference, Kind};
+
+/// Differences of one comparison that are named and remembered, double charges and others each: at
+/// 200 bytes 4 MB, and the audit file takes as many lines. All are counted.
+const RECONCILE_KEPT_MAX: usize = 10_000;
+/// Double charges that are remembered as told, 100 bytes each: ten comparisons that find as many
+/// new ones as they keep. No operator lets a processor go on after so many.
+const RECONCILE_TOLD_MAX: usize = 100_000;
 
 /// Of which payment, and in what way it differs.
 type Key = (UpstreamId, &'static str);
@@ -52,7 +58,7 @@ impl Told {
 
     /// What is not remembered for want of room is told again, which is better than not at all.
     fn see(&mut self, key: Key, now: Mono) {
-        let has_room = self.doubles.len() < limits::RECONCILE_TOLD_MAX;
+        let has_room = self.doubles.len() < RECONCILE_TOLD_MAX;
         if has_room || self.doubles.contains_key(&key) {
             self.doubles.insert(key, now);
         }
@@ -101,7 +107,7 @@ impl Found {
             true => &mut self.doubles,
             false => &mut self.others,
         };
-        if kept.len() < limits::RECONCILE_KEPT_MAX {
+        if kept.len() < RECONCILE_KEPT_MAX {
             kept.push(*one);
         }
     }
@@ -155,7 +161,7 @@ mod tests {
     #[test]
     fn double_charges_beyond_the_bound_are_told_by_the_next_comparisons() {
         let (mut told, mut count) = (Told::default(), 0);
-        let max = limits::RECONCILE_KEPT_MAX;
+        let max = RECONCILE_KEPT_MAX;
         for round in [max, 500, 0] {
             let mut found = Found::default();
             for id in 0..u128::try_from(max).unwrap() + 500 {
@@ -193,7 +199,7 @@ mod tests {
     #[test]
     fn a_second_reading_takes_back_what_it_does_not_find_and_no_more() {
         let mut found = Found::default();
-        let more = u128::try_from(limits::RECONCILE_KEPT_MAX).unwrap() + 1;
+        let more = u128::try_from(RECONCILE_KEPT_MAX).unwrap() + 1;
         for id in 0..more {
             found.take(&difference(id, Kind::MissingThere), &Told::default());
         }
@@ -205,6 +211,6 @@ mod tests {
         // The first one is charged by now; the last one was not kept.
         assert_eq!(found.counts["missing_there"], 9_999);
         assert_eq!(found.counts["other_processor"], 1);
-        assert_eq!(found.others.len(), limits::RECONCILE_KEPT_MAX - 1);
+        assert_eq!(found.others.len(), RECONCILE_KEPT_MAX - 1);
     }
 }

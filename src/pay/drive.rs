@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::messages::{CoreRequest, Reply};
 use super::waker::Woken;
@@ -17,9 +18,13 @@ use crate::limits;
 use crate::mailbox::Message;
 use crate::metrics::{EventKind, HandOverFailure};
 use crate::owner::{Owner, Restored};
+use crate::pay::TIMER_STEP;
 use crate::payment::CoreId;
 use crate::upstream::{NameIndex, Sink};
 use crate::wire::UpstreamPayment;
+
+/// How often connects under way are looked at; CONNECT_TIMEOUT_MS is exact to this.
+const CONNECT_SWEEP_INTERVAL: Duration = Duration::from_millis(10);
 
 impl CoreRuntime {
     /// Starts this core's own tasks and goes on with what the journal left open.
@@ -218,13 +223,13 @@ impl CoreRuntime {
                 self.keep_house(now);
             }
             let latest = if self.upstream.is_connecting() {
-                now.mono.after(limits::CONNECT_SWEEP_INTERVAL)
+                now.mono.after(CONNECT_SWEEP_INTERVAL)
             } else {
                 housekeeping
             };
             let until = due.map_or(latest, |due| due.min(latest)).max(now.mono);
             if self.waker.sleep(now.mono, until).await == Woken::ByTime {
-                let planned = until.max(now.mono.after(limits::TIMER_STEP));
+                let planned = until.max(now.mono.after(TIMER_STEP));
                 let gap = self.clock.note_wake(planned, self.now().mono);
                 if !gap.is_zero() {
                     self.metrics.stalled(gap);

@@ -75,6 +75,14 @@ use crate::payment::{CoreId, Payment, Processor};
 use crate::peers::{Gap, Peers};
 use crate::upstream::{NameIndex, Names, Resolved, Upstream};
 
+/// How long beyond REQUEST_TIMEOUT_MS an owner core may stay silent before the client's connection
+/// is closed without an answer (I1).
+const OWNER_SILENCE: Duration = Duration::from_secs(1);
+/// The runtime's timers count in such steps.
+const TIMER_STEP: Duration = Duration::from_millis(1);
+/// A sync that takes longer turns readyz to 503.
+const SYNC_SLOW: Duration = Duration::from_secs(5);
+
 /// Whom a summary or a purge asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -283,7 +291,7 @@ impl CoreRuntime {
         !self.has_failed()
             && !is_short
             && !is_away
-            && since.is_none_or(|since| now.since(since) < limits::SYNC_SLOW)
+            && since.is_none_or(|since| now.since(since) < SYNC_SLOW)
     }
 
     /// Whether the process must stop: the journal failed for good.
@@ -307,7 +315,7 @@ impl CoreRuntime {
             let round = audit.next_round();
             let end = self.now().mono.after(limits::LOG_FLUSH_TIME_MAX);
             while !audit.is_past(round) && self.now().mono < end {
-                monoio::time::sleep(limits::TIMER_STEP).await;
+                monoio::time::sleep(TIMER_STEP).await;
             }
         }
         if let Some(store) = &self.store {
@@ -341,10 +349,7 @@ impl CoreRuntime {
 
     /// When another core has answered what is asked now, if it answers at all.
     fn reply_deadline(&self, now: Mono) -> Mono {
-        let span = self
-            .config
-            .request_timeout
-            .saturating_add(limits::OWNER_SILENCE);
+        let span = self.config.request_timeout.saturating_add(OWNER_SILENCE);
         now.after(span)
     }
 }

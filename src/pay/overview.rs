@@ -3,10 +3,16 @@
 
 use super::CoreRuntime;
 use super::messages::{CoreRequest, Reply};
-use crate::limits;
 use crate::metrics::{BreakerReading, ClaimDropped, Event, InstanceStatus, Reading};
 use crate::owner::Unsettled;
 use crate::payment::{Configured, Processor};
+use std::time::Duration;
+
+/// How long the metrics page waits for a core to write its gauges; then it shows what that core
+/// wrote last. A core that is silent for longer is shown as not ready anyway.
+const SHOW_PATIENCE: Duration = Duration::from_secs(1);
+/// How many of the oldest unsettled payments operators are shown: one screen.
+const PENDING_SHOWN: usize = 20;
 
 impl CoreRuntime {
     /// Appends the metrics page.
@@ -19,7 +25,7 @@ impl CoreRuntime {
 
     /// How the instance is, and its oldest unsettled payments, oldest first.
     pub async fn overview(&self, is_serving: bool) -> (InstanceStatus, Vec<Unsettled>) {
-        let oldest = self.gather_oldest(limits::PENDING_SHOWN).await;
+        let oldest = self.gather_oldest(PENDING_SHOWN).await;
         let status = self
             .shared
             .metrics
@@ -35,7 +41,7 @@ impl CoreRuntime {
 
     /// Has every core write its gauges, and gathers what is oldest of all.
     async fn gather_oldest(&self, count: usize) -> Vec<Unsettled> {
-        let deadline = self.now().mono.after(limits::SHOW_PATIENCE);
+        let deadline = self.now().mono.after(SHOW_PATIENCE);
         let asked = self.ask_others_until(deadline, |key| CoreRequest::Show(key, count));
         self.show_gauges();
         let mut oldest = self.owner.borrow().oldest(count);

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::{AskFault, CoreRuntime};
 use crate::clock::UnixMillis;
@@ -15,10 +16,15 @@ use crate::http::{Target, write_get, write_post};
 use crate::journal::JournalId;
 use crate::limits;
 use crate::metrics::PeerResult;
+use crate::pay::TIMER_STEP;
 use crate::payment::{CoreId, WindowSums};
 use crate::peers::{Footing, Gap};
 use crate::upstream::{Called, NameIndex};
 use crate::wire::{self, Introduction};
+
+/// How often core 0 asks the other shards who they are. Two that claim one shard are seen within
+/// this, and a connection that is kept is used before the other end closes it as idle.
+const PEER_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What peers are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +105,7 @@ impl CoreRuntime {
             let (order, word) = (Ordering::Relaxed, &self.shared.footing);
             let [unasked, well] = [Footing::Unasked, Footing::Well].map(Footing::pack);
             let _ = word.compare_exchange(unasked, well, order, order);
-            monoio::time::sleep(limits::PEER_CHECK_INTERVAL).await;
+            monoio::time::sleep(PEER_CHECK_INTERVAL).await;
         }
     }
 
@@ -110,7 +116,7 @@ impl CoreRuntime {
             if self.now().mono > deadline {
                 return Err(AskFault::Overloaded);
             }
-            monoio::time::sleep(limits::TIMER_STEP).await;
+            monoio::time::sleep(TIMER_STEP).await;
         }
         self.peer_rounds
             .set(self.peer_rounds.get().saturating_add(1));

@@ -17,8 +17,13 @@ use crate::journal::operator::Resolution;
 use crate::limits;
 use crate::metrics::{About, EventKind};
 use crate::owner::{PendingView, Unresolvable};
+use crate::pay::SYNC_SLOW;
+use crate::pay::TIMER_STEP;
 use crate::payment::{CorrelationId, Processor, ProcessorCount, UpstreamId};
 use crate::wire::{self, OperatorNote};
+
+/// Bytes of a refused call's path that are told: the longest good one has 89.
+const REFUSED_PATH_BYTES_MAX: usize = 128;
 
 /// Why an operator's call came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +147,7 @@ impl CoreRuntime {
             };
         };
         let written = self.write_pauses(journal.dir.clone());
-        let end = self.now().mono.after(limits::SYNC_SLOW);
+        let end = self.now().mono.after(SYNC_SLOW);
         loop {
             if let Some(kept) = written.get() {
                 return kept.clone();
@@ -150,7 +155,7 @@ impl CoreRuntime {
             if self.now().mono >= end {
                 return Kept::Failed("the disk does not answer".to_owned());
             }
-            monoio::time::sleep(limits::TIMER_STEP).await;
+            monoio::time::sleep(TIMER_STEP).await;
         }
     }
 
@@ -291,9 +296,9 @@ impl Shared {
 
 /// As much of a path as is told of a refused call: anyone may write a long one.
 fn shortened(path: &str) -> &str {
-    let ends = (0..=limits::REFUSED_PATH_BYTES_MAX).rev();
+    let ends = (0..=REFUSED_PATH_BYTES_MAX).rev();
     let mut ends = ends.filter_map(|end| path.get(..end));
-    match path.len() > limits::REFUSED_PATH_BYTES_MAX {
+    match path.len() > REFUSED_PATH_BYTES_MAX {
         true => ends.next().unwrap_or_default(),
         false => path,
     }

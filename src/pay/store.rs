@@ -29,6 +29,12 @@ use crate::store::{
 };
 use crate::table::Key;
 
+/// How long ago the last batch that the store acknowledged may have been sent while an instance
+/// says that it is ready.
+const STORE_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// One fault of the store's connections is logged in so long.
+const STORE_FAULTS_LOG_INTERVAL: Duration = Duration::from_secs(5);
+
 /// See the header of this file.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -177,8 +183,7 @@ impl Store {
     fn is_told(&self, now: Mono) -> bool {
         let is_due = self.quiet_until.get() <= now;
         if is_due {
-            self.quiet_until
-                .set(now.after(limits::STORE_FAULTS_LOG_INTERVAL));
+            self.quiet_until.set(now.after(STORE_FAULTS_LOG_INTERVAL));
         }
         is_due
     }
@@ -367,6 +372,6 @@ impl CoreRuntime {
     /// Whether the store has not answered one of the cores for too long, or never.
     pub(super) fn is_store_silent(&self) -> bool {
         let silence = self.store_silence();
-        silence.is_none_or(|silence| silence > limits::STORE_SILENCE_MAX)
+        silence.is_none_or(|silence| silence > STORE_SILENCE_MAX)
     }
 }

@@ -2,9 +2,13 @@
 
 use super::store::Store;
 use super::{CoreRuntime, Failure};
-use crate::limits;
 use crate::logging;
+use crate::pay::TIMER_STEP;
 use crate::shared::End;
+use std::time::Duration;
+
+/// How long an instance that stops waits for the store to take its last batch.
+const STORE_CLOSE_MAX: Duration = Duration::from_secs(3);
 
 impl CoreRuntime {
     pub(super) fn end_store(&self, end: &End) {
@@ -41,10 +45,10 @@ impl CoreRuntime {
     pub(super) async fn close_store(&self, store: &Store) {
         store.writers.borrow_mut().close();
         let mut now = self.now();
-        let end = now.mono.after(limits::STORE_CLOSE_MAX);
+        let end = now.mono.after(STORE_CLOSE_MAX);
         self.tell(now, |_| ());
         while !store.tasks.borrow().is_empty() && now.mono < end {
-            monoio::time::sleep(limits::TIMER_STEP).await;
+            monoio::time::sleep(TIMER_STEP).await;
             now = self.now();
         }
         if !store.writers.borrow().is_idle() {

@@ -6,17 +6,20 @@ use super::steer::SteerFault;
 use super::store::Store;
 use super::{AskFault, CoreRuntime};
 use crate::clock::UnixMillis;
-use crate::limits;
 use crate::owner::Unresolvable;
 use crate::payment::{PaymentView, Status, UpstreamId, WindowSums};
 use crate::store::{self, Question, Row, Window};
+use std::time::Duration;
+
+/// How long an operator's call of a purge waits for its end: for other writers, and for that.
+const STORE_PURGE_ANSWER_MAX: Duration = Duration::from_secs(65);
 
 impl CoreRuntime {
     async fn ask_store(&self, store: &Store, question: Question) -> store::Reply {
         let now = self.now();
         let deadline = match question {
             // What is done must not be told as not done.
-            Question::Purge => now.mono.after(limits::STORE_PURGE_ANSWER_MAX),
+            Question::Purge => now.mono.after(STORE_PURGE_ANSWER_MAX),
             Question::Find(_) | Question::Sum(_) | Question::Holder(_) => {
                 self.reply_deadline(now.mono)
             }

@@ -3,17 +3,20 @@
 //! happened has none. Core 0 logs it for all.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use log::kv::Value;
 
 use super::CoreRuntime;
 use crate::breaker::State;
 use crate::clock::{Mono, Now};
-use crate::limits;
 use crate::logging;
 use crate::metrics::{Metrics, Tally};
 use crate::owner::Processors;
 use crate::payment::{PerProcessor, ProcessorCount};
+
+/// How often a line is logged about all payments: 1,440 a day of 300 bytes are 0.4 MB.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the last line was about.
 #[derive(Debug, Default)]
@@ -55,7 +58,7 @@ impl Summary {
             return None;
         }
         let is_first = self.due.get() == Mono::default();
-        self.due.set(now.after(limits::SUMMARY_INTERVAL));
+        self.due.set(now.after(SUMMARY_INTERVAL));
         let mut opened = PerProcessor::default();
         for processor in count.all() {
             let breaker = processors.breaker(processor);
@@ -181,7 +184,7 @@ mod tests {
                     status: *status,
                     took: Duration::from_millis(2),
                 };
-                let at = self.now.after(limits::SUMMARY_INTERVAL / 2);
+                let at = self.now.after(SUMMARY_INTERVAL / 2);
                 self.metrics
                     .core(CoreId(core))
                     .unwrap()
@@ -237,7 +240,7 @@ mod tests {
         assert_eq!(minutes.end(), None);
         // What a breaker did meanwhile is told with the minute in which it did.
         let breaker = minutes.processors.breaker(Processor::FALLBACK);
-        let at = minutes.now.after(limits::SUMMARY_INTERVAL / 2);
+        let at = minutes.now.after(SUMMARY_INTERVAL / 2);
         let moved = breaker.rest(breaker.generation(), Duration::from_secs(60), at);
         assert_eq!(moved.unwrap().to, State::Open);
         let line = format!(

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::{Poll, Waker};
 
 use crate::clock::Mono;
-use crate::limits;
+use crate::pay::TIMER_STEP;
 
 /// See the header of this file.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl TimerWaker {
     pub(super) async fn sleep(&self, now: Mono, until: Mono) -> Woken {
         self.planned.set(until);
         // Rounded up: the runtime's timers count whole milliseconds.
-        let span = until.since(now).max(limits::TIMER_STEP);
+        let span = until.since(now).max(TIMER_STEP);
         let mut sleep = pin!(monoio::time::sleep(span));
         let woken = poll_fn(|context| {
             if self.rung.replace(false) {
@@ -56,7 +56,7 @@ impl TimerWaker {
 
     /// Something is due at `at`: wakes the sleeper if it would sleep past it.
     pub(super) fn ring_for(&self, at: Mono) {
-        let oversleeps = at.after(limits::TIMER_STEP) < self.planned.get();
+        let oversleeps = at.after(TIMER_STEP) < self.planned.get();
         if oversleeps
             && !self.rung.replace(true)
             && let Some(sleeper) = self.sleeper.borrow().as_ref()

@@ -5,7 +5,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::limits;
+use crate::payment::CORRELATION_ID_BYTES_MAX;
 
 /// The namespace in which correlationIds that are not UUIDs become UUIDv5 (RFC 9562, section
 /// 5.5). It is the same on every core, instance and restart: changing it would let a known id be
@@ -16,7 +16,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x7039_3970_6179_4d65_9f70_6179_6d65_6e7
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CorrelationId {
     length: u8,
-    bytes: [u8; limits::CORRELATION_ID_BYTES_MAX],
+    bytes: [u8; CORRELATION_ID_BYTES_MAX],
 }
 
 /// Why a text is no correlationId.
@@ -39,7 +39,7 @@ impl CorrelationId {
     /// The rule that it breaks.
     pub fn try_new(text: &str) -> Result<Self, CorrelationIdFault> {
         let given = text.as_bytes();
-        if given.is_empty() || given.len() > limits::CORRELATION_ID_BYTES_MAX {
+        if given.is_empty() || given.len() > CORRELATION_ID_BYTES_MAX {
             return Err(CorrelationIdFault::Length);
         }
         let allowed = |byte: &u8| {
@@ -49,7 +49,7 @@ impl CorrelationId {
         if !given.iter().fold(true, |all, byte| all & allowed(byte)) {
             return Err(CorrelationIdFault::Byte);
         }
-        let mut bytes = [0; limits::CORRELATION_ID_BYTES_MAX];
+        let mut bytes = [0; CORRELATION_ID_BYTES_MAX];
         if let Some(room) = bytes.get_mut(..given.len()) {
             room.copy_from_slice(given);
         }

@@ -18,6 +18,9 @@ pub use processor::{
 };
 pub use shard::Shard;
 
+/// Longest correlationId in bytes.
+const CORRELATION_ID_BYTES_MAX: usize = 64;
+
 /// One payment as the client asked for it, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payment {

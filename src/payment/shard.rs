@@ -10,6 +10,7 @@ use std::num::NonZeroU16;
 
 use super::identity::{CorrelationId, UpstreamId};
 use crate::limits;
+use crate::payment::CORRELATION_ID_BYTES_MAX;
 
 /// Slots that ids fall into; a shard owns a range of them.
 const SLOTS: u16 = 1_024;
@@ -110,7 +111,7 @@ fn number_of(slot: u16, count: NonZeroU16) -> u16 {
 /// Lower case makes the two spellings of a UUID one id here too. Other ids that differ in case
 /// only are different payments of one shard.
 fn slot(id: &CorrelationId) -> u16 {
-    let mut bytes = [0; limits::CORRELATION_ID_BYTES_MAX];
+    let mut bytes = [0; CORRELATION_ID_BYTES_MAX];
     let text = id.as_str().as_bytes();
     for (to, from) in bytes.iter_mut().zip(text) {
         *to = from.to_ascii_lowercase();

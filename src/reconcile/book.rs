@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use super::row::{BookFault, Bounds, End, Row};
 use super::row::{Taker, Timed};
@@ -15,7 +16,11 @@ use super::web::Access;
 use super::{csv, json, web};
 use crate::clock::UnixMillis;
 use crate::config;
-use crate::limits;
+use crate::reconcile::RECONCILE_READ_BYTES;
+use crate::reconcile::RECONCILE_ROW_BYTES_MAX;
+
+/// How often a wait for a book's pipe looks whether its time is over.
+const RECONCILE_PIPE_STEP: Duration = Duration::from_millis(100);
 
 /// Where a book is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +107,7 @@ impl Patient {
 
 impl Read for Patient {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let step = limits::RECONCILE_PIPE_STEP.as_millis();
+        let step = RECONCILE_PIPE_STEP.as_millis();
         let mut poll = libc::pollfd {
             fd: self.file.as_raw_fd(),
             events: libc::POLLIN,
@@ -131,7 +136,7 @@ pub(super) fn read_rows(
         source,
         end: bounds.end,
     };
-    let mut source = BufReader::with_capacity(limits::RECONCILE_READ_BYTES, source);
+    let mut source = BufReader::with_capacity(RECONCILE_READ_BYTES, source);
     let mut start = Vec::new();
     first_line(&mut source, &mut start).map_err(BookFault::Io)?;
     let text = start.strip_prefix(csv::BOM).unwrap_or(&start);
@@ -144,7 +149,7 @@ pub(super) fn read_rows(
 
 /// The first line that is not empty, or as much of it as a row may have.
 fn first_line(source: &mut impl BufRead, out: &mut Vec<u8>) -> io::Result<()> {
-    for byte in source.bytes().take(limits::RECONCILE_ROW_BYTES_MAX) {
+    for byte in source.bytes().take(RECONCILE_ROW_BYTES_MAX) {
         out.push(byte?);
         if out.ends_with(b"\n") && !out.trim_ascii().is_empty() {
             break;
@@ -191,7 +196,7 @@ pub(super) mod tests {
         std::fs::write(&file, "id,amount\na,1.00\n").unwrap();
         let count = |path: &Path, seconds| {
             let bounds = Bounds {
-                end: Some(End::after(std::time::Duration::from_secs(seconds))),
+                end: Some(End::after(Duration::from_secs(seconds))),
                 ..Bounds::COMMAND
             };
             let mut count = 0;
@@ -220,7 +225,7 @@ pub(super) mod tests {
                 let mut pipe = File::options().write(true).open(pipe).unwrap();
                 for part in ["id,amo", "unt\na,1.00\nb,", "2.00\n"] {
                     io::Write::write_all(&mut pipe, part.as_bytes()).unwrap();
-                    std::thread::sleep(std::time::Duration::from_millis(150));
+                    std::thread::sleep(Duration::from_millis(150));
                 }
             }
         });

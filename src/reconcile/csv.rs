@@ -10,9 +10,13 @@ use csv_core::{ReadRecordResult, ReaderBuilder};
 
 use super::amount;
 use super::row::{BookFault, Row, Taker};
-use crate::limits;
 use crate::payment::CorrelationId;
+use crate::reconcile::RECONCILE_READ_BYTES;
+use crate::reconcile::RECONCILE_ROW_BYTES_MAX;
 use crate::wire::read_stored_moment;
+
+/// Most columns of a book.
+const RECONCILE_COLUMNS_MAX: usize = 1_024;
 
 /// Spreadsheets write it before UTF-8.
 pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -166,10 +170,10 @@ fn for_each_record(
     mut each: impl FnMut(Result<Record<'_>, (u64, String)>) -> Result<(), BookFault>,
 ) -> Result<(), BookFault> {
     let mut reader = ReaderBuilder::new().delimiter(delimiter).build();
-    let mut input = vec![0; limits::RECONCILE_READ_BYTES];
+    let mut input = vec![0; RECONCILE_READ_BYTES];
     let (mut from, mut until) = (0, 0);
-    let mut text = vec![0; limits::RECONCILE_ROW_BYTES_MAX];
-    let mut ends = vec![0; limits::RECONCILE_COLUMNS_MAX];
+    let mut text = vec![0; RECONCILE_ROW_BYTES_MAX];
+    let mut ends = vec![0; RECONCILE_COLUMNS_MAX];
     let (mut text_end, mut field_count) = (0, 0);
     let (mut line_ends, mut last) = (0_u64, 0_u8);
     let mut is_at_end = false;
@@ -333,7 +337,7 @@ mod tests {
         );
         let open = format!(
             "id,amount\n{A},\"1.00\n{}",
-            "x\n".repeat(limits::RECONCILE_ROW_BYTES_MAX)
+            "x\n".repeat(RECONCILE_ROW_BYTES_MAX)
         );
         assert!(
             rows(open.as_bytes())

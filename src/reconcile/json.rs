@@ -5,7 +5,8 @@
 use std::io::{BufRead, BufReader, Read};
 
 use super::row::{BookFault, Row, Taker};
-use crate::limits;
+use crate::reconcile::RECONCILE_READ_BYTES;
+use crate::reconcile::RECONCILE_ROW_BYTES_MAX;
 use crate::wire::read_listed;
 
 /// How far the text is.
@@ -56,7 +57,7 @@ impl Inside {
 }
 
 pub(super) fn read(source: impl Read, taker: &mut Taker<'_>) -> Result<(), BookFault> {
-    let mut source = BufReader::with_capacity(limits::RECONCILE_READ_BYTES, source);
+    let mut source = BufReader::with_capacity(RECONCILE_READ_BYTES, source);
     let mut outside = Outside::Start;
     let mut inside = Inside::default();
     let mut object = Vec::new();
@@ -76,7 +77,7 @@ pub(super) fn read(source: impl Read, taker: &mut Taker<'_>) -> Result<(), BookF
                         None => taker.fault(number, "is no payment"),
                     }
                     object.clear();
-                } else if object.len() >= limits::RECONCILE_ROW_BYTES_MAX {
+                } else if object.len() >= RECONCILE_ROW_BYTES_MAX {
                     taker.fault(number, "is longer than any payment");
                     return Ok(());
                 }

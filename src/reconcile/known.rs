@@ -7,8 +7,11 @@ use std::path::Path;
 
 use crate::clock::UnixMillis;
 use crate::journal::account;
-use crate::limits;
 use crate::payment::Processor;
+
+/// How often the window is halved to find from when on a journal knows all ids: of a day six
+/// minutes are left then. Each time the journal is read once more.
+const RECONCILE_HALVINGS_MAX: u32 = 8;
 
 /// The moment, if there is one, for the window of which `oldest` is the oldest id. Books are not
 /// read for it, and no word of the journal is kept.
@@ -33,7 +36,7 @@ pub(super) fn from_when(
     }
     let to = window.1?.0;
     let mut from = start.max(oldest).0;
-    for _ in 0..limits::RECONCILE_HALVINGS_MAX {
+    for _ in 0..RECONCILE_HALVINGS_MAX {
         from = whole_second(from.saturating_add(to.saturating_sub(from) / 2));
         if from < to && is_known(UnixMillis(from)) {
             return Some(UnixMillis(from));

@@ -31,3 +31,9 @@ pub use join::{Difference, Kind, Tally};
 pub use row::{BookFault, Bounds, End};
 pub use run::{Request, reconcile};
 pub use web::Access;
+
+/// What is read of a sorted file, a book or an answer at one time.
+const RECONCILE_READ_BYTES: usize = 64 << 10;
+/// Longest row of a book: the longest id, amount and date take 150 bytes, so a longer one is a
+/// quote that nothing closes.
+const RECONCILE_ROW_BYTES_MAX: usize = 64 << 10;

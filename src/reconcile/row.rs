@@ -9,6 +9,9 @@ use crate::clock::{Clock, Mono, Start, UnixMillis};
 use crate::limits;
 use crate::payment::{Cents, UpstreamId};
 
+/// Faulty lines that are named: enough to see what is wrong with all of them.
+const RECONCILE_FAULTS_TOLD: usize = 10;
+
 /// A payment that a processor charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -151,7 +154,7 @@ impl<'a> Taker<'a> {
     /// Line `line` is no payment; the first ones are kept.
     pub(super) fn fault(&mut self, line: u64, what: impl Into<String>) {
         self.count += 1;
-        if self.told.len() < limits::RECONCILE_FAULTS_TOLD {
+        if self.told.len() < RECONCILE_FAULTS_TOLD {
             self.told.push((line, what.into()));
         }
     }

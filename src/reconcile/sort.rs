@@ -2,6 +2,7 @@
 //! their bytes. In memory are one buffer, or one small reader for each sorted run (I8); the runs
 //! are files without a name, for the owner alone, gone with the process.
 
+use crate::reconcile::RECONCILE_READ_BYTES;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::{self, File, OpenOptions};
@@ -10,7 +11,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::entry::{BYTES, Packed};
-use crate::{keys, limits};
+use crate::keys;
+
+/// Sorted files that are merged at the end, each with a reader of RECONCILE_READ_BYTES: 4 MiB. More
+/// are merged in two rounds.
+const RECONCILE_RUNS_MAX: usize = 64;
+/// So many sorted files that were merged equally often become one: 200 million entries are in at
+/// most 30 files.
+const RECONCILE_RUNS_MERGED: usize = 16;
 
 /// Takes entries.
 #[derive(Debug)]
@@ -75,8 +83,8 @@ impl Sorter {
         self.spill()?;
         // Its room is what the readers need.
         self.buffer = Vec::new();
-        while self.runs.len() > limits::RECONCILE_RUNS_MAX {
-            let some = self.runs.drain(..limits::RECONCILE_RUNS_MAX).collect();
+        while self.runs.len() > RECONCILE_RUNS_MAX {
+            let some = self.runs.drain(..RECONCILE_RUNS_MAX).collect();
             let merged = self.merge(some)?;
             self.runs.push(merged);
         }
@@ -98,7 +106,7 @@ impl Sorter {
     /// Merges the last files while enough of them were merged equally often: each is an open
     /// descriptor, and so each entry is written anew once for each level only.
     fn merge_last(&mut self) -> io::Result<()> {
-        while let Some(start) = self.runs.len().checked_sub(limits::RECONCILE_RUNS_MERGED) {
+        while let Some(start) = self.runs.len().checked_sub(RECONCILE_RUNS_MERGED) {
             let last = self.runs.get(start..).unwrap_or_default();
             let level = last.last().map(|run| run.level);
             if start < self.marked || last.iter().any(|run| Some(run.level) != level) {
@@ -144,7 +152,7 @@ impl Merge {
             file.rewind()?;
             merge
                 .runs
-                .push(BufReader::with_capacity(limits::RECONCILE_READ_BYTES, file));
+                .push(BufReader::with_capacity(RECONCILE_READ_BYTES, file));
         }
         (0..merge.runs.len()).try_for_each(|index| merge.refill(index))?;
         Ok(merge)
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn any_number_of_runs_comes_out_in_order() {
         // None, less than a buffer, a buffer, several runs, and more runs than are merged at once.
-        for count in [0, 3, 8, 9, 100, 8 * limits::RECONCILE_RUNS_MAX as u64 + 50] {
+        for count in [0, 3, 8, 9, 100, 8 * RECONCILE_RUNS_MAX as u64 + 50] {
             let mut sorter = Sorter::new(&std::env::temp_dir(), 8);
             (0..count).for_each(|number| sorter.push(entry(number)).unwrap());
             let mut expected: Vec<Packed> = (0..count).map(entry).collect();

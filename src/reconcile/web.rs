@@ -6,6 +6,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
@@ -14,8 +15,12 @@ use crate::clock::UnixMillis;
 use crate::config::{Origin, UpstreamUrl};
 use crate::http::{AnswerFraming, ChunkedDecoder, parse_answer};
 use crate::limits;
+use crate::reconcile::RECONCILE_READ_BYTES;
 use crate::tls::{Material, peer_name};
 use crate::wire::write_instant;
+
+/// How long a processor that lists its payments may be silent: it may sort millions first.
+const RECONCILE_SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// What goes with a request for a book.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +97,7 @@ fn connect<'a>(
     access: &Access,
 ) -> Result<(Box<dyn Stream>, String, &'a str), BookFault> {
     let words = |text: &str| BookFault::Answer(text.to_owned());
-    let silence = Some(limits::RECONCILE_SILENCE_MAX);
+    let silence = Some(RECONCILE_SILENCE_MAX);
     if let Some(rest) = url.strip_prefix("unix:") {
         let (socket, path) = rest
             .split_once(":/")
@@ -183,7 +188,7 @@ impl<S: Read> Body<S> {
     /// Reads some more; true when there is none.
     fn refill(&mut self) -> io::Result<bool> {
         let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the answer was cut");
-        self.buffer.resize(limits::RECONCILE_READ_BYTES, 0);
+        self.buffer.resize(RECONCILE_READ_BYTES, 0);
         self.at = 0;
         let most = match &self.frame {
             Frame::Done | Frame::Length(0) => 0,

@@ -14,6 +14,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use monoio::io::{CancelHandle, Canceller};
 use monoio::net::{TcpListener, UnixListener};
@@ -26,9 +27,15 @@ use super::lifecycle::Phase;
 use super::listen::{Holder, ListenSocket, Listener, ListenerRole, Peer};
 use super::places::{Counted, Place};
 use crate::descriptors;
-use crate::limits;
 use crate::metrics::Closed;
+use crate::server::CLOSING_INTERVAL;
 use crate::sockets::keep_from_children;
+
+/// Pause after an accept that failed for want of descriptors: it fails at once again and again,
+/// and without a pause it would take the whole core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// The longest that a closing listener's queue is emptied; the balancer was told long before.
+const ACCEPT_DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// A listening socket that accepts, and how to end that.
 pub(super) struct Listening {
@@ -70,7 +77,7 @@ pub(super) fn open(core: &Rc<Core>, listener: Listener) -> io::Result<()> {
 /// Empties each listener's queue and closes it: what had connected before is still served. The
 /// queue of a listener that a supervisor holds is left to the next process.
 pub(super) async fn close_all(core: &Core) {
-    let over = core.now().mono.after(limits::ACCEPT_DRAIN_MAX);
+    let over = core.now().mono.after(ACCEPT_DRAIN_MAX);
     let mut own = Vec::new();
     let mut passed = Vec::new();
     for listening in &mut *core.listening.borrow_mut() {
@@ -86,7 +93,7 @@ pub(super) async fn close_all(core: &Core) {
     for listener in own {
         while has_waiting(listener) && core.turn() < over {
             // The accept task takes them meanwhile.
-            monoio::time::sleep(limits::CLOSING_INTERVAL).await;
+            monoio::time::sleep(CLOSING_INTERVAL).await;
         }
         // The task may have ended by itself; its descriptor is then no longer ours.
         if core.listening.borrow().iter().any(|one| one.fd == listener) {
@@ -95,7 +102,7 @@ pub(super) async fn close_all(core: &Core) {
     }
     // A cancelled accept may have got a connection all the same, which its task must take.
     while are_passed && !core.listening.borrow().is_empty() && core.turn() < over {
-        monoio::time::sleep(limits::CLOSING_INTERVAL).await;
+        monoio::time::sleep(CLOSING_INTERVAL).await;
     }
 }
 
@@ -303,7 +310,7 @@ async fn recover(core: &Core, spare: &mut Spare, fault: &io::Error) -> bool {
             core.runtime.core.0
         );
     }
-    monoio::time::sleep(limits::ACCEPT_PAUSE).await;
+    monoio::time::sleep(ACCEPT_PAUSE).await;
     true
 }
 

@@ -28,6 +28,13 @@ use crate::clock::{Mono, Now};
 use crate::http::{self, Body, BodyReader, Framing, RequestHead};
 use crate::limits;
 use crate::metrics::{Closed, Route, Unanswered};
+use crate::server::ADMIN_BODY_BYTES_MIN;
+
+/// Longest that a connection on a place kept for probes may take to send its request.
+const PROBE_PLACE_TIME_MAX: Duration = Duration::from_secs(1);
+/// An output buffer that grew beyond this is given back when its connection turns idle: any answer
+/// but a metrics page fits in half of it.
+const OUTPUT_BYTES_KEPT: usize = 1024;
 
 /// What a connection needs of its socket.
 pub(super) trait Stream: AsyncReadRent + AsyncWriteRent + AsRawFd + 'static {}
@@ -236,7 +243,7 @@ impl<S: Stream> Connection<S> {
         let max = self.core.runtime.config.body_bytes_max;
         match self.peer.role {
             ListenerRole::Public => max,
-            ListenerRole::Admin => max.max(limits::ADMIN_BODY_BYTES_MIN),
+            ListenerRole::Admin => max.max(ADMIN_BODY_BYTES_MIN),
         }
     }
 
@@ -320,7 +327,7 @@ impl<S: Stream> Connection<S> {
 
     fn wait_for_client(&self, wait: Wait, since: Mono, patience: Duration) {
         let patience = match self.place {
-            Place::Probe(_) => patience.min(limits::PROBE_PLACE_TIME_MAX),
+            Place::Probe(_) => patience.min(PROBE_PLACE_TIME_MAX),
             Place::Client | Place::Admin => patience,
         };
         self.watch.arm(wait, since, since.after(patience));
@@ -354,7 +361,7 @@ impl<S: Stream> Connection<S> {
         let lent = std::mem::take(&mut self.output);
         let (result, mut lent) = self.stream.write_all(lent).await;
         lent.clear();
-        if lent.capacity() > limits::OUTPUT_BYTES_KEPT {
+        if lent.capacity() > OUTPUT_BYTES_KEPT {
             lent = Vec::new();
         }
         self.output = lent;
@@ -383,7 +390,7 @@ mod tests {
         let frame = frame(serve::<monoio::net::TcpStream>);
         // Both buffers as far as they are kept, the frame, and as much again for the task's header,
         // the socket's and the watch's entries, and what the allocator rounds up.
-        let bytes = limits::INPUT_BYTES_IDLE + limits::OUTPUT_BYTES_KEPT + 2 * frame;
+        let bytes = limits::INPUT_BYTES_IDLE + OUTPUT_BYTES_KEPT + 2 * frame;
         assert!(
             bytes <= 6 * 1024,
             "{bytes} bytes, {frame} of them the frame"

@@ -14,12 +14,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::BinaryHeap;
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use slab::Slab;
 
 use crate::clock::Mono;
-use crate::limits;
 use crate::metrics::Closed;
+use crate::server::EVICTED_AT_ONCE_MAX;
+
+/// After a look that found none idle the next one waits this long.
+const EVICTION_LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// A connection that sent nothing for this long goes before one that was served and is idle: two
+/// round trips around the world.
+const FIRST_BYTE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +78,7 @@ impl Slot {
     fn rank(&self, now: Mono) -> Option<Rank> {
         let class = match self.wait {
             _ if self.end.is_some() => return None,
-            Wait::First if self.since.after(limits::FIRST_BYTE_PATIENCE) <= now => 0,
+            Wait::First if self.since.after(FIRST_BYTE_PATIENCE) <= now => 0,
             Wait::Request => 1,
             Wait::First => 2,
             Wait::Rest | Wait::Write | Wait::Answer | Wait::Linger => return None,
@@ -156,7 +163,7 @@ impl Deadlines {
         if idle.is_empty() && self.look_at.get() <= now {
             *idle = longest_idle(&slots, now);
             if idle.is_empty() {
-                self.look_at.set(now.after(limits::EVICTION_LOOK_PAUSE));
+                self.look_at.set(now.after(EVICTION_LOOK_PAUSE));
             }
         }
         while let Some((rank, key)) = idle.pop() {
@@ -199,11 +206,11 @@ impl Deadlines {
 
 /// The idle connections that are to go first, the very first at the end.
 fn longest_idle(slots: &Slab<Slot>, now: Mono) -> Vec<(Rank, usize)> {
-    let mut found = BinaryHeap::with_capacity(limits::EVICTED_AT_ONCE_MAX + 1);
+    let mut found = BinaryHeap::with_capacity(EVICTED_AT_ONCE_MAX + 1);
     for (key, slot) in slots {
         if let Some(rank) = slot.rank(now) {
             found.push((rank, key));
-            if found.len() > limits::EVICTED_AT_ONCE_MAX {
+            if found.len() > EVICTED_AT_ONCE_MAX {
                 found.pop();
             }
         }

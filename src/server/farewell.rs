@@ -6,8 +6,13 @@ use super::connection::{Connection, Stream};
 use super::deadlines::{Wait, shut_down};
 use super::reply::{Reply, ResponseContext, write_reply};
 use crate::http::RequestHead;
-use crate::limits;
 use crate::metrics::{Answered, Closed, Route};
+use std::time::Duration;
+
+/// How long a closed connection waits for its client to close too (RFC 9112, section 9.6).
+const LINGER_MAX: Duration = Duration::from_secs(1);
+/// Bytes that are read and dropped meanwhile.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Counts why a connection ended.
 pub(super) fn count(core: &Core, reason: Closed) {
@@ -54,11 +59,10 @@ impl<S: Stream> Connection<S> {
         }
         shut_down(self.stream.as_raw_fd(), libc::SHUT_WR);
         let now = self.core.now().mono;
-        self.watch
-            .arm(Wait::Linger, now, now.after(limits::LINGER_MAX));
+        self.watch.arm(Wait::Linger, now, now.after(LINGER_MAX));
         let mut dropped = 0_usize;
         let mut lent = std::mem::take(&mut self.input);
-        while dropped < limits::LINGER_BYTES_MAX {
+        while dropped < LINGER_BYTES_MAX {
             lent.clear();
             let (result, returned) = self.stream.read(lent).await;
             lent = returned;

@@ -8,13 +8,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
 use crate::clock::Mono;
-use crate::limits;
 use crate::pay::Failure;
 use crate::payment::CoreId;
+
+/// A core that was not seen for this long makes the process unready. Eight sweeps: a throttled
+/// container loses at most one period of 100 ms at a time.
+const CORE_SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// The phases of a process, in order; there is no way back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -235,7 +239,7 @@ impl Lifecycle {
 
     fn is_silent(&self, core: CoreId, now: Mono) -> bool {
         let silence = self.last_beat(core).map(|beat| now.since(beat));
-        silence.is_none_or(|span| span > limits::CORE_SILENCE_MAX)
+        silence.is_none_or(|span| span > CORE_SILENCE_MAX)
     }
 
     /// Counts a connection of `core`.
@@ -296,7 +300,7 @@ mod tests {
     fn it_is_ready_only_while_it_serves_and_every_core_beats() {
         assert_eq!(Lifecycle::new(1).readiness(Mono(0)), Readiness::Starting);
         let lifecycle = serving(2);
-        let late = Mono(2).after(limits::CORE_SILENCE_MAX);
+        let late = Mono(2).after(CORE_SILENCE_MAX);
         assert_eq!(lifecycle.readiness(Mono(2)), Readiness::Ready);
         lifecycle.beat(CoreId(0), late);
         assert_eq!(lifecycle.readiness(late), Readiness::CoreStuck(CoreId(1)));
@@ -310,7 +314,7 @@ mod tests {
     fn it_is_alive_while_every_core_beats_or_has_ended_in_order() {
         assert!(!Lifecycle::new(1).is_alive(Mono(0)), "no core has begun");
         let lifecycle = serving(2);
-        let late = Mono(2).after(limits::CORE_SILENCE_MAX);
+        let late = Mono(2).after(CORE_SILENCE_MAX);
         assert!(lifecycle.is_alive(Mono(2)));
         lifecycle.beat(CoreId(0), late);
         assert!(!lifecycle.is_alive(late), "the other one is stuck");

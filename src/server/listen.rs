@@ -35,7 +35,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::socket_file::{self, SocketFile};
 use crate::config::ListenAddress;
 use crate::limits;
+use crate::server::LISTEN_BACKLOG;
 use crate::supervisor::{PassedSocket, PassedSockets};
+
+/// The pause between two of [`limits::LISTEN_TRIES_MAX`].
+const LISTEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Which calls a listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +120,7 @@ impl fmt::Display for ListenFault {
         let Self { address, fault, .. } = self;
         write!(f, "cannot listen on {address} ({setting}): {fault}")?;
         if self.fault.kind() == io::ErrorKind::AddrInUse {
-            let span = limits::LISTEN_PAUSE.saturating_mul(limits::LISTEN_TRIES_MAX);
+            let span = LISTEN_PAUSE.saturating_mul(limits::LISTEN_TRIES_MAX);
             write!(f, "; it was tried for {span:?}")?;
         }
         Ok(())
@@ -203,7 +207,7 @@ impl Patience {
                     self.0 -= 1;
                     // Two that disturb each other by trying at one moment shall not go on so.
                     let own = Duration::from_millis(u64::from(std::process::id() % 8));
-                    thread::sleep(limits::LISTEN_PAUSE.saturating_add(own));
+                    thread::sleep(LISTEN_PAUSE.saturating_add(own));
                 }
                 end => return end,
             }
@@ -299,7 +303,7 @@ fn tcp_listener(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     socket.set_reuse_port(reuse_port)?;
     set_inherited(&socket)?;
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(limits::LISTEN_BACKLOG)?;
+    socket.listen(LISTEN_BACKLOG)?;
     Ok(socket)
 }
 

@@ -35,6 +35,7 @@ pub mod testing;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Mono, Now};
 use crate::credentials::Credentials;
@@ -52,6 +53,30 @@ use listen::Listener;
 use page::Page;
 use places::{Place, Places};
 use reply::{Reply, ResponseParts};
+
+/// Connections that wait in a listening socket's queue; the kernel cuts it to net.core.somaxconn
+/// (4,096 since Linux 5.4). At 20,000 connections a second it bridges 200 ms without an accept.
+const LISTEN_BACKLOG: i32 = 4_096;
+/// Connections that one look chooses for closing, idle longest first: a look takes 0.1 ms at
+/// 65,536 connections, so under a flood each closing costs 2 us.
+const EVICTED_AT_ONCE_MAX: usize = 64;
+/// Refused and cut connections are logged once in this time, with their number.
+const REFUSALS_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a core looks for late connections, changes of phase, and says that it runs. Client
+/// deadlines are whole seconds, so a quarter of one is precise enough, and 65,536 connections are
+/// swept in about 0.1 ms.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// What a read buffer may hold beyond the largest head and body: pipelined requests, and the
+/// framing of a chunk.
+const INPUT_BYTES_SPARE: usize = 4 * 1024;
+/// Where a payment can be asked for.
+const PAYMENTS_PATH_PREFIX: &str = "/payments/";
+/// One of this many answered requests is logged.
+const ACCESS_LOG_EVERY: u32 = 1_000;
+/// How often a closing core looks whether anything is left to do.
+const CLOSING_INTERVAL: Duration = Duration::from_millis(10);
+/// A body on ADMIN_LISTEN may be this long whatever MAX_BODY_BYTES says.
+const ADMIN_BODY_BYTES_MIN: usize = 4_096;
 
 /// What all cores share as servers.
 #[derive(Clone, Debug)]
@@ -133,9 +158,9 @@ impl Core {
         let auth_header = config.auth.as_ref().map(|auth| auth.name.as_str().into());
         let input_bytes_max = config
             .body_bytes_max
-            .max(limits::ADMIN_BODY_BYTES_MIN)
+            .max(ADMIN_BODY_BYTES_MIN)
             .saturating_add(limits::HTTP_HEAD_BYTES_MAX)
-            .saturating_add(limits::INPUT_BYTES_SPARE);
+            .saturating_add(INPUT_BYTES_SPARE);
         Self {
             lifecycle,
             rate_limit,
@@ -174,7 +199,7 @@ impl Core {
                 );
                 core.lifecycle.fail(failure);
             }
-            monoio::time::sleep(limits::SWEEP_INTERVAL).await;
+            monoio::time::sleep(SWEEP_INTERVAL).await;
         }
         core.let_go().await;
         let forgotten = core.runtime.close().await;
@@ -218,7 +243,7 @@ impl Core {
             if self.lifecycle.is_all_quiet() {
                 return;
             }
-            monoio::time::sleep(limits::CLOSING_INTERVAL).await;
+            monoio::time::sleep(CLOSING_INTERVAL).await;
         }
         if self.connections() > 0 {
             log::warn!(
@@ -228,7 +253,7 @@ impl Core {
             );
             self.all_deadlines(Deadlines::cut_all);
             // Their tasks unwind in the turns that this gives them.
-            monoio::time::sleep(limits::CLOSING_INTERVAL).await;
+            monoio::time::sleep(CLOSING_INTERVAL).await;
         }
     }
 
@@ -264,8 +289,7 @@ impl Core {
         if self.refusals.get() == 0 || now < self.refusals_told.get() {
             return;
         }
-        self.refusals_told
-            .set(now.after(limits::REFUSALS_LOG_INTERVAL));
+        self.refusals_told.set(now.after(REFUSALS_LOG_INTERVAL));
         let count = self.refusals.take();
         let of = |reason| self.metrics().connections_closed.get(reason).get();
         log::warn!(
@@ -334,7 +358,7 @@ impl Core {
             self.until_logged.set(left - 1);
             return;
         }
-        self.until_logged.set(limits::ACCESS_LOG_EVERY - 1);
+        self.until_logged.set(ACCESS_LOG_EVERY - 1);
         let Answered {
             route,
             status,
@@ -343,7 +367,7 @@ impl Core {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         log::info!(
             target: "p99::access",
-            route = route.name(), status, took_us, one_of = limits::ACCESS_LOG_EVERY;
+            route = route.name(), status, took_us, one_of = ACCESS_LOG_EVERY;
             "answered"
         );
     }

@@ -20,6 +20,11 @@ use crate::descriptors;
 use crate::limits;
 use crate::metrics::Closed;
 use crate::rate_limit::{Client, budget_of};
+use crate::server::EVICTED_AT_ONCE_MAX;
+
+/// Words that count the connections of client addresses: 128 KiB. With more addresses than that at
+/// once some are not counted.
+const CONNECTION_ADDRESSES: usize = 16_384;
 
 /// What a connection may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +74,7 @@ const WAYS: usize = if cfg!(all(test, loom)) { 2 } else { 8 };
 const LINES: usize = if cfg!(all(test, loom)) {
     1
 } else {
-    limits::CONNECTION_ADDRESSES / WAYS
+    CONNECTION_ADDRESSES / WAYS
 };
 /// The rest of a word is the fingerprint; 2^24 connections are more than a process may have.
 const COUNT_BITS: u32 = 24;
@@ -127,7 +132,7 @@ impl Places {
 
     /// Asks the other cores for a place: this one has no idle connection.
     pub(super) fn ask(&self) {
-        let more = |now: usize| (now < limits::EVICTED_AT_ONCE_MAX).then(|| now + 1);
+        let more = |now: usize| (now < EVICTED_AT_ONCE_MAX).then(|| now + 1);
         // At the bound enough was asked for.
         let _asked = self.wanted.fetch_update(Relaxed, Relaxed, more);
     }

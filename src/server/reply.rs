@@ -10,11 +10,15 @@ use crate::http::status;
 use crate::http::{
     ConnectionField, DateText, Method, Persistence, RequestHead, ResponseHead, write_response,
 };
-use crate::limits;
 use crate::pay::AskFault;
 use crate::payment::{CorrelationId, Status};
+use crate::server::PAYMENTS_PATH_PREFIX;
 use crate::server::lifecycle::Readiness;
 use crate::wire::{self, Charged, Problem};
+
+/// Retry-After while CACHE_CAPACITY ids are known and CACHE_FULL refuses, in seconds: room comes
+/// back as slowly as ids grow old.
+const CACHE_FULL_RETRY_AFTER_SECS: u32 = 30;
 
 /// The type of 422 for an id that is known with another amount.
 const AMOUNT_DIFFERS: &str = "urn:p99:problem:amount-differs";
@@ -160,7 +164,7 @@ impl Reply {
                 "no room for another id: every one that is known is kept for its time; this \
                  request was not looked at",
             )
-            .after(limits::CACHE_FULL_RETRY_AFTER_SECS),
+            .after(CACHE_FULL_RETRY_AFTER_SECS),
             Answer::JournalDown => Self::problem(
                 503,
                 "nothing can be kept now: the journal failed, or the store does not answer; \
@@ -331,7 +335,7 @@ pub(super) fn write_reply(
         content_type,
         connection: context.connection,
         retry_after: reply.retry_after,
-        location: location.map_or(["", ""], |id| [limits::PAYMENTS_PATH_PREFIX, id.as_str()]),
+        location: location.map_or(["", ""], |id| [PAYMENTS_PATH_PREFIX, id.as_str()]),
         extra: &[
             (name, value.as_bytes()),
             ("X-Request-Id", context.request_id),

@@ -10,10 +10,10 @@ use super::guard;
 use super::listen::{ListenerRole, Peer};
 use super::reply::Reply;
 use crate::http::{ContentCoding, ContentType, Method, RequestHead};
-use crate::limits;
 use crate::metrics::Route;
 use crate::payment::{CorrelationId, Processor};
 use crate::rate_limit::Client;
+use crate::server::PAYMENTS_PATH_PREFIX;
 use crate::wire::query_has;
 
 /// What a request asks for.
@@ -223,7 +223,7 @@ fn place(path: &str) -> Option<Call> {
             events.or_else(|| resolve().map(|_| Call::Operate(Operation::Resolve)))
         }
         _ => {
-            let id = path.strip_prefix(limits::PAYMENTS_PATH_PREFIX)?;
+            let id = path.strip_prefix(PAYMENTS_PATH_PREFIX)?;
             (!id.is_empty() && !id.contains('/')).then_some(Call::Find)
         }
     }
@@ -346,7 +346,7 @@ pub(super) fn id_in_admin_path(path: &str) -> Option<CorrelationId> {
 
 /// The id in the path of `GET /payments/{id}`; none where the path names no possible id.
 pub(super) fn id_in_path(path: &str) -> Option<CorrelationId> {
-    read_id(path.strip_prefix(limits::PAYMENTS_PATH_PREFIX)?)
+    read_id(path.strip_prefix(PAYMENTS_PATH_PREFIX)?)
 }
 
 fn read_id(text: &str) -> Option<CorrelationId> {

@@ -17,7 +17,12 @@ use std::thread;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::limits;
+use crate::server::CLOSING_INTERVAL;
+use crate::server::LISTEN_BACKLOG;
+
+/// How often a stop tries to lock the folder of a socket file, 10 ms apart: other processes hold
+/// the lock for microseconds. Beyond it the file stays, and the next start replaces it.
+const SOCKET_FILE_LOCK_TRIES_MAX: u32 = 20;
 
 /// The file of a listening unix socket; removed when this is dropped, if it still is that file.
 #[derive(Debug)]
@@ -51,7 +56,7 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     };
     // No one can connect before `listen`, so no one meets other permissions.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    socket.listen(limits::LISTEN_BACKLOG)?;
+    socket.listen(LISTEN_BACKLOG)?;
     Ok((UnixListener::from(socket), file))
 }
 
@@ -75,10 +80,10 @@ impl SocketFile {
             match lock_folder(&self.path) {
                 Err(fault)
                     if fault.kind() == io::ErrorKind::AddrInUse
-                        && tries < limits::SOCKET_FILE_LOCK_TRIES_MAX =>
+                        && tries < SOCKET_FILE_LOCK_TRIES_MAX =>
                 {
                     tries += 1;
-                    thread::sleep(limits::CLOSING_INTERVAL);
+                    thread::sleep(CLOSING_INTERVAL);
                 }
                 end => break end?,
             }

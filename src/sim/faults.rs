@@ -16,6 +16,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Scripted faults at once; every request looks at each of them.
+const SIM_FAULTS_MAX: usize = 256;
+
 /// When in an exchange a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -217,7 +220,7 @@ pub struct FaultId(usize);
 pub enum Misfit {
     /// Its act cannot happen at its moment, or its status is none.
     Moment,
-    /// There are [`crate::limits::SIM_FAULTS_MAX`] already.
+    /// There are `SIM_FAULTS_MAX` already.
     TooMany,
 }
 
@@ -266,7 +269,7 @@ impl Script {
         if !fault.act.fits(fault.moment) {
             return Err(Misfit::Moment);
         }
-        if self.armed.len() >= crate::limits::SIM_FAULTS_MAX {
+        if self.armed.len() >= SIM_FAULTS_MAX {
             return Err(Misfit::TooMany);
         }
         let random = match fault.when {

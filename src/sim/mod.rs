@@ -42,8 +42,23 @@ pub use self::wire::{Fee, Order};
 use self::connection::Connection;
 use self::processor::{Processor, Shared, State};
 use self::socket::{Connections, Gate, Mode};
-use crate::limits;
 use crate::payment::{Totals, UpstreamId};
+
+/// `Retry-After` of a 429, and the span in which service-health has one permit (the processor's
+/// contract).
+const SIM_HEALTH_WINDOW: Duration = Duration::from_secs(5);
+/// Connections open at once: 1,300 requests of either processor's callers plus idle ones, several
+/// times over. Beyond it a connection is closed at once.
+const SIM_CONNECTIONS_MAX: usize = 8_192;
+/// Payments kept in the order of their arrival, for tests of orders and re-sends: 48 bytes each.
+const SIM_LOG_MAX: usize = 100_000;
+/// While refusing connections the accept loop looks this often whether it may listen again.
+const SIM_REFUSING_PAUSE: Duration = Duration::from_millis(1);
+/// A stop looks this often, a millisecond apart, whether every task has ended; they need one turn
+/// of the loop each. Beyond it their descriptors stay open until the process ends.
+const SIM_STOP_LOOKS_MAX: u32 = 2_000;
+/// Pause after a failed accept: at the descriptor limit accept fails at once, for ever.
+const SIM_ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// How a processor starts.
 #[derive(Clone, Debug)]
@@ -78,7 +93,7 @@ impl Default for SimulatorOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             fee: Fee(50_000),
             token: "123".to_owned(),
-            health_window: limits::SIM_HEALTH_WINDOW,
+            health_window: SIM_HEALTH_WINDOW,
             deciding: Deciding::Everybody,
             tls: None,
         }
@@ -232,7 +247,7 @@ impl SimulatorHandle {
     }
 
     /// The payments that were read in full, in their order, duplicates included; at most the first
-    /// [`limits::SIM_LOG_MAX`] since the last purge.
+    /// `SIM_LOG_MAX` since the last purge.
     #[must_use]
     pub fn log(&self) -> Vec<Order> {
         self.shared.lock().log.clone()
@@ -303,11 +318,11 @@ impl Listening {
             accept(&listener, &processor, &self.connections).await;
             processor.pauses.stop();
             self.connections.reset_all();
-            for _ in 0..limits::SIM_STOP_LOOKS_MAX {
+            for _ in 0..SIM_STOP_LOOKS_MAX {
                 if self.connections.count() == 0 && processor.pauses.count() == 0 {
                     break;
                 }
-                monoio::time::sleep(limits::SIM_REFUSING_PAUSE).await;
+                monoio::time::sleep(SIM_REFUSING_PAUSE).await;
             }
         });
     }
@@ -318,14 +333,14 @@ async fn accept(listener: &TcpListener, processor: &Rc<Processor>, connections: 
         let accepted = listener.accept().await;
         let pause = match processor.gate.mode() {
             Mode::Stopped => break,
-            Mode::Refusing => limits::SIM_REFUSING_PAUSE,
-            Mode::Listening => limits::SIM_ACCEPT_PAUSE,
+            Mode::Refusing => SIM_REFUSING_PAUSE,
+            Mode::Listening => SIM_ACCEPT_PAUSE,
         };
         let Ok((stream, _)) = accepted else {
             monoio::time::sleep(pause).await;
             continue;
         };
-        if connections.count() >= limits::SIM_CONNECTIONS_MAX {
+        if connections.count() >= SIM_CONNECTIONS_MAX {
             continue;
         }
         // Without it answers still arrive, only later.

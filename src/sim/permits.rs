@@ -5,7 +5,15 @@
 use std::time::Duration;
 
 use crate::clock::Mono;
-use crate::limits;
+
+/// `POST /payments` at work at once; the 801st waits (the processor's contract).
+const SIM_RUNNING_MAX: usize = 800;
+/// `POST /payments` that wait for one of those places; the next one gets 429 (the processor's
+/// contract).
+const SIM_QUEUED_MAX: usize = 500;
+/// service-health calls that wait for the next permits; a third gets 429 (the processor's
+/// contract).
+const SIM_HEALTH_QUEUED_MAX: u32 = 2;
 
 /// What becomes of one more payment request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +36,11 @@ pub struct Places {
 impl Places {
     /// One more payment wants to work.
     pub fn enter(&mut self) -> Admission {
-        if self.running < limits::SIM_RUNNING_MAX {
+        if self.running < SIM_RUNNING_MAX {
             self.running += 1;
             return Admission::Run;
         }
-        if self.queued < limits::SIM_QUEUED_MAX {
+        if self.queued < SIM_QUEUED_MAX {
             self.queued += 1;
             return Admission::Queue;
         }
@@ -85,7 +93,7 @@ impl HealthPermits {
         let granted = self.free_at.max(now);
         // Those who wait hold the permits after now, one window apart, so the furthest that may
         // be promised is as many windows away as callers may wait.
-        let furthest = now.after(self.window.saturating_mul(limits::SIM_HEALTH_QUEUED_MAX));
+        let furthest = now.after(self.window.saturating_mul(SIM_HEALTH_QUEUED_MAX));
         if granted > furthest {
             return None;
         }
@@ -101,10 +109,10 @@ mod tests {
     #[test]
     fn eight_hundred_run_five_hundred_wait_and_the_next_is_refused() {
         let mut places = Places::default();
-        for _ in 0..limits::SIM_RUNNING_MAX {
+        for _ in 0..SIM_RUNNING_MAX {
             assert_eq!(places.enter(), Admission::Run);
         }
-        for _ in 0..limits::SIM_QUEUED_MAX {
+        for _ in 0..SIM_QUEUED_MAX {
             assert_eq!(places.enter(), Admission::Queue);
         }
         assert_eq!(places.enter(), Admission::Refuse);
@@ -112,7 +120,7 @@ mod tests {
         assert_eq!((places.running(), places.queued()), (800, 499));
         assert_eq!(places.enter(), Admission::Queue);
         assert_eq!(places.enter(), Admission::Refuse);
-        for _ in 0..limits::SIM_QUEUED_MAX {
+        for _ in 0..SIM_QUEUED_MAX {
             assert!(places.leave());
         }
         assert!(!places.leave(), "no one waits any more");

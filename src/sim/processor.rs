@@ -26,7 +26,8 @@ use super::store::{Inserted, Store};
 use super::wire::{self, Fee, Order};
 use super::{Deciding, SimulatorOptions};
 use crate::clock::Clock;
-use crate::limits;
+use crate::sim::SIM_HEALTH_WINDOW;
+use crate::sim::SIM_LOG_MAX;
 
 /// All that the processor knows. Tests read and change it through the handle.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl State {
     /// A payment was read in full.
     pub(super) fn note(&mut self, order: Order) {
         self.store.note_attempt(order.id);
-        if self.log.len() < limits::SIM_LOG_MAX {
+        if self.log.len() < SIM_LOG_MAX {
             self.log.push(order);
         }
     }
@@ -320,6 +321,6 @@ pub(super) fn bad_request() -> Reply {
 }
 
 fn too_many() -> Reply {
-    let seconds = u32::try_from(limits::SIM_HEALTH_WINDOW.as_secs()).unwrap_or(5);
+    let seconds = u32::try_from(SIM_HEALTH_WINDOW.as_secs()).unwrap_or(5);
     Reply::new(429, wire::message("too many requests")).after(seconds)
 }

@@ -11,8 +11,12 @@ use std::ops::Range;
 use super::faults::Route;
 use super::store::Window;
 use super::wire;
-use crate::limits;
 use crate::payment::UpstreamId;
+
+/// Longest request head; ours are under 400 bytes.
+const SIM_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Longest request body: a payment has 120 bytes, [`SIM_FAULTS_MAX`] faults have 150 each.
+const SIM_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Header lines of a request; p99 sends six.
 const HEADERS_MAX: usize = 64;
@@ -141,7 +145,7 @@ impl Head {
         let mut request = httparse::Request::new(&mut headers);
         let head_bytes = match request.parse(bytes).map_err(|_| Unreadable)? {
             httparse::Status::Complete(head_bytes) => head_bytes,
-            httparse::Status::Partial if bytes.len() < limits::SIM_HEAD_BYTES_MAX => {
+            httparse::Status::Partial if bytes.len() < SIM_HEAD_BYTES_MAX => {
                 return Ok(None);
             }
             httparse::Status::Partial => return Err(Unreadable),
@@ -218,7 +222,7 @@ fn read_length(text: &str) -> Result<usize, Unreadable> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let length = text.parse().ok().filter(|_| digits);
     length
-        .filter(|length| *length <= limits::SIM_BODY_BYTES_MAX)
+        .filter(|length| *length <= SIM_BODY_BYTES_MAX)
         .ok_or(Unreadable)
 }
 
@@ -237,7 +241,7 @@ fn chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Unreadable> {
         if size == 0 {
             break;
         }
-        if body.len() + size > limits::SIM_BODY_BYTES_MAX {
+        if body.len() + size > SIM_BODY_BYTES_MAX {
             return Err(Unreadable);
         }
         let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= size + 2) else {
@@ -267,7 +271,7 @@ fn next_line(bytes: &[u8], at: usize) -> Result<Option<Range<usize>>, Unreadable
     let rest = bytes.get(at..).unwrap_or_default();
     match rest.windows(2).position(|pair| pair == b"\r\n") {
         Some(length) => Ok(Some(at..at + length)),
-        None if rest.len() > limits::SIM_HEAD_BYTES_MAX => Err(Unreadable),
+        None if rest.len() > SIM_HEAD_BYTES_MAX => Err(Unreadable),
         None => Ok(None),
     }
 }

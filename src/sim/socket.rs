@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use crate::limits;
+/// Connections that the kernel holds before they are accepted; it caps this at `somaxconn`.
+const SIM_BACKLOG: i32 = 4_096;
 
 /// What the listener does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Gate {
             .ok_or(io::ErrorKind::InvalidInput)?;
         let listener = bound(address)?;
         listener.set_nonblocking(true)?;
-        listener.listen(limits::SIM_BACKLOG)?;
+        listener.listen(SIM_BACKLOG)?;
         Ok(Self {
             listener,
             _port: port,
@@ -84,7 +85,7 @@ impl Gate {
         match *mode {
             Mode::Listening | Mode::Stopped => Ok(()),
             Mode::Refusing => {
-                self.listener.listen(limits::SIM_BACKLOG)?;
+                self.listener.listen(SIM_BACKLOG)?;
                 *mode = Mode::Listening;
                 Ok(())
             }

@@ -19,6 +19,9 @@ use super::reach::{Connecting, is_readable, reach_one};
 use crate::limits;
 use crate::tls::{Client, Session};
 
+/// How often it is looked whether that word has arrived.
+const TLS_VERDICT_PAUSE: Duration = Duration::from_millis(1);
+
 /// See the header of this file.
 #[derive(Debug)]
 pub struct Channel {
@@ -143,8 +146,8 @@ impl Channel {
             if waited >= longest {
                 return false;
             }
-            monoio::time::sleep(limits::TLS_VERDICT_PAUSE).await;
-            waited = waited.saturating_add(limits::TLS_VERDICT_PAUSE);
+            monoio::time::sleep(TLS_VERDICT_PAUSE).await;
+            waited = waited.saturating_add(TLS_VERDICT_PAUSE);
         }
         true
     }

@@ -14,7 +14,14 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::clock::Mono;
 use crate::descriptors;
-use crate::limits;
+
+/// How long a peer over TLS 1.3 that asked for a certificate has to refuse it, or a quarter of
+/// CONNECT_TIMEOUT_MS if that is less: one way there and back. One that gives tickets is waited for
+/// no longer than it takes; one that gives none costs each new connection this much.
+const TLS_VERDICT_WITHIN: Duration = Duration::from_millis(100);
+/// While the queue of a unix socket is full, a connect is tried again after this: a server that
+/// accepts takes some microseconds for each that waits before.
+const CONNECT_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 
 /// One socket that is connecting, or a call on a connection of its own.
 #[derive(Debug)]
@@ -37,7 +44,7 @@ impl Connecting {
             deadline,
             descriptor: Cell::new(None),
             is_given_up: Cell::new(false),
-            verdict_within: (timeout / 4).min(limits::TLS_VERDICT_WITHIN),
+            verdict_within: (timeout / 4).min(TLS_VERDICT_WITHIN),
         })
     }
 
@@ -76,7 +83,7 @@ pub async fn reach_one(place: &SockAddr, connecting: &Connecting) -> io::Result<
                 if connecting.is_given_up.get() {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
-                monoio::time::sleep(limits::CONNECT_QUEUE_PAUSE).await;
+                monoio::time::sleep(CONNECT_QUEUE_PAUSE).await;
             }
             Err(fault) => return Err(fault),
         }

@@ -25,6 +25,11 @@ use crate::journal::Authorities;
 use crate::limits;
 use crate::sockets::send_now;
 
+/// How long a server may take for one transaction. Longer means that it, or the way to it, is gone.
+const STORE_ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long one sweep may take: longer than the role's own limit for a statement.
+const STORE_SWEEP_MAX: Duration = Duration::from_secs(10);
+
 /// See the header of this file.
 pub struct Connection {
     talk: Talk,
@@ -143,10 +148,7 @@ impl Connection {
         }
         frontend::sync(&mut out);
         let transcript = Transcript::of(0);
-        let (ended, _) = self
-            .talk
-            .ask(out, transcript, limits::STORE_ANSWER_MAX)
-            .await;
+        let (ended, _) = self.talk.ask(out, transcript, STORE_ANSWER_MAX).await;
         match ended {
             Ended::Cut(why) => Err(why),
             Ended::Ready { error: None, .. } => Ok(()),
@@ -166,8 +168,8 @@ impl Connection {
             Transaction::Batch { .. }
             | Transaction::Register { .. }
             | Transaction::Resolve { .. }
-            | Transaction::Adopt { .. } => limits::STORE_ANSWER_MAX,
-            Transaction::Sweep(_) => limits::STORE_SWEEP_MAX,
+            | Transaction::Adopt { .. } => STORE_ANSWER_MAX,
+            Transaction::Sweep(_) => STORE_SWEEP_MAX,
         };
         match self.perform(&calls, longest).await {
             Err(outcome) => outcome,
@@ -246,14 +248,14 @@ impl Connection {
     /// standby it does not notice, and keeps the writer's row. What it has committed stays. One
     /// that is young has its number from before a restart of the server, and is another writer's.
     pub(super) async fn end_process(&mut self, process: i32) {
-        let age = limits::STORE_ANSWER_MAX.as_millis();
+        let age = STORE_ANSWER_MAX.as_millis();
         let sql = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
              WHERE pid = {process} AND usename = current_user \
              AND backend_start < now() - interval '{age} milliseconds'"
         );
         // If it is refused, what it holds is waited for.
-        let _ = self.within(&sql, limits::STORE_ANSWER_MAX).await;
+        let _ = self.within(&sql, STORE_ANSWER_MAX).await;
     }
 
     /// Runs one statement of an operator's command by itself, with text results.

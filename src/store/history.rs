@@ -4,8 +4,11 @@
 use std::collections::VecDeque;
 
 use super::batch::Batch;
-use crate::limits;
 use crate::payment::UpstreamId;
+
+/// Ids whose acknowledged change is remembered, to name them if the database forgets it: some
+/// seconds at 10,000 a second.
+const STORE_ACKNOWLEDGED_KEPT: usize = 65_536;
 
 /// See the header of this file.
 #[derive(Debug, Default)]
@@ -20,7 +23,7 @@ impl History {
         let claims = batch.claims.iter().map(|claim| claim.id);
         let freed = batch.freed.iter().copied();
         for id in updates.chain(claims).chain(freed) {
-            if self.ids.len() >= limits::STORE_ACKNOWLEDGED_KEPT {
+            if self.ids.len() >= STORE_ACKNOWLEDGED_KEPT {
                 self.ids.pop_front();
             }
             self.ids.push_back((batch.number, id));
@@ -44,7 +47,7 @@ mod tests {
     #[test]
     fn the_last_batches_are_remembered_and_the_memory_is_bounded() {
         let mut history = History::default();
-        for number in 1..=limits::STORE_ACKNOWLEDGED_KEPT as i64 + 3 {
+        for number in 1..=STORE_ACKNOWLEDGED_KEPT as i64 + 3 {
             let id = UpstreamId(number.unsigned_abs().into());
             let freed = vec![id];
             history.note(&Batch {
@@ -53,8 +56,8 @@ mod tests {
                 ..Batch::default()
             });
         }
-        assert_eq!(history.ids.len(), limits::STORE_ACKNOWLEDGED_KEPT);
-        let last = limits::STORE_ACKNOWLEDGED_KEPT as i64 + 3;
+        assert_eq!(history.ids.len(), STORE_ACKNOWLEDGED_KEPT);
+        let last = STORE_ACKNOWLEDGED_KEPT as i64 + 3;
         let since = history.since(last - 2);
         assert_eq!(since.len(), 2);
         assert_eq!(since[1], UpstreamId(last.unsigned_abs().into()));

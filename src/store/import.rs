@@ -18,8 +18,8 @@ use super::place::StorePlace;
 use super::processors;
 use crate::journal::StoreId;
 use crate::journal::moving::Moving;
-use crate::limits;
 use crate::payment::{UpstreamId, write_cents};
+use crate::store::STORE_BATCH_IDS_MAX;
 
 /// What came of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Pen<'_> {
     ) -> Result<Result<(BTreeSet<UpstreamId>, BTreeSet<UpstreamId>), Vec<String>>, String> {
         let (mut absent, mut theirs) = (BTreeSet::new(), BTreeSet::new());
         let mut contradictions = Vec::new();
-        for part in claims.chunks(limits::STORE_BATCH_IDS_MAX) {
+        for part in claims.chunks(STORE_BATCH_IDS_MAX) {
             let rows = self
                 .read(part.iter().map(|claim| claim.id).collect())
                 .await?;
@@ -138,7 +138,7 @@ impl Pen<'_> {
         self.open_since = open_since;
         let claims = facts.claims.iter().filter(|one| absent.contains(&one.id));
         let claims: Vec<&Claim> = claims.collect();
-        for part in claims.chunks(limits::STORE_BATCH_IDS_MAX) {
+        for part in claims.chunks(STORE_BATCH_IDS_MAX) {
             let ids = part.iter().map(|claim| claim.id);
             let batch = Batch {
                 claims: part.iter().map(|claim| (*claim).clone()).collect(),
@@ -154,7 +154,7 @@ impl Pen<'_> {
             }
         }
         let sums = facts.written().ok_or("a sum is too large for the store")?;
-        for part in sums.chunks(limits::STORE_BATCH_IDS_MAX) {
+        for part in sums.chunks(STORE_BATCH_IDS_MAX) {
             let batch = Batch {
                 sums: part.to_vec(),
                 ..Batch::default()

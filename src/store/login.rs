@@ -20,7 +20,11 @@ use crate::clock::Mono;
 use crate::config::{Secret, StoreHost, StoreUrl};
 use crate::limits;
 use crate::sockets::{Channel, Connecting, reach_one, set_user_timeout, shut_down};
+use crate::store::STORE_HOST_TIMEOUT;
 use crate::tls::Client;
+
+/// Unacknowledged bytes are given up by the kernel after this (TCP_USER_TIMEOUT).
+const STORE_TCP_USER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a server says of itself when p99 logs in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub(super) async fn reach(
     let connecting = Connecting::until(Mono::default(), Duration::ZERO);
     let reached = reach_one(address, &connecting);
     let stop = || connecting.give_up();
-    let (reached, _) = within(limits::STORE_HOST_TIMEOUT, stop, reached).await;
+    let (reached, _) = within(STORE_HOST_TIMEOUT, stop, reached).await;
     let stream = reached.map_err(|fault| fault.to_string())?;
     let descriptor = stream.as_raw_fd();
     let begun = begin(place, host, stream);
@@ -69,7 +73,7 @@ async fn begin(
         session: None,
     };
     if let StoreHost::Tcp(name, _) = host {
-        let timeout = set_user_timeout(&channel.stream, limits::STORE_TCP_USER_TIMEOUT);
+        let timeout = set_user_timeout(&channel.stream, STORE_TCP_USER_TIMEOUT);
         timeout.map_err(|fault| fault.to_string())?;
         if let Some(client) = place.client(name)? {
             seal(&mut channel, &client).await?;

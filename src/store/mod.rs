@@ -46,6 +46,8 @@
 //! settled is forgotten, `exchange` the grammar of all this, `machine` the loop; `model` is a store
 //! for tests.
 
+use std::time::Duration;
+
 mod barrier;
 mod batch;
 mod connection;
@@ -99,3 +101,12 @@ pub use writer::{Writer, WriterTask};
 
 #[cfg(test)]
 mod tests;
+
+/// Ids of one batch. At 256 a commit takes 4 ms (PostgreSQL 15, two cores); twice that is a burst.
+const STORE_BATCH_IDS_MAX: usize = 512;
+/// How long one address of STORE may take to be reached, and one name to be resolved.
+const STORE_HOST_TIMEOUT: Duration = Duration::from_millis(250);
+/// Ids that one sweep forgets: 6 us each on the server, so batches wait for some 3 ms at most.
+const STORE_SWEEP_ROWS: u32 = 500;
+/// How long a sweeper has its turn after its last sweep: two looks, and it is never hurried.
+const STORE_SWEEP_TURN: Duration = Duration::from_secs(150);

@@ -13,6 +13,10 @@ use crate::keys;
 use crate::limits;
 use crate::payment::UpstreamId;
 
+/// How often `p99 store import` sends one batch, a pause and a question between, before it gives
+/// up: some 10 s when the server refuses at once, as long as a failover takes.
+const STORE_IMPORT_TRIES_MAX: u32 = 100;
+
 /// See the header of this file.
 pub(super) struct Pen<'a> {
     place: &'a StorePlace,
@@ -119,7 +123,7 @@ impl<'a> Pen<'a> {
     pub(super) async fn send(&mut self, batch: Batch, reads: &Reads) -> Result<Sent, String> {
         let number = self.number + 1;
         let mut why = String::new();
-        for _ in 0..limits::STORE_IMPORT_TRIES_MAX {
+        for _ in 0..STORE_IMPORT_TRIES_MAX {
             let (expected, nonce) = (self.nonce, nonce());
             let batch = Batch {
                 writer: self.writer,

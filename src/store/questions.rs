@@ -4,14 +4,27 @@
 //! its barrier has passed, and of sums over other windows only a few at a time.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::barrier::{Barrier, Place, others};
 use super::exchange::{OpenAt, Question, Reading, Reads, Reply, Report, SumReading, Window};
 use super::record::{Row, WriterId};
 use crate::clock::Boot;
 use crate::ledger::CutsOldSecond;
-use crate::limits;
 use crate::payment::{UpstreamId, WindowSums};
+
+/// Questions that wait for one core's batches; one more is answered as unavailable at once.
+pub(super) const STORE_QUESTIONS_MAX: usize = 4_096;
+/// Questions that one batch carries.
+const STORE_QUESTIONS_A_BATCH: usize = 256;
+/// Windows that one batch adds up: payments wait for what their batch reads.
+const STORE_SUMS_A_BATCH: usize = 4;
+/// How long a sum or a purge waits for the batches of other writers; then it is 503.
+const STORE_SUM_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a question about one id waits for its writer; then what was read last is answered.
+const STORE_FIND_PATIENCE: Duration = Duration::from_millis(100);
+/// Pause before what has to be read again is read again.
+pub(super) const STORE_ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A question that waits.
 #[derive(Debug)]
@@ -66,9 +79,7 @@ fn has_room(reads: &Reads, one: &Waiting) -> bool {
     let What::Sum(window) = one.what else {
         return true;
     };
-    reads.sums.len() < limits::STORE_SUMS_A_BATCH
-        || one.barrier.is_closed()
-        || reads.sums.contains(&window)
+    reads.sums.len() < STORE_SUMS_A_BATCH || one.barrier.is_closed() || reads.sums.contains(&window)
 }
 
 impl Questions {
@@ -89,7 +100,7 @@ impl Questions {
     }
 
     pub(super) fn are_too_many(&self) -> bool {
-        self.waiting.len() > limits::STORE_QUESTIONS_MAX
+        self.waiting.len() > STORE_QUESTIONS_MAX
     }
 
     /// Answers one question as unavailable, and no other: least of all those about winners.
@@ -135,7 +146,7 @@ impl Questions {
         let mut carried = Carried::default();
         let mut count = 0;
         for one in &mut self.waiting {
-            if one.behind > up_to || count >= limits::STORE_QUESTIONS_A_BATCH {
+            if one.behind > up_to || count >= STORE_QUESTIONS_A_BATCH {
                 continue;
             }
             if one.what == What::Purge || !has_room(reads, one) {
@@ -206,7 +217,7 @@ impl Questions {
             reports.extend(self.end(*number, Reply::Holder(holder.clone())));
         }
         reports.extend(self.purged(carried));
-        self.again_at = Some(now.after(limits::STORE_ASK_AGAIN));
+        self.again_at = Some(now.after(STORE_ASK_AGAIN));
         reports
     }
 
@@ -227,7 +238,7 @@ impl Questions {
     ) -> Option<Report> {
         let number = carried.purge.take()?;
         let one = self.waiting.iter().find(|one| one.number == number)?;
-        if may_wait && !late(one, now, limits::STORE_SUM_PATIENCE) {
+        if may_wait && !late(one, now, STORE_SUM_PATIENCE) {
             return None;
         }
         self.end(number, Reply::Unavailable)
@@ -262,7 +273,7 @@ impl Questions {
         }
         let open = row.filter(|row| row.status.is_open() && row.writer != own);
         let at = open.map(Place::of_row).into_iter().collect();
-        let is_late = late(one, now, limits::STORE_FIND_PATIENCE);
+        let is_late = late(one, now, STORE_FIND_PATIENCE);
         if one.barrier.passes(at) || is_late {
             return self.end(number, found);
         }
@@ -291,7 +302,7 @@ impl Questions {
     ) -> Option<Report> {
         let one = self.waiting.iter_mut().find(|one| one.number == number)?;
         let is_unheard = sums.open.iter().any(|open| open.is_unheard);
-        let is_late = late(one, now, limits::STORE_SUM_PATIENCE);
+        let is_late = late(one, now, STORE_SUM_PATIENCE);
         if let Some(boundary) = sums.cut {
             return self.end(number, Reply::Cut(CutsOldSecond { boundary }));
         }
@@ -325,7 +336,7 @@ impl Questions {
             }
             return None;
         }
-        late(one, now, limits::STORE_SUM_PATIENCE)
+        late(one, now, STORE_SUM_PATIENCE)
             .then(|| self.end(number, Reply::Unavailable))
             .flatten()
     }
@@ -344,8 +355,8 @@ impl Questions {
         let mut reports = Vec::new();
         self.waiting.retain_mut(|one| {
             one.since = one.since.or(Some(now));
-            let is_kept = matches!(one.what, What::Winner { .. })
-                || !late(one, now, limits::STORE_SUM_PATIENCE);
+            let is_kept =
+                matches!(one.what, What::Winner { .. }) || !late(one, now, STORE_SUM_PATIENCE);
             if !is_kept {
                 reports.push(Report::Answered {
                     question: one.number,
@@ -370,7 +381,7 @@ impl Questions {
     }
 }
 
-fn late(one: &Waiting, now: Boot, patience: std::time::Duration) -> bool {
+fn late(one: &Waiting, now: Boot, patience: Duration) -> bool {
     one.since.is_some_and(|since| now.since(since) >= patience)
 }
 

@@ -9,6 +9,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use crate::limits;
+use crate::store::STORE_HOST_TIMEOUT;
 
 /// A look-up on its way.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ impl Lookup {
         }
         let key = (host.to_owned(), port);
         let slot = self.begin(&key)?;
-        let mut timer = pin!(monoio::time::sleep(limits::STORE_HOST_TIMEOUT));
+        let mut timer = pin!(monoio::time::sleep(STORE_HOST_TIMEOUT));
         let found = std::future::poll_fn(|context| {
             let mut slot = lock(&slot);
             if let Some(found) = &slot.found {

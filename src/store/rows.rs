@@ -1,10 +1,11 @@
 //! A writer's own open rows: which ids it has, and from which `at` on an adopter must look for them
 //! (`open_since`). Pure; never a clock, but for what lingers.
 //!
-//! A row that is open for longer than [`limits::STORE_LINGERS_AFTER`] goes into a table of its own,
+//! A row that is open for longer than `STORE_LINGERS_AFTER` goes into a table of its own,
 //! so that one payment that no processor answers does not make adopters and sums read days.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -13,8 +14,12 @@ use super::batch::Batch;
 use super::record::Row;
 use crate::clock::Boot;
 use crate::keys;
-use crate::limits;
 use crate::payment::UpstreamId;
+
+/// An open row that is older than this lingers: it is in a table of its own.
+const STORE_LINGERS_AFTER: Duration = Duration::from_secs(60);
+/// Rows that begin to linger with one batch.
+const STORE_LINGERING_A_BATCH: usize = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct OwnRow {
@@ -68,9 +73,9 @@ impl OwnRows {
             }
         }
         while let Some((at, id)) = self.young.first().copied()
-            && batch.lingering.len() < limits::STORE_LINGERING_A_BATCH
+            && batch.lingering.len() < STORE_LINGERING_A_BATCH
         {
-            let is_old = |row: &OwnRow| now.since(row.since) >= limits::STORE_LINGERS_AFTER;
+            let is_old = |row: &OwnRow| now.since(row.since) >= STORE_LINGERS_AFTER;
             let Some(row) = self.rows.get_mut(&id).filter(|row| is_old(row)) else {
                 break;
             };
@@ -218,7 +223,7 @@ mod tests {
             ..Batch::default()
         };
         apply(&mut rows, batch, Boot(0));
-        let later = Boot(0).after(limits::STORE_LINGERS_AFTER);
+        let later = Boot(0).after(STORE_LINGERS_AFTER);
         let batch = apply(&mut rows, Batch::default(), later);
         assert_eq!(batch.lingering, [UpstreamId(1)]);
         assert_eq!(batch.open_since, None);

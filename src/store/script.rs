@@ -9,6 +9,11 @@ use super::sql::Statement;
 use crate::journal::Authorities;
 use crate::limits;
 use crate::payment::{Processor, UpstreamId};
+use crate::store::STORE_SWEEP_ROWS;
+use crate::store::STORE_SWEEP_TURN;
+
+/// Seconds of a writer's sums that one sweep gives to writer 0.
+const STORE_SWEEP_SUMS: u32 = 10_000;
 
 fn call(statement: Statement, values: Vec<Value>) -> Call {
     Call { statement, values }
@@ -181,7 +186,7 @@ fn claims(batch: &Batch) -> Vec<Value> {
 }
 
 fn sweep_calls(sweep: &Sweep, calls: &mut Vec<Call>) {
-    let turn = limits::STORE_SWEEP_TURN.as_secs();
+    let turn = STORE_SWEEP_TURN.as_secs();
     let turn = int4(i32::try_from(turn).unwrap_or(i32::MAX));
     let values = vec![int8(sweep.nonce), text(&sweep.holder), turn];
     calls.push(call(Statement::Turn, values));
@@ -194,12 +199,12 @@ fn sweep_calls(sweep: &Sweep, calls: &mut Vec<Call>) {
     if let Some((from, to)) = sweep.cut {
         mine(Statement::MoveCut, vec![int8(from), int8(to), int8(keep)]);
     }
-    let most = i32::try_from(limits::STORE_SWEEP_ROWS).unwrap_or(i32::MAX);
+    let most = i32::try_from(STORE_SWEEP_ROWS).unwrap_or(i32::MAX);
     if sweep.forgets {
         mine(Statement::Forget, vec![int8(keep), int4(most)]);
     }
     if let Some(dead) = sweep.bury {
-        let most = i32::try_from(limits::STORE_SWEEP_SUMS).unwrap_or(i32::MAX);
+        let most = i32::try_from(STORE_SWEEP_SUMS).unwrap_or(i32::MAX);
         mine(Statement::HoldDead, vec![int4(dead.0)]);
         mine(Statement::Fold, vec![int4(dead.0), int4(most)]);
         mine(Statement::Unfold, vec![int4(dead.0), int4(most)]);

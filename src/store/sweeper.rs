@@ -17,6 +17,15 @@ use super::exchange::{Answer, Command, Outcome, Sweep, Swept, Transaction};
 use super::record::WriterId;
 use crate::clock::Boot;
 use crate::limits;
+use crate::store::STORE_SWEEP_ROWS;
+
+/// How often a sweeper looks whether ids are old enough to be forgotten.
+const STORE_SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two sweeps when more was found than one takes: at most 10,000 ids a second are
+/// forgotten, and a sweeper has its connection for itself.
+const STORE_SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// How far the database's clock may go from a sweeper's between two looks before it has jumped.
+const STORE_CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// What a sweeper has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,9 +152,9 @@ impl Sweeper {
                     }
                 };
                 let pause = if is_more {
-                    limits::STORE_SWEEP_PAUSE
+                    STORE_SWEEP_PAUSE
                 } else {
-                    limits::STORE_SWEEP_INTERVAL
+                    STORE_SWEEP_INTERVAL
                 };
                 self.link = Link::Up(now.after(pause));
             }
@@ -183,7 +192,7 @@ impl Sweeper {
             has_jumped: false,
         });
         let apart = apart(turn.agreed, look);
-        let has_jumped = apart.unsigned_abs() > limits::STORE_CLOCK_TOLERANCE.as_millis() as u64;
+        let has_jumped = apart.unsigned_abs() > STORE_CLOCK_TOLERANCE.as_millis() as u64;
         match (turn.has_jumped, has_jumped) {
             (false, true) => self.news.push_back(News::ClockJumped(apart)),
             (true, false) => self.news.push_back(News::ClockIsBack),
@@ -201,13 +210,13 @@ impl Sweeper {
         let to = oldest.min(passed).div_euclid(1_000).saturating_mul(1_000);
         self.cut = (to > swept.cut).then_some((swept.cut, to));
         self.bury = swept.dead;
-        let is_full = swept.forgotten >= u64::from(limits::STORE_SWEEP_ROWS);
+        let is_full = swept.forgotten >= u64::from(STORE_SWEEP_ROWS);
         // A cut that follows the clock is moved with the next look; one that is behind, at once.
         is_full || swept.dead.is_some() || self.is_behind(swept.cut)
     }
 
     fn is_behind(&self, cut: i64) -> bool {
-        let interval = millis(limits::STORE_SWEEP_INTERVAL);
+        let interval = millis(STORE_SWEEP_INTERVAL);
         self.cut.is_some_and(|(_, to)| to - cut >= interval / 2)
     }
 }

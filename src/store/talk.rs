@@ -18,6 +18,12 @@ use super::messages::{Output, Transcript};
 use crate::limits;
 use crate::sockets::{Channel, shut_down};
 
+/// Bytes of one message of the server: a row has under 400, an error with its context a few
+/// thousand.
+const STORE_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// What one read of the server's answer takes in.
+const STORE_READ_BYTES: usize = 16 * 1024;
+
 pub(super) const UNREADABLE: &str = "it said something that cannot be read";
 pub(super) const OUT_OF_TURN: &str = "it said something out of turn";
 
@@ -61,7 +67,7 @@ impl Talk {
         Self {
             channel,
             arrived: BytesMut::new(),
-            read: Vec::with_capacity(limits::STORE_READ_BYTES),
+            read: Vec::with_capacity(STORE_READ_BYTES),
             received: 0,
         }
     }
@@ -117,7 +123,7 @@ impl Talk {
         loop {
             let head = Header::parse(&self.arrived).map_err(|_| UNREADABLE)?;
             let length = head.map(|head| usize::try_from(head.len()).unwrap_or(usize::MAX));
-            if length.is_some_and(|length| length > limits::STORE_MESSAGE_BYTES_MAX) {
+            if length.is_some_and(|length| length > STORE_MESSAGE_BYTES_MAX) {
                 return Err("a message of it is too long".to_owned());
             }
             let parsed = Message::parse(&mut self.arrived).map_err(|_| UNREADABLE)?;
@@ -127,7 +133,7 @@ impl Talk {
             let mut read = std::mem::take(&mut self.read);
             read.clear();
             if read.capacity() == 0 {
-                read.reserve(limits::STORE_READ_BYTES);
+                read.reserve(STORE_READ_BYTES);
             }
             let (result, read) = self.channel.read(read).await;
             self.read = read;

@@ -14,7 +14,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{SupervisorFault, is_for_us, number};
-use crate::limits;
+
+/// Longest that the main thread waits for a supervisor whose queue of datagrams is full (10 of them
+/// where the kernel's default holds). Ten looks at signals and cores are late then.
+const NOTIFY_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Where a supervisor listens, and how often it wants to hear.
 #[derive(Debug)]
@@ -111,7 +114,7 @@ impl Notifier {
 
 fn open() -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(limits::NOTIFY_TIME_MAX))?;
+    socket.set_write_timeout(Some(NOTIFY_TIME_MAX))?;
     Ok(socket)
 }
 

@@ -4,8 +4,14 @@
 
 use super::{Entry, Fact};
 use crate::clock::UnixMillis;
-use crate::limits;
 use crate::payment::UpstreamId;
+
+/// Steps of payments that a core remembers: two for a plain payment, so the last 8,192 of them.
+/// At 96 bytes 1.5 MiB a core, taken as they are written.
+const TIMELINE_ENTRIES: usize = 16_384;
+/// Most earlier steps that are passed on when a payment turns out not to be plain: it has been
+/// sent, refused and planned a few times by then, and each of that makes three.
+const TIMELINE_CATCH_UP_MAX: usize = 64;
 
 /// See the header of this file.
 #[derive(Debug)]
@@ -19,7 +25,7 @@ impl Default for Recent {
     fn default() -> Self {
         Self {
             // Memory is taken as it is written to.
-            entries: Vec::with_capacity(limits::TIMELINE_ENTRIES),
+            entries: Vec::with_capacity(TIMELINE_ENTRIES),
             newest: 0,
         }
     }
@@ -60,7 +66,7 @@ impl Recent {
         let mut found = Vec::new();
         let mut next = newest;
         while next != known
-            && found.len() < limits::TIMELINE_CATCH_UP_MAX
+            && found.len() < TIMELINE_CATCH_UP_MAX
             && let Some(entry) = self.get(id, next)
         {
             found.push(*entry);
@@ -82,7 +88,7 @@ impl Recent {
 
 /// Where the entry with this number is.
 fn place(number: u32) -> usize {
-    usize::try_from(number.wrapping_sub(1)).unwrap_or(0) % limits::TIMELINE_ENTRIES
+    usize::try_from(number.wrapping_sub(1)).unwrap_or(0) % TIMELINE_ENTRIES
 }
 
 #[cfg(test)]
@@ -114,15 +120,15 @@ mod tests {
         assert_eq!(numbers(&recent.since(one, last, 1)), [1, 2]);
         assert!(recent.since(one, last, last).is_empty());
         // All but one of them are overwritten.
-        let fill = i64::try_from(limits::TIMELINE_ENTRIES).unwrap() - 1;
+        let fill = i64::try_from(TIMELINE_ENTRIES).unwrap() - 1;
         for number in 0..fill {
             recent.push(other, UnixMillis(number), fact(2), 0);
         }
         assert_eq!(numbers(&recent.find(one)), [2]);
         assert_eq!(numbers(&recent.since(one, last, 0)), [2], "the link ends");
-        assert_eq!(recent.entries.len(), limits::TIMELINE_ENTRIES);
+        assert_eq!(recent.entries.len(), TIMELINE_ENTRIES);
         let kept = numbers(&recent.find(other));
-        assert!(kept.is_sorted() && kept.len() == limits::TIMELINE_ENTRIES - 1);
+        assert!(kept.is_sorted() && kept.len() == TIMELINE_ENTRIES - 1);
     }
 
     #[test]

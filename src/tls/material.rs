@@ -19,7 +19,10 @@ use rustls::{
 
 use super::identity::Identity;
 use super::session::Session;
-use crate::limits;
+
+/// Sessions that one core remembers for one processor, to go on with one instead of a whole
+/// handshake: pooled connections come first, so few are ever wanted. Each takes about 2 KiB.
+const TLS_SESSIONS_KEPT: usize = 64;
 
 /// What a peer is checked by, and what p99 shows of itself.
 pub struct Material {
@@ -147,7 +150,7 @@ impl Material {
             .map_err(|fault| fault.to_string())?
             .with_root_certificates(Arc::clone(&self.roots))
             .with_client_cert_resolver(identity.clone());
-        config.resumption = Resumption::in_memory_sessions(limits::TLS_SESSIONS_KEPT);
+        config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS_KEPT);
         // A replay by the network would be a second charge.
         config.enable_early_data = false;
         Ok((config, identity))

@@ -16,6 +16,8 @@ use crate::limits;
 use crate::payment::Processor;
 use crate::sockets::Connecting;
 use crate::sockets::{Channel, Speech};
+use crate::upstream::UPSTREAM_ANSWER_BYTES;
+use crate::upstream::UPSTREAM_BODY_BYTES_MAX;
 
 /// Where it is asked, in order, and how.
 type Peer = (Vec<SockAddr>, Speech);
@@ -166,11 +168,11 @@ async fn talk(
 
 /// The answer, and whether nothing is left of it on the connection.
 async fn read_answer(channel: &mut Channel) -> io::Result<(Called, bool)> {
-    let mut buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
-    let mut reader = AnswerReader::new(false, limits::UPSTREAM_BODY_BYTES_MAX);
+    let mut buffer = Vec::with_capacity(UPSTREAM_ANSWER_BYTES);
+    let mut reader = AnswerReader::new(false, UPSTREAM_BODY_BYTES_MAX);
     loop {
         if buffer.len() == buffer.capacity() {
-            buffer.reserve(limits::UPSTREAM_ANSWER_BYTES);
+            buffer.reserve(UPSTREAM_ANSWER_BYTES);
         }
         let (result, back) = channel.read(buffer).await;
         buffer = back;

@@ -30,6 +30,9 @@ use crate::payment::Processor;
 use crate::sockets::Connecting;
 use crate::sockets::{Channel, Unreached};
 
+/// How long a connection that is there waits for a resolution of its name; then it ends.
+const CONNECTION_PROVEN_WITHIN: Duration = Duration::from_secs(10);
+
 /// One connection that is wanted, over all addresses that are tried for it.
 pub(super) struct Dial {
     processor: Processor,
@@ -299,7 +302,7 @@ impl Upstream {
         let mut others = dials.iter().filter(|one| !Rc::ptr_eq(one, dial));
         let has_another = others.any(is_kept);
         drop(dials);
-        let is_late = dial.deadline.after(limits::CONNECTION_PROVEN_WITHIN) <= now;
+        let is_late = dial.deadline.after(CONNECTION_PROVEN_WITHIN) <= now;
         if !is_there || has_another || is_late {
             return self.fail(dial);
         }

@@ -27,6 +27,15 @@ use crate::payment::Processor;
 use crate::sockets::Channel;
 use crate::sockets::{send_now, shut_down};
 use crate::tls::{Session, TlsFault};
+use crate::upstream::UPSTREAM_ANSWER_BYTES;
+use crate::upstream::UPSTREAM_BODY_BYTES_MAX;
+
+/// First size of a connection's request buffer: head and body of a payment are about 320 bytes;
+/// trace headers and credentials may double that.
+const UPSTREAM_REQUEST_BYTES: usize = 512;
+/// An answer's buffer that grew beyond this is given back after the answer: 256 idle connections
+/// hold 1 MiB and not 18.
+const UPSTREAM_ANSWER_BYTES_KEPT: usize = 4 * 1024;
 
 /// See the header of this file.
 pub(super) struct Connection {
@@ -82,7 +91,7 @@ impl Connection {
             descriptor: stream.as_raw_fd(),
             session: session.map(RefCell::new),
             standing: Cell::new(Standing::Open),
-            out: RefCell::new(Vec::with_capacity(limits::UPSTREAM_REQUEST_BYTES)),
+            out: RefCell::new(Vec::with_capacity(UPSTREAM_REQUEST_BYTES)),
             writing: Cell::new(Writing::Nothing),
             writer: RefCell::default(),
         });
@@ -112,7 +121,7 @@ impl Connection {
         self.job.set(job);
         let out = &mut *self.out.borrow_mut();
         if let Some(session) = &self.session {
-            let mut plain = Vec::with_capacity(limits::UPSTREAM_REQUEST_BYTES);
+            let mut plain = Vec::with_capacity(UPSTREAM_REQUEST_BYTES);
             request(&mut plain);
             // Behind what the session has to say of itself, which may wait here already.
             if !session.borrow_mut().send(&plain, out) {
@@ -207,7 +216,7 @@ impl Connection {
         upstream: Rc<Upstream>,
         mut half: OwnedReadHalf<TcpStream>,
     ) {
-        let mut buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
+        let mut buffer = Vec::with_capacity(UPSTREAM_ANSWER_BYTES);
         let mut sealed = Vec::new();
         let mut reader = fresh_reader();
         let mut fault = None;
@@ -229,7 +238,7 @@ impl Connection {
                 }
             } else {
                 if buffer.len() == buffer.capacity() {
-                    buffer.reserve(limits::UPSTREAM_ANSWER_BYTES);
+                    buffer.reserve(UPSTREAM_ANSWER_BYTES);
                 }
                 let filled = buffer.len();
                 let (result, slice) = half.read(buffer.slice_mut(filled..)).await;
@@ -262,8 +271,8 @@ impl Connection {
                         break;
                     }
                     buffer.clear();
-                    if buffer.capacity() > limits::UPSTREAM_ANSWER_BYTES_KEPT {
-                        buffer = Vec::with_capacity(limits::UPSTREAM_ANSWER_BYTES);
+                    if buffer.capacity() > UPSTREAM_ANSWER_BYTES_KEPT {
+                        buffer = Vec::with_capacity(UPSTREAM_ANSWER_BYTES);
                     }
                     reader = fresh_reader();
                 }
@@ -357,5 +366,5 @@ impl Connection {
 }
 
 fn fresh_reader() -> AnswerReader {
-    AnswerReader::new(false, limits::UPSTREAM_BODY_BYTES_MAX)
+    AnswerReader::new(false, UPSTREAM_BODY_BYTES_MAX)
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::config::{Config, Held, UpstreamFiles};
@@ -20,6 +21,12 @@ use crate::generations::Generations;
 use crate::limits;
 use crate::metrics::{FileReading, Metrics};
 use crate::payment::{Configured, PerProcessor, Processor};
+
+/// How often the processors' files are looked at. A token that is renewed a minute before its end
+/// is in use in time, and each look costs one stat a file.
+const FILES_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Shortest pause between two readings, however many answers of 401 ask for one.
+const FILES_READ_PAUSE: Duration = Duration::from_millis(500);
 
 /// What the processors' files hold, as one holder knows it. A clone is another holder's.
 #[derive(Clone, Debug)]
@@ -158,8 +165,8 @@ struct Stamp {
 impl Worker {
     fn work(self, mut looks: Configured<Look>) {
         loop {
-            thread::sleep(limits::FILES_READ_PAUSE);
-            thread::park_timeout(limits::FILES_LOOK_INTERVAL - limits::FILES_READ_PAUSE);
+            thread::sleep(FILES_READ_PAUSE);
+            thread::park_timeout(FILES_LOOK_INTERVAL - FILES_READ_PAUSE);
             let Some(watch) = self.watch.upgrade() else {
                 return;
             };

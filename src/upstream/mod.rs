@@ -49,6 +49,13 @@ use crate::payment::{Configured, Processor, UpstreamId};
 use crate::sockets::{Channel, Connecting};
 use crate::wire::{self, UpstreamPayment};
 
+/// First size of a connection's answer buffer, and the step by which it grows: the processors'
+/// answers are below 300 bytes.
+const UPSTREAM_ANSWER_BYTES: usize = 1_024;
+/// Longest body of an answer: a record with the history of its payment, or a page of a gateway
+/// about an error. With the head's own bound it also bounds the buffer's growth.
+const UPSTREAM_BODY_BYTES_MAX: usize = 64 * 1024;
+
 /// Who is told what became of an attempt. Called from connection tasks, never from within a call
 /// to [`Upstream`].
 pub trait Sink {

@@ -25,9 +25,17 @@ use atomic_waker::AtomicWaker;
 use crate::addresses::{AddressBook, Listing, SOCKET_FILE};
 use crate::clock::Clock;
 use crate::config::{Config, HttpUrl};
-use crate::limits;
 use crate::metrics::Metrics;
 use crate::payment::{PROCESSORS_MAX, Processor};
+
+/// Pause between two resolutions of a name. A processor that closes after every answer makes each
+/// connect wait for one, so it is short; with it the server of names
+/// gets at most 1,000 questions a second.
+const RESOLVE_PAUSE: Duration = Duration::from_millis(1);
+/// The same after a failure, so that a dead name costs its server few questions.
+const RESOLVE_PAUSE_FAILED: Duration = Duration::from_millis(250);
+/// Resolutions that wait for one core; beyond it the newest is dropped, and the next one comes.
+const RESOLVED_QUEUE_MAX: usize = 16;
 
 /// Which name: every processor that can be, in their order, then the peers in theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +185,7 @@ impl Resolver {
         });
         let (cores, queues): (Vec<Core>, Vec<Resolved>) = (0..config.cores.0.max(1))
             .map(|_| {
-                let (sender, queue) = sync_channel(limits::RESOLVED_QUEUE_MAX);
+                let (sender, queue) = sync_channel(RESOLVED_QUEUE_MAX);
                 let waker = Arc::new(AtomicWaker::new());
                 let theirs = Arc::clone(&waker);
                 (
@@ -291,8 +299,8 @@ impl Worker {
         loop {
             let found = self.resolve(&mut book, clock);
             let pause = match found {
-                Some(_) => limits::RESOLVE_PAUSE,
-                None => limits::RESOLVE_PAUSE_FAILED,
+                Some(_) => RESOLVE_PAUSE,
+                None => RESOLVE_PAUSE_FAILED,
             };
             match (found, first.take()) {
                 (None, _) => {}

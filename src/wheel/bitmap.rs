@@ -1,8 +1,10 @@
 //! Which slots of the wheel hold anything: one bit for each slot, and above it one bit for each
 //! word, so that finding the next occupied slot reads a handful of words.
 
-use crate::limits::WHEEL_SLOTS;
-
+/// Slots of a core's timer wheel, one for each millisecond of 16 s: longer than every attempt's
+/// wait, so only long pauses stay for another round. Four bytes a slot are 64 KiB, the bitmap 2
+/// KiB. A multiple of 4,096, because one word of the upper bitmap stands for 64 x 64 slots.
+pub(super) const WHEEL_SLOTS: usize = 16_384;
 const WORDS: usize = WHEEL_SLOTS / 64;
 const UPPER_WORDS: usize = WORDS / 64;
 

@@ -17,9 +17,8 @@ mod bitmap;
 #[cfg(test)]
 mod tests;
 
-use self::bitmap::Bitmap;
+use self::bitmap::{Bitmap, WHEEL_SLOTS};
 use crate::clock::Mono;
-use crate::limits::WHEEL_SLOTS;
 
 /// No token.
 const NONE: u32 = u32::MAX;

@@ -3,7 +3,9 @@
 //! done, where the path does not say it.
 
 use super::object::{read_object, read_string};
-use crate::limits;
+
+/// Longest name and longest reason that an operator gives; both go into one line of the log.
+const OPERATOR_TEXT_BYTES_MAX: usize = 200;
 
 /// Who asked for a change, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +84,7 @@ fn text(json: Option<&str>) -> Option<String> {
 
 fn fitting(text: &str) -> Option<String> {
     let text = text.trim();
-    let fits = !text.is_empty() && text.len() <= limits::OPERATOR_TEXT_BYTES_MAX;
+    let fits = !text.is_empty() && text.len() <= OPERATOR_TEXT_BYTES_MAX;
     fits.then(|| text.to_owned())
 }
 
@@ -92,7 +94,7 @@ mod tests {
 
     #[test]
     fn who_and_why_are_both_needed() {
-        let long = "x".repeat(limits::OPERATOR_TEXT_BYTES_MAX + 1);
+        let long = "x".repeat(OPERATOR_TEXT_BYTES_MAX + 1);
         let too_long = format!(r#"{{"operator":"ann","reason":"{long}"}}"#);
         for (body, fault) in [
             ("", NoteFault::NotAnObject),

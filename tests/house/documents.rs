@@ -115,3 +115,37 @@ fn has_none_of(words: &[&str], name: &str, text: &str) {
         assert!(!plain.contains(&format!(" {word} ")), "{name}: {word}");
     }
 }
+
+/// Bounds are told by the ends of their names, those of `limits` by their place (I8).
+#[test]
+fn every_bound_is_explained() {
+    let ends = [
+        "_MAX",
+        "_MIN",
+        "_KEPT",
+        "_WITHIN",
+        "_PAUSE",
+        "_INTERVAL",
+        "_TIMEOUT",
+    ];
+    let (mut count, mut unexplained) = (0, Vec::new());
+    for (name, text) in files_below("src", is_rust) {
+        let is_bound = |constant: &str| {
+            let is_shared = name == "src/limits.rs" && constant != "_";
+            is_shared || ends.iter().any(|end| constant.ends_with(end))
+        };
+        let lines = text.lines().zip(text.lines().skip(1));
+        for (before, line) in lines.filter(|(_, line)| !line.starts_with(' ')) {
+            let rest = line.split_once("const ").map(|(_, rest)| rest);
+            let constant = rest.and_then(|rest| rest.split_once(':'));
+            if let Some((constant, _)) = constant.filter(|(constant, _)| is_bound(constant)) {
+                count += 1;
+                if !before.starts_with("///") {
+                    unexplained.push(format!("{name}: {constant}"));
+                }
+            }
+        }
+    }
+    assert!(unexplained.is_empty(), "{unexplained:?}");
+    assert!(count > 150, "only {count} were found");
+}

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::super::auth::Secret;
 use super::super::files::read_text;
-use crate::limits;
+
+/// Longest file of passwords: some hundred lines.
+const STORE_PASSWORD_FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// A line of a password file.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub(super) struct PasswordLine {
 
 /// Reads it; no one else may.
 pub(super) fn password_lines(file: &Path) -> Result<Vec<PasswordLine>, String> {
-    let text = read_text(file, limits::STORE_PASSWORD_FILE_BYTES_MAX)?;
+    let text = read_text(file, STORE_PASSWORD_FILE_BYTES_MAX)?;
     let facts = std::fs::metadata(file).map_err(|fault| fault.to_string())?;
     // Where root hands a secret to a group, as Kubernetes does, that group may read it.
     let kept_from = if facts.uid() == 0 { 0o037 } else { 0o077 };

@@ -1,5 +1,6 @@
 //! What is a whole answer, what proves nothing, and what lets a connection live on.
 
+use crate::http::answer::INTERIM_ANSWERS_MAX;
 use proptest::prelude::*;
 
 use super::*;
@@ -142,10 +143,10 @@ fn the_framing_of_an_answer_is_certain_or_a_fault() {
 fn interim_answers_are_skipped_but_not_without_end() {
     let interim = "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n";
     let last = with_fields("Content-Length: 1\r\n");
-    let most = format!("{}{last}a", interim.repeat(limits::INTERIM_ANSWERS_MAX));
+    let most = format!("{}{last}a", interim.repeat(INTERIM_ANSWERS_MAX));
     let head = parse_answer(most.as_bytes(), false).unwrap().unwrap();
     assert_eq!((head.status, head.head_bytes), (200, most.len() - 1));
-    let more = interim.repeat(limits::INTERIM_ANSWERS_MAX + 1);
+    let more = interim.repeat(INTERIM_ANSWERS_MAX + 1);
     assert_eq!(framing(&more, false), Err(AnswerFault::Unreadable));
     assert_eq!(framing(interim, false), Ok(None));
 }

@@ -1,5 +1,7 @@
 //! One row per rule of the grammar, then what must hold for every body and every cut.
 
+use crate::http::chunked::CHUNK_EXTENSION_BYTES_MAX;
+use crate::http::chunked::TRAILER_BYTES_MAX;
 use proptest::prelude::*;
 
 use super::*;
@@ -168,7 +170,7 @@ fn extensions_are_checked_and_dropped() {
         let coded = format!("5{extension}\r\nhello\r\n0\r\n\r\n");
         assert_eq!(verdict(&coded), "Malformed", "{extension:?}");
     }
-    let full = "a".repeat(limits::CHUNK_EXTENSION_BYTES_MAX - 1);
+    let full = "a".repeat(CHUNK_EXTENSION_BYTES_MAX - 1);
     assert_eq!(
         verdict(&format!("0;{full}\r\n\r\n")),
         "",
@@ -182,7 +184,7 @@ fn extensions_are_checked_and_dropped() {
         "Malformed",
         "the bound is for all extensions of a body"
     );
-    let spaces = " ".repeat(limits::CHUNK_EXTENSION_BYTES_MAX);
+    let spaces = " ".repeat(CHUNK_EXTENSION_BYTES_MAX);
     assert_eq!(
         verdict(&format!("0{spaces} ;a\r\n\r\n")),
         "Malformed",
@@ -218,7 +220,7 @@ fn trailers_are_checked_bounded_and_dropped() {
             "{trailers:?}"
         );
     }
-    let long = format!("0\r\nX: {}\r\n\r\n", "t".repeat(limits::TRAILER_BYTES_MAX));
+    let long = format!("0\r\nX: {}\r\n\r\n", "t".repeat(TRAILER_BYTES_MAX));
     assert_eq!(verdict(&long), "TrailersTooLarge");
 }
 

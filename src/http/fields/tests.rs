@@ -1,6 +1,7 @@
 //! The cutting of lines beside `httparse`, which is an independent reader of the same grammar. It
 //! lets a bare LF end a line, so it is shown only what comes before the first one.
 
+use crate::http::fields::HTTP_HEADERS_MAX;
 use proptest::prelude::*;
 
 use super::*;
@@ -18,7 +19,7 @@ fn ours(section: &[u8]) -> (Result<Option<usize>, SectionFault>, Lines) {
 fn theirs(section: &[u8]) -> (Result<Option<usize>, SectionFault>, Lines) {
     let is_bare = |at: &usize| section[*at] == b'\n' && (*at == 0 || section[at - 1] != b'\r');
     let bare = (0..section.len()).find(is_bare);
-    let mut headers = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS_MAX];
+    let mut headers = [httparse::EMPTY_HEADER; HTTP_HEADERS_MAX];
     let read = httparse::parse_headers(&section[..bare.unwrap_or(section.len())], &mut headers);
     match read {
         Ok(httparse::Status::Complete((end, headers))) => {

@@ -9,7 +9,9 @@ use super::{
     ContentCoding, ContentType, ForwardedFor, Framing, HeadRules, Persistence, Reject, RequestHead,
     Version,
 };
-use crate::limits;
+
+/// Longest X-Request-Id that is taken over; a UUID has 36 bytes.
+pub(super) const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// A head in the making.
 pub(super) struct Gathered<'b> {
@@ -202,8 +204,7 @@ fn content_type(value: &[u8]) -> ContentType {
 }
 
 fn is_request_id(value: &[u8]) -> bool {
-    (1..=limits::REQUEST_ID_BYTES_MAX).contains(&value.len())
-        && value.iter().all(u8::is_ascii_graphic)
+    (1..=REQUEST_ID_BYTES_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
 }
 
 /// `version "-" trace-id "-" parent-id "-" flags` of W3C Trace Context, in lower-case hex.

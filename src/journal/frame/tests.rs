@@ -96,7 +96,7 @@ fn a_payload_beyond_the_cap_is_not_written() {
         position: 0,
     };
     let fits = write(1, place, &mut bytes, |out| {
-        out.resize(out.len() + limits::JOURNAL_PAYLOAD_BYTES_MAX, 9);
+        out.resize(out.len() + JOURNAL_PAYLOAD_BYTES_MAX, 9);
     });
     assert!(!fits);
     assert_eq!(bytes, [1, 2, 3]);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::journal::start::JOURNAL_RECORD_BYTES_MAX;
 use crate::limits;
 use crate::payment::CorrelationId;
 
@@ -179,5 +180,5 @@ fn the_longest_record_has_the_length_that_memory_is_reserved_for() {
     };
     let mut payload = Vec::new();
     longest.encode(&mut payload);
-    assert_eq!(24 + payload.len() + 1, limits::JOURNAL_RECORD_BYTES_MAX);
+    assert_eq!(24 + payload.len() + 1, JOURNAL_RECORD_BYTES_MAX);
 }

@@ -9,6 +9,7 @@ use crate::events::{Answer, Winner, WriterSlot};
 use crate::journal::Record;
 use crate::limits;
 use crate::owner::Journalling;
+use crate::owner::elsewhere::STORE_CLAIMS_AGAIN_MAX;
 use crate::payment::{Cents, Processor, ProcessorCount, Status, UpstreamId};
 
 pub(super) fn begin() -> Play {
@@ -123,7 +124,7 @@ fn without_a_claim_nothing_is_said_of_the_id() {
 fn an_id_that_its_winner_freed_is_claimed_again_and_not_for_ever() {
     let mut play = begin();
     let id = play.post(1);
-    for _ in 0..limits::STORE_CLAIMS_AGAIN_MAX {
+    for _ in 0..STORE_CLAIMS_AGAIN_MAX {
         lose(&mut play, id);
         know(&mut play, id, Winner::Gone);
         assert_eq!(play.answers, []);

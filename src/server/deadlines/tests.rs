@@ -1,5 +1,6 @@
 //! Who is shut down when, on pairs of real sockets.
 
+use crate::server::deadlines::EVICTION_LOOK_PAUSE;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -94,7 +95,7 @@ fn the_longest_idle_makes_room_and_never_one_in_the_middle_of_a_request() {
     let late = place(Wait::Request, 4_000);
     assert!(!deadlines.make_room(now));
     late.0.rest();
-    assert!(!deadlines.make_room(now.after(limits::EVICTION_LOOK_PAUSE)));
+    assert!(!deadlines.make_room(now.after(EVICTION_LOOK_PAUSE)));
 }
 
 #[test]

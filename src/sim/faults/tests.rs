@@ -97,7 +97,7 @@ fn an_act_that_cannot_happen_at_its_moment_is_refused() {
 #[test]
 fn the_script_is_bounded() {
     let mut script = Script::default();
-    for _ in 0..crate::limits::SIM_FAULTS_MAX {
+    for _ in 0..SIM_FAULTS_MAX {
         script.add(ALWAYS).unwrap();
     }
     assert_eq!(script.add(ALWAYS), Err(Misfit::TooMany));

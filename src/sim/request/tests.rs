@@ -104,10 +104,7 @@ fn heads_that_could_be_misread_are_refused() {
             Err(Unreadable)
         );
     }
-    let endless = format!(
-        "GET / HTTP/1.1\r\nHost: {}",
-        "x".repeat(limits::SIM_HEAD_BYTES_MAX)
-    );
+    let endless = format!("GET / HTTP/1.1\r\nHost: {}", "x".repeat(SIM_HEAD_BYTES_MAX));
     assert_eq!(head(&endless), Err(Unreadable));
 }
 

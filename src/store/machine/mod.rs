@@ -12,6 +12,7 @@ mod outcomes;
 mod sending;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::batch::Batch;
 use super::exchange::{Adoption, Question, Reads, Report};
@@ -24,6 +25,13 @@ use crate::clock::Boot;
 use crate::journal::Haste;
 use crate::limits;
 use crate::payment::UpstreamId;
+
+/// Longest pause between two batches of a writer that has open rows, or records that wait: sums at
+/// other instances wait for two batches.
+pub(super) const STORE_HEARTBEAT_OPEN: Duration = Duration::from_millis(50);
+/// Records that wait for the store: QUEUE_CAPACITY (100,000 by default) payments with a verdict and
+/// a next Intent each. Beyond it the core stops.
+const STORE_QUEUE_MAX: usize = 262_144;
 
 /// What a machine is made of.
 #[derive(Clone, Debug)]
@@ -198,7 +206,7 @@ impl Machine {
     pub fn append(&mut self, record: Record, haste: Haste) -> u64 {
         self.last += 1;
         self.is_wanted |= haste == Haste::Now;
-        if self.queue.len() >= limits::STORE_QUEUE_MAX {
+        if self.queue.len() >= STORE_QUEUE_MAX {
             self.end(Report::Broken("too many records wait".to_owned()));
         } else if !matches!(self.link, Link::Ended) {
             self.queue.push_back((self.last, record));
@@ -332,14 +340,14 @@ impl Machine {
         }
         let has_open = self.rows.len() > 0;
         let pause = if has_open {
-            limits::STORE_HEARTBEAT_OPEN
+            STORE_HEARTBEAT_OPEN
         } else {
             limits::STORE_HEARTBEAT
         };
         let beat = self.sent_at.after(pause);
         let waits = self
             .waiting_since
-            .map(|since| since.after(limits::STORE_HEARTBEAT_OPEN));
+            .map(|since| since.after(STORE_HEARTBEAT_OPEN));
         let asked = self.questions.due();
         [waits, asked].into_iter().flatten().fold(beat, Boot::min)
     }

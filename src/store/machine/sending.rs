@@ -2,6 +2,7 @@
 //! wait. `outcomes` says what comes of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::batch::Batch;
 use super::super::exchange::{Command, Reads, Transaction};
@@ -10,8 +11,13 @@ use super::super::questions::Carried;
 use super::super::record::{Epoch, WriterId};
 use super::{Flight, Link, Machine, Unfinished};
 use crate::clock::Boot;
-use crate::limits;
 use crate::payment::UpstreamId;
+use crate::store::STORE_BATCH_IDS_MAX;
+
+/// How often a core looks for writers whose lease is over.
+const STORE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often a writer asks whether another instance has purged.
+const STORE_PURGES_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Machine {
     /// The next command, if one is due. Its outcome must follow before the next one comes.
@@ -132,12 +138,12 @@ impl Machine {
         if self.terms.is_lookout && now >= self.look_at {
             reads.expired = true;
             let jitter = self.nonce().unsigned_abs() % 500_000;
-            let next = now.after(limits::STORE_LOOK_INTERVAL);
+            let next = now.after(STORE_LOOK_INTERVAL);
             self.look_at = Boot(next.0.saturating_add(jitter));
         }
         if now >= self.purges_at {
             reads.purges = true;
-            self.purges_at = now.after(limits::STORE_PURGES_INTERVAL);
+            self.purges_at = now.after(STORE_PURGES_INTERVAL);
         }
         if let Some(pages) = self.pages.as_mut().filter(|pages| pages.is_wanted) {
             pages.is_wanted = false;
@@ -187,7 +193,7 @@ impl Machine {
         while let Some((sequence, record)) = self.queue.front() {
             let (sequence, id) = (*sequence, record.id());
             let is_ours = self.rows.has(id);
-            let is_full = builder.len() >= limits::STORE_BATCH_IDS_MAX && !builder.has(id);
+            let is_full = builder.len() >= STORE_BATCH_IDS_MAX && !builder.has(id);
             // Anything else is about a claim that was lost, and void.
             if is_ours || builder.has(id) || record.may_claim() {
                 if is_full || builder.take(record, is_ours) == Taken::EndsBatch {

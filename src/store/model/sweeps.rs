@@ -1,8 +1,9 @@
 //! What a sweep's statements do to the tables.
 
 use super::{Model, lease};
-use crate::limits;
 use crate::payment::UpstreamId;
+use crate::store::STORE_SWEEP_ROWS;
+use crate::store::STORE_SWEEP_TURN;
 use crate::store::exchange::{Sweep, Swept};
 use crate::store::record::WriterId;
 
@@ -23,7 +24,7 @@ impl Model {
         if self.turn.0 != sweep.nonce && self.turn.1 >= now {
             return None;
         }
-        let turn = limits::STORE_SWEEP_TURN.as_secs() * 1_000_000;
+        let turn = STORE_SWEEP_TURN.as_secs() * 1_000_000;
         self.turn = (sweep.nonce, now.saturating_add(turn));
         let keep = i64::try_from(sweep.keep.as_millis()).unwrap_or(i64::MAX);
         let is_old = |cut: i64| cut.saturating_add(keep) <= millis(now);
@@ -45,7 +46,7 @@ impl Model {
                     && model.row.at.0 < cut
                     && model.settled_at.is_some_and(|at| millis(at) < cut)
             });
-            let most = usize::try_from(limits::STORE_SWEEP_ROWS).unwrap_or(usize::MAX);
+            let most = usize::try_from(STORE_SWEEP_ROWS).unwrap_or(usize::MAX);
             forgotten.extend(old.map(|(id, _)| *id).take(most));
         }
         for id in &forgotten {

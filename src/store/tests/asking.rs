@@ -1,5 +1,6 @@
 //! What is asked while records are void, and what must not wait for an answer.
 
+use super::super::questions::{STORE_ASK_AGAIN, STORE_QUESTIONS_MAX};
 use super::*;
 
 fn accept(number: u128, at: i64) -> Record {
@@ -109,7 +110,7 @@ fn a_purge_goes_alone_and_reads_no_charges_before() {
     one.append(applied(7, 50), Haste::Now);
     one.append(intent(8, 51), Haste::Now);
     one.outcome(Outcome::Acknowledged(answer), now);
-    let later = now.after(limits::STORE_ASK_AGAIN);
+    let later = now.after(STORE_ASK_AGAIN);
     let purge = transaction(&mut one, later);
     let Transaction::Batch { batch, reads } = &purge else {
         panic!("{purge:?}")
@@ -182,7 +183,7 @@ fn one_question_too_many_is_refused_alone_and_winners_stay() {
     let sent = transaction(&mut other, now);
     let answer = model.perform(&sent, now.0);
     other.outcome(Outcome::Acknowledged(answer), now);
-    for number in 0..limits::STORE_QUESTIONS_MAX {
+    for number in 0..STORE_QUESTIONS_MAX {
         other.ask(Question::Find(UpstreamId(number as u128 + 100)));
     }
     settle(&mut other, &mut model, now);
@@ -192,7 +193,7 @@ fn one_question_too_many_is_refused_alone_and_winners_stay() {
         told.iter().filter(is).count()
     };
     let answered = (count(&Reply::Unavailable), count(&Reply::Found(None)));
-    assert_eq!(answered, (1, limits::STORE_QUESTIONS_MAX - 1));
+    assert_eq!(answered, (1, STORE_QUESTIONS_MAX - 1));
     let is_known = |report: &Report| matches!(report, Report::Known { row: Some(_), .. });
     assert!(told.iter().any(is_known), "the winner");
 }

@@ -19,6 +19,7 @@ use crate::clock::{Boot, UnixMillis};
 use crate::journal::{Fate, Haste, Verdict};
 use crate::limits;
 use crate::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
+use crate::store::machine::STORE_HEARTBEAT_OPEN;
 
 const A: Processor = Processor::DEFAULT;
 
@@ -329,7 +330,7 @@ fn what_is_not_in_haste_goes_with_the_next_batch_or_after_50_ms() {
     assert_eq!(one.wake_at(), Some(now.after(limits::STORE_HEARTBEAT)));
     one.append(intent(7, 50), Haste::Now);
     settle(&mut one, &mut model, now);
-    let open = now.after(limits::STORE_HEARTBEAT_OPEN);
+    let open = now.after(STORE_HEARTBEAT_OPEN);
     assert_eq!(one.wake_at(), Some(open), "sums elsewhere wait for it");
     one.append(applied(7, 50), Haste::Later);
     assert_eq!(one.next(now), None);

@@ -1,5 +1,6 @@
 //! What a sum waits for at another writer.
 
+use super::super::questions::STORE_ASK_AGAIN;
 use super::*;
 use crate::payment::WindowSums;
 
@@ -12,7 +13,7 @@ fn a_sum_has_what_was_told_before_it_however_much_waits_to_be_written() {
     let mut asking = begun(2, &mut model, now);
     one.append(intent(7, 50), Haste::Now);
     settle(&mut one, &mut model, now);
-    let most = limits::STORE_BATCH_IDS_MAX as u128;
+    let most = STORE_BATCH_IDS_MAX as u128;
     for number in 0..most {
         one.append(intent(1_000 + number, 5_000), Haste::Now);
     }
@@ -31,7 +32,7 @@ fn a_sum_has_what_was_told_before_it_however_much_waits_to_be_written() {
     commit(&mut one, &first);
     let second = transaction(&mut one, now);
     commit(&mut one, &second);
-    let mut later = now.after(limits::STORE_ASK_AGAIN);
+    let mut later = now.after(STORE_ASK_AGAIN);
     settle(&mut asking, &mut model, later);
     let answered = |asking: &mut Machine| {
         told(asking).into_iter().find_map(|report| match report {
@@ -48,7 +49,7 @@ fn a_sum_has_what_was_told_before_it_however_much_waits_to_be_written() {
         "its verdict is not written yet"
     );
     settle(&mut one, &mut model, later);
-    later = later.after(limits::STORE_ASK_AGAIN);
+    later = later.after(STORE_ASK_AGAIN);
     settle(&mut asking, &mut model, later);
     let Some(Reply::Sums(WindowSums { charged, pending })) = answered(&mut asking) else {
         panic!("the sum is to be had now");

@@ -1,5 +1,7 @@
 //! Marks, limits and what must hold for every input.
 
+use crate::http::fields::HTTP_HEADERS_MAX;
+use crate::http::head::gathered::REQUEST_ID_BYTES_MAX;
 use proptest::prelude::*;
 
 use super::*;
@@ -23,7 +25,7 @@ fn marks_are_taken_over_only_when_they_are_safe_to_repeat() {
     assert_eq!(hops, [b"3.3.3.3", b"2.2.2.2", b"1.1.1.1"]);
     assert_eq!(found.head_bytes, raw.len());
 
-    let long = "x".repeat(limits::REQUEST_ID_BYTES_MAX + 1);
+    let long = "x".repeat(REQUEST_ID_BYTES_MAX + 1);
     for (id, expected) in [
         ("a b", false),
         ("", false),
@@ -73,8 +75,8 @@ fn a_framing_field_that_carries_credentials_still_frames() {
 #[test]
 fn limits_refuse_before_the_head_is_whole() {
     let start = "GET / HTTP/1.1\r\nHost: h\r\n";
-    let many = "X: y\r\n".repeat(limits::HTTP_HEADERS_MAX);
-    let most = "X: y\r\n".repeat(limits::HTTP_HEADERS_MAX - 1);
+    let many = "X: y\r\n".repeat(HTTP_HEADERS_MAX);
+    let most = "X: y\r\n".repeat(HTTP_HEADERS_MAX - 1);
     assert_eq!(
         status(&format!("{start}{many}")),
         431,
