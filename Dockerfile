@@ -5,6 +5,8 @@
 #                never leaves the machine
 #   COMMIT       what `p99 --version` and the image's label say: $(git rev-parse --short=12 HEAD)
 #   VERSION      the label of the version; empty where the image is no release
+#   RUST_IMAGE, DEBIAN_IMAGE
+#                what it is built with and stands on; `deploy/pin-images` prints them by digest
 #
 # What the image is made of: `deploy/sbom` prints it from Cargo.lock; the rest is Debian's.
 #
@@ -12,7 +14,10 @@
 # an operator (`check`, `health`, `ctl`, `explain`, `pending`, `resolve`, `journal`, `reconcile`,
 # `store`).
 
-FROM rust:1-bookworm AS build
+ARG RUST_IMAGE=rust:1-bookworm
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+
+FROM $RUST_IMAGE AS build
 WORKDIR /build
 ARG TARGET_CPU=""
 
@@ -38,7 +43,8 @@ RUN set -eu; \
     if [ -n "$TARGET_CPU" ]; then export RUSTFLAGS="-C target-cpu=$TARGET_CPU"; fi; \
     P99_COMMIT="$COMMIT" cargo build --release --locked --bin p99
 
-FROM debian:bookworm-slim
+FROM $DEBIAN_IMAGE
+ARG DEBIAN_IMAGE
 ARG COMMIT=""
 ARG VERSION=""
 LABEL org.opencontainers.image.title="p99" \
@@ -46,7 +52,7 @@ LABEL org.opencontainers.image.title="p99" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.revision="$COMMIT" \
-    org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+    org.opencontainers.image.base.name="$DEBIAN_IMAGE"
 # A fixed number, so that volumes and unix sockets can be shared by id.
 RUN groupadd --gid 10001 p99 \
     && useradd --uid 10001 --gid p99 --no-create-home --home-dir /var/lib/p99 --shell /usr/sbin/nologin p99 \
