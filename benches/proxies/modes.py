@@ -1,5 +1,6 @@
 """What each mode of bench-proxies measures. Every mode returns (rounds, lines of its report)."""
 
+import statistics
 import contextlib
 import time
 
@@ -73,8 +74,11 @@ def saturate(bench):
     for number, row in bench.interleaved(bench.rows()):
         with bench.proxy(row) as proxy:
             bench.keep(rounds.saturated(proxy, bench), number)
-    limits = (("p99 off", "haproxy", 0.85), ("p99 off", "relay deferred", 1.15),
-              ("p99 os", "haproxy", 0.95), ("p99 always", "haproxy", 1.10))
+    # On a machine where HAProxy is cheap a larger part of a payment's cost is the kernel's.
+    cost = bench.values("haproxy", "cpu_us")
+    off = 0.85 if cost and statistics.median(cost) < 11 else 0.80
+    limits = (("p99 off", "haproxy", off), ("p99 off", "relay deferred", 1.15),
+              ("p99 os", "haproxy", 0.88), ("p99 always", "haproxy", 1.00))
     return [report.results(bench.measured, "haproxy", "cpu_us"), report.busy(bench.measured),
             *(report.target(f"CPU of {row} / {base}", bench.ratios(row, base), limit)
               for row, base, limit in limits)]
