@@ -1,7 +1,7 @@
 """What each mode of bench-proxies measures. Every mode returns (rounds, lines of its report)."""
 
-import statistics
 import contextlib
+import statistics
 import time
 
 import report
