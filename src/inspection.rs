@@ -244,10 +244,7 @@ fn settle(
     out: &mut impl Write,
 ) -> Result<(), InspectionFault> {
     demand_journal(dir)?;
-    let verdict = match resolution {
-        Resolution::Applied => "applied",
-        Resolution::Refused | Resolution::RefusedAlthoughAcknowledged => "refused",
-    };
+    let verdict = resolution.verdict();
     let sign = || {
         let call = OperatorCall {
             path: "p99 resolve",

@@ -58,6 +58,17 @@ pub enum Resolution {
     RefusedAlthoughAcknowledged,
 }
 
+impl Resolution {
+    /// What the payment is from then on.
+    #[must_use]
+    pub const fn verdict(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Refused | Self::RefusedAlthoughAcknowledged => "refused",
+        }
+    }
+}
+
 /// Whether `dir` holds a journal; a directory that is not there is a fault.
 ///
 /// # Errors
@@ -195,7 +206,10 @@ pub fn resolve(
     frame::write(seed, place, &mut bytes, |out| record.encode(out));
     sign()?;
     core.writer.append_first(&bytes)?;
-    log::warn!("payment {id} was resolved by hand: {verdict:?}; it was {found:?}");
+    log::warn!(
+        "payment {id} was resolved by hand as {}",
+        resolution.verdict()
+    );
     Ok(found)
 }
 
