@@ -32,7 +32,7 @@ pub(crate) struct Restore {
     journal: Vec<PathBuf>,
     /// Restores without the processors' books. What was charged since the backup is forgotten, and
     /// may be charged again when its id comes again; refused while anything is pending.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "processor")]
     without_books: bool,
 }
 
@@ -199,6 +199,9 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
             out,
             "{count} pending payments were charged with another amount"
         )?;
+    }
+    if asked.without_books {
+        writeln!(out, "what was charged since {} is forgotten", date(from))?;
     }
     for processor in report.paused {
         let name = processor.name();

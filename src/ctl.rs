@@ -5,11 +5,13 @@
 use std::io;
 
 use clap::{Args, Subcommand};
-use p99::config::{self, AdminDoor, AuthHeader};
+use p99::config::{self, AdminDoor, AuthHeader, ListenAddress};
 use p99::payment::CorrelationId;
 use p99::probe::{self, Question, Target};
 use p99::wire::OperatorNote;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use serde_json::value::RawValue;
 
 use crate::{BAD_SETTINGS, HandVerdict, complain, environment, fail, refuse, say};
 
@@ -258,16 +260,22 @@ impl Wish {
     }
 }
 
+/// What an instance says is pending. An amount stays the digits that it is: no float holds it (I7).
+#[derive(Deserialize)]
+struct Listed {
+    pending: u64,
+    oldest: Vec<Box<RawValue>>,
+}
+
 /// What is pending, one payment a line.
 fn lines_of(answer: &str) -> Result<String, String> {
-    let read: Value = serde_json::from_str(answer).map_err(|fault| fault.to_string())?;
-    let oldest = read.get("oldest").and_then(Value::as_array);
+    let listed: Listed = serde_json::from_str(answer).map_err(|fault| fault.to_string())?;
     let mut text = String::new();
-    for payment in oldest.into_iter().flatten() {
-        text.push_str(&format!("{payment}\n"));
+    for payment in &listed.oldest {
+        text.push_str(payment.get());
+        text.push('\n');
     }
-    let shown = oldest.map_or(0, Vec::len);
-    let count = read.get("pending").and_then(Value::as_u64).unwrap_or(0);
+    let (shown, count) = (listed.oldest.len(), listed.pending);
     if u64::try_from(shown).is_ok_and(|shown| shown < count) {
         complain(&format!(
             "{count} are pending, these are the oldest {shown}\n"
@@ -291,9 +299,12 @@ pub(crate) fn read_note(operator: &str, reason: &str) -> Result<OperatorNote, St
 /// # Errors
 /// `url` is none.
 pub(crate) fn target(door: &AdminDoor, url: Option<&str>) -> Result<Option<Target>, String> {
+    // A unix socket lets in who may open it; another place wants a secret too.
+    let is_unix = |listener: &&ListenAddress| matches!(listener, ListenAddress::Unix(_));
+    let of_settings = door.listen.iter().find(is_unix).or(door.listen.first());
     match url {
         Some(url) => read_url(url).map(Some),
-        None => Ok(door.listen.first().cloned().map(Target::Listener)),
+        None => Ok(of_settings.cloned().map(Target::Listener)),
     }
 }
 

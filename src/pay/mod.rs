@@ -327,6 +327,7 @@ impl CoreRuntime {
             while writer.durable() < writer.last() && !self.has_failed() {
                 monoio::time::sleep(Duration::from_millis(1)).await;
             }
+            self.tell_unwritten(writer.durable());
             return 0;
         }
         let owner = self.owner.borrow();
@@ -341,6 +342,24 @@ impl CoreRuntime {
             );
         }
         owner.pending()
+    }
+
+    /// After the journal has failed: which payments it does not have as they are now.
+    fn tell_unwritten(&self, durable: u64) {
+        if !self.has_failed() {
+            return;
+        }
+        logging::be_patient();
+        let owner = self.owner.borrow();
+        for flow in owner.unsettled().filter(|flow| flow.record > durable) {
+            log::error!(
+                "payment={} id={} is pending at exit and its last record did not reach the disk \
+                 (pinned to {})",
+                flow.payment.correlation_id,
+                flow.payment.id,
+                flow.pinned().map_or("none", Processor::name)
+            );
+        }
     }
 
     fn reserve(&self, now: Mono) -> crate::table::Key {
