@@ -10,7 +10,7 @@ use clap::Args;
 use p99::clock::UnixMillis;
 use p99::journal::JournalFault;
 use p99::journal::backup::{self, BackupFault};
-use p99::journal::restore::Restoring;
+use p99::journal::restore::{RestoreReport, Restoring};
 use p99::payment::{PerProcessor, Processor};
 use p99::reconcile::{BookFault, Bounds, Place, book};
 use p99::wire::write_instant;
@@ -173,6 +173,16 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
     // Behind the books: what they have was in its journal before.
     restoring.ask_others(&asked.journal)?;
     let report = restoring.finish()?;
+    write_report(&report, out)?;
+    if asked.without_books {
+        writeln!(out, "what was charged since {} is forgotten", date(from))?;
+    }
+    writeln!(out, "restored; still pending: {}", report.pending)?;
+    Ok(out.flush()?)
+}
+
+/// What the books had that the backup did not.
+fn write_report(report: &RestoreReport, out: &mut impl Write) -> io::Result<()> {
     write_counts("were pending and are charged", &report.settled, out)?;
     write_counts("came after the backup and are charged", &report.added, out)?;
     if report.elsewhere > 0 {
@@ -200,9 +210,6 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
             "{count} pending payments were charged with another amount"
         )?;
     }
-    if asked.without_books {
-        writeln!(out, "what was charged since {} is forgotten", date(from))?;
-    }
     for processor in report.paused {
         let name = processor.name();
         writeln!(
@@ -210,8 +217,7 @@ pub(crate) fn restore(dir: &Path, asked: &Restore, out: &mut impl Write) -> Resu
             "{name}: paused, as in the backup, until an operator lets it go on"
         )?;
     }
-    writeln!(out, "restored; still pending: {}", report.pending)?;
-    Ok(out.flush()?)
+    Ok(())
 }
 
 /// Each processor that may have charged what the backup does not know must say what it charged.

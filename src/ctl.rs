@@ -10,8 +10,8 @@ use p99::payment::CorrelationId;
 use p99::probe::{self, Question, Target};
 use p99::wire::OperatorNote;
 use serde::Deserialize;
-use serde_json::{Value, json};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::{BAD_SETTINGS, HandVerdict, complain, environment, fail, refuse, say};
 
@@ -301,7 +301,11 @@ pub(crate) fn read_note(operator: &str, reason: &str) -> Result<OperatorNote, St
 pub(crate) fn target(door: &AdminDoor, url: Option<&str>) -> Result<Option<Target>, String> {
     // A unix socket lets in who may open it; another place wants a secret too.
     let is_unix = |listener: &&ListenAddress| matches!(listener, ListenAddress::Unix(_));
-    let of_settings = door.listen.iter().find(is_unix).or(door.listen.first());
+    let of_settings = door
+        .listen
+        .iter()
+        .find(is_unix)
+        .or_else(|| door.listen.first());
     match url {
         Some(url) => read_url(url).map(Some),
         None => Ok(of_settings.cloned().map(Target::Listener)),

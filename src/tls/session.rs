@@ -17,8 +17,6 @@ pub struct Session {
     connection: ClientConnection,
     identity: Arc<Identity>,
     records: Records,
-    /// The peer has said something of its own, so it has accepted the handshake.
-    was_accepted: bool,
 }
 
 impl fmt::Debug for Session {
@@ -27,21 +25,15 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Why a session is of no further use.
+/// Why a session is of no further use, in words for the operator. Before the end of the handshake,
+/// its verdict included, nothing was sent; behind it whatever was sent may have been looked at, even
+/// where the peer's last word is about the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsFault {
-    /// The peer did not accept p99's part of the handshake: nothing that was sent after it was
-    /// looked at. With TLS 1.3 p99 learns so only after its own part is done.
-    Rejected(String),
-    /// Anything else.
-    Broken(String),
-}
+pub struct TlsFault(String);
 
 impl fmt::Display for TlsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rejected(why) | Self::Broken(why) => f.write_str(why),
-        }
+        f.write_str(&self.0)
     }
 }
 
@@ -55,7 +47,6 @@ impl Session {
             connection: ClientConnection::new(config, name).map_err(|fault| fault.to_string())?,
             identity,
             records: Records::default(),
-            was_accepted: false,
         })
     }
 
@@ -72,7 +63,7 @@ impl Session {
     pub fn awaits_verdict(&self) -> bool {
         let is_new = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
         let has_ticket = self.connection.tls13_tickets_received() > 0;
-        is_new && self.identity.was_asked() && !has_ticket && !self.was_accepted
+        is_new && self.identity.was_asked() && !has_ticket
     }
 
     /// Whether the peer has said that nothing more comes (close_notify). Without that an end of the
@@ -99,14 +90,14 @@ impl Session {
             let taken = self.connection.read_tls(&mut arrived);
             let is_stuck = !matches!(taken, Ok(count) if count > 0);
             if is_stuck {
-                return Err(TlsFault::Broken("its records are out of order".to_owned()));
+                return Err(TlsFault("its records are out of order".to_owned()));
             }
             let processed = self.connection.process_new_packets();
             // One read may bring an answer and a fault behind it: what was said was said.
             self.read_said(said);
             match processed {
                 Ok(state) => self.records.has_ended = state.peer_has_closed(),
-                Err(fault) => return Err(self.fault(&fault)),
+                Err(fault) => return Err(TlsFault(explain(&fault))),
             }
         }
         Ok(())
@@ -120,7 +111,6 @@ impl Session {
             if count == 0 {
                 return;
             }
-            self.was_accepted = true;
             said.extend_from_slice(bytes);
             reader.consume(count);
         }
@@ -151,42 +141,6 @@ impl Session {
         self.connection.send_close_notify();
         self.take_pending(out);
     }
-
-    fn fault(&self, fault: &Error) -> TlsFault {
-        let why = explain(fault);
-        let is_rejection = matches!(
-            fault,
-            Error::AlertReceived(alert) if self.may_be_rejected() && is_about_client(*alert)
-        );
-        if is_rejection {
-            TlsFault::Rejected(why)
-        } else {
-            TlsFault::Broken(why)
-        }
-    }
-
-    /// Whether the peer may not have looked at p99's part of the handshake yet. With TLS 1.2 its
-    /// last word of the handshake comes after that.
-    fn may_be_rejected(&self) -> bool {
-        let is_new = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        self.is_handshaking() || (is_new && !self.was_accepted)
-    }
-}
-
-/// Alerts that a server sends about a client's certificate and its Finished, and about nothing
-/// else (RFC 8446, section 6.2).
-fn is_about_client(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::DecryptError
-            | AlertDescription::CertificateRequired
-    )
 }
 
 /// What an operator can do something about, in words.

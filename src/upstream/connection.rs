@@ -26,7 +26,7 @@ use crate::limits;
 use crate::payment::Processor;
 use crate::sockets::Channel;
 use crate::sockets::{send_now, shut_down};
-use crate::tls::{Session, TlsFault};
+use crate::tls::Session;
 use crate::upstream::UPSTREAM_ANSWER_BYTES;
 use crate::upstream::UPSTREAM_BODY_BYTES_MAX;
 
@@ -232,7 +232,7 @@ impl Connection {
                 let received = session.borrow_mut().receive(&sealed, &mut buffer);
                 self.write_pending(session);
                 // What was said before a fault, or before the end, was said; nothing follows it.
-                fault = received.err();
+                fault = received.err().map(|fault| fault.to_string());
                 if fault.is_some() || self.has_ended() {
                     self.is_retired.set(true);
                 }
@@ -328,7 +328,7 @@ impl Connection {
     fn on_end(
         self: &Rc<Self>,
         upstream: &Upstream,
-        fault: Option<TlsFault>,
+        fault: Option<String>,
         answer: Option<Answer>,
         buffer: &[u8],
     ) {
@@ -351,16 +351,13 @@ impl Connection {
         let job = self.job.take();
         // Over TLS only the peer's own word ends an answer that has no length (I4).
         let is_end = self.session.is_none() || self.has_ended();
-        if let Some(fault @ TlsFault::Rejected(_)) = &fault {
-            upstream.note_no_session(self.processor, self.address, &fault.to_string());
+        if let Some(why) = fault {
+            upstream.note_no_session(self.processor, self.address, &why);
         }
         match answer {
             Some(answer) if !was_ours && is_end => job::tell(upstream, job, &answer, buffer),
-            // What a peer did not accept the handshake for it has not looked at.
-            Some(_) | None => match fault {
-                Some(TlsFault::Rejected(_)) => job::end(upstream, job, Exchange::NotSent),
-                Some(TlsFault::Broken(_)) | None => job::end(upstream, job, Exchange::Cut),
-            },
+            // Whatever the peer's last word was about: it may have charged before it said it.
+            Some(_) | None => job::end(upstream, job, Exchange::Cut),
         }
     }
 }

@@ -8,9 +8,7 @@ use std::borrow::Cow;
 use super::iso8601;
 use super::object::{ObjectFault, read_object, read_string};
 use crate::clock::UnixMillis;
-use crate::payment::{
-    AmountFault, Cents, CorrelationId, CorrelationIdFault, Payment, Status, UpstreamId,
-};
+use crate::payment::{AmountFault, Cents, CorrelationId, CorrelationIdFault, Payment, UpstreamId};
 
 /// A member of `POST /payments` that p99 looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,19 +195,35 @@ pub fn read_upstream_payment(body: &[u8]) -> Option<UpstreamPayment> {
     })
 }
 
+/// What a record's status may be, in any case, for the record to show a charge (docs/PROCESSOR.md).
+const CHARGED: [&str; 12] = [
+    "applied",
+    "captured",
+    "charged",
+    "completed",
+    "ok",
+    "paid",
+    "processed",
+    "settled",
+    "succeeded",
+    "success",
+    "successful",
+    "done",
+];
+
 /// Reads a processor's record of `id` out of its answer to `GET {UPSTREAM_PAY_PATH}/{id}`:
 /// `requestedAt` to the millisecond that it is in, and the amount, a number or its digits in a
-/// string. `None` when the answer shows no such record, the one of another id, or one that p99
-/// itself would give of a payment that it has not charged: a balancer may lead back to it.
+/// string. `None` when the answer shows no such record, the one of another id, or one whose status
+/// is none of [`CHARGED`]: a processor may keep what it has declined, and a balancer may lead back
+/// to p99, which says so of a payment that is pending.
 #[must_use]
 pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
     let names = ["correlationId", "amount", "requestedAt", "status"];
     let [stored_id, amount, requested_at, status] = read_object(body, names).ok()?;
-    let uncharged = [Status::Pending, Status::Refused].map(Status::name);
-    if let Some(status) = status.and_then(read_string)
-        && uncharged.contains(&&*status)
-    {
-        return None;
+    if let Some(status) = status.filter(|text| *text != "null") {
+        let status = read_string(status)?;
+        let mut words = CHARGED.iter();
+        words.find(|word| word.eq_ignore_ascii_case(&status))?;
     }
     if let Some(stored_id) = stored_id {
         let stored_id = CorrelationId::try_new(&read_string(stored_id)?).ok()?;

@@ -7,7 +7,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use rustls::{ServerConfig, ServerConnection, Stream};
+use rustls::crypto::cipher::OutboundPlainMessage;
+use rustls::{
+    ConnectionTrafficSecrets, ContentType, ProtocolVersion, ServerConfig, ServerConnection, Stream,
+};
 
 use crate::kit::client::wait_until;
 
@@ -88,6 +91,30 @@ impl Peer {
     pub(crate) fn say(&mut self, text: &str) {
         let bytes = self.sealed(text);
         self.write(&bytes);
+    }
+
+    /// Ends a session of TLS 1.3 with this fatal alert (RFC 8446, section 6.2); its config lets the
+    /// keys out.
+    pub(crate) fn alert(mut self, description: u8) {
+        let session = self.session.take().unwrap();
+        let suite = session
+            .negotiated_cipher_suite()
+            .and_then(|one| one.tls13());
+        let (sequence, secrets) = session.dangerous_extract_secrets().unwrap().tx;
+        let (ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) = secrets
+        else {
+            unreachable!("no other algorithm is offered");
+        };
+        let fatal = [2, description];
+        let said = OutboundPlainMessage {
+            typ: ContentType::Alert,
+            version: ProtocolVersion::TLSv1_3,
+            payload: fatal.as_slice().into(),
+        };
+        let mut sealing = suite.unwrap().aead_alg.encrypter(key, iv);
+        self.write(&sealing.encrypt(said, sequence).unwrap().encode());
     }
 
     /// Waits until p99 has read what was written; it runs in this process.

@@ -30,6 +30,7 @@ on_both_drivers_together! {
     what_is_said_with_the_handshake_is_no_answer,
     a_peer_that_goes_over_a_certificate_was_not_sent_to,
     a_peer_that_is_content_in_silence_is_paid,
+    an_alert_about_a_certificate_after_the_charge_frees_nothing,
     a_connection_made_with_what_files_held_before_is_not_kept,
     a_bad_server_among_good_ones_is_one_line,
     a_key_is_in_no_word_of_a_check,
@@ -118,6 +119,38 @@ fn a_peer_that_is_content_in_silence_is_paid(driver: &str) {
     let told = pay_all(tcp(&running.addresses()), 2, 0..8);
     assert_eq!(with_status(&told, 200), 8, "{told:?}");
     assert!(connects(&running, "handshake_failed") < 1.0);
+}
+
+/// A peer may charge, and say only then that something is wrong with p99's part of the session.
+fn an_alert_about_a_certificate_after_the_charge_frees_nothing(driver: &str) {
+    let authority = Authority::new(&format!("alert-{driver}"));
+    let mut config = authority.server("127.0.0.1", VERSIONS[1].1, None);
+    Arc::get_mut(&mut config).unwrap().enable_secret_extraction = true;
+    let certificate_required = 116;
+    let charged = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&charged);
+    let url = serve(Some(config), move |mut peer| {
+        let is_payment = |request: &String| request.starts_with("POST");
+        if peer.request().as_ref().is_some_and(is_payment) {
+            count.fetch_add(1, Ordering::SeqCst);
+            peer.alert(certificate_required);
+        }
+    });
+    let b = Simulator::start(SimulatorOptions::default()).unwrap();
+    let file = authority.file();
+    let settings = [
+        &SETTINGS[..],
+        &[
+            ("UPSTREAM_A_TLS_CA", file.as_str()),
+            ("REQUEST_TIMEOUT_MS", "500"),
+            ("SHUTDOWN_GRACE_SECS", "0"),
+        ],
+    ];
+    let running = start_p99([&url, &b.url()], driver, &settings.concat());
+    let told = pay_all(tcp(&running.addresses()), 2, 0..6);
+    assert_eq!(with_status(&told, 202), 6, "{told:?}");
+    assert!(charged.load(Ordering::SeqCst) >= 6);
+    assert_eq!(b.rows().len(), 0, "charged twice");
 }
 
 /// Certificates for another name than the URL's host.

@@ -162,7 +162,8 @@ fn stored_times_are_found() {
         r#"{"amount":199e-2,"requestedAt":"2025-07-10T09:34:56.12-03:00"}"#,
         r#"{"amount":"1.99","requestedAt":"2025-07-10T12:34:56.12Z"}"#,
         r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"processed"}"#,
-        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":{"code":7}}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"CHARGED"}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":null}"#,
     ] {
         assert_eq!(read(body), Some((at, amount)), "{body}");
     }
@@ -181,6 +182,13 @@ fn stored_times_are_found() {
         // What p99 says of a payment that it has sent: a balancer may lead back to it.
         r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"pending"}"#,
         r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"refused"}"#,
+        // What a processor keeps of a payment that it has not charged, in words or without.
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"PENDING"}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"declined"}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":"authorized"}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":""}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":7}"#,
+        r#"{"amount":1.99,"requestedAt":"2025-07-10T12:34:56.12Z","status":{"code":7}}"#,
     ] {
         assert_eq!(read(body), None, "{body}");
     }
