@@ -194,6 +194,7 @@ fn named<'a>(option: &str, text: &'a str) -> Result<(Processor, &'a str), String
         .and_then(|(name, what)| Some((Processor::of_name(name)?, what)))
         .filter(|(_, what)| !what.is_empty())
         .ok_or_else(|| {
+            let text = config::without_values(text);
             format!("{option} {text:?}: allowed is default=… or fallback=…, of a URL or a file")
         })
 }

@@ -193,11 +193,12 @@ fn serve() -> u8 {
         return code;
     }
     let is_set = |name| environment(name).is_some();
-    if is_set("LISTEN") || is_set("PORT") {
-        let named = config::listen_from_lookup(environment).unwrap_or_default();
-        for address in sockets.unheard(&named) {
-            log::warn!("no socket was passed for {address}: p99 does not listen there");
-        }
+    let public =
+        (is_set("LISTEN") || is_set("PORT")).then(|| config::listen_from_lookup(environment));
+    let public = public.and_then(Result::ok).unwrap_or_default();
+    let admin = config::admin_door_from_lookup(environment).map_or(Vec::new(), |door| door.listen);
+    for address in sockets.unheard([&public, &admin]) {
+        log::warn!("no socket was passed for {address}: p99 does not listen there");
     }
     run(config, Supervision { notifier, sockets }, |_| ())
 }
@@ -225,9 +226,14 @@ fn run_demo(default_port: u16, fallback_port: u16) -> u8 {
 
 /// Serves until a signal asks to stop. `on_ready` is called once clients are served.
 fn run(config: Config, supervision: Supervision, on_ready: impl FnOnce(&Config)) -> u8 {
+    let format = config.log_format;
     let setup = Setup::new(config);
     match cores::serve(&setup, supervision, || on_ready(&setup.config)) {
         Ok(exit) => exit.code(),
+        Err(fault) if format == logging::Format::Json => {
+            log::error!("{fault}");
+            FAILED
+        }
         Err(fault) => fail(&fault.to_string()),
     }
 }

@@ -136,12 +136,23 @@ pub fn is_own_https(book: &str, one: &ProcessorConfig) -> bool {
     one.url.is_https() && origin(book).is_some_and(|asked| asked == one.url.origin)
 }
 
-/// A book's URL as it may be shown: a value in its query may be a token.
+/// A book's URL as it may be shown: a value in its query may be a token, its user has a password.
 #[must_use]
 pub fn without_values(book: &str) -> String {
     let is_url = !book.starts_with('/') && (book.contains("://") || book.starts_with("unix:"));
-    let Some((place, query)) = book.split_once('?').filter(|_| is_url) else {
+    if !is_url {
         return book.to_owned();
+    }
+    let (place, query) = match book.split_once('?') {
+        Some((place, query)) => (place, Some(query)),
+        None => (book, None),
+    };
+    let place = match (place.split_once("://"), place.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{MASK}@{host}"),
+        (_, _) => place.to_owned(),
+    };
+    let Some(query) = query else {
+        return place;
     };
     let shown = |pair: &str| match pair.split_once('=') {
         // These are filled in.
@@ -172,6 +183,15 @@ pub(super) fn is_any_set(reader: &Reader<'_>) -> bool {
 
 /// A file by its whole path, or a URL.
 fn is_book(text: &str) -> bool {
+    let is_url = !text.starts_with('/');
+    if is_url
+        && text
+            .replace("{from}", "")
+            .replace("{to}", "")
+            .contains(['{', '}'])
+    {
+        return false;
+    }
     if text.starts_with("http://") || text.starts_with("https://") {
         let plain = |path: &str| path.bytes().all(|byte| byte.is_ascii_graphic());
         return UpstreamUrl::split_authority(text).is_some_and(|(_, path)| plain(path));
@@ -212,11 +232,26 @@ mod tests {
             "https://me:pw@psp/",
             "http://me:pw@psp/",
             "http://psp/a b",
+            "http://psp/charges?from={frm}",
             "unix:/run/psp.sock",
             "unix:psp.sock:/charges",
             "/var/../charges.csv",
         ] {
             assert!(!is_book(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_book_is_shown_without_its_secrets() {
+        for (book, shown) in [
+            (
+                "http://u:pw@h/x?key=k&from={from}",
+                "http://******@h/x?key=******&from={from}",
+            ),
+            ("http://h/x", "http://h/x"),
+            ("/a/u@h?key=k", "/a/u@h?key=k"),
+        ] {
+            assert_eq!(without_values(book), shown);
         }
     }
 

@@ -223,7 +223,7 @@ impl CoreRuntime {
         };
         let result = match (&told, called) {
             (Told::Nothing, Ok(Called { status, .. })) => {
-                log::debug!("peer {peer} answers {status}, which is no answer of a shard");
+                self.tell_no_shard(index, errand, status);
                 PeerResult::Failed
             }
             (Told::Nothing, Err(fault)) => {
@@ -235,6 +235,24 @@ impl CoreRuntime {
         };
         self.metrics.peer_calls.get(result).increment();
         told
+    }
+
+    /// The peer answers, and not as a shard does: told once, until it has done so again.
+    fn tell_no_shard(&self, index: usize, errand: Errand, status: u16) {
+        let peer = self.config.shards.peers.get(index);
+        let (Errand::Introduce, Some(peer)) = (errand, peer) else {
+            return;
+        };
+        let state = self.shared.peer_answers.get(index);
+        if state.is_none_or(|state| state.load(Ordering::Relaxed) == 2) {
+            return;
+        }
+        let hint = match status {
+            401 | 403 => ": is PEER_SECRET_FILE the same there?",
+            404 => ": are peers served there (ADMIN_LISTEN)?",
+            _ => "",
+        };
+        log::warn!("peer {peer} answers {status}, which is no answer of a shard{hint}");
     }
 
     /// Lends the header that peers ask for. It is their own secret or none: with what clients show

@@ -329,6 +329,10 @@ impl Core {
     }
 
     fn readiness(&self) -> Reply {
+        // It drains then too, and this is why.
+        if self.runtime.failure().is_some() || self.lifecycle.failure().is_some() {
+            return Reply::FAILED;
+        }
         let readiness = self.lifecycle.readiness(self.now().mono);
         Reply::to_probe(readiness, self.runtime.is_fit())
     }

@@ -219,6 +219,12 @@ impl Reply {
         }
     }
 
+    /// What `/readyz` says of an instance that ends by itself.
+    pub(super) const FAILED: Self = Self::about(
+        503,
+        "nothing can be kept: the journal or the store failed, and this instance ends",
+        Charged::Unsaid,
+    );
     /// What `/openapi.json` says.
     pub(super) const DESCRIPTION: Self = Self::json(200, include_bytes!("openapi.json"));
     /// What `/healthz` says.

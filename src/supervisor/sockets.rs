@@ -92,15 +92,23 @@ impl PassedSockets {
         }
     }
 
-    /// Those of `named`, where LISTEN or PORT say that clients connect, at which none was passed:
-    /// no one listens there. None when the settings hold.
+    /// Those of `named`, where the settings say that clients connect, and administrators, at which
+    /// no socket was passed although some were for that role: no one listens there.
     pub fn unheard<'a>(
         &'a self,
+        [public, admin]: [&'a [ListenAddress]; 2],
+    ) -> impl Iterator<Item = &'a ListenAddress> {
+        let of_role = |passed, named| Self::unheard_of_role(passed, named);
+        of_role(&self.public, public).chain(of_role(&self.admin, admin))
+    }
+
+    fn unheard_of_role<'a>(
+        passed: &'a [PassedSocket],
         named: &'a [ListenAddress],
     ) -> impl Iterator<Item = &'a ListenAddress> {
         let is_heard = |wanted: &ListenAddress| {
-            let mut addresses = self.public.iter().map(|passed| &passed.address);
-            self.public.is_empty()
+            let mut addresses = passed.iter().map(|passed| &passed.address);
+            passed.is_empty()
                 || addresses.any(|address| match (address, wanted) {
                     // `[::]` hears IPv4 too, unless it is told not to; the port is what matters.
                     (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {

@@ -26,8 +26,8 @@ impl fmt::Debug for Session {
 }
 
 /// Why a session is of no further use, in words for the operator. Before the end of the handshake,
-/// its verdict included, nothing was sent; behind it whatever was sent may have been looked at, even
-/// where the peer's last word is about the handshake.
+/// its verdict included, nothing was sent. Behind it, whatever was sent may have been looked at,
+/// even where the peer's last word is about the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFault(String);
 
