@@ -171,6 +171,9 @@ fn in_words(report: &VerifyReport) -> Vec<u8> {
         text.extend(format!("torn batch at the end of {path}, offset {offset}: ").bytes());
         text.extend(b"the next start cuts it; no client was told that it was durable\n");
     }
+    for doubt in &report.doubts {
+        text.extend(format!("warning: {doubt}\n").bytes());
+    }
     text
 }
 

@@ -34,13 +34,12 @@ pub(crate) fn compact(
     let Some(found) = all.into_iter().nth(core.index()) else {
         return Ok(0);
     };
-    let sealed = found
-        .segments
-        .iter()
-        .filter(|segment| segment.index < until);
+    let mut segments = found.segments;
+    segments.retain(|segment| segment.index < until);
     let files = CoreFiles {
         snapshot: found.snapshot,
-        segments: sealed.copied().collect(),
+        complete: segments.len(),
+        segments,
     };
     let mut state = State::new(settings.claims_max, settings.ledger_exact);
     let chunk = |_: &mut State, _: &[u8]| Ok(());

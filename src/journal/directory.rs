@@ -45,6 +45,9 @@ pub(crate) struct Directory {
 pub(crate) struct CoreFiles {
     pub(crate) snapshot: Identity,
     pub(crate) segments: Vec<Identity>,
+    /// So many of the segments, from the first on, were complete before something else was made
+    /// that is there: one that has no header was emptied.
+    pub(crate) complete: usize,
 }
 
 impl Directory {
@@ -165,10 +168,16 @@ impl Directory {
     }
 
     /// The files that count, core by core; a hole among the segments is refused.
+    ///
+    /// A core's next segment is made only behind the one before it, and the first of the next ones
+    /// when the first ones of all cores are complete; a snapshot with a number takes the place of
+    /// segments that another one followed. So what is there says which segments must be there too.
     pub(crate) fn files(&self, manifest: &Manifest) -> Result<Vec<CoreFiles>, JournalFault> {
         let mut all = self.identities()?;
         all.retain(|id| id.kind == Kind::Segment && id.epoch == manifest.epoch);
         all.sort_unstable();
+        let has_begun =
+            all.iter().any(|id| id.index > 0) || manifest.firsts.iter().any(|first| *first > 0);
         let mut cores = Vec::new();
         for (core, first) in manifest.cores() {
             let epoch = manifest.epoch;
@@ -194,7 +203,19 @@ impl Directory {
                     });
                 }
             }
-            cores.push(CoreFiles { snapshot, segments });
+            if has_begun && segments.is_empty() {
+                let kind = Kind::Segment;
+                let path = self.path_of(&Identity { kind, ..snapshot });
+                return Err(JournalFault::Missing { path });
+            }
+            // Of a start that was cut short; one core after the other gets its first segment.
+            let is_first_complete = has_begun || all.iter().any(|id| id.core > core);
+            let before_last = segments.len().saturating_sub(1);
+            cores.push(CoreFiles {
+                snapshot,
+                segments,
+                complete: before_last.max(usize::from(is_first_complete)),
+            });
         }
         Ok(cores)
     }

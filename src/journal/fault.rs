@@ -120,6 +120,11 @@ pub struct Move {
 pub enum Damage {
     /// The file's own header is wrong.
     FileHead,
+    /// The file was in use, and has no header any more.
+    Emptied {
+        /// How long it is.
+        bytes: u64,
+    },
     /// A record is broken and it is not the torn end of the last batch.
     Record,
     /// A record is whole, yet not the one that should follow.
@@ -313,6 +318,13 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FileHead => "the file's header is wrong",
+            Self::Emptied { bytes } => {
+                return write!(
+                    f,
+                    "it was in use and has no header any more ({bytes} bytes are left), so the \
+                     payments that it held are gone; bring it back, or restore a backup"
+                );
+            }
             Self::Record => "a record is broken",
             Self::Order => "a record is missing or repeated",
             Self::Content => "a record does not say what its kind demands",

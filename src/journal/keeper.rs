@@ -216,10 +216,7 @@ impl Work {
 
     fn sealed(&mut self, identity: Identity, bytes: u64) {
         let index = identity.core.index();
-        let size = match identity.index {
-            0 => self.settings.first_bytes(),
-            _ => self.settings.segment_bytes,
-        };
+        let size = self.settings.reserved_bytes(identity.index);
         if let Some(line) = self.lines.get_mut(index) {
             line.is_owed = true;
             line.sealed_bytes += bytes;

@@ -3,7 +3,12 @@
 //!
 //! A torn batch may end the last segment that holds anything, no other: segments behind a tear
 //! must be empty, because a batch is written only after the one before it was synced (I5).
+//!
+//! A segment without its header was never used if a start or a preparation was cut short, and was
+//! emptied otherwise. [`CoreFiles`] says which ones were complete: those are refused. The last one
+//! may be either; it is told as a [`Doubt`] where a crash hardly leaves it as it is.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::directory::{CoreFiles, Directory};
@@ -11,7 +16,8 @@ use super::fault::{Damage, JournalFault};
 use super::frame;
 use super::record::Record;
 use super::replay::State;
-use super::segment;
+use super::segment::{self, End};
+use super::settings::JournalSettings;
 use super::snapshot::{self, Line};
 use crate::ledger::Ledger;
 
@@ -24,6 +30,48 @@ pub struct Tear {
     pub offset: u64,
 }
 
+/// A segment from which records may have been taken: a crash can leave one like it, but hardly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Which file.
+    pub path: PathBuf,
+    /// How long it is.
+    pub bytes: u64,
+    /// How long p99 makes one.
+    pub reserved: u64,
+    /// Its header is there.
+    pub has_head: bool,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, bytes, reserved) = (self.path.display(), self.bytes, self.reserved);
+        if self.has_head {
+            write!(
+                f,
+                "segment {path} has {bytes} bytes, where p99 reserves {reserved}: its end was cut \
+                 off, and payments that were there are gone"
+            )
+        } else {
+            write!(
+                f,
+                "segment {path} is empty ({bytes} bytes, no header): nothing in it is known. A \
+                 start that was cut short leaves one like it; else its payments are gone"
+            )
+        }
+    }
+}
+
+/// A segment as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    path: PathBuf,
+    index: u32,
+    is_first: bool,
+    bytes: u64,
+    has_head: bool,
+}
+
 /// What reading found besides the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Loaded {
@@ -32,6 +80,24 @@ pub(crate) struct Loaded {
     pub(crate) tear: Option<Tear>,
     /// Records in segments.
     pub(crate) records: u64,
+    pub(crate) segments: Vec<Seen>,
+}
+
+impl Loaded {
+    /// Segments that are not as `settings` have them made. Those of a backup are shorter.
+    pub(crate) fn doubts(&self, settings: &JournalSettings) -> impl Iterator<Item = Doubt> {
+        self.segments.iter().filter_map(|seen| {
+            let reserved = settings.reserved_bytes(seen.index);
+            // The next segment while it is prepared has its size and no header for a while.
+            let is_odd = seen.bytes < reserved || (seen.is_first && !seen.has_head);
+            is_odd.then(|| Doubt {
+                path: seen.path.clone(),
+                bytes: seen.bytes,
+                reserved,
+                has_head: seen.has_head,
+            })
+        })
+    }
 }
 
 /// Who is told of each thing that the files hold, in order.
@@ -82,7 +148,8 @@ pub(crate) fn load(
     };
     let mut next = first;
     let mut tear: Option<Tear> = None;
-    for identity in &files.segments {
+    let mut segments = Vec::new();
+    for (number, identity) in files.segments.iter().enumerate() {
         let path = dir.path_of(identity);
         let end = segment::read(&path, identity, next, |sequence, record| {
             // Behind a tear nothing counts; what is there makes the whole journal refused.
@@ -90,6 +157,22 @@ pub(crate) fn load(
                 sink.record(sequence, &record);
             }
         });
+        if let Ok(End {
+            has_head, bytes, ..
+        }) = end
+        {
+            if !has_head && number < files.complete {
+                let (offset, what) = (0, Damage::Emptied { bytes });
+                return Err(JournalFault::Damaged { path, offset, what });
+            }
+            segments.push(Seen {
+                path: path.clone(),
+                index: identity.index,
+                is_first: number == 0,
+                bytes,
+                has_head,
+            });
+        }
         if let Some(Tear { path, offset }) = tear {
             let is_empty = end
                 .as_ref()
@@ -118,6 +201,7 @@ pub(crate) fn load(
         // A segment whose header is not whole was never used: there is no batch in it to be torn.
         tear: tear.filter(|tear| tear.offset > 0),
         records: next - first,
+        segments,
     })
 }
 

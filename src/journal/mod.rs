@@ -48,7 +48,7 @@ pub use disk::CoreDisk;
 pub use distribution::{date_of, distribute};
 pub use fault::{Damage, JournalFault, Move};
 pub use keeper::{Keeper, KeeperStats};
-pub use load::Tear;
+pub use load::{Doubt, Tear};
 pub use manifest::{JournalId, StoreId};
 pub use processors::{Authorities, moves};
 pub use record::{Fate, Haste, Record, Verdict};

@@ -14,7 +14,7 @@ use super::directory::{CoreFiles, Directory};
 use super::fault::{JournalFault, Move};
 use super::frame::{self, Identity, Place};
 use super::line;
-use super::load::{self, Sink, Tear};
+use super::load::{self, Doubt, Sink, Tear};
 use super::manifest::Manifest;
 use super::processors::{self, Authorities};
 use super::record::{Fate, Record, Verdict};
@@ -23,6 +23,7 @@ use super::settings::JournalSettings;
 use super::snapshot::Line;
 use super::start::{StartReport, read_all, start};
 use crate::clock::UnixMillis;
+use crate::config::JournalSync;
 use crate::payment::{CoreCount, PerProcessor, Processor, Totals, UpstreamId};
 
 /// What `p99 journal verify` says.
@@ -42,6 +43,8 @@ pub struct VerifyReport {
     pub totals: PerProcessor<Totals>,
     /// Torn batches at the end; no one had been told that they were durable.
     pub tears: Vec<Tear>,
+    /// Segments from which records may have been taken.
+    pub doubts: Vec<Doubt>,
     /// Inconsistent records; more than none is a fault of p99.
     pub oddities: u64,
 }
@@ -84,6 +87,7 @@ pub fn is_journal(dir: &Path) -> Result<bool, JournalFault> {
 /// # Errors
 /// The first damage, with file and offset.
 pub fn verify(dir: &Path) -> Result<VerifyReport, JournalFault> {
+    let sizes = JournalSettings::new(dir.to_owned(), JournalSync::Os, CoreCount(1));
     look(dir, |dir, manifest| {
         let mut report = VerifyReport {
             epoch: manifest.epoch,
@@ -94,6 +98,9 @@ pub fn verify(dir: &Path) -> Result<VerifyReport, JournalFault> {
             let (state, loaded) = read(dir, &files)?;
             report.records += loaded.records;
             report.oddities += state.oddities();
+            if manifest.backup.is_none() {
+                report.doubts.extend(loaded.doubts(&sizes));
+            }
             report.tears.extend(loaded.tear);
             report.pending += state.pending().iter().filter(|one| one.is_kept()).count() as u64;
             report.settled += state.settled().count() as u64;

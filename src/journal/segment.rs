@@ -5,7 +5,8 @@
 //! that a later sync has data alone to bring to the disk and not that a block is now in use;
 //! `blocks` says what that saves. Zeros behind the tail are never records.
 //!
-//! Reading is strict (I5): only the end of a core's last batch may be torn.
+//! Reading is strict (I5): only the end of a core's last batch may be torn. A segment without its
+//! header reads as empty here; `load` knows of which ones that cannot be.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -101,6 +102,10 @@ pub(crate) struct End {
     pub(crate) offset: u64,
     /// A torn batch was cut off here.
     pub(crate) is_torn: bool,
+    /// Its header is there. Without it the segment holds nothing.
+    pub(crate) has_head: bool,
+    /// How long the file is.
+    pub(crate) bytes: u64,
 }
 
 /// Reads the records of the segment at `path`, the first of which must have the sequence `next`.
@@ -117,6 +122,7 @@ pub(crate) fn read(
         what,
     };
     let file = files::read(path).map_err(io)?;
+    let bytes = file.metadata().map_err(io)?.len();
     let mut source = BufReader::with_capacity(limits::JOURNAL_PART_BYTES, &file);
     let mut head = Vec::new();
     source
@@ -139,6 +145,8 @@ pub(crate) fn read(
                 next,
                 offset: 0,
                 is_torn: !head.is_empty(),
+                has_head: false,
+                bytes,
             });
         }
         return Err(damaged(0, Damage::FileHead));
@@ -172,6 +180,8 @@ pub(crate) fn read(
             next,
             offset,
             is_torn,
+            has_head: true,
+            bytes,
         });
     }
 }

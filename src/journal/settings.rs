@@ -60,6 +60,14 @@ impl JournalSettings {
     pub(crate) fn first_bytes(&self) -> u64 {
         self.segment_bytes.min(JOURNAL_FIRST_SEGMENT_BYTES)
     }
+
+    /// Size of a core's segment with this number.
+    pub(crate) fn reserved_bytes(&self, index: u32) -> u64 {
+        match index {
+            0 => self.first_bytes(),
+            _ => self.segment_bytes,
+        }
+    }
 }
 
 /// With the feature `small-segments` a run of seconds rotates and compacts; only tests have it.

@@ -13,7 +13,7 @@ use super::distribution;
 use super::fault::{Damage, JournalFault};
 use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
-use super::load::{self, Tear};
+use super::load::{self, Doubt, Tear};
 use super::manifest::{JournalId, Manifest};
 use super::processors;
 use super::replay::{Oddity, Pending, State};
@@ -75,6 +75,8 @@ pub struct StartReport {
     pub ended: u64,
     /// Torn batches that were cut; no one had been told that they were durable.
     pub tears: Vec<Tear>,
+    /// Segments from which records may have been taken.
+    pub doubts: Vec<Doubt>,
     /// Inconsistent records; more than none is a fault of p99.
     pub oddities: u64,
     /// The first of them.
@@ -232,6 +234,10 @@ pub(crate) fn read_all(
         report
             .told_oddities
             .extend_from_slice(state.told_oddities());
+        // A backup has no more of a file than is used.
+        if manifest.backup.is_none() {
+            report.doubts.extend(loaded.doubts(settings));
+        }
         report.tears.extend(loaded.tear);
         states.push(state);
     }

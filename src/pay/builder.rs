@@ -279,6 +279,9 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Peers), String>
     for tear in &report.tears {
         log::warn!("journal: truncated a torn tail that was never acknowledged: {tear:?}");
     }
+    for doubt in &report.doubts {
+        log::warn!("journal: {doubt}");
+    }
     if report.oddities > 0 {
         log::error!("journal: {} inconsistent records", report.oddities);
     }

@@ -3,6 +3,7 @@
 mod backup;
 mod cores;
 mod damage;
+mod emptied;
 mod guard;
 mod live;
 mod operators;
