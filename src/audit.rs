@@ -8,7 +8,8 @@
 //! write is synced: the journal knows what is charged, this file only why. A write that fails is
 //! logged and changes nothing else.
 //!
-//! The directory and its files are for the user alone that p99 runs as, as the journal's are.
+//! Its files are for the user alone that p99 runs as, as the journal's are; so is the directory,
+//! where nothing else is in it.
 //!
 //! `pay` starts it and puts in what the owner tells; `p99 explain` reads the files.
 
@@ -155,7 +156,7 @@ struct Writer {
 
 impl Writer {
     fn open(dir: &Path, left_out: Arc<AtomicU64>, rounds: Arc<AtomicU64>) -> io::Result<Self> {
-        guard::make(dir).map_err(untrusted)?;
+        guard::make_shared(dir).map_err(untrusted)?;
         // Not the directory itself: every user who may read it may lock it.
         let lock = dir.join(LOCK);
         let held = options().read(true).write(true).create(true).open(&lock)?;

@@ -25,6 +25,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use p99::clock::{Clock, UnixMillis};
 use p99::config::{self, Config, NearMiss};
 use p99::cores::{self, Supervision};
+use p99::journal;
 use p99::logging;
 use p99::pay::Setup;
 use p99::sim::{Fee, SimulatorOptions};
@@ -243,6 +244,11 @@ fn check() -> u8 {
     let Ok(config) = settings(environment) else {
         return BAD_SETTINGS;
     };
+    if let Some(journal) = &config.journal
+        && let Err(fault) = journal::look_at(&journal.dir)
+    {
+        return refuse(&format!("JOURNAL_DIR={}: {fault}", journal.dir.display()));
+    }
     say(&config::report(&config, &misspelt()));
     0
 }

@@ -176,6 +176,20 @@ fn what_others_could_write_or_read_is_refused_by_name() {
     }
 }
 
+/// A folder of logs that others read on purpose.
+#[test]
+fn a_directory_with_other_things_in_it_keeps_its_mode() {
+    let dir = Dir::new("shared");
+    fs::write(dir.0.join("other.log"), "").unwrap();
+    set_mode(&dir.0, 0o755);
+    for _ in 0..2 {
+        drop(Audit::start(&dir.0).unwrap());
+        assert_eq!(mode_of(&dir.0), 0o755);
+        assert_eq!(mode_of(&path(&dir.0, 0)), 0o600);
+        assert_eq!(mode_of(&dir.0.join(LOCK)), 0o600);
+    }
+}
+
 /// Every user who may read a directory may lock it.
 #[test]
 fn a_lock_of_the_directory_keeps_no_one_out() {

@@ -28,7 +28,6 @@ use super::directory::{CoreFiles, Directory};
 use super::fault::JournalFault;
 use super::files;
 use super::frame::Identity;
-use super::guard;
 use super::load::{self, Sink, Tear};
 use super::manifest::Manifest;
 use super::pauses;
@@ -114,10 +113,14 @@ pub(super) fn backup_with(
     copied: &mut dyn FnMut(u64),
 ) -> Result<BackupReport, BackupFault> {
     let opened = open(&Directory::peek(from))?;
-    guard::make(to)?;
-    let entries = fs::read_dir(to).map_err(|error| JournalFault::io(to, error))?;
-    if entries.count() > 0 {
-        return Err(BackupFault::Occupied);
+    match fs::read_dir(to) {
+        Ok(entries) => {
+            if entries.count() > 0 {
+                return Err(BackupFault::Occupied);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(JournalFault::io(to, error).into()),
     }
     let target = Directory::lock(to)?;
     let mut report = BackupReport::default();

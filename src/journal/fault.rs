@@ -38,6 +38,13 @@ pub enum JournalFault {
         /// What is wrong and what to do.
         why: &'static str,
     },
+    /// A directory that holds other things than a journal.
+    Foreign {
+        /// Which directory.
+        dir: PathBuf,
+        /// One of these things.
+        entry: String,
+    },
     /// Open Intents are about processors that are elsewhere now.
     ProcessorsMoved {
         /// Which directory.
@@ -194,6 +201,7 @@ impl fmt::Display for JournalFault {
                 "the journal does not trust {} (owner {owner}, mode {mode:04o}): {why}",
                 path.display()
             ),
+            Self::Foreign { dir, entry } => write_foreign(dir, entry, f),
             Self::ProcessorsMoved { dir, moves } => write_moves(dir, moves, f),
             Self::Damaged { path, offset, what } => {
                 let path = path.display();
@@ -224,13 +232,7 @@ impl fmt::Display for JournalFault {
                  STORE, or name another JOURNAL_DIR for a new journal",
                 dir.display()
             ),
-            Self::Backup { dir } => write!(
-                f,
-                "{} is a backup: started beside its original it would send what that one sends, \
-                 perhaps to another processor. When the original will never start again, run \
-                 `p99 journal restore`",
-                dir.display()
-            ),
+            Self::Backup { dir } => write_backup(dir, f),
             Self::OtherShard { dir, was, is } => write!(
                 f,
                 "the journal {} is that of shard {was}, and SHARD={is} now: set SHARD={was}, or \
@@ -242,6 +244,24 @@ impl fmt::Display for JournalFault {
             Self::NoThread(error) => write!(f, "cannot start a thread of the journal: {error}"),
         }
     }
+}
+
+fn write_backup(dir: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "{} is a backup: started beside its original it would send what that one sends, perhaps to \
+         another processor. When the original will never start again, run `p99 journal restore`",
+        dir.display()
+    )
+}
+
+fn write_foreign(dir: &Path, entry: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "the directory {} holds {entry:?}, which is not p99's: it is left as it is; name an empty \
+         one, or one below it, which p99 then makes itself",
+        dir.display()
+    )
 }
 
 fn write_moves(dir: &Path, moves: &[Move], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -289,6 +309,7 @@ impl std::error::Error for JournalFault {
             Self::Io { error, .. } | Self::NoThread(error) => Some(error),
             Self::Locked { .. }
             | Self::Unsafe { .. }
+            | Self::Foreign { .. }
             | Self::ProcessorsMoved { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. }

@@ -77,6 +77,17 @@ pub(crate) fn sync_directory(path: &Path) -> Result<(), JournalFault> {
     synced.map_err(|error| JournalFault::io(path, error))
 }
 
+/// Whether p99 may make files in the directory.
+pub(crate) fn demand_writable(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let wanted = libc::R_OK | libc::W_OK | libc::X_OK;
+    // SAFETY: the path ends with a zero, and lives as long as the call.
+    match unsafe { libc::access(path.as_ptr(), wanted) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// What p99 may still write to the file system that holds `path`.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let path = CString::new(path.as_os_str().as_bytes())?;

@@ -1,18 +1,24 @@
 //! Whose the journal's directory is: amounts and ids of payments are for the user alone that p99
 //! runs as, and a stranger who can write there could hold the lock, or put a link in the place of a
-//! file. `directory` calls it before it takes the lock.
+//! file. And it is for p99 alone: one that holds other things is another's, and stays as it is.
+//! `directory` calls it before it takes the lock.
 
 use std::fs::{self, DirBuilder, Metadata, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::fault::JournalFault;
 use super::files;
+use super::frame::Identity;
 
 const OTHERS: u32 = 0o077;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
+/// What every ext4 file system has in its first directory.
+const OF_THE_FILE_SYSTEM: &str = "lost+found";
+/// How a manifest begins.
+const MANIFEST_HEAD: &[u8] = b"p99 journal ";
 /// What the directory holds besides segments and snapshots.
 const NAMED_FILES: [&str; 7] = [
     "LOCK",
@@ -26,9 +32,18 @@ const NAMED_FILES: [&str; 7] = [
 /// Others may write to the directory, but only rename what is theirs.
 const STICKY: u32 = 0o1000;
 
-/// Creates the directory, for its owner alone, when it is not there. Demands that it is ours and
-/// that no stranger can write to it. One that others could read is closed to them.
+/// Creates the directory, for its owner alone, when it is not there. Demands that it is ours, that
+/// no stranger can write to it, and that nothing but a journal is in it. One that others could read
+/// is closed to them.
 pub(crate) fn make(path: &Path) -> Result<(), JournalFault> {
+    if path.is_dir() {
+        demand_nothing_else(path)?;
+    }
+    make_shared(path)
+}
+
+/// The same of one that may hold other things of its owner's too, who then says who may read it.
+pub(crate) fn make_shared(path: &Path) -> Result<(), JournalFault> {
     let io = |error| JournalFault::io(path, error);
     if !path.is_dir() {
         let parent = path
@@ -75,7 +90,7 @@ pub(crate) fn make(path: &Path) -> Result<(), JournalFault> {
             "others may write to it: look at what is in it, then chmod 700",
         ));
     }
-    if mode & OTHERS != 0 {
+    if mode & OTHERS != 0 && foreign_in(path).map_err(io)?.is_none() {
         dir.set_permissions(Permissions::from_mode(files::DIRECTORY_MODE))
             .map_err(io)?;
         log::warn!(
@@ -84,6 +99,67 @@ pub(crate) fn make(path: &Path) -> Result<(), JournalFault> {
         );
     }
     Ok(())
+}
+
+/// What `p99 check` says of a directory that is there: nothing is made or changed.
+///
+/// # Errors
+/// It is none, holds other things than a journal, or cannot be written to.
+pub fn look_at(path: &Path) -> Result<(), JournalFault> {
+    let io = |error| JournalFault::io(path, error);
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(found) if !found.is_dir() => return Err(io(io::ErrorKind::NotADirectory.into())),
+        found => found.map_err(io)?,
+    };
+    files::demand_writable(path).map_err(io)?;
+    demand_nothing_else(path)
+}
+
+fn demand_nothing_else(path: &Path) -> Result<(), JournalFault> {
+    let found = foreign_in(path).map_err(|error| JournalFault::io(path, error))?;
+    found.map_or(Ok(()), |entry| {
+        let dir = path.to_owned();
+        Err(JournalFault::Foreign { dir, entry })
+    })
+}
+
+/// Something in the directory that p99 never puts into one, unless a manifest says whose it is.
+fn foreign_in(path: &Path) -> io::Result<Option<String>> {
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if !name.to_str().is_some_and(is_own) {
+            let is_marked = has_manifest(&path.join("MANIFEST"))?;
+            return Ok((!is_marked).then(|| name.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn is_own(name: &str) -> bool {
+    let audit = || name.strip_prefix("audit.");
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    name == OF_THE_FILE_SYSTEM
+        || NAMED_FILES.contains(&name)
+        || Identity::from_name(name).is_some()
+        || audit().is_some_and(|rest| {
+            let number = rest.strip_suffix(".log");
+            matches!(rest, "lock" | "log") || number.is_some_and(is_number)
+        })
+}
+
+/// Other programs have files of that name too.
+fn has_manifest(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(_) | Err(_) => return Ok(false),
+    }
+    let mut head = Vec::new();
+    files::read(path)?
+        .take(MANIFEST_HEAD.len() as u64)
+        .read_to_end(&mut head)?;
+    Ok(head == MANIFEST_HEAD)
 }
 
 /// A stranger who can rename the directory away makes the next start forget every payment. Volumes

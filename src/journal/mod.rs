@@ -47,6 +47,7 @@ pub use codec::Unreadable;
 pub use disk::CoreDisk;
 pub use distribution::{date_of, distribute};
 pub use fault::{Damage, JournalFault, Move};
+pub use guard::look_at;
 pub use keeper::{Keeper, KeeperStats};
 pub use load::{Doubt, Tear};
 pub use manifest::{JournalId, StoreId};

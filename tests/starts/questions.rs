@@ -1,6 +1,6 @@
 //! What `p99 explain` and `p99 ctl` make of settings, addresses and words that do not fit: what
 //! they need is read without the rest, and what is not understood is refused before anything is
-//! asked.
+//! asked. And what `p99 check` finds in the journal's directory.
 
 use std::net::TcpListener;
 
@@ -206,4 +206,31 @@ fn an_address_that_cannot_be_had_is_told_with_its_setting() {
         let told = format!("cannot listen on {none} ({setting}): ");
         assert!(stderr.contains(&told), "{told}: {stderr}");
     }
+}
+
+#[test]
+fn check_looks_at_the_journals_directory_and_changes_nothing() {
+    let scratch = Scratch::new("check").unwrap();
+    let check = |dir: &str| {
+        let settings = [
+            ("UPSTREAM_A_URL", "http://127.0.0.1:1"),
+            ("JOURNAL_DIR", dir),
+        ];
+        let (status, _, stderr) = run(&["check"], &settings);
+        (status, stderr)
+    };
+    let (home, file) = (scratch.text("home"), scratch.text("file"));
+    assert_eq!(check(&home).0, 0);
+    assert!(!std::path::Path::new(&home).exists(), "check makes nothing");
+    std::fs::create_dir(&home).unwrap();
+    assert_eq!(check(&home).0, 0);
+    std::fs::write(format!("{home}/letters"), "").unwrap();
+    std::fs::write(&file, "").unwrap();
+    for (dir, word) in [(&home, "letters"), (&file, "not a directory")] {
+        let (status, stderr) = check(dir);
+        assert_eq!(status, 2, "{stderr}");
+        assert!(stderr.contains(&format!("JOURNAL_DIR={dir}")), "{stderr}");
+        assert!(stderr.contains(word), "{stderr}");
+    }
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 1);
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::payment::ProcessorSet;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -49,6 +50,68 @@ fn what_an_earlier_version_left_open_is_closed_and_starts() {
         for entry in fs::read_dir(&settings.dir).unwrap() {
             assert_eq!(mode(&entry.unwrap().path()), 0o600);
         }
+    }
+}
+
+/// A home directory, say, that was named by mistake.
+#[test]
+fn a_directory_that_holds_other_things_is_refused_untouched() {
+    let listed = |path: &Path| -> BTreeSet<_> {
+        let entries = fs::read_dir(path).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    for (name, text) in [
+        ("letters", ""),
+        (".profile", ""),
+        ("audit.2b.log", ""),
+        ("00000001-000-000000.segments", ""),
+        // Other programs have one too.
+        ("MANIFEST", "Manifest-Version: 1.0\n"),
+    ] {
+        let scratch = Scratch::new();
+        set_mode(&scratch.0, 0o755);
+        fs::write(scratch.0.join(name), text).unwrap();
+        fs::write(scratch.0.join("other"), "").unwrap();
+        let before = listed(&scratch.0);
+        let fault = start(&scratch.settings(1), WALL).unwrap_err();
+        assert!(matches!(fault, JournalFault::Foreign { .. }), "{fault}");
+        let told = fault.to_string();
+        assert!(told.contains(scratch.0.to_str().unwrap()), "{told}");
+        assert!(told.contains(name) || told.contains("other"), "{told}");
+        assert_eq!(look_at(&scratch.0).unwrap_err().to_string(), told);
+        assert_eq!((mode(&scratch.0), listed(&scratch.0)), (0o755, before));
+    }
+}
+
+#[test]
+fn an_empty_directory_and_what_a_start_left_that_was_cut_short_are_taken() {
+    let scratch = Scratch::new();
+    look_at(&scratch.0.join("not-there")).unwrap();
+    let file = scratch.0.join("file");
+    fs::write(&file, "").unwrap();
+    look_at(&file).unwrap_err();
+    for names in [
+        &["lost+found"] as &[&str],
+        &["LOCK", "MANIFEST.new", "00000001-000-000000.snapshot"],
+        &["audit.log", "audit.lock", "audit.3.log", "PAUSED"],
+    ] {
+        let scratch = Scratch::new();
+        set_mode(&scratch.0, 0o755);
+        for name in names {
+            match *name {
+                "PAUSED" => pauses::write(&scratch.0, ProcessorSet::NONE).unwrap(),
+                name => fs::write(scratch.0.join(name), "").unwrap(),
+            }
+        }
+        look_at(&scratch.0).unwrap();
+        drop(start(&scratch.settings(1), WALL).unwrap());
+        assert_eq!(mode(&scratch.0), 0o700);
+        // Once it is ours, a note beside the files does no harm.
+        fs::write(scratch.0.join("note"), "").unwrap();
+        set_mode(&scratch.0, 0o755);
+        look_at(&scratch.0).unwrap();
+        drop(start(&scratch.settings(1), WALL).unwrap());
+        assert_eq!(mode(&scratch.0), 0o700);
     }
 }
 
