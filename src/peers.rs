@@ -221,8 +221,10 @@ impl Peers {
                 claimed.push(number);
                 let theirs = answer.journals.iter().copied().zip(1..);
                 let others = known.iter().zip(theirs).filter(|(ours, (theirs, of))| {
-                    // What it does not know of others it may yet learn; of itself it knows all.
-                    ours.is_some() && *ours != theirs && (theirs.is_some() || *of == number)
+                    // What each does not know of others it may yet learn; of itself it knows all.
+                    let is_known =
+                        (ours.is_some() || *of == own) && (theirs.is_some() || *of == number);
+                    is_known && *ours != theirs
                 });
                 let others: Vec<u16> = others.map(|(_, (_, of))| of).collect();
                 match others.first() {

@@ -153,3 +153,21 @@ fn what_is_wrong_is_not_learned() {
     assert_eq!(met, [(3, 30)], "only of a peer about which all is right");
     assert_eq!(peers.introduce(), answer("2/3", &[0, 20, 30]).unwrap());
 }
+
+/// A shard whose JOURNAL_DIR was lost would charge again what its journal has.
+#[test]
+fn a_shard_without_the_journal_that_others_know_stops() {
+    let bare = || Peers::new(shard("2/3"), []);
+    let mut peers = bare();
+    let round = [answer("1/3", &[10, 20, 0]), None];
+    let trouble = Trouble::OtherJournal(2);
+    assert_eq!(peers.meet(&round), (vec![], Err(Gap::Trouble(trouble))));
+    assert_eq!(peers.footing(), Footing::Disputed(trouble));
+    // Where none keeps one, or none has met this one, nothing is lost.
+    for others in [[[0, 0, 0]; 2], [[10, 0, 0], [0, 0, 30]]] {
+        let mut peers = bare();
+        let round = [answer("1/3", &others[0]), answer("3/3", &others[1])];
+        assert_eq!(peers.meet(&round).1, Ok(()), "{others:?}");
+        assert_eq!(peers.footing(), Footing::Well);
+    }
+}

@@ -139,6 +139,32 @@ fn a_shard_that_lost_its_journal_takes_no_payment_until_the_others_forget_it() {
     let _ = (one.end(), wrong.end(), processors.end());
 }
 
+/// The setting was lost, not the disk: without a journal it knows as little as on an empty one.
+#[test]
+fn a_shard_that_lost_its_journal_dir_takes_no_payment() {
+    let scratch = Scratch::new("unset").unwrap();
+    let journals = ["a", "b"].map(|name| scratch.text(name));
+    let ports = [free_port(), free_port()];
+    let one = start("1/2", ports, None, &[("JOURNAL_DIR", &journals[0])]);
+    let urls = one.urls();
+    let second = |more: &[(&str, &str)]| start("2/2", [ports[1], ports[0]], Some(&urls), more);
+    let right = second(&[("JOURNAL_DIR", &journals[1])]);
+    await_meeting([&one, &right]);
+    let mine: Vec<String> = ids_of(2, 2).take(40).collect();
+    assert_eq!(pay(&right, &mine[0], "").0, 200);
+    let _ = right.end();
+    let bare = second(&[]);
+    for id in &mine {
+        assert_stopped(&bare, id);
+    }
+    let named = "shard 2 has another journal than it had";
+    for stack in [&bare, &one] {
+        wait_until("it is named", || read(stack, "/readyz").1.contains(named));
+    }
+    assert!(!is_ready(&bare) && is_ready(&one));
+    let _ = (bare.end(), one.end());
+}
+
 /// What was named is well again as soon as the right journal is back.
 #[test]
 fn a_shard_with_its_own_journal_again_goes_on() {
