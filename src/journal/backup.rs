@@ -43,7 +43,7 @@ const JOURNAL_BACKUP_TRIES_MAX: u32 = 10;
 
 /// Files beside the manifest that are copied whole; each is replaced whole. Who is paused holds for
 /// no moment of the journal: what is said when the backup begins, or later.
-const TEXTS: [&str; 2] = ["PROCESSORS", "PAUSED"];
+const TEXTS: [&str; 3] = ["PROCESSORS", "PAUSED", "PAUSED-AT"];
 
 /// Why there is no backup.
 #[derive(Debug)]

@@ -155,6 +155,8 @@ pub enum Damage {
     Processors,
     /// The list of paused processors is not what was written.
     Pauses,
+    /// The list of where they were is not what was written.
+    PausePlaces,
 }
 
 impl JournalFault {
@@ -364,6 +366,10 @@ impl fmt::Display for Damage {
             }
             Self::Pauses => {
                 "the list of paused processors is broken; remove the file, and none is paused"
+            }
+            Self::PausePlaces => {
+                "the list of where paused processors were is broken; remove the file, and pauses \
+                 stay with their roles"
             }
         })
     }

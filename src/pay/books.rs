@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::differences::{DOUBLES, Found, Told, is_doubtful};
-use super::{Kept, OperatorCall, Setup, Shared};
+use super::{Kept, OperatorCall, Setup, Shared, authorities};
 use crate::audit::{self, Item};
 use crate::clock::{Clock, Mono, Now, UnixMillis};
 use crate::config::{self, Config, OnDouble, ProcessorConfig, ReconcileConfig};
@@ -319,7 +319,7 @@ impl Comparison {
                 continue;
             }
             shared.processors.set_paused(processor, true);
-            let (status, result) = match shared.keep_pauses(&self.dir, all) {
+            let (status, result) = match shared.keep_pauses(&self.dir, &authorities(&self.config)) {
                 Kept::Yes => (200, "paused until an operator lets it go on".to_owned()),
                 Kept::NoJournal | Kept::OnlyHere => (200, "paused until a restart".to_owned()),
                 Kept::Failed(why) => (503, format!("paused until a restart: {why}")),

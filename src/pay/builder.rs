@@ -227,7 +227,8 @@ fn pause_again(config: &Config, processors: &Processors) -> Result<(), String> {
     let Some(journal) = &config.journal else {
         return Ok(());
     };
-    let paused = journal::pauses::read(&journal.dir).map_err(|fault| fault.to_string())?;
+    let paused = journal::pauses::follow(&journal.dir, &authorities(config))
+        .map_err(|fault| fault.to_string())?;
     for processor in config.upstream.count().all().filter(|one| paused.has(*one)) {
         processors.set_paused(processor, true);
         let name = processor.name();

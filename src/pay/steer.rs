@@ -8,18 +8,18 @@ use std::thread;
 
 use super::messages::{CoreRequest, Reply};
 use super::refusals::Refusals;
-use super::{AskFault, CoreRuntime, Shared};
+use super::{AskFault, CoreRuntime, Shared, authorities};
 use crate::audit::Item;
 use crate::clock::{Now, UnixMillis};
 use crate::events::ReplyTo;
-use crate::journal;
 use crate::journal::operator::Resolution;
+use crate::journal::{self, Authorities};
 use crate::limits;
 use crate::metrics::{About, EventKind};
 use crate::owner::{PendingView, Unresolvable};
 use crate::pay::SYNC_SLOW;
 use crate::pay::TIMER_STEP;
-use crate::payment::{CorrelationId, Processor, ProcessorCount, UpstreamId};
+use crate::payment::{CorrelationId, Processor, UpstreamId};
 use crate::wire::{self, OperatorNote};
 
 /// Bytes of a refused call's path that are told: the longest good one has 89.
@@ -164,9 +164,9 @@ impl CoreRuntime {
     fn write_pauses(&self, dir: PathBuf) -> Arc<OnceLock<Kept>> {
         let written = Arc::new(OnceLock::new());
         let (shared, told) = (Arc::clone(&self.shared), Arc::clone(&written));
-        let all = self.config.upstream.count();
+        let places = authorities(&self.config);
         let write = move || {
-            told.get_or_init(|| shared.keep_pauses(&dir, all));
+            told.get_or_init(|| shared.keep_pauses(&dir, &places));
         };
         let thread = thread::Builder::new().name("pauses".to_owned());
         if let Err(fault) = thread.spawn(write) {
@@ -212,11 +212,12 @@ impl CoreRuntime {
 }
 
 impl Shared {
-    /// Writes down which of `all` are paused by now. Waits for the disk.
-    pub(super) fn keep_pauses(&self, dir: &Path, all: ProcessorCount) -> Kept {
+    /// Writes down which of the processors at `places` are paused by now. Waits for the disk.
+    pub(super) fn keep_pauses(&self, dir: &Path, places: &Authorities) -> Kept {
         let _turn = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let paused = all.all().filter(|one| self.processors.is_paused(*one));
-        match journal::pauses::write(dir, paused.collect()) {
+        let all = places.iter().map(|(processor, _)| processor);
+        let paused = all.filter(|one| self.processors.is_paused(*one)).collect();
+        match journal::pauses::write(dir, paused, places) {
             Ok(()) => Kept::Yes,
             Err(fault) => Kept::Failed(fault.to_string()),
         }

@@ -3,7 +3,6 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
-use crate::payment::ProcessorSet;
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -93,15 +92,12 @@ fn an_empty_directory_and_what_a_start_left_that_was_cut_short_are_taken() {
     for names in [
         &["lost+found"] as &[&str],
         &["LOCK", "MANIFEST.new", "00000001-000-000000.snapshot"],
-        &["audit.log", "audit.lock", "audit.3.log", "PAUSED"],
+        &["audit.log", "audit.lock", "audit.3.log"],
     ] {
         let scratch = Scratch::new();
         set_mode(&scratch.0, 0o755);
         for name in names {
-            match *name {
-                "PAUSED" => pauses::write(&scratch.0, ProcessorSet::NONE).unwrap(),
-                name => fs::write(scratch.0.join(name), "").unwrap(),
-            }
+            fs::write(scratch.0.join(name), "").unwrap();
         }
         look_at(&scratch.0).unwrap();
         drop(start(&scratch.settings(1), WALL).unwrap());

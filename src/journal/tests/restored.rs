@@ -145,13 +145,17 @@ fn who_is_paused_is_paused_in_a_restored_journal_too() {
     let original = settings(&scratch.0.join("one"), "1/1");
     drop(start(&original, WALL).unwrap());
     let paused = ProcessorSet::NONE.with(Processor::FALLBACK);
-    pauses::write(&original.dir, paused).unwrap();
+    let places = Configured::try_from_vec(["a:80", "b:80"].map(str::to_owned).to_vec()).unwrap();
+    pauses::write(&original.dir, paused, &places).unwrap();
     let copy = scratch.0.join("copy");
     backup(&original.dir, &copy, WALL).unwrap();
     assert_eq!(pauses::read(&copy).unwrap(), paused);
     let restoring = Restoring::open(&settings(&copy, "1/1")).unwrap();
     assert_eq!(restoring.finish().unwrap().paused, paused);
     assert_eq!(pauses::read(&copy).unwrap(), paused);
+    let moved = Configured::try_from_vec(["b:80", "a:80"].map(str::to_owned).to_vec()).unwrap();
+    let default = ProcessorSet::NONE.with(Processor::DEFAULT);
+    assert_eq!(pauses::follow(&copy, &moved).unwrap(), default);
 }
 
 /// An id that was refused, forgotten after its time, sent again and charged behind the backup.
