@@ -11,11 +11,15 @@
 //! Shards know each other by their journals. Each says which journal it has, and which ones it has
 //! met: where two know different ones for the same shard, one of them was lost, swapped or doubled,
 //! and both say so. The journal of shard 1 names the whole set: there is nothing to agree about.
+//! An old copy of a journal has the same name; `marks` tell how far each is.
+
+mod marks;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use self::marks::{MARKS_KEPT, Mark, Marks, Standing};
 use crate::limits;
 use crate::payment::Shard;
 use crate::wire::Introduction;
@@ -27,6 +31,8 @@ pub struct Peers {
     /// The journal of each shard, by its number less one; zero until it was met, and for one that
     /// keeps none. All cores know the same ones.
     journals: Arc<[AtomicU64]>,
+    /// How far they are.
+    marks: Arc<Marks>,
     /// What each peer's answer means, by its place in PEERS. Stays until it answers well.
     footings: Vec<Footing>,
 }
@@ -172,8 +178,32 @@ impl Peers {
         Self {
             own,
             journals: known,
+            marks: Arc::new(Marks::new(own, [], [])),
             footings: vec![Footing::Well; count.saturating_sub(1)],
         }
+    }
+
+    /// The same, with what the journal knows of its own marks and of others'.
+    #[must_use]
+    pub fn with_marks(self, marks: Arc<Marks>) -> Self {
+        Self { marks, ..self }
+    }
+
+    /// How far the journals are.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// What this instance may say of its journal, now that it stands like this.
+    pub fn stand(&self, footing: Footing) {
+        self.marks.stand(match footing {
+            Footing::Well | Footing::Apart(_) => Standing::Well,
+            Footing::Disputed(Trouble::OtherJournal(of)) if of == self.own.number() => {
+                Standing::InDoubt
+            }
+            Footing::Unasked | Footing::Disputed(_) => Standing::Silent,
+        });
     }
 
     /// What this instance says of itself.
@@ -182,6 +212,7 @@ impl Peers {
         Introduction {
             shard: self.own,
             journals: self.known().collect(),
+            marks: self.marks.say(),
         }
     }
 
@@ -191,11 +222,17 @@ impl Peers {
     }
 
     /// Takes in one round over all peers, by their places in PEERS; `None` where no answer came.
-    /// Returns the journals that were met for the first time, with their shards' numbers.
+    /// `heard` are the marks of others that were known before any of them was asked: rounds of
+    /// other cores may have heard newer ones meanwhile. Returns the journals that were met for the
+    /// first time, with their shards' numbers.
     ///
     /// # Errors
     /// Something is missing, or not as it should be: then there is no sum.
-    pub fn meet(&mut self, round: &[Option<Introduction>]) -> (Vec<(u16, u64)>, Result<(), Gap>) {
+    pub fn meet(
+        &mut self,
+        round: &[Option<Introduction>],
+        heard: &[Mark],
+    ) -> (Vec<(u16, u64)>, Result<(), Gap>) {
         let mut claimed = vec![self.own.number()];
         let known: Vec<Option<u64>> = self.known().collect();
         let own = self.own.number();
@@ -219,27 +256,18 @@ impl Peers {
                 Footing::Apart(Trouble::Twice(number))
             } else {
                 claimed.push(number);
-                let theirs = answer.journals.iter().copied().zip(1..);
-                let others = known.iter().zip(theirs).filter(|(ours, (theirs, of))| {
-                    // What each does not know of others it may yet learn; of itself it knows all.
-                    let is_known =
-                        (ours.is_some() || *of == own) && (theirs.is_some() || *of == number);
-                    is_known && *ours != theirs
-                });
-                let others: Vec<u16> = others.map(|(_, (_, of))| of).collect();
-                match others.first() {
-                    None => Footing::Well,
-                    Some(_) if others.contains(&own) => {
-                        Footing::Disputed(Trouble::OtherJournal(own))
-                    }
-                    Some(of) => Footing::Apart(Trouble::OtherJournal(*of)),
-                }
+                compare(answer, own, &known, (&self.marks, heard))
             };
-            if *footing == Footing::Well
-                && let Some(journal) = answer.journal()
+            if *footing != Footing::Well {
+                continue;
+            }
+            if let Some(journal) = answer.journal()
                 && learn(&self.journals, number, journal)
             {
                 met.push((number, journal));
+            }
+            if let Some(mark) = of(&answer.marks, number) {
+                self.marks.hear(number, Mark(mark));
             }
         }
         let missing = (1..=self.own.count()).find(|number| !claimed.contains(number));
@@ -262,6 +290,42 @@ impl Peers {
         let apart = || footings().find(|footing| footing.trouble().is_some());
         disputed.or_else(apart).unwrap_or(Footing::Well)
     }
+}
+
+/// What another shard of the set means for this one, number `own`, by the journals that both know
+/// and how far these are.
+fn compare(
+    answer: &Introduction,
+    own: u16,
+    known: &[Option<u64>],
+    (marks, heard): (&Marks, &[Mark]),
+) -> Footing {
+    let number = answer.shard.number();
+    let theirs = answer.journals.iter().copied().zip(1..);
+    let others = known.iter().zip(theirs).filter(|(ours, (theirs, of))| {
+        // What each does not know of others it may yet learn; of itself it knows all.
+        let is_known = (ours.is_some() || *of == own) && (theirs.is_some() || *of == number);
+        is_known && *ours != theirs
+    });
+    let others: Vec<u16> = others.map(|(_, (_, of))| of).collect();
+    let [ours, theirs] = [own, number].map(|number| of(&answer.marks, number).map(Mark));
+    let before = usize::from(number).checked_sub(1);
+    let before = before.and_then(|index| heard.get(index)).copied();
+    if others.contains(&own) || ours.is_some_and(|ours| marks.are_behind(ours)) {
+        return Footing::Disputed(Trouble::OtherJournal(own));
+    }
+    let is_old = |said| marks::is_old(said, before.unwrap_or(Mark::IN_DOUBT));
+    let old = theirs.filter(|said| is_old(*said)).map(|_| number);
+    let other = others.first().copied().or(old);
+    other.map_or(Footing::Well, |of| {
+        Footing::Apart(Trouble::OtherJournal(of))
+    })
+}
+
+/// What a list by shard has for the shard of this number.
+fn of(list: &[Option<u64>], number: u16) -> Option<u64> {
+    let index = usize::from(number).checked_sub(1)?;
+    list.get(index).copied().flatten()
 }
 
 /// Whether the shard of this number knows the journal of another one, so that it was of the set.

@@ -43,3 +43,25 @@ impl CoreDisk {
         self.is_next_missing.store(is_missing, Ordering::Relaxed);
     }
 }
+
+/// What the keeper did, for tests. Shared, relaxed.
+#[derive(Debug, Default)]
+pub struct KeeperStats {
+    pub(super) compactions: AtomicU64,
+    pub(super) compaction_failures: AtomicU64,
+}
+
+impl KeeperStats {
+    /// Snapshots that replaced segments.
+    #[must_use]
+    pub fn compactions(&self) -> u64 {
+        self.compactions.load(Ordering::Relaxed)
+    }
+
+    /// Compactions that failed.
+    #[cfg(test)]
+    #[must_use]
+    pub fn compaction_failures(&self) -> u64 {
+        self.compaction_failures.load(Ordering::Relaxed)
+    }
+}

@@ -153,6 +153,8 @@ pub enum Damage {
     Manifest,
     /// The list of processors is not what was written.
     Processors,
+    /// The list of marks is not what was written.
+    Marks,
     /// The list of paused processors is not what was written.
     Pauses,
     /// The list of where they were is not what was written.
@@ -363,6 +365,10 @@ impl fmt::Display for Damage {
             Self::Manifest => "the manifest is broken",
             Self::Processors => {
                 "the list of processors is broken; `p99 journal accept-upstreams` writes it anew"
+            }
+            Self::Marks => {
+                "the list of marks is broken; remove the file, and say `p99 journal forget-shards` \
+                 at the other shards"
             }
             Self::Pauses => {
                 "the list of paused processors is broken; remove the file, and none is paused"

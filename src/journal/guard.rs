@@ -20,7 +20,7 @@ const OF_THE_FILE_SYSTEM: &str = "lost+found";
 /// How a manifest begins.
 const MANIFEST_HEAD: &[u8] = b"p99 journal ";
 /// What the directory holds besides segments and snapshots.
-const NAMED_FILES: [&str; 9] = [
+const NAMED_FILES: [&str; 11] = [
     "LOCK",
     "MANIFEST",
     "MANIFEST.new",
@@ -30,6 +30,8 @@ const NAMED_FILES: [&str; 9] = [
     "PAUSED.new",
     "PAUSED-AT",
     "PAUSED-AT.new",
+    "MARKS",
+    "MARKS.new",
 ];
 /// Others may write to the directory, but only rename what is theirs.
 const STICKY: u32 = 0o1000;

@@ -10,18 +10,19 @@
 
 use std::fs::{self, File};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::compaction;
 use super::directory::Directory;
-use super::disk::CoreDisk;
+use super::disk::{CoreDisk, KeeperStats};
 use super::fault::JournalFault;
 use super::files;
 use super::frame::Identity;
 use super::manifest::{JournalId, Manifest};
+use super::marks::Marking;
 use super::segment::{self, Fill};
 use super::settings::JournalSettings;
 use super::writer::{Order, Prepared, WriterSeed};
@@ -30,34 +31,13 @@ use crate::config::JournalSync;
 use crate::ledger::Horizon;
 use crate::limits;
 use crate::payment::CoreId;
+use crate::peers::Marks;
 
 /// How often the keeper tries again to reserve a segment that could not be had. A second is short
 /// against the minutes that a segment lasts, and one failed `fallocate` costs microseconds.
 const JOURNAL_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How often a fault that lasts is logged.
 const JOURNAL_FAULT_TOLD_EVERY: Duration = Duration::from_secs(60);
-
-/// What the keeper did, for tests. Shared, relaxed.
-#[derive(Debug, Default)]
-pub struct KeeperStats {
-    compactions: AtomicU64,
-    compaction_failures: AtomicU64,
-}
-
-impl KeeperStats {
-    /// Snapshots that replaced segments.
-    #[must_use]
-    pub fn compactions(&self) -> u64 {
-        self.compactions.load(Ordering::Relaxed)
-    }
-
-    /// Compactions that failed.
-    #[cfg(test)]
-    #[must_use]
-    pub fn compaction_failures(&self) -> u64 {
-        self.compaction_failures.load(Ordering::Relaxed)
-    }
-}
 
 /// The thread's handle. Dropping it ends the thread after what it is doing.
 #[derive(Debug)]
@@ -93,6 +73,7 @@ struct Line {
 struct Work {
     dir: Directory,
     manifest: Manifest,
+    marking: Marking,
     settings: JournalSettings,
     lines: Vec<Line>,
     stats: Arc<KeeperStats>,
@@ -105,7 +86,7 @@ impl Keeper {
     /// the sizes of the snapshots, by core; `date` is up to when the journal's payments go.
     pub(crate) fn spawn(
         dir: Directory,
-        manifest: Manifest,
+        (manifest, marks): (Manifest, Arc<Marks>),
         (settings, date): (&JournalSettings, UnixMillis),
         (firsts, snapshots): (Vec<(Identity, File)>, Vec<u64>),
     ) -> Result<(Self, Vec<WriterSeed>), JournalFault> {
@@ -151,6 +132,7 @@ impl Keeper {
         let mut work = Work {
             dir,
             manifest,
+            marking: Marking::new(marks, clock.now().mono),
             settings,
             lines,
             stats: Arc::clone(&stats),
@@ -204,6 +186,8 @@ impl Work {
             self.prepare_all();
             self.compact_again();
             self.show();
+            let now = self.clock.now().mono;
+            self.marking.go_on(&self.dir, &self.manifest, now);
             match inbox.recv_timeout(JOURNAL_RETRY_PAUSE) {
                 Ok(Order::Sealed { identity, bytes }) => self.sealed(identity, bytes),
                 Ok(Order::Need { core }) => self.need(core),
@@ -232,7 +216,10 @@ impl Work {
         let mut next = self.manifest.clone();
         next.met.insert(number, id);
         match self.dir.switch(&next) {
-            Ok(()) => self.manifest = next,
+            Ok(()) => {
+                self.manifest = next;
+                self.marking.hurry(self.clock.now().mono);
+            }
             Err(fault) => log::error!("the journal does not keep whose journal {id} is: {fault}"),
         }
     }

@@ -25,7 +25,7 @@ impl JournalId {
         Self(keys::unlike_all())
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         u64::from_str_radix(text, 16).ok().map(Self)
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! In street order: [`record`] is what an owner writes down, `codec` and `frame` spell it,
 //! `settings` say how it is kept, `segment` (by `blocks`) and `snapshot` are the files, `directory`
-//! and its `manifest` say which of them count, [`replay`] gives them their meaning, [`start`]
-//! brings an instance up, `writer` appends, `keeper` and `compaction` keep the disk bounded, `disk`
-//! shows how it stands, and [`operator`], [`account`], [`backup`] and [`restore`] (with `others`)
-//! serve those who come from outside. Nothing here decides about a payment; a failure is reported,
-//! never repaired in silence.
+//! and its `manifest` say which of them count, `marks` how far a shard's journal is, [`replay`]
+//! gives them their meaning, [`start`] brings an instance up, `writer` appends, `keeper` and
+//! `compaction` keep the disk bounded, `disk` shows how it stands, and [`operator`], [`account`],
+//! [`backup`] and [`restore`] (with `others`) serve those who come from outside. Nothing here
+//! decides about a payment; a failure is reported, never repaired in silence.
 
 pub mod account;
 pub mod backup;
@@ -26,6 +26,7 @@ mod keeper;
 mod line;
 mod load;
 mod manifest;
+mod marks;
 pub mod moving;
 pub mod operator;
 mod others;
@@ -44,11 +45,11 @@ pub mod testing;
 mod writer;
 
 pub use codec::Unreadable;
-pub use disk::CoreDisk;
+pub use disk::{CoreDisk, KeeperStats};
 pub use distribution::{date_of, distribute};
 pub use fault::{Damage, JournalFault, Move};
 pub use guard::look_at;
-pub use keeper::{Keeper, KeeperStats};
+pub use keeper::Keeper;
 pub use load::{Doubt, Tear};
 pub use manifest::{JournalId, StoreId};
 pub use processors::{Authorities, moves};

@@ -16,6 +16,7 @@ use super::frame::{self, Identity, Place};
 use super::line;
 use super::load::{self, Doubt, Sink, Tear};
 use super::manifest::Manifest;
+use super::marks;
 use super::processors::{self, Authorities};
 use super::record::{Fate, Record, Verdict};
 use super::replay::{Pending, State};
@@ -290,6 +291,7 @@ pub fn forget_shards(path: &Path) -> Result<usize, JournalFault> {
         path: dir.manifest_path(),
     })?;
     let met = std::mem::take(&mut manifest.met);
+    marks::forget(&dir)?;
     dir.switch(&manifest)?;
     Ok(met.len())
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::directory::{CoreFiles, Directory};
 use super::distribution;
@@ -15,6 +16,7 @@ use super::frame::{Identity, Kind};
 use super::keeper::Keeper;
 use super::load::{self, Doubt, Tear};
 use super::manifest::{JournalId, Manifest};
+use super::marks;
 use super::processors;
 use super::replay::{Oddity, Pending, State};
 use super::segment::{self, Fill};
@@ -25,6 +27,7 @@ use crate::claims::SettledClaim;
 use crate::clock::UnixMillis;
 use crate::ledger::Ledger;
 use crate::payment::{CoreId, UpstreamId};
+use crate::peers::Marks;
 
 /// Longest frame of an owner's record: a header of 24 bytes, a mark, and a payload of 123, which
 /// the Intent of a promised payment with a spelling of 64 bytes and an IPv6 address has. A core
@@ -45,6 +48,8 @@ pub struct Started {
     pub id: JournalId,
     /// The journals of other shards, by their number, as far as they were met.
     pub met: BTreeMap<u16, JournalId>,
+    /// How far they are.
+    pub marks: Arc<Marks>,
 }
 
 /// What one core starts from.
@@ -91,6 +96,7 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
     let dir = Directory::lock(&settings.dir)?;
     let mut report = StartReport::default();
     let old = manifest_for(&dir, settings)?;
+    let marks = marks::load(&dir, old.as_ref())?;
     let olds = match &old {
         Some(manifest) => read_all(&dir, manifest, settings, &mut report)?,
         None => Vec::new(),
@@ -131,8 +137,10 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
     }
     dir.sync()?;
     let (id, met) = (manifest.id, manifest.met.clone());
-    let (keeper, writers) =
-        Keeper::spawn(dir, manifest, (settings, date), (firsts, snapshot_bytes))?;
+    marks::begin(&dir, &manifest, &marks)?;
+    let marks = Arc::new(marks);
+    let kept = (manifest, Arc::clone(&marks));
+    let (keeper, writers) = Keeper::spawn(dir, kept, (settings, date), (firsts, snapshot_bytes))?;
     let cores = states.into_iter().zip(writers);
     let cores = cores
         .map(|(state, writer)| restore(state, writer, &mut report))
@@ -143,6 +151,7 @@ pub fn start(settings: &JournalSettings, wall: UnixMillis) -> Result<Started, Jo
         report,
         id,
         met,
+        marks,
     })
 }
 

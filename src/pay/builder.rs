@@ -293,6 +293,7 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Peers), String>
     let own = config.shards.own;
     let met = (started.met.iter()).map(|(number, id)| (*number, id.0));
     let peers = Peers::new(own, met.chain([(own.number(), started.id.0)]));
+    let peers = peers.with_marks(started.marks);
     Ok((pasts, Some(started.keeper), peers))
 }
 

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::metrics::PeerResult;
 use crate::pay::TIMER_STEP;
 use crate::payment::{CoreId, WindowSums};
-use crate::peers::{Footing, Gap};
+use crate::peers::{Footing, Gap, Mark};
 use crate::upstream::{Called, NameIndex};
 use crate::wire::{self, Introduction};
 
@@ -105,6 +105,7 @@ impl CoreRuntime {
             let (order, word) = (Ordering::Relaxed, &self.shared.footing);
             let [unasked, well] = [Footing::Unasked, Footing::Well].map(Footing::pack);
             let _ = word.compare_exchange(unasked, well, order, order);
+            self.peers.borrow().stand(self.footing());
             monoio::time::sleep(PEER_CHECK_INTERVAL).await;
         }
     }
@@ -120,6 +121,7 @@ impl CoreRuntime {
         }
         self.peer_rounds
             .set(self.peer_rounds.get().saturating_add(1));
+        let heard = self.peers.borrow().marks().heard();
         let calls: Vec<_> = (0..self.config.shards.peers.len())
             .map(|index| monoio::spawn(Rc::clone(self).ask_peer(index, errand)))
             .collect();
@@ -135,11 +137,11 @@ impl CoreRuntime {
         if told.iter().any(|told| matches!(told, Told::Unresolved)) {
             return Err(AskFault::Unresolved);
         }
-        self.meet(&told).map_err(AskFault::Peers)?;
+        self.meet(&told, &heard).map_err(AskFault::Peers)?;
         Ok(told)
     }
 
-    fn meet(&self, told: &[Told]) -> Result<(), Gap> {
+    fn meet(&self, told: &[Told], heard: &[Mark]) -> Result<(), Gap> {
         let round: Vec<_> = told
             .iter()
             .map(|told| match told {
@@ -149,7 +151,7 @@ impl CoreRuntime {
             .collect();
         let mut peers = self.peers.borrow_mut();
         let before = peers.clone();
-        let (met, result) = peers.meet(&round);
+        let (met, result) = peers.meet(&round, heard);
         for (number, journal) in met {
             let id = JournalId(journal);
             log::info!("shard {number} was met for the first time; its journal is {id}");
@@ -183,8 +185,10 @@ impl CoreRuntime {
                 }
             }
         }
-        let word = peers.footing().pack();
-        self.shared.footing.store(word, Ordering::Relaxed);
+        self.shared
+            .footing
+            .store(peers.footing().pack(), Ordering::Relaxed);
+        peers.stand(peers.footing());
         result
     }
 

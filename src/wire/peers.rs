@@ -13,6 +13,8 @@ pub struct Introduction {
     pub shard: Shard,
     /// The journal of each shard, by its number less one; `None` where it has none or was not met.
     pub journals: Vec<Option<u64>>,
+    /// How far each of them is, in the same order; `None` where that is not known.
+    pub marks: Vec<Option<u64>>,
 }
 
 impl Introduction {
@@ -40,14 +42,20 @@ pub fn write_shard_summary(sums: &WindowSums, introduction: &Introduction, out: 
     one(journals.first().copied().flatten(), out);
     out.extend_from_slice(b",\"journal\":");
     one(introduction.journal(), out);
-    out.extend_from_slice(b",\"journals\":");
-    let mut separator = b'[';
-    for journal in journals {
-        out.push(separator);
-        separator = b',';
-        one(*journal, out);
+    for (name, list) in [
+        (b",\"journals\":".as_slice(), journals),
+        (b",\"marks\":", &introduction.marks),
+    ] {
+        out.extend_from_slice(name);
+        let mut separator = b'[';
+        for word in list {
+            out.push(separator);
+            separator = b',';
+            one(*word, out);
+        }
+        out.push(b']');
     }
-    out.extend_from_slice(b"]}");
+    out.push(b'}');
 }
 
 /// Reads the sum of one shard. `None` for anything else: what is not whole is no sum.
@@ -64,16 +72,29 @@ pub fn read_shard_sums(body: &[u8]) -> Option<WindowSums> {
 /// Reads who answered. `None` for anything else: what is not whole is no answer.
 #[must_use]
 pub fn read_introduction(body: &[u8]) -> Option<Introduction> {
-    let [shard, journals] = read_object(body, ["shard", "journals"]).ok()?;
+    let [shard, journals, marks] = read_object(body, ["shard", "journals", "marks"]).ok()?;
     let shard = Shard::parse(&read_string(shard?)?)?;
-    let journals = journals?.strip_prefix('[')?.strip_suffix(']')?;
-    let journal = |text: &str| match text.trim() {
+    let count = usize::from(shard.count());
+    Some(Introduction {
+        shard,
+        journals: read_words(journals?, count)?,
+        // A release that did not say it knew of none.
+        marks: match marks {
+            Some(list) => read_words(list, count)?,
+            None => vec![None; count],
+        },
+    })
+}
+
+/// A list with a word or nothing for each shard.
+fn read_words(list: &str, count: usize) -> Option<Vec<Option<u64>>> {
+    let list = list.strip_prefix('[')?.strip_suffix(']')?;
+    let word = |text: &str| match text.trim() {
         "null" => Some(None),
         id => u64::from_str_radix(&read_string(id)?, 16).ok().map(Some),
     };
-    let journals: Option<Vec<_>> = journals.split(',').map(journal).collect();
-    let journals = journals?;
-    (journals.len() == usize::from(shard.count())).then_some(Introduction { shard, journals })
+    let words: Option<Vec<_>> = list.split(',').map(word).collect();
+    words.filter(|words| words.len() == count)
 }
 
 #[cfg(test)]
@@ -86,6 +107,7 @@ mod tests {
         let introduction = Introduction {
             shard: Shard::parse("2/3").unwrap(),
             journals: vec![Some(7), Some(u64::MAX), None],
+            marks: vec![None, Some(7), None],
         };
         let mut sums = WindowSums {
             pending: 3,
@@ -100,7 +122,7 @@ mod tests {
         let text = String::from_utf8(body.clone()).unwrap();
         let (first, own) = (r#""0000000000000007""#, r#""ffffffffffffffff""#);
         let end = format!(
-            r#""shard":"2/3","shardSet":{first},"journal":{own},"journals":[{first},{own},null]}}"#
+            r#""shard":"2/3","shardSet":{first},"journal":{own},"journals":[{first},{own},null],"marks":[null,{first},null]}}"#
         );
         assert!(text.ends_with(&end), "{text}");
         assert_eq!(read_introduction(&body), Some(introduction));
@@ -108,6 +130,9 @@ mod tests {
         let of_an_older_release = text.replace(r#""pending":3,"#, "");
         sums.pending = 0;
         assert_eq!(read_shard_sums(of_an_older_release.as_bytes()), Some(sums));
+        let of_an_older_release = text.replace(&format!(r#","marks":[null,{first},null]"#), "");
+        let said = read_introduction(of_an_older_release.as_bytes()).unwrap();
+        assert_eq!(said.marks, [None; 3], "it is not known how far they are");
         let unreadable = text.replace(r#""pending":3,"#, r#""pending":-3,"#);
         assert_eq!(read_shard_sums(unreadable.as_bytes()), None);
         for end in 0..body.len() {
@@ -127,6 +152,7 @@ mod tests {
             r#"{"shard":"2/3","journals":[null,1,null]}"#,
             r#"{"shard":"2/3","journals":[null,"x",null]}"#,
             r#"{"shard":"2/3","journals":null}"#,
+            r#"{"shard":"2/3","journals":[null,null,null],"marks":[null,null]}"#,
             r#"{"shard":2,"journals":[null,null]}"#,
         ] {
             assert_eq!(read_introduction(bad.as_bytes()), None, "{bad}");

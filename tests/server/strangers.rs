@@ -198,6 +198,68 @@ fn a_shard_with_its_own_journal_again_goes_on() {
     let _ = (first.end(), right.end());
 }
 
+/// The mark that it says of shard 2.
+fn mark_of_second(stack: &Stack) -> String {
+    let (_, body) = read(stack, &format!("{SUMMARY}?scope=ask"));
+    let marks = body.split_once("\"marks\":[").map(|(_, marks)| marks);
+    let second = marks.and_then(|marks| marks.split([',', ']']).nth(1));
+    second.unwrap_or_default().to_owned()
+}
+
+/// An old copy has the journal's name, and has forgotten what was charged since it was made.
+#[test]
+fn a_shard_on_an_old_copy_of_its_journal_takes_no_payment_however_often_it_starts() {
+    let scratch = Scratch::new("old-copy").unwrap();
+    let ports = [free_port(), free_port()];
+    let one = start("1/2", ports, None, &[("JOURNAL_DIR", &scratch.text("one"))]);
+    let urls = one.urls();
+    let second = |name: &str| {
+        let ports = [ports[1], ports[0]];
+        let journal = scratch.text(name);
+        start("2/2", ports, Some(&urls), &[("JOURNAL_DIR", &journal)])
+    };
+    // Of the same process, so the lock of each lasts: a restart is one on a copy.
+    let copy = |from: &str, to: &str| copy_folder(&scratch.text(from), &scratch.text(to));
+    let right = second("a");
+    await_meeting([&one, &right]);
+    let _ = right.end();
+    copy("a", "old-0");
+    // Two quick restarts, which are no reason to stop.
+    copy("a", "b");
+    let _ = second("b").end();
+    copy("b", "c");
+    let right = second("c");
+    await_meeting([&one, &right]);
+    let mine: Vec<String> = ids_of(2, 2).take(40).collect();
+    assert_eq!(pay(&right, &mine[0], "").0, 200);
+    wait_until("the other one knows how far it is", || {
+        let said = [&one, &right].map(mark_of_second);
+        said[0] == said[1] && said[0] != "null"
+    });
+    let _ = right.end();
+    let named = "shard 2 has another journal than it had";
+    for round in 0..3 {
+        let wrong = second(&format!("old-{round}"));
+        for id in &mine {
+            assert_stopped(&wrong, id);
+        }
+        for stack in [&wrong, &one] {
+            wait_until("it is named", || read(stack, "/readyz").1.contains(named));
+        }
+        assert!(!is_ready(&wrong) && is_ready(&one));
+        assert!(!has_sum(&wrong) && !has_sum(&one));
+        let _ = wrong.end();
+        copy(&format!("old-{round}"), &format!("old-{}", round + 1));
+    }
+    copy("c", "d");
+    let right = second("d");
+    for stack in [&one, &right] {
+        wait_until("all is well again", || is_ready(stack) && has_sum(stack));
+    }
+    assert_eq!(pay(&right, &mine[1], "").0, 200);
+    let _ = (right.end(), one.end());
+}
+
 fn copy_folder(from: &str, to: &str) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -6,6 +6,7 @@ mod damage;
 mod emptied;
 mod guard;
 mod live;
+mod marks;
 mod operators;
 mod processors;
 mod restored;

@@ -165,7 +165,7 @@ impl Set {
             .iter()
             .map(|one| one.clone().map(|(who, _)| who))
             .collect();
-        if self.instances[own].peers.meet(&said).1.is_err() {
+        if self.instances[own].peers.meet(&said, &[]).1.is_err() {
             assert!(round.iter().any(Option::is_none), "all are there");
             return;
         }
