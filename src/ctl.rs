@@ -5,10 +5,10 @@
 use std::io;
 
 use clap::{Args, Subcommand};
-use p99::config::{self, AdminDoor, AuthHeader};
-use p99::payment::CorrelationId;
-use p99::probe::{self, Question, Target};
-use p99::wire::OperatorNote;
+use p99::command::config::{self, AdminDoor, AuthHeader};
+use p99::command::payment::CorrelationId;
+use p99::command::probe::{self, Question, Target};
+use p99::command::wire::OperatorNote;
 use serde_json::{Value, json};
 
 use crate::{BAD_SETTINGS, HandVerdict, complain, environment, fail, refuse, say};

@@ -41,7 +41,7 @@ fn read_text(text: &str) -> Option<ProcessorSet> {
 ///
 /// # Errors
 /// The file is there and cannot be read, or is not what was written.
-pub fn read(dir: &Path) -> Result<ProcessorSet, JournalFault> {
+pub(crate) fn read(dir: &Path) -> Result<ProcessorSet, JournalFault> {
     let path = Directory::peek(dir).path_to("PAUSED");
     let damaged = || JournalFault::Damaged {
         path: path.clone(),
@@ -60,7 +60,7 @@ pub fn read(dir: &Path) -> Result<ProcessorSet, JournalFault> {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write(dir: &Path, paused: ProcessorSet) -> Result<(), JournalFault> {
+pub(crate) fn write(dir: &Path, paused: ProcessorSet) -> Result<(), JournalFault> {
     let dir = Directory::peek(dir);
     let fresh = dir.path_to("PAUSED.new");
     let io = |error| JournalFault::io(&fresh, error);

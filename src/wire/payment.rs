@@ -202,7 +202,7 @@ pub fn read_upstream_payment(body: &[u8]) -> Option<UpstreamPayment> {
 /// string. `None` when the answer shows no such record, the one of another id, or one that p99
 /// itself would give of a payment that it has not charged: a balancer may lead back to it.
 #[must_use]
-pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
+pub(crate) fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
     let names = ["correlationId", "amount", "requestedAt", "status"];
     let [stored_id, amount, requested_at, status] = read_object(body, names).ok()?;
     let uncharged = [Status::Pending, Status::Refused].map(Status::name);
@@ -225,7 +225,7 @@ pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
 /// Reads one payment of a list that a processor gives of its charges: id, amount (a number or its
 /// digits in a string) and, if it is there, `requestedAt`. `None` when it is none.
 #[must_use]
-pub fn read_listed(object: &[u8]) -> Option<(UpstreamId, Cents, Option<UnixMillis>)> {
+pub(crate) fn read_listed(object: &[u8]) -> Option<(UpstreamId, Cents, Option<UnixMillis>)> {
     let names = ["correlationId", "amount", "requestedAt"];
     let [id, amount, requested_at] = read_object(object, names).ok()?;
     let id = CorrelationId::try_new(&read_string(id?)?).ok()?;
