@@ -20,12 +20,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use p99::clock::{Mono, UnixMillis};
-use p99::config::JournalSync;
-use p99::journal::{
+use p99::testing::clock::{Mono, UnixMillis};
+use p99::testing::config::JournalSync;
+use p99::testing::journal::{
     self, Fate, Haste, JournalId, JournalSettings, Progress, Record, Sent, Started, Verdict,
 };
-use p99::payment::{
+use p99::testing::payment::{
     Cents, Configured, CoreCount, CorrelationId, Payment, Processor, Shard, UpstreamId,
 };
 

@@ -15,10 +15,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use p99::clock::{Clock, UnixMillis};
-use p99::config::JournalSync;
-use p99::journal::{self, Haste, JournalSettings, Progress, Record, Verdict, Writer};
-use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, Totals, UpstreamId};
+use p99::testing::clock::{Clock, UnixMillis};
+use p99::testing::config::JournalSync;
+use p99::testing::journal::{self, Haste, JournalSettings, Progress, Record, Verdict, Writer};
+use p99::testing::payment::{
+    Cents, CoreCount, CorrelationId, Payment, Processor, Totals, UpstreamId,
+};
 
 /// Appended before anybody waits: what a busy core has in one batch.
 const BATCH: u64 = 500;

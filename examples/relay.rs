@@ -20,7 +20,7 @@ use std::io::Write as _;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt as _, Splitable as _};
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, RuntimeBuilder};
-use p99::reactor::Reactor;
+use p99::testing::reactor::Reactor;
 
 /// As large as a payment's buffers in p99.
 const BUFFER_BYTES: usize = 4 * 1024;

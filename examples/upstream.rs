@@ -24,7 +24,7 @@ use std::rc::Rc;
 
 use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
 use monoio::net::{TcpListener, TcpStream};
-use p99::reactor::Reactor;
+use p99::testing::reactor::Reactor;
 
 /// Ids per round at most: 60 s at 50,000 payments a second. Growing the map would stop all
 /// connections for a moment in the middle of a round.

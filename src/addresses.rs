@@ -23,7 +23,7 @@ const ABSENCE_SPACING: Duration = Duration::from_secs(1);
 /// The address of a processor whose URL names the file of a unix socket. It is no other
 /// processor's, so an Intent that has it and one that has a real address are never taken for each
 /// other's.
-pub const SOCKET_FILE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+pub(crate) const SOCKET_FILE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What an address is to a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Listed {
 pub struct Listing {
     /// The number of that resolution; they count from 1. Zero when none has succeeded.
     pub number: u64,
-    /// In the resolver's order, at most [`limits::ADDRESSES_MAX`].
+    /// In the resolver's order, at most `limits::ADDRESSES_MAX`.
     pub listed: Vec<Listed>,
     /// Those that are missing and not gone, at most as many.
     missing: Vec<Absent>,
@@ -134,7 +134,7 @@ impl Listing {
 
 /// Whether both name one place; the scope of a link-local address is not looked at.
 #[must_use]
-pub fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+pub(crate) fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
     (one.ip(), one.port()) == (other.ip(), other.port())
 }
 

@@ -47,7 +47,7 @@ const LOCK: &str = "audit.lock";
 
 /// What is written down.
 #[derive(Debug)]
-pub enum Item {
+pub(crate) enum Item {
     /// Who a payment is that is not plain.
     Head(Box<Head>),
     /// A fact about it.
@@ -58,7 +58,7 @@ pub enum Item {
 
 /// The cores' end of the queue. Its thread ends when this is dropped, and has written all by then.
 #[derive(Debug)]
-pub struct Audit {
+pub(crate) struct Audit {
     queue: Option<SyncSender<Item>>,
     left_out: Arc<AtomicU64>,
     /// How often the thread has emptied the queue and written what was in it.
@@ -71,7 +71,7 @@ impl Audit {
     ///
     /// # Errors
     /// The file or the thread cannot be had, or another process has it.
-    pub fn start(dir: &Path) -> io::Result<Self> {
+    pub(crate) fn start(dir: &Path) -> io::Result<Self> {
         let (queue, items) = sync_channel(AUDIT_QUEUE_MAX);
         let (left_out, rounds) = (Arc::default(), Arc::default());
         let mut writer = Writer::open(dir, Arc::clone(&left_out), Arc::clone(&rounds))?;
@@ -88,14 +88,14 @@ impl Audit {
 
     /// The round after which all that was put in so far is written.
     #[must_use]
-    pub fn next_round(&self) -> u64 {
+    pub(crate) fn next_round(&self) -> u64 {
         // The one that is under way may have looked already.
         self.rounds.load(Ordering::Acquire).saturating_add(2)
     }
 
     /// Whether that round is over; hurries the thread while it is not.
     #[must_use]
-    pub fn is_past(&self, round: u64) -> bool {
+    pub(crate) fn is_past(&self, round: u64) -> bool {
         let is_past = self.rounds.load(Ordering::Acquire) >= round;
         if let (false, Some(thread)) = (is_past, &self.thread) {
             thread.thread().unpark();
@@ -104,7 +104,7 @@ impl Audit {
     }
 
     /// Has `item` written down soon; false when there is no room for it.
-    pub fn put(&self, item: Item) -> bool {
+    pub(crate) fn put(&self, item: Item) -> bool {
         let is_put = self
             .queue
             .as_ref()
@@ -349,7 +349,7 @@ fn open_file(path: &Path) -> io::Result<(File, u64)> {
 }
 
 /// Every line in `dir` that is about `id`, oldest first, but not more than
-/// [`limits::AUDIT_ANSWER_LINES_MAX`] of them, the newest.
+/// `limits::AUDIT_ANSWER_LINES_MAX` of them, the newest.
 ///
 /// # Errors
 /// A file is there and cannot be read.
@@ -361,7 +361,7 @@ pub fn read(dir: &Path, id: UpstreamId) -> io::Result<Vec<String>> {
 ///
 /// # Errors
 /// A file is there and cannot be read.
-pub fn read_step(dir: &Path, step: &str) -> io::Result<Vec<String>> {
+pub(crate) fn read_step(dir: &Path, step: &str) -> io::Result<Vec<String>> {
     lines_with(dir, &format!("\"step\":\"{step}\""))
 }
 

@@ -7,13 +7,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use p99::clock::UnixMillis;
-use p99::journal::JournalFault;
-use p99::journal::backup::{self, BackupFault};
-use p99::journal::restore::{RestoreReport, Restoring};
-use p99::payment::{PerProcessor, Processor};
-use p99::reconcile::{BookFault, Bounds, Place, book};
-use p99::wire::write_instant;
+use p99::command::clock::UnixMillis;
+use p99::command::journal::JournalFault;
+use p99::command::journal::backup::{self, BackupFault};
+use p99::command::journal::restore::{RestoreReport, Restoring};
+use p99::command::payment::{PerProcessor, Processor};
+use p99::command::reconcile::{BookFault, Bounds, Place, book};
+use p99::command::wire::write_instant;
 
 use crate::comparison::Books;
 use crate::inspection::forget_nothing;

@@ -12,12 +12,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use p99::config;
-use p99::limits;
-use p99::payment::{PerProcessor, Processor};
-use p99::reconcile::report::{self, Form};
-use p99::reconcile::{self, Access, Bounds, Place, ReconcileFault, Request};
-use p99::wire::{Edge, read_edge};
+use p99::command::config;
+use p99::command::limits;
+use p99::command::payment::{PerProcessor, Processor};
+use p99::command::reconcile::report::{self, Form};
+use p99::command::reconcile::{self, Access, Bounds, Place, ReconcileFault, Request};
+use p99::command::wire::{Edge, read_edge};
 
 use crate::{complain, environment, inspection, refuse};
 

@@ -5,10 +5,10 @@
 use std::io;
 
 use clap::{Args, Subcommand};
-use p99::config::{self, AdminDoor, AuthHeader, ListenAddress};
-use p99::payment::CorrelationId;
-use p99::probe::{self, Question, Target};
-use p99::wire::OperatorNote;
+use p99::command::config::{self, AdminDoor, AuthHeader, ListenAddress};
+use p99::command::payment::CorrelationId;
+use p99::command::probe::{self, Question, Target};
+use p99::command::wire::OperatorNote;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

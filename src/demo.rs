@@ -8,9 +8,9 @@ use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 
-use p99::config::{AuthHeader, Config, ListenAddress};
-use p99::logging::{self, Format};
-use p99::sim::{Fee, Simulator, SimulatorHandle, SimulatorOptions};
+use p99::command::config::{AuthHeader, Config, ListenAddress};
+use p99::command::logging::{self, Format};
+use p99::command::sim::{Fee, Simulator, SimulatorHandle, SimulatorOptions};
 
 use crate::{environment, fail, say};
 

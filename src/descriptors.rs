@@ -42,7 +42,7 @@ static RESERVED_FROM: AtomicI32 = AtomicI32::new(RawFd::MAX);
 /// Whether a connection on `descriptor` must go: the last descriptors are for the journal, the
 /// resolver and the log.
 #[must_use]
-pub fn is_reserved(descriptor: RawFd) -> bool {
+pub(crate) fn is_reserved(descriptor: RawFd) -> bool {
     descriptor >= RESERVED_FROM.load(Ordering::Relaxed)
 }
 

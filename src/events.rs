@@ -237,7 +237,7 @@ pub enum Note {
     },
     /// A request was turned away before it was claimed.
     Shed(Shed),
-    /// A hedge, see [`Hedge`].
+    /// A hedge, see `Hedge`.
     Hedge(Processor, Hedge),
     /// The same id went to the same processor again after Unknown.
     Resent(Processor),
@@ -245,7 +245,7 @@ pub enum Note {
     LookedUp(Processor, Lookup),
     /// A breaker moved.
     Breaker(Processor, Transition),
-    /// A processor is at another address, see [`Move`].
+    /// A processor is at another address, see `Move`.
     Move(Processor, Move),
 }
 
@@ -343,4 +343,4 @@ pub enum Answer {
 }
 
 /// What an owner core says to `GET /payments/{id}`.
-pub type Finding = Option<PaymentView>;
+pub(crate) type Finding = Option<PaymentView>;

@@ -6,12 +6,12 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use p99::audit;
-use p99::config::{self, ConfigFault};
-use p99::journal::operator;
-use p99::payment::CorrelationId;
-use p99::probe::{self, Question, Target};
-use p99::timeline;
+use p99::command::audit;
+use p99::command::config::{self, ConfigFault};
+use p99::command::journal::operator;
+use p99::command::payment::CorrelationId;
+use p99::command::probe::{self, Question, Target};
+use p99::command::timeline;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

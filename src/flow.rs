@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::stage::{Ending, HedgeState, STEPS, Stage, StageName, Step};
+pub(crate) use self::stage::{Ending, HedgeState, Stage, StageName, Step};
 
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::events::{ReplyTo, Trace, WriterSlot};

@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use p99::audit;
-use p99::clock::UnixMillis;
-use p99::config::{self, JournalSync};
-use p99::journal::operator::{self, Resolution, VerifyReport};
-use p99::journal::{Authorities, JournalFault, JournalSettings};
-use p99::logging::{self, Format};
-use p99::pay::OperatorCall;
-use p99::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
-use p99::wire::OperatorNote;
+use p99::command::audit;
+use p99::command::clock::UnixMillis;
+use p99::command::config::{self, JournalSync};
+use p99::command::journal::operator::{self, Resolution, VerifyReport};
+use p99::command::journal::{Authorities, JournalFault, JournalSettings};
+use p99::command::logging::{self, Format};
+use p99::command::pay::OperatorCall;
+use p99::command::payment::{CoreCount, CorrelationId, PerProcessor, Totals};
+use p99::command::wire::OperatorNote;
 
 use crate::{BAD_SETTINGS, HandVerdict, complain, environment, fail, inspect, settings, wall};
 use crate::{backups, ctl, refuse};
@@ -58,7 +58,7 @@ pub(crate) fn journal(task: JournalTask) -> u8 {
             let Ok(config) = settings(environment) else {
                 return BAD_SETTINGS;
             };
-            let now = p99::pay::authorities(&config);
+            let now = p99::command::pay::authorities(&config);
             inspect(|dir| accept_upstreams(dir, &now, out))
         }
         JournalTask::Backup { dir: to } => inspect(|dir| {
@@ -181,7 +181,7 @@ fn write_totals(totals: &PerProcessor<Totals>, text: &mut Vec<u8>) {
     for (processor, totals) in totals.shown() {
         let (name, count) = (processor.name(), totals.count);
         text.extend(format!("{name}: payments {count}, amount ").bytes());
-        p99::payment::write_cents(totals.cents, text);
+        p99::command::payment::write_cents(totals.cents, text);
         text.push(b'\n');
     }
 }

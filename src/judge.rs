@@ -12,7 +12,7 @@ use crate::payment::Cents;
 
 /// What one status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub(crate) enum Judgement {
     /// 2xx: charged.
     Applied,
     /// 409, 422, 423, 425 and 500: the processor's own record must say.
@@ -40,7 +40,7 @@ pub enum Question {
 
 /// Judges a fully read answer, for the payment and for the processor's breaker.
 #[must_use]
-pub const fn judge_status(status: u16, on_500: Upstream500) -> (Judgement, Verdict) {
+pub(crate) const fn judge_status(status: u16, on_500: Upstream500) -> (Judgement, Verdict) {
     match (status, on_500) {
         (200..=299, _) => (Judgement::Applied, Verdict::Success),
         (409 | 422 | 423 | 425, _) => {
@@ -57,7 +57,7 @@ pub const fn judge_status(status: u16, on_500: Upstream500) -> (Judgement, Verdi
 
 /// What the processor's own record says about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// It stores our amount and, as precisely as it stores times, a `requestedAt` that we sent:
     /// charged by us with this one.
     Ours(UnixMillis),
@@ -73,7 +73,7 @@ pub enum Evidence {
 
 /// What surrounds a lookup's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Circumstances {
+pub(crate) struct Circumstances {
     /// This GET has shown a charged id with 200 before, so its 404 means something.
     pub lookup_is_proven: bool,
     /// The GET was sent after the last answer of every attempt of the id there had been read, and
@@ -84,7 +84,7 @@ pub struct Circumstances {
 /// Judges what the GET showed; `ours` gives the time that we sent, if the stored time and amount
 /// are those of an attempt of ours.
 #[must_use]
-pub fn judge_lookup(
+pub(crate) fn judge_lookup(
     question: Question,
     lookup: Lookup,
     circumstances: Circumstances,
@@ -113,7 +113,7 @@ pub fn judge_lookup(
 /// tenths, hundredths or whole seconds, rounded or cut, or rounds to 1/300 s as SQL Server's
 /// `datetime` does. Coarser than a second proves nothing.
 #[must_use]
-pub fn is_stored_as(sent: UnixMillis, stored: UnixMillis) -> bool {
+pub(crate) fn is_stored_as(sent: UnixMillis, stored: UnixMillis) -> bool {
     let in_hundredth = sent.0.rem_euclid(10);
     let third = match in_hundredth {
         0 | 1 => 0,

@@ -15,7 +15,7 @@ use ahash::RandomState;
 
 /// The hasher of one map. No other map has its keys, in this process or another.
 #[must_use]
-pub fn hasher() -> RandomState {
+pub(crate) fn hasher() -> RandomState {
     let [one, two, three, four] = random();
     RandomState::with_seeds(one, two, three, four)
 }

@@ -22,14 +22,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use p99::clock::{Clock, UnixMillis};
-use p99::config::{self, Config, NearMiss};
-use p99::cores::{self, Supervision};
-use p99::journal;
-use p99::logging;
-use p99::pay::Setup;
-use p99::sim::{Fee, SimulatorOptions};
-use p99::supervisor::{Notifier, PassedSockets};
+use p99::command::clock::{Clock, UnixMillis};
+use p99::command::config::{self, Config, NearMiss};
+use p99::command::cores::{self, Supervision};
+use p99::command::journal;
+use p99::command::logging;
+use p99::command::pay::Setup;
+use p99::command::sim::{Fee, SimulatorOptions};
+use p99::command::supervisor::{Notifier, PassedSockets};
 
 use crate::inspection::{HandTask, InspectionFault, JournalTask};
 

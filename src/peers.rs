@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::marks::{MARKS_KEPT, Mark, Marks, Standing};
+pub(crate) use self::marks::{MARKS_KEPT, Mark, Marks, Standing};
 use crate::limits;
 use crate::payment::Shard;
 use crate::wire::Introduction;

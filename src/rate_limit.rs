@@ -56,7 +56,7 @@ pub enum Client {
 
 /// See the head of this file.
 #[derive(Debug)]
-pub struct RateLimit {
+pub(crate) struct RateLimit {
     lines: Box<[CachePadded<[AtomicU64; WAYS]>]>,
     /// Keyed anew in each process, so that no one can choose addresses of one line.
     hasher: RandomState,
@@ -78,7 +78,7 @@ impl RateLimit {
     /// Allows `per_second` requests a second and `burst`, at least 1, at once; 0 a second is no
     /// limit.
     #[must_use]
-    pub fn new(per_second: u32, burst: u32) -> Self {
+    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
         let line = || CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
         Self {
             lines: (0..LINES).map(|_| line()).collect(),
@@ -89,7 +89,7 @@ impl RateLimit {
 
     /// Allows so much from now on. Every budget is whole again: what it was has no meaning under
     /// another rate.
-    pub fn set(&self, per_second: u32, burst: u32) {
+    pub(crate) fn set(&self, per_second: u32, burst: u32) {
         let rate = pack(per_second, burst);
         if self.rate.swap(rate, Relaxed) != rate {
             let words = self.lines.iter().flat_map(|line| line.iter());
@@ -99,7 +99,7 @@ impl RateLimit {
 
     /// Requests a second, 0 without a limit; and how many at once.
     #[must_use]
-    pub fn get(&self) -> (u32, u32) {
+    pub(crate) fn get(&self) -> (u32, u32) {
         let rate = self.rate.load(Relaxed);
         let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
         (half(rate >> 32), half(rate))
@@ -107,7 +107,7 @@ impl RateLimit {
 
     /// Whether there is a limit.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.get().0 > 0
     }
 
@@ -115,7 +115,7 @@ impl RateLimit {
     ///
     /// # Errors
     /// It comes too early and was not counted; how long to wait.
-    pub fn check(&self, client: Client, now: Mono) -> Result<(), Duration> {
+    pub(crate) fn check(&self, client: Client, now: Mono) -> Result<(), Duration> {
         let (per_second, burst) = self.get();
         if per_second == 0 {
             return Ok(());
@@ -208,7 +208,7 @@ impl Terms {
 
 /// Whose budget a request of `client` uses.
 #[must_use]
-pub fn budget_of(client: Client) -> u64 {
+pub(crate) fn budget_of(client: Client) -> u64 {
     let Client::At(address) = client else {
         // The prefix of multicast addresses (ff00::/8), from which nothing is sent.
         return u64::MAX;

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use p99::config::{self, Config, StoreConfig};
-use p99::journal::moving::Moving;
-use p99::reactor::Reactor;
-use p99::store::import::{self, Imported};
-use p99::store::{StorePlace, operator, processors};
+use p99::command::config::{self, Config, StoreConfig};
+use p99::command::journal::moving::Moving;
+use p99::command::reactor::Reactor;
+use p99::command::store::import::{self, Imported};
+use p99::command::store::{StorePlace, operator, processors};
 
 use crate::inspection::{demand_journal, forget_nothing};
 use crate::{BAD_SETTINGS, FAILED, complain, environment, fail, say};
@@ -86,7 +86,7 @@ fn perform(store: StoreConfig, task: StoreTask) -> Result<u8, String> {
             let shown = |name: &str| environment(name).filter(|_| name != "STORE");
             let config = Config::from_lookup(shown);
             let config = config.map_err(|faults| config::tell_faults(&faults))?;
-            let now = p99::pay::authorities(&config);
+            let now = p99::command::pay::authorities(&config);
             let moves = reactor.run(processors::accept(&place, &now))?;
             let lines = moves.iter().map(ToString::to_string);
             lines.chain(["accepted".to_owned()]).collect()

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// Names one entry of a [`Table`].
+/// Names one entry of a `Table`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The entry's place.
@@ -14,7 +14,7 @@ pub struct Key {
 }
 
 /// See the header of this file.
-pub struct Table<T> {
+pub(crate) struct Table<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
     count: usize,
@@ -46,18 +46,18 @@ impl<T> fmt::Debug for Table<T> {
 impl<T> Table<T> {
     /// How many entries there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count
     }
 
     /// Whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// Puts `entry` in a free place. The caller keeps the table's bound (I8).
-    pub fn insert(&mut self, entry: T) -> Key {
+    pub(crate) fn insert(&mut self, entry: T) -> Key {
         self.count = self.count.saturating_add(1);
         if let Some(slot) = self.free.pop()
             && let Some(place) = self.place_mut(slot)
@@ -80,7 +80,7 @@ impl<T> Table<T> {
     }
 
     /// Takes the entry out; its key names nothing from now on.
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let place = self.place_mut(key.slot)?;
         if place.generation != key.generation {
             return None;
@@ -94,7 +94,7 @@ impl<T> Table<T> {
 
     /// The entry that `key` names, unless it is gone.
     #[must_use]
-    pub fn get(&self, key: Key) -> Option<&T> {
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let place = self.places.get(usize::try_from(key.slot).ok()?)?;
         (place.generation == key.generation)
             .then_some(place.entry.as_ref())
@@ -102,7 +102,7 @@ impl<T> Table<T> {
     }
 
     /// The entry that `key` names, to change.
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let place = self.place_mut(key.slot)?;
         (place.generation == key.generation)
             .then_some(place.entry.as_mut())
@@ -111,7 +111,7 @@ impl<T> Table<T> {
 
     /// The key of the entry that stands at `slot` now.
     #[must_use]
-    pub fn key_at(&self, slot: u32) -> Option<Key> {
+    pub(crate) fn key_at(&self, slot: u32) -> Option<Key> {
         let place = self.places.get(usize::try_from(slot).ok()?)?;
         place.entry.as_ref().map(|_| Key {
             slot,
@@ -120,7 +120,7 @@ impl<T> Table<T> {
     }
 
     /// Every entry with its key, in the order of places.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.places.iter().zip(0_u32..).filter_map(|(place, slot)| {
             let entry = place.entry.as_ref()?;
             Some((

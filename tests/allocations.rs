@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use kit::scratch::Scratch;
 use kit::stack::{self, BEST};
-use p99::cores::{Exit, Running};
+use p99::testing::cores::{Exit, Running};
 
 /// Counts what is asked of the system's allocator.
 struct Counting;

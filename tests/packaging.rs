@@ -16,7 +16,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use p99::config::{Allowed, SETTINGS, Setting};
+use p99::testing::config::{Allowed, SETTINGS, Setting};
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/debian/")).join(name)
@@ -138,8 +138,9 @@ fn the_environment_file_has_every_setting_commented_out() {
     );
     for setting in SETTINGS {
         let value = match setting.default {
-            p99::config::DefaultValue::Text(value) => value,
-            p99::config::DefaultValue::Required | p99::config::DefaultValue::Derived(_) => "",
+            p99::testing::config::DefaultValue::Text(value) => value,
+            p99::testing::config::DefaultValue::Required
+            | p99::testing::config::DefaultValue::Derived(_) => "",
         };
         let default = setting.default;
         let default = if value.is_empty() {

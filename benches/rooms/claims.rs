@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use p99::claims::{Claims, FirstAnswer, SettledClaim};
-use p99::clock::{Mono, UnixMillis};
-use p99::payment::{Cents, Processor, Status, UpstreamId};
+use p99::testing::claims::{Claims, FirstAnswer, SettledClaim};
+use p99::testing::clock::{Mono, UnixMillis};
+use p99::testing::payment::{Cents, Processor, Status, UpstreamId};
 
 const CAPACITY: usize = 500_000;
 const TTL: Duration = Duration::from_secs(86_400);

@@ -3,11 +3,11 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use p99::clock::UnixMillis;
-use p99::http::{
+use p99::testing::clock::UnixMillis;
+use p99::testing::http::{
     AnswerReader, DateCache, FixedHead, HeadRules, ResponseHead, parse_head, write_response,
 };
-use p99::wire;
+use p99::testing::wire;
 
 const SMALL: &[u8] = b"POST /payments HTTP/1.1\r\nHost: 127.0.0.1:9999\r\n\
 Content-Type: application/json\r\nContent-Length: 71\r\n\r\n";

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use criterion::Criterion;
-use p99::mailbox::{Mailbox, Message, mailboxes};
-use p99::payment::{CoreCount, CoreId};
-use p99::reactor::Reactor;
+use p99::testing::mailbox::{Mailbox, Message, mailboxes};
+use p99::testing::payment::{CoreCount, CoreId};
+use p99::testing::reactor::Reactor;
 
 /// As large as a payment that is handed over.
 type Question = [u64; 24];
@@ -59,7 +59,8 @@ fn across_threads(criterion: &mut Criterion, batch: usize) {
     criterion.bench_function(&name, |bencher| {
         bencher.iter_custom(|rounds| {
             Reactor::best().expect("an event loop").run(async {
-                let clock = p99::clock::Clock::new(p99::clock::Clock::process_start());
+                let clock =
+                    p99::testing::clock::Clock::new(p99::testing::clock::Clock::process_start());
                 for _ in 0..rounds {
                     for _ in 0..batch {
                         a.hand_over(B, [1; 24]).expect("room");

@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use p99::clock::Mono;
-use p99::metrics::{Answered, BreakerReading, Reading, Route};
-use p99::payment::{Configured, CoreId};
+use p99::testing::clock::Mono;
+use p99::testing::metrics::{Answered, BreakerReading, Reading, Route};
+use p99::testing::payment::{Configured, CoreId};
 
 use crate::one_payment;
 

@@ -5,18 +5,18 @@
 
 use std::sync::Arc;
 
-use p99::clock::{Mono, Now, UnixMillis};
-use p99::config::Config;
-use p99::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, Note, ReplyTo};
-use p99::http::{
+use p99::testing::clock::{Mono, Now, UnixMillis};
+use p99::testing::config::Config;
+use p99::testing::events::{Action, Answer, Arrival, AttemptRef, Exchange, Lookup, Note, ReplyTo};
+use p99::testing::http::{
     AnswerReader, BodyReader, DateCache, FixedHead, HeadRules, ResponseHead, parse_head,
     write_response,
 };
-use p99::metrics::{Answered, Metrics, MetricsSetup, Route};
-use p99::owner::{Owner, OwnerSettings, Processors, breaker_settings, concurrency_bounds};
-use p99::payment::{CoreCount, CoreId, UpstreamId};
-use p99::table::Key;
-use p99::wire::{self, UpstreamPayment};
+use p99::testing::metrics::{Answered, Metrics, MetricsSetup, Route};
+use p99::testing::owner::{Owner, OwnerSettings, Processors, breaker_settings, concurrency_bounds};
+use p99::testing::payment::{CoreCount, CoreId, UpstreamId};
+use p99::testing::table::Key;
+use p99::testing::wire::{self, UpstreamPayment};
 
 /// What `wrk` and HAProxy in front of p99 send.
 const HEAD: &str = "POST /payments HTTP/1.1\r\nHost: 127.0.0.1:9999\r\n\
@@ -47,7 +47,7 @@ pub fn metrics(config: &Config, cores: u16) -> Metrics {
         processors: config.upstream.count(),
         cores: CoreCount(cores),
         started: UnixMillis(0),
-        journal: p99::metrics::JournalMode::Off,
+        journal: p99::testing::metrics::JournalMode::Off,
         queue_capacity: config.queue_capacity,
         cache_capacity: config.cache_capacity,
         cache_ttl: config.cache_ttl,
@@ -175,7 +175,7 @@ impl Path {
                     let requested_at = self.now.wall;
                     let lookup = Lookup::Stored {
                         requested_at,
-                        amount: p99::payment::Cents(1990),
+                        amount: p99::testing::payment::Cents(1990),
                     };
                     self.owner.looked_up(attempt, lookup, self.now);
                 }

@@ -4,11 +4,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use p99::breaker::{Breaker, BreakerSettings, Kind, Permit, State, Verdict};
-use p99::clock::Mono;
-use p99::config::{Ack, Routing};
-use p99::payment::{ProcessorCount, UpstreamId};
-use p99::route::{Rules, Situation, plan, prefer};
+use p99::testing::breaker::{Breaker, BreakerSettings, Kind, Permit, State, Verdict};
+use p99::testing::clock::Mono;
+use p99::testing::config::{Ack, Routing};
+use p99::testing::payment::{ProcessorCount, UpstreamId};
+use p99::testing::route::{Rules, Situation, plan, prefer};
 
 pub fn bench(criterion: &mut Criterion) {
     let breaker = Breaker::new(BreakerSettings {

@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use p99::clock::UnixMillis;
-use p99::payment::{Cents, UpstreamId};
-use p99::wire::{UpstreamPayment, read_payment, write_upstream_payment};
+use p99::testing::clock::UnixMillis;
+use p99::testing::payment::{Cents, UpstreamId};
+use p99::testing::wire::{UpstreamPayment, read_payment, write_upstream_payment};
 
 pub fn bench(criterion: &mut Criterion) {
     let bodies = [

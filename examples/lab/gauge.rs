@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
+use p99::testing::sim::{Simulator, SimulatorHandle, SimulatorOptions};
 use serde::Deserialize;
 
 use crate::kit::client;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use clap::Args;
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::sim::{Act, Fault, Moment};
 
 use crate::gauge;
 use crate::kit::process::P99;

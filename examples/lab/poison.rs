@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use p99::payment::UpstreamId;
+use p99::testing::payment::UpstreamId;
 
 use crate::kit::client::{Client, write_payment};
 use crate::kit::liar::{Mood, WELL};

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use clap::Args;
-use p99::clock::{Boot, UnixMillis};
-use p99::config::StoreUrl;
-use p99::journal::{Haste, Verdict};
-use p99::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
-use p99::reactor::Reactor;
-use p99::store::{Machine, MachineTerms, Record, Report, StorePlace, Writer};
+use p99::testing::clock::{Boot, UnixMillis};
+use p99::testing::config::StoreUrl;
+use p99::testing::journal::{Haste, Verdict};
+use p99::testing::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
+use p99::testing::reactor::Reactor;
+use p99::testing::store::{Machine, MachineTerms, Record, Report, StorePlace, Writer};
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
@@ -156,7 +156,7 @@ async fn payer(store: String, number: u64, in_flight: usize, seconds: u64) -> Ve
     let url = StoreUrl::parse(&store, &|_| None).unwrap();
     let machine = Machine::new(MachineTerms {
         holder: "cost".to_owned(),
-        seed: p99::keys::unlike_all(),
+        seed: p99::testing::keys::unlike_all(),
         is_lookout: false,
         now: Boot::now(),
     });
@@ -165,7 +165,7 @@ async fn payer(store: String, number: u64, in_flight: usize, seconds: u64) -> Ve
     let asked = Asked::default();
     let took: Rc<RefCell<Vec<Duration>>> = Rc::default();
     let is_over = Rc::new(Cell::new(false));
-    let dice = RefCell::new(Dice::new(p99::keys::unlike_all() ^ number));
+    let dice = RefCell::new(Dice::new(p99::testing::keys::unlike_all() ^ number));
     let (pen, list, spans) = (writer.clone(), Rc::clone(&asked), Rc::clone(&took));
     let over = Rc::clone(&is_over);
     let hear = move |report: Report| match report {
@@ -230,7 +230,7 @@ fn charged(number: u128) -> Record {
 }
 
 fn now() -> UnixMillis {
-    p99::clock::Clock::new(p99::clock::Clock::process_start())
+    p99::testing::clock::Clock::new(p99::testing::clock::Clock::process_start())
         .now()
         .wall
 }
@@ -300,7 +300,7 @@ fn naive(cluster: &Cluster, connections: u64, seconds: u64) -> Vec<Duration> {
     thread::scope(|scope| {
         let pay = |number: u64| {
             let mut one = Naive::open(cluster);
-            let mut dice = Dice::new(p99::keys::unlike_all() ^ number);
+            let mut dice = Dice::new(p99::testing::keys::unlike_all() ^ number);
             let end = Instant::now() + Duration::from_secs(seconds);
             let mut took = Vec::new();
             while Instant::now() < end {
@@ -324,7 +324,7 @@ fn naive(cluster: &Cluster, connections: u64, seconds: u64) -> Vec<Duration> {
 /// One commit after the other, and no more.
 fn naive_claims(cluster: &Cluster, seconds: u64) -> Vec<Duration> {
     let mut one = Naive::open(cluster);
-    let mut dice = Dice::new(p99::keys::unlike_all());
+    let mut dice = Dice::new(p99::testing::keys::unlike_all());
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut took = Vec::new();
     while Instant::now() < end {

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use p99::http::{AnswerFault, AnswerFraming, AnswerHead, AnswerReader, RetryAfter};
+use p99::testing::http::{AnswerFault, AnswerFraming, AnswerHead, AnswerReader, RetryAfter};
 use p99_fuzz::http::{Message, chunked};
 use p99_fuzz::{Input, pieces};
 

@@ -13,11 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use p99::config::Config;
-use p99::cores::Running;
-use p99::http::{BodyReader, HeadRules, Method, Persistence, parse_head};
-use p99::pay::Setup;
-use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
+use p99::testing::config::Config;
+use p99::testing::cores::Running;
+use p99::testing::http::{BodyReader, HeadRules, Method, Persistence, parse_head};
+use p99::testing::pay::Setup;
+use p99::testing::sim::{Simulator, SimulatorHandle, SimulatorOptions};
 use p99_fuzz::http::Message;
 use p99_fuzz::{Input, pieces, scratch_file};
 

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
-use p99::clock::UnixMillis;
-use p99::http::date::imf_fixdate;
-use p99::wire::{Edge, read_edge, write_instant};
+use p99::testing::clock::UnixMillis;
+use p99::testing::http::date::imf_fixdate;
+use p99::testing::wire::{Edge, read_edge, write_instant};
 use p99_fuzz::Input;
 
 const YEAR_0: i64 = -62_167_219_200_000;

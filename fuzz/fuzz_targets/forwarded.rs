@@ -5,12 +5,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
-use p99::config::{AddressRange, Config};
-use p99::http::{HeadRules, parse_head, read_node};
-use p99::limits;
-use p99::payment::CoreCount;
-use p99::rate_limit::Client;
-use p99::server::testing::client_of;
+use p99::testing::config::{AddressRange, Config};
+use p99::testing::http::{HeadRules, parse_head, read_node};
+use p99::testing::limits;
+use p99::testing::payment::CoreCount;
+use p99::testing::rate_limit::Client;
+use p99::testing::server::client_of;
 use p99_fuzz::Input;
 use p99_fuzz::http::trim;
 

@@ -6,10 +6,10 @@
 use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
-use p99::clock::UnixMillis;
-use p99::limits;
-use p99::payment::{AmountFault, CorrelationIdFault};
-use p99::wire::{
+use p99::testing::clock::UnixMillis;
+use p99::testing::limits;
+use p99::testing::payment::{AmountFault, CorrelationIdFault};
+use p99::testing::wire::{
     Field, PaymentFault, UpstreamPayment, read_payment, read_upstream_payment,
     write_upstream_payment,
 };

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use p99::wire::{query_has, read_query};
+use p99::testing::wire::{query_has, read_query};
 
 const NAMES: [&str; 3] = ["from", "to", "scope"];
 

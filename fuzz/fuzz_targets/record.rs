@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use p99::journal::Record;
+use p99::testing::journal::Record;
 use p99_fuzz::{Input, records};
 
 fuzz_target!(|data: &[u8]| {

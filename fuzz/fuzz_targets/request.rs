@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use p99::http::{
+use p99::testing::http::{
     Body, BodyFault, BodyReader, Framing, HeadRules, Method, Reject, RequestHead, Version,
     parse_head,
 };
@@ -114,7 +114,7 @@ fn check(head: &RequestHead, body: &[u8], bytes: &[u8], rules: &HeadRules) -> us
         .rev()
         .filter(|line| !line.is_empty())
         .flat_map(|line| line.rsplit(|byte| *byte == b',').map(trim));
-    for hop in head.forwarded_for.from_nearest(bytes) {
+    for hop in head.forwarded_for.nearest_first(bytes) {
         assert_eq!(nearest.next(), Some(hop));
     }
     let behind = &bytes[head.head_bytes..];

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use p99::config::{
+use p99::testing::config::{
     Allowed, Config, ConfigFault, SETTINGS, help, near_misses, report, tell_faults, warnings,
 };
-use p99::payment::CoreCount;
+use p99::testing::payment::CoreCount;
 use p99_fuzz::Input;
 
 const SECRET: &str = "hunter2-hunter2";

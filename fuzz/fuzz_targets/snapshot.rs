@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use p99::claims::SettledClaim;
-use p99::clock::UnixMillis;
-use p99::journal::JournalFault;
-use p99::journal::replay::{Sent, State};
-use p99::journal::testing::{read_snapshot, snapshot, write_snapshot};
-use p99::payment::{Payment, PerProcessor, Totals, UpstreamId};
+use p99::testing::claims::SettledClaim;
+use p99::testing::clock::UnixMillis;
+use p99::testing::journal::JournalFault;
+use p99::testing::journal::replay::{Sent, State};
+use p99::testing::journal::{read_snapshot, snapshot, write_snapshot};
+use p99::testing::payment::{Payment, PerProcessor, Totals, UpstreamId};
 use p99_fuzz::{Input, records, scratch_file};
 
 static PATH: LazyLock<PathBuf> = LazyLock::new(|| scratch_file("snapshot"));

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use p99::clock::UnixMillis;
-use p99::journal::{Fate, Record, Verdict};
-use p99::limits;
-use p99::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
+use p99::testing::clock::UnixMillis;
+use p99::testing::journal::{Fate, Record, Verdict};
+use p99::testing::limits;
+use p99::testing::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
 
 use crate::Input;
 

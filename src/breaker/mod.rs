@@ -31,7 +31,8 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-pub use self::terms::{BreakerSettings, Kind, Permit, State, Ticket, Transition, Verdict};
+pub use self::terms::{BreakerSettings, Kind, Permit, State, Verdict};
+pub(crate) use self::terms::{Ticket, Transition};
 
 use self::counts::Counts;
 use self::word::{Event, Phase, Probe, Word};

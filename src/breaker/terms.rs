@@ -156,7 +156,7 @@ pub struct BreakerSettings {
     pub open: Duration,
     /// `CB_WINDOW_SECS`: how long a result counts; ten buckets of at least 1 ms.
     pub window: Duration,
-    /// `CB_HALF_OPEN_PROBES`: 1 to [`limits::BREAKER_PROBES_MAX`]; values outside are clamped.
+    /// `CB_HALF_OPEN_PROBES`: 1 to `limits::BREAKER_PROBES_MAX`; values outside are clamped.
     pub probes: u32,
     /// How long a probe may hold its permit before another may have it (`ATTEMPT_TIMEOUT_MS`).
     pub probe_ttl: Duration,

@@ -19,7 +19,8 @@ mod index;
 mod map;
 
 pub use entry::{FirstAnswer, SettledClaim};
-pub use map::{Claim, Claims, Forgotten};
+pub use map::Claims;
+pub(crate) use map::{Claim, Forgotten};
 
 /// What happens to a claim that settles when there are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -188,7 +188,7 @@ fn secret(text: &str) -> Option<Secret> {
 ///
 /// # Errors
 /// What the file must be and is not, without a word of what it holds.
-pub fn read_secret_file(path: &Path) -> Result<Vec<Secret>, String> {
+pub(crate) fn read_secret_file(path: &Path) -> Result<Vec<Secret>, String> {
     let must = |what: &str| format!("a file with one or two values, one a line; {what}");
     let text = read_text(path, AUTH_FILE_BYTES_MAX).map_err(|why| must(&why))?;
     let mut values = Vec::new();

@@ -132,13 +132,13 @@ fn origin(book: &str) -> Option<Origin> {
 /// Whether a book is asked for at the processor's own https://host:port, where its certificate is
 /// proven as in every other call.
 #[must_use]
-pub fn is_own_https(book: &str, one: &ProcessorConfig) -> bool {
+pub(crate) fn is_own_https(book: &str, one: &ProcessorConfig) -> bool {
     one.url.is_https() && origin(book).is_some_and(|asked| asked == one.url.origin)
 }
 
 /// A book's URL as it may be shown: a value in its query may be a token, its user has a password.
 #[must_use]
-pub fn without_values(book: &str) -> String {
+pub(crate) fn without_values(book: &str) -> String {
     let is_url = !book.starts_with('/') && (book.contains("://") || book.starts_with("unix:"));
     if !is_url {
         return book.to_owned();

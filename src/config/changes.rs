@@ -8,7 +8,7 @@ use super::values::{self, PerMille};
 
 /// The settings that may change. What stands behind a bound of memory or descriptors may be lowered
 /// and raised again up to what it was at the start.
-pub const CHANGEABLE: [&str; 8] = [
+pub(crate) const CHANGEABLE: [&str; 8] = [
     "CB_FAIL_RATE",
     "CB_MIN_SAMPLES",
     "CB_OPEN_SECS",
@@ -24,7 +24,7 @@ pub const CHANGEABLE: [&str; 8] = [
 ///
 /// # Errors
 /// Why not, in words for the operator.
-pub fn read_change(name: &str, text: &str) -> Result<u64, String> {
+pub(crate) fn read_change(name: &str, text: &str) -> Result<u64, String> {
     let setting = settings::find(name).filter(|_| CHANGEABLE.contains(&name));
     let Some(setting) = setting else {
         return Err(format!(
@@ -56,7 +56,7 @@ fn why_not(name: &str) -> String {
 }
 
 impl Config {
-    /// The value of each of [`CHANGEABLE`] at the start, as [`read_change`] would read it.
+    /// The value of each of `CHANGEABLE` at the start, as `read_change` would read it.
     #[must_use]
     pub fn changeable(&self) -> [(&'static str, u64); CHANGEABLE.len()] {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);

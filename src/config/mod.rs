@@ -36,25 +36,29 @@ use crate::logging::Format;
 use crate::payment::{Configured, CoreCount};
 
 pub use admin::{AdminDoor, admin_door_from_lookup};
-pub use auth::{AuthHeader, Secret, read_secret_file};
-pub use books::{OnDouble, ReconcileConfig, is_own_https, without_values};
-pub use changes::{CHANGEABLE, read_change};
-pub use headers::{HeaderLines, read_headers_file};
+pub use auth::AuthHeader;
+pub(crate) use auth::{Secret, read_secret_file};
+pub(crate) use books::{OnDouble, ReconcileConfig, is_own_https, without_values};
+pub(crate) use changes::read_change;
+pub use headers::read_headers_file;
 pub use help::{help, report, tell_faults, warnings};
-pub use places::{HttpUrl, ListenAddress, usual_authorities};
-pub use processors::{
-    Held, NamedFile, ProcessorConfig, TlsFiles, UpstreamFiles, read_usual_authorities,
-};
+pub(crate) use places::HttpUrl;
+pub use places::{ListenAddress, usual_authorities};
+pub use processors::read_usual_authorities;
+pub(crate) use processors::{Held, ProcessorConfig, UpstreamFiles};
 pub use ranges::AddressRange;
-pub use reader::{ConfigFault, InForce};
+pub use reader::ConfigFault;
+pub(crate) use reader::InForce;
 pub use settings::{Allowed, DefaultValue, SETTINGS, Setting};
-pub use shards::Shards;
+pub(crate) use shards::Shards;
 pub use spelling::{NearMiss, near_misses};
-pub use store::{StoreConfig, StoreHost, StoreTls, StoreUrl, store_from_lookup};
-pub use upstream::{Origin, UpstreamUrl};
-pub use values::{
-    Ack, AnswerAfter, BreakerConfig, CacheFull, CoreDumps, CorrelationIdRule, DriverChoice,
-    JournalConfig, JournalSync, OnDuplicate, PerMille, RateLimitConfig, Routing, Upstream500,
+pub use store::{StoreConfig, StoreUrl, store_from_lookup};
+pub(crate) use store::{StoreHost, StoreTls};
+pub(crate) use upstream::{Origin, UpstreamUrl};
+pub use values::{Ack, AnswerAfter, JournalSync, OnDuplicate, Routing, Upstream500};
+pub(crate) use values::{
+    BreakerConfig, CacheFull, CoreDumps, CorrelationIdRule, DriverChoice, JournalConfig,
+    RateLimitConfig,
 };
 
 use reader::Reader;
@@ -225,7 +229,7 @@ pub fn listen_from_lookup(
 ///
 /// # Errors
 /// What it may be.
-pub fn check_log_filter(text: &str) -> Result<(), String> {
+pub(crate) fn check_log_filter(text: &str) -> Result<(), String> {
     let allowed = settings::find("RUST_LOG").map_or(Allowed::Text(""), |one| one.allowed);
     match parse::log_filter(text) {
         Some(_) => Ok(()),
@@ -276,7 +280,7 @@ fn read_alone<T>(
 /// What the affinity mask and the cgroup's quota (version 1 and 2) allow, at least 1. A quota of
 /// 1.5 allows one: two busy cores would be throttled together in every period.
 #[must_use]
-pub fn allowed_cores() -> CoreCount {
+pub(crate) fn allowed_cores() -> CoreCount {
     let allowed = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     CoreCount(u16::try_from(allowed.min(limits::CORES_MAX)).unwrap_or(1))
 }

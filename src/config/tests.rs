@@ -65,7 +65,7 @@ fn defaults_are_those_of_the_table() {
         (config.hedge_delay, config.concurrency_limit),
         (ms(5), 2_048)
     );
-    assert_eq!(config.breaker.failure_rate, PerMille(300));
+    assert_eq!(config.breaker.failure_rate, values::PerMille(300));
     assert_eq!(
         (config.breaker.samples_min, config.breaker.half_open_probes),
         (20, 3)
@@ -188,7 +188,7 @@ fn words_and_lists_are_read() {
         ("x-api-key", "let me in")
     );
     assert!(auth.guards_reads && auth.file.is_none());
-    assert_eq!(config.breaker.failure_rate, PerMille(5));
+    assert_eq!(config.breaker.failure_rate, values::PerMille(5));
 }
 
 #[test]

@@ -177,7 +177,7 @@ pub enum Step {
 }
 
 /// Every step that there is: from which stage, why, to which stage.
-pub const STEPS: &[(StageName, Step, StageName)] = {
+pub(crate) const STEPS: &[(StageName, Step, StageName)] = {
     use StageName as At;
     &[
         (At::Claimed, Step::Promised, At::Accepting),

@@ -63,7 +63,10 @@ impl From<BodyFault> for AnswerFault {
 ///
 /// # Errors
 /// Why the bytes are no answer, as soon as it is certain.
-pub fn parse_answer(bytes: &[u8], for_head: bool) -> Result<Option<AnswerHead>, AnswerFault> {
+pub(crate) fn parse_answer(
+    bytes: &[u8],
+    for_head: bool,
+) -> Result<Option<AnswerHead>, AnswerFault> {
     let mut start = 0_usize;
     for _ in 0..=INTERIM_ANSWERS_MAX {
         let one = bytes.get(start..).unwrap_or_default();

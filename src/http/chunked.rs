@@ -17,7 +17,7 @@ const TRAILER_BYTES_MAX: usize = 2 * 1024;
 
 /// Decodes one chunked body.
 #[derive(Clone, Copy, Debug)]
-pub struct ChunkedDecoder {
+pub(crate) struct ChunkedDecoder {
     place: Place,
     /// Bytes left of the present chunk; while a size is read, its value so far.
     left: u64,
@@ -42,7 +42,7 @@ pub enum ChunkFault {
 
 /// What one call decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decoded {
+pub(crate) struct Decoded {
     /// Bytes taken from the front; all of them unless `is_done`.
     pub consumed: usize,
     /// Decoded bytes, which now stand at the front.
@@ -85,7 +85,7 @@ enum Place {
 impl ChunkedDecoder {
     /// A decoder for a body of at most `decoded_max` bytes.
     #[must_use]
-    pub fn new(decoded_max: u64) -> Self {
+    pub(crate) fn new(decoded_max: u64) -> Self {
         Self {
             place: Place::Size,
             left: 0,
@@ -102,7 +102,7 @@ impl ChunkedDecoder {
     ///
     /// # Errors
     /// The fault; the decoder must not be used again.
-    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, ChunkFault> {
+    pub(crate) fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, ChunkFault> {
         let (mut consumed, mut written) = (0_usize, 0_usize);
         while self.place != Place::Done {
             if self.place == Place::Data {

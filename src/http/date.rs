@@ -7,7 +7,7 @@ use jiff::tz::Offset;
 use crate::clock::UnixMillis;
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`
-pub type DateText = [u8; 29];
+pub(crate) type DateText = [u8; 29];
 
 const DAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 pub(super) const MONTHS: [&[u8; 3]; 12] = [

@@ -109,7 +109,7 @@ fn is_line_end(after: &[u8]) -> Result<bool, SectionFault> {
 /// The value of the field `name` in a head that was read, its bytes to the end: none where it is
 /// not given, an empty one where it is given twice or is no text.
 #[must_use]
-pub fn find_field<'b>(head: &'b [u8], name: &str) -> Option<Option<&'b str>> {
+pub(crate) fn find_field<'b>(head: &'b [u8], name: &str) -> Option<Option<&'b str>> {
     // The empty line that may come before a request (RFC 9112, section 2.2).
     let head = head.strip_prefix(LINE_END).unwrap_or(head);
     let line_of = |start: usize| head.get(start..).unwrap_or_default();

@@ -82,7 +82,7 @@ impl ForwardedFor {
     }
 
     /// The addresses named, the nearest hop first, as text that is not yet checked.
-    pub fn from_nearest<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
+    pub fn nearest_first<'b>(&'b self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
         let lines = self.lines.iter().rev().filter(|line| !line.is_empty());
         lines.flat_map(|line| line.of(bytes).rsplit(|byte| *byte == b',').map(bytes::trim))
     }

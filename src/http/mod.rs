@@ -8,13 +8,13 @@
 //! a payment hidden in another's body would be charged (request smuggling, RFC 9112 section 11.2).
 //! Every limit on what is read stands in `limits.rs` (I8).
 
-pub mod answer;
-pub mod body;
-pub mod chunked;
-pub mod date;
-pub mod head;
-pub mod request;
-pub mod response;
+pub(crate) mod answer;
+pub(crate) mod body;
+pub(crate) mod chunked;
+pub(crate) mod date;
+pub(crate) mod head;
+pub(crate) mod request;
+pub(crate) mod response;
 
 mod authority;
 mod bytes;
@@ -22,21 +22,23 @@ mod fields;
 mod node;
 mod request_line;
 mod retry_after;
-pub mod status;
+pub(crate) mod status;
 
-pub use answer::{Answer, AnswerFault, AnswerHead, AnswerReader, parse_answer};
+pub(crate) use answer::{Answer, parse_answer};
+pub use answer::{AnswerFault, AnswerHead, AnswerReader};
 pub use body::{AnswerFraming, Body, BodyFault, BodyReader};
-pub use chunked::{ChunkFault, ChunkedDecoder, Decoded};
-pub use date::{DateCache, DateText};
-pub use fields::find_field;
-pub use head::{
-    ContentCoding, ContentType, ForwardedFor, Framing, HeadRules, Persistence, RequestHead,
-    parse_head,
-};
+pub(crate) use chunked::ChunkedDecoder;
+pub use date::DateCache;
+pub(crate) use date::DateText;
+pub(crate) use fields::find_field;
+pub(crate) use head::{ContentCoding, ContentType};
+pub use head::{Framing, HeadRules, Persistence, RequestHead, parse_head};
 pub use node::read_node;
-pub use request::{FixedHead, Target, write_get, write_post};
+pub use request::FixedHead;
+pub(crate) use request::{Target, write_get, write_post};
 pub use request_line::{Method, Reject, Version};
-pub use response::{CONTINUE, ConnectionField, ResponseHead, write_response};
+pub(crate) use response::{CONTINUE, ConnectionField};
+pub use response::{ResponseHead, write_response};
 pub use retry_after::RetryAfter;
 
 /// A piece of a message's bytes, by position: a head outlives the borrow of its buffer.

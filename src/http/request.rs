@@ -63,7 +63,7 @@ impl FixedHead {
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The value of Host, as the settings' URL gives it.
     pub host: &'a str,
     /// The path (and query), in up to two pieces that are written one after the other. The settings
@@ -72,7 +72,12 @@ pub struct Target<'a> {
 }
 
 /// Appends `POST` with a JSON body to `out`.
-pub fn write_post(out: &mut Vec<u8>, target: &Target<'_>, extra: &[(&str, &[u8])], body: &[u8]) {
+pub(crate) fn write_post(
+    out: &mut Vec<u8>,
+    target: &Target<'_>,
+    extra: &[(&str, &[u8])],
+    body: &[u8],
+) {
     write_lines(out, "POST ", target, extra);
     out.extend_from_slice(b"Content-Type: application/json\r\nContent-Length: ");
     out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
@@ -81,7 +86,7 @@ pub fn write_post(out: &mut Vec<u8>, target: &Target<'_>, extra: &[(&str, &[u8])
 }
 
 /// Appends `GET` to `out`.
-pub fn write_get(out: &mut Vec<u8>, target: &Target<'_>, extra: &[(&str, &[u8])]) {
+pub(crate) fn write_get(out: &mut Vec<u8>, target: &Target<'_>, extra: &[(&str, &[u8])]) {
     write_lines(out, "GET ", target, extra);
     out.extend_from_slice(b"\r\n");
 }

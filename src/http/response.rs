@@ -9,7 +9,7 @@ use super::date::DateText;
 use super::status;
 
 /// The interim answer to `Expect: 100-continue`.
-pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What the answer says about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 /// A status of p99's own answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// The code.
     pub code: u16,
     /// The same as text.
@@ -17,7 +17,7 @@ pub struct Status {
 macro_rules! statuses {
     ($($code:literal $phrase:literal,)+) => {
         /// All of them, lowest first.
-        pub const STATUSES: &[Status] = &[$(Status {
+        pub(crate) const STATUSES: &[Status] = &[$(Status {
             code: $code,
             text: stringify!($code),
             phrase: $phrase,
@@ -56,13 +56,13 @@ statuses! {
 /// The place of `code` in [`STATUSES`]. `None` for a status that p99 never answers with; the
 /// simulator may.
 #[must_use]
-pub fn place_of(code: u16) -> Option<usize> {
+pub(crate) fn place_of(code: u16) -> Option<usize> {
     STATUSES.iter().position(|status| status.code == code)
 }
 
 /// The status of `code`, as [`place_of`].
 #[must_use]
-pub fn find(code: u16) -> Option<&'static Status> {
+pub(crate) fn find(code: u16) -> Option<&'static Status> {
     STATUSES.get(place_of(code)?)
 }
 

@@ -25,7 +25,7 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 33);
 
 /// What is said of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub(crate) enum Word {
     /// Charged by us.
     Charged,
     /// Charged by another client of the processor.
@@ -40,7 +40,7 @@ pub enum Word {
 
 /// One word of the journal; the words of one id come in the order in which they were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     /// Of which payment.
     pub id: UpstreamId,
     /// What the journal says of it.
@@ -55,7 +55,7 @@ pub struct Told {
 
 /// What one core's files come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CoreAccount {
+pub(crate) struct CoreAccount {
     /// The ledger's charges in the window.
     pub ledger: PerProcessor<Totals>,
     /// Those of them that were told with their id.
@@ -71,7 +71,7 @@ pub struct CoreAccount {
 /// The window's charges at `processor` that no core's files have with their id. The cores together:
 /// after a change of CORES one of them may have the sums of ids that another one has.
 #[must_use]
-pub fn forgotten(cores: &[CoreAccount], processor: Processor) -> Totals {
+pub(crate) fn forgotten(cores: &[CoreAccount], processor: Processor) -> Totals {
     let (mut all, mut told) = (Totals::default(), Totals::default());
     for core in cores {
         all.add(*core.ledger.get(processor));
@@ -85,7 +85,7 @@ pub fn forgotten(cores: &[CoreAccount], processor: Processor) -> Totals {
 
 /// Why a journal gives no account of itself.
 #[derive(Debug)]
-pub enum AccountFault {
+pub(crate) enum AccountFault {
     /// It cannot be read.
     Journal(JournalFault),
     /// A running instance replaced files meanwhile: read again.
@@ -102,7 +102,7 @@ pub enum AccountFault {
 ///
 /// # Errors
 /// See [`AccountFault`]; words that were told before are to be forgotten.
-pub fn account(
+pub(crate) fn account(
     dir: &Path,
     window: (Option<UnixMillis>, Option<UnixMillis>),
     each: &mut dyn FnMut(Told) -> io::Result<()>,

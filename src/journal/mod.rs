@@ -9,8 +9,8 @@
 //! [`backup`] and [`restore`] (with `others`) serve those who come from outside. Nothing here
 //! decides about a payment; a failure is reported, never repaired in silence.
 
-pub mod account;
-pub mod backup;
+pub(crate) mod account;
+pub(crate) mod backup;
 mod blocks;
 mod codec;
 mod compaction;
@@ -27,37 +27,37 @@ mod line;
 mod load;
 mod manifest;
 mod marks;
-pub mod moving;
-pub mod operator;
+pub(crate) mod moving;
+pub(crate) mod operator;
 mod others;
-pub mod pauses;
+pub(crate) mod pauses;
 mod processors;
-pub mod record;
-pub mod replay;
-pub mod restore;
+pub(crate) mod record;
+pub(crate) mod replay;
+pub(crate) mod restore;
 mod segment;
 mod settings;
 mod settled;
 mod snapshot;
 mod start;
 #[doc(hidden)]
-pub mod testing;
+pub(crate) mod testing;
 mod writer;
 
-pub use codec::Unreadable;
-pub use disk::{CoreDisk, KeeperStats};
 pub use distribution::{date_of, distribute};
-pub use fault::{Damage, JournalFault, Move};
+pub use fault::JournalFault;
+pub(crate) use fault::Move;
 pub use guard::look_at;
-pub use keeper::Keeper;
-pub use load::{Doubt, Tear};
+pub(crate) use keeper::Keeper;
 pub use manifest::{JournalId, StoreId};
-pub use processors::{Authorities, moves};
+pub use processors::Authorities;
+pub(crate) use processors::moves;
 pub use record::{Fate, Haste, Record, Verdict};
-pub use replay::{Oddity, Pending, Sent};
+pub use replay::{Pending, Sent};
 pub use settings::JournalSettings;
-pub use start::{Restored, StartReport, Started, start};
-pub use writer::{Progress, Writer, WriterSeed, WriterTask};
+pub use start::{Restored, Started, start};
+pub(crate) use writer::WriterTask;
+pub use writer::{Progress, Writer};
 
 #[cfg(test)]
 mod tests;

@@ -133,7 +133,7 @@ fn names(pauses: &[Pause]) -> ProcessorSet {
 ///
 /// # Errors
 /// A file is there and cannot be read, or is not what was written.
-pub fn read(dir: &Path) -> Result<ProcessorSet, JournalFault> {
+pub(crate) fn read(dir: &Path) -> Result<ProcessorSet, JournalFault> {
     load(&Directory::peek(dir)).map(|pauses| names(&pauses))
 }
 
@@ -142,7 +142,11 @@ pub fn read(dir: &Path) -> Result<ProcessorSet, JournalFault> {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn write(dir: &Path, paused: ProcessorSet, places: &Authorities) -> Result<(), JournalFault> {
+pub(crate) fn write(
+    dir: &Path,
+    paused: ProcessorSet,
+    places: &Authorities,
+) -> Result<(), JournalFault> {
     let place = |one| (one, places.find(one).cloned());
     let pauses: Vec<Pause> = paused.into_iter().map(place).collect();
     store(&Directory::peek(dir), &pauses)
@@ -175,7 +179,7 @@ fn replace(dir: &Directory, name: &str, text: &str) -> Result<(), JournalFault> 
 ///
 /// # Errors
 /// A file cannot be read or written, or is not what was written.
-pub fn follow(dir: &Path, now: &Authorities) -> Result<ProcessorSet, JournalFault> {
+pub(crate) fn follow(dir: &Path, now: &Authorities) -> Result<ProcessorSet, JournalFault> {
     let dir = Directory::peek(dir);
     let was = load(&dir)?;
     let mut is: Vec<Pause> = was.iter().map(|pause| followed(pause, now)).collect();

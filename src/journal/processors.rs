@@ -119,7 +119,11 @@ pub(crate) fn check(
 
 /// Processors that are elsewhere now, or not configured though payments are open there.
 #[must_use]
-pub fn moves(was: Option<&Authorities>, now: &Authorities, open: &PerProcessor<u64>) -> Vec<Move> {
+pub(crate) fn moves(
+    was: Option<&Authorities>,
+    now: &Authorities,
+    open: &PerProcessor<u64>,
+) -> Vec<Move> {
     let all = Processor::ALL.into_iter().map(|processor| Move {
         processor,
         was: was.and_then(|was| was.find(processor)).cloned(),

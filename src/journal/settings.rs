@@ -32,9 +32,9 @@ pub struct JournalSettings {
     pub processors: Option<Authorities>,
     /// `SHARD`; `None` for those who leave it as it is.
     pub shard: Option<Shard>,
-    /// Size of a segment; [`limits::JOURNAL_SEGMENT_BYTES`] but in tests.
+    /// Size of a segment; `limits::JOURNAL_SEGMENT_BYTES` but in tests.
     pub segment_bytes: u64,
-    /// See [`limits::JOURNAL_COMPACT_BYTES_MIN`]; smaller in tests.
+    /// See `limits::JOURNAL_COMPACT_BYTES_MIN`; smaller in tests.
     pub compact_bytes_min: u64,
 }
 

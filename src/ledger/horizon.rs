@@ -15,7 +15,7 @@ const PARTS: u64 = 24;
 
 /// See the header of this file.
 #[derive(Clone, Debug)]
-pub struct Horizon {
+pub(crate) struct Horizon {
     exact_us: u64,
     /// By part of the monotonic time, the least milliseconds that the wall clock was ahead of it:
     /// rising, as a lesser one that came later stands for all before it.
@@ -25,7 +25,7 @@ pub struct Horizon {
 impl Horizon {
     /// For payments that are kept by the millisecond for so many seconds.
     #[must_use]
-    pub fn new(exact_secs: u64) -> Self {
+    pub(crate) fn new(exact_secs: u64) -> Self {
         Self {
             exact_us: exact_secs.saturating_mul(1_000_000),
             leads: VecDeque::new(),
@@ -34,12 +34,12 @@ impl Horizon {
 
     /// Tells of a payment that an earlier process left: its date was no later than now, whatever
     /// the wall clock says.
-    pub fn remember(&mut self, newest: UnixMillis, now: Now) {
+    pub(crate) fn remember(&mut self, newest: UnixMillis, now: Now) {
         self.note(now.mono, UnixMillis(newest.0.min(now.wall.0)));
     }
 
     /// Looks at the clocks. Payments dated before the answer are older than the exact time.
-    pub fn look(&mut self, now: Now) -> UnixMillis {
+    pub(crate) fn look(&mut self, now: Now) -> UnixMillis {
         self.note(now.mono, now.wall);
         let least = self.leads.front().map_or(i64::MIN, |(_, lead)| *lead);
         let exact = i64::try_from(self.exact_us / 1_000).unwrap_or(i64::MAX);

@@ -35,6 +35,6 @@ mod open;
 mod window;
 
 pub use book::Ledger;
-pub use chunk::ChunkFault;
-pub use horizon::Horizon;
+pub(crate) use chunk::ChunkFault;
+pub(crate) use horizon::Horizon;
 pub use window::CutsOldSecond;

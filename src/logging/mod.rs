@@ -88,7 +88,7 @@ pub fn start(filter: &str, format: Format) -> io::Result<()> {
 ///
 /// # Errors
 /// Why it cannot be read; nothing changes.
-pub fn set_filter(filter: &str) -> Result<(), String> {
+pub(crate) fn set_filter(filter: &str) -> Result<(), String> {
     let mut builder = env_filter::Builder::new();
     builder
         .try_parse(filter)
@@ -102,7 +102,7 @@ pub fn set_filter(filter: &str) -> Result<(), String> {
 
 /// Logs one line about a payment at info. Lines of one `reason` are counted together where there
 /// are too many.
-pub fn tell_of_payment(reason: &'static str, message: &str, fields: &dyn Source) {
+pub(crate) fn tell_of_payment(reason: &'static str, message: &str, fields: &dyn Source) {
     let args = format_args!("{message}");
     let mut builder = Record::builder();
     builder.level(Level::Info).target(PAYMENT);
@@ -111,7 +111,7 @@ pub fn tell_of_payment(reason: &'static str, message: &str, fields: &dyn Source)
 }
 
 /// Logs one line with fields at info.
-pub fn tell(target: &'static str, message: &str, fields: &dyn Source) {
+pub(crate) fn tell(target: &'static str, message: &str, fields: &dyn Source) {
     let args = format_args!("{message}");
     let mut builder = Record::builder();
     builder.level(Level::Info).target(target);
@@ -119,14 +119,14 @@ pub fn tell(target: &'static str, message: &str, fields: &dyn Source) {
 }
 
 /// How many lines were dropped because the queue was full.
-pub fn lines_dropped() -> u64 {
+pub(crate) fn lines_dropped() -> u64 {
     LINES_DROPPED.load(Ordering::Relaxed)
 }
 
 /// From now on every line counts and waits for room in the queue, until stderr turns out to be
 /// stuck. For the end of the process, when there is more to tell than fits and no one is kept
 /// waiting any more.
-pub fn be_patient() {
+pub(crate) fn be_patient() {
     IS_PATIENT.store(true, Ordering::Relaxed);
 }
 

@@ -85,7 +85,7 @@ struct Peer<Request, Reply> {
 /// The capacity of each ring among `cores`: an equal share of
 /// `MAILBOX_LETTERS_TOTAL` for each ordered pair, within bounds.
 #[must_use]
-pub fn capacity(cores: CoreCount) -> usize {
+pub(crate) fn capacity(cores: CoreCount) -> usize {
     let cores = usize::from(cores.0.max(1));
     let pairs = (cores * (cores - 1)).max(1);
     let share = MAILBOX_LETTERS_TOTAL / pairs;

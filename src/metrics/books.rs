@@ -10,7 +10,7 @@ use crate::clock::Mono;
 
 label! {
     /// How the journal and the processors' books differ about a payment, as `p99 reconcile` says.
-    BookDifference {
+    pub BookDifference {
         /// Two processors charged it.
         ChargedAtTwo = "charged_at_two",
         /// One processor has it more than once.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::payment::ProcessorCount;
 
 /// A value that the page shows.
-pub trait Cell: Default {
+pub(crate) trait Cell: Default {
     /// The present value.
     fn get(&self) -> u64;
 }

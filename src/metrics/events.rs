@@ -14,7 +14,7 @@ use crate::payment::Processor;
 
 label! {
     /// What happened to the instance. Its name is what operators read.
-    EventKind {
+    pub EventKind {
         /// It serves.
         Started = "started",
         /// It was asked to stop.

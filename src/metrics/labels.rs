@@ -7,18 +7,18 @@ use crate::payment::{Outcome, Processor, ProcessorCount, Status};
 
 /// Declares a label: an enum with the text of each value.
 macro_rules! label {
-    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $value:ident = $text:literal,)+ }) => {
-        $(#[$about])*
+    ($(#[$top:meta])* $vis:vis $name:ident { $($(#[$doc:meta])* $one:ident = $tag:literal,)+ }) => {
+        $(#[$top])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$doc])* $value,)+ }
+        $vis enum $name { $($(#[$doc])* $one,)+ }
 
         impl $name {
             /// How many values there are.
-            pub const COUNT: usize = [$(Self::$value),+].len();
+            $vis const COUNT: usize = [$(Self::$one),+].len();
         }
 
         impl Label for $name {
-            const ALL: &'static [Self] = &[$(Self::$value),+];
+            const ALL: &'static [Self] = &[$(Self::$one),+];
 
             #[allow(clippy::as_conversions, reason = "the enum's own number, from 0")]
             fn index(self) -> usize {
@@ -26,7 +26,7 @@ macro_rules! label {
             }
 
             fn name(self) -> &'static str {
-                match self { $(Self::$value => $text,)+ }
+                match self { $(Self::$one => $tag,)+ }
             }
         }
     };
@@ -36,7 +36,7 @@ pub(super) use label;
 
 label! {
     /// What a request asked for.
-    Route {
+    pub Route {
         /// `POST /payments`.
         Payments = "payments",
         /// `GET /payments/{id}`.
@@ -64,7 +64,7 @@ label! {
 
 label! {
     /// What became of the wish to hedge.
-    HedgeEvent {
+    pub HedgeEvent {
         /// A second attempt was sent.
         Fired = "fired",
         /// Its answer came first.
@@ -78,7 +78,7 @@ label! {
 
 label! {
     /// Why a payment got 503 before it was claimed.
-    ShedReason {
+    pub ShedReason {
         /// `CONCURRENCY_LIMIT` clients wait already.
         ConcurrencyLimit = "concurrency_limit",
         /// `QUEUE_CAPACITY` payments are unsettled.
@@ -96,7 +96,7 @@ label! {
 
 label! {
     /// Why a hand-over to the owner core came to nothing.
-    HandOverFailure {
+    pub HandOverFailure {
         /// No room in its mailbox: 503.
         MailboxFull = "mailbox_full",
         /// No word from it in time: closed without an answer.
@@ -106,7 +106,7 @@ label! {
 
 label! {
     /// Why a request that had been read got no answer.
-    Unanswered {
+    pub Unanswered {
         /// The client was gone before the answer.
         ClientGone = "client_gone",
         /// The owner core gave no word in time.
@@ -118,7 +118,7 @@ label! {
 
 label! {
     /// Why a client's connection ended.
-    Closed {
+    pub Closed {
         /// The client closed it, or is gone.
         Client = "client",
         /// After an answer that announced it.
@@ -158,7 +158,7 @@ impl Closed {
 
 label! {
     /// What a processor said when asked for an id.
-    LookupAnswer {
+    pub LookupAnswer {
         /// 200.
         Stored = "stored",
         /// 404.
@@ -170,7 +170,7 @@ label! {
 
 label! {
     /// How connecting to a processor ended.
-    ConnectResult {
+    pub ConnectResult {
         /// Connected.
         Connected = "connected",
         /// Refused, unreachable or no address.
@@ -184,7 +184,7 @@ label! {
 
 label! {
     /// What reading a processor's files again led to.
-    FileReading {
+    pub FileReading {
         /// They hold something else, which is in use now.
         Changed = "changed",
         /// One of them is not as it must be.
@@ -194,7 +194,7 @@ label! {
 
 label! {
     /// Why a settled claim was forgotten.
-    ClaimDropped {
+    pub ClaimDropped {
         /// `CACHE_TTL_SECONDS` was over.
         Expired = "expired",
         /// `CACHE_CAPACITY` was full.
@@ -206,7 +206,7 @@ label! {
 
 label! {
     /// How a call to a peer ended.
-    PeerResult {
+    pub PeerResult {
         /// It answered.
         Answered = "answered",
         /// It did not.
@@ -216,7 +216,7 @@ label! {
 
 label! {
     /// The event loop under a core.
-    Driver {
+    pub Driver {
         /// io_uring.
         IoUring = "io_uring",
         /// epoll.
@@ -226,7 +226,7 @@ label! {
 
 label! {
     /// When a journal record counts as durable.
-    JournalMode {
+    pub JournalMode {
         /// There is no journal.
         Off = "off",
         /// Written.
@@ -240,7 +240,7 @@ label! {
 
 label! {
     /// Where a breaker went from and to.
-    Transition {
+    pub(crate) Transition {
         /// Too many failures, or a 429's rest.
         ClosedToOpen = "closed_open",
         /// Its time is over: probes go through.
@@ -340,15 +340,15 @@ impl Route {
 
 /// A status code as a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusCode(u8);
+pub(crate) struct StatusCode(u8);
 
 impl StatusCode {
     /// How many values there are: the listed ones and `other`.
-    pub const COUNT: usize = STATUSES.len() + 1;
+    pub(crate) const COUNT: usize = STATUSES.len() + 1;
 
     /// The label of `status`.
     #[must_use]
-    pub fn new(status: u16) -> Self {
+    pub(crate) fn new(status: u16) -> Self {
         Self(
             status::place_of(status)
                 .and_then(|place| u8::try_from(place).ok())

@@ -41,27 +41,26 @@ use crate::payment::{
     Totals,
 };
 
-pub use books::{BookDifference, BooksMetrics};
-pub use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
-pub use events::{About, Event, EventKind, Events};
-pub use faults::Fault;
-pub use kept::StoreMetrics;
-pub use labels::{
+pub(crate) use books::{BookDifference, BooksMetrics};
+pub(crate) use cells::{By, Cell, Counter, Gauge, Histogram, Label, SharedCounter};
+pub(crate) use events::{About, Event, EventKind, Events};
+pub(crate) use faults::Fault;
+pub(crate) use kept::StoreMetrics;
+pub(crate) use labels::{
     ClaimDropped, Closed, ConnectResult, Driver, FileReading, HandOverFailure, HedgeEvent,
-    JournalMode, LookupAnswer, PeerResult, Route, ShedReason, StatusCode, Transition, Unanswered,
+    LookupAnswer, PeerResult, ShedReason, StatusCode, Transition, Unanswered,
 };
-pub use process::ProcessMetrics;
-pub use rolling::Rolling;
-pub use settings::{Changeable, ChangedSetting, SettingsMetrics};
-pub use status::{
-    Bound, InstanceStatus, JournalStatus, Lately, PendingStatus, ProcessorStatus, StoreStatus,
-};
-pub use tally::Tally;
+pub use labels::{JournalMode, Route};
+pub(crate) use process::ProcessMetrics;
+pub(crate) use rolling::Rolling;
+pub(crate) use settings::{Changeable, ChangedSetting, SettingsMetrics};
+pub(crate) use status::{InstanceStatus, Lately, ProcessorStatus};
+pub(crate) use tally::Tally;
 
 use met::Met;
 
 /// One cell for each processor.
-pub type ByProcessor<T> = By<Processor, T, { PROCESSORS_MAX }>;
+pub(crate) type ByProcessor<T> = By<Processor, T, { PROCESSORS_MAX }>;
 
 /// What one core counts. Only this core may write; anybody may read.
 #[derive(Debug, Default)]
@@ -290,7 +289,7 @@ pub struct BreakerReading {
     pub since: Mono,
     /// 1 while an operator has paused it.
     pub paused: u64,
-    /// How often each transition happened, in the order of [`Transition`].
+    /// How often each transition happened, in the order of `Transition`.
     pub transitions: [u64; Transition::COUNT],
 }
 

@@ -9,7 +9,7 @@ use super::page::{Kind, Page};
 
 label! {
     /// A setting that an operator may change while p99 runs.
-    Changeable {
+    pub Changeable {
         /// The share of failures that opens a breaker, in thousandths.
         FailRate = "CB_FAIL_RATE",
         /// Fewest attempts that open one.

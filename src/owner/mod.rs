@@ -77,10 +77,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-pub use self::settings::{Journalling, OwnerSettings, breaker_settings, concurrency_bounds, share};
-pub use self::steer::{PendingView, Unresolvable};
+pub(crate) use self::settings::share;
+pub use self::settings::{Journalling, OwnerSettings, breaker_settings, concurrency_bounds};
+pub(crate) use self::steer::{PendingView, Unresolvable};
 pub use self::sums::SumFault;
-pub use self::unsettled::Unsettled;
+pub(crate) use self::unsettled::Unsettled;
 
 use self::addresses::Addresses;
 use self::attempts::Attempt;

@@ -135,7 +135,7 @@ impl OwnerSettings {
 
 /// An equal share of `total` for each of `cores`, rounded up and never zero.
 #[must_use]
-pub fn share(total: usize, cores: CoreCount) -> usize {
+pub(crate) fn share(total: usize, cores: CoreCount) -> usize {
     total.div_ceil(usize::from(cores.0.max(1))).max(1)
 }
 

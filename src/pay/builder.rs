@@ -126,7 +126,7 @@ pub(super) struct Shared {
 }
 
 /// One core's part of a prepared instance, on its way to the core's thread.
-pub struct CoreBuilder {
+pub(crate) struct CoreBuilder {
     core: CoreId,
     setup: Setup,
     shared: Arc<Shared>,
@@ -300,7 +300,7 @@ fn open_journal(setup: &Setup) -> Result<(Pasts, Option<Keeper>, Peers), String>
 impl CoreBuilder {
     /// Which core it is for.
     #[must_use]
-    pub const fn core(&self) -> CoreId {
+    pub(crate) const fn core(&self) -> CoreId {
         self.core
     }
 
@@ -318,7 +318,7 @@ impl CoreBuilder {
         clippy::unused_async,
         reason = "part of the seam: a room may have to await its files"
     )]
-    pub async fn open(self) -> Result<Rc<CoreRuntime>, String> {
+    pub(crate) async fn open(self) -> Result<Rc<CoreRuntime>, String> {
         let config = Arc::clone(&self.setup.config);
         let clock = Clock::new(self.setup.start);
         let clock = match config.store {

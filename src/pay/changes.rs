@@ -29,7 +29,7 @@ impl CoreRuntime {
     ///
     /// # Errors
     /// Why it does not, in words for the operator; nothing has changed.
-    pub fn change(&self, name: &str, value: u64, rate: &RateLimit) -> Result<(), String> {
+    pub(crate) fn change(&self, name: &str, value: u64, rate: &RateLimit) -> Result<(), String> {
         let setting = find(name).ok_or_else(|| format!("{name} needs a restart"))?;
         let settings = &self.shared.metrics.settings;
         let most = settings.first(setting);

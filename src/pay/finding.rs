@@ -11,7 +11,7 @@ impl CoreRuntime {
     ///
     /// # Errors
     /// Why nothing can be said.
-    pub async fn find(&self, id: UpstreamId) -> Result<Finding, AskFault> {
+    pub(crate) async fn find(&self, id: UpstreamId) -> Result<Finding, AskFault> {
         let found = self.find_here(id).await?;
         match &self.store {
             Some(store) if found.is_none() => self.find_in_store(store, id).await,
@@ -43,7 +43,7 @@ impl CoreRuntime {
     ///
     /// # Errors
     /// Why nothing can be said.
-    pub async fn explain(&self, id: UpstreamId) -> Result<Vec<Entry>, AskFault> {
+    pub(crate) async fn explain(&self, id: UpstreamId) -> Result<Vec<Entry>, AskFault> {
         let owner = id.owner(self.config.cores);
         if owner == self.core {
             return Ok(self.owner.borrow().facts_of(id));

@@ -16,7 +16,7 @@ impl CoreRuntime {
     ///
     /// # Errors
     /// Why nothing can be said.
-    pub async fn summary(
+    pub(crate) async fn summary(
         self: &Rc<Self>,
         from: Option<UnixMillis>,
         to: Option<UnixMillis>,
@@ -57,7 +57,7 @@ impl CoreRuntime {
     ///
     /// # Errors
     /// Who may not have forgotten.
-    pub async fn purge(self: &Rc<Self>, scope: Scope) -> Result<(), AskFault> {
+    pub(crate) async fn purge(self: &Rc<Self>, scope: Scope) -> Result<(), AskFault> {
         if self.has_failed() {
             return Err(AskFault::JournalDown);
         }

@@ -52,8 +52,10 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-pub use self::builder::{CoreBuilder, Setup, authorities};
-pub use self::steer::{Kept, OperatorCall, SteerFault};
+pub(crate) use self::builder::CoreBuilder;
+pub use self::builder::{Setup, authorities};
+pub use self::steer::OperatorCall;
+pub(crate) use self::steer::{Kept, SteerFault};
 
 use self::builder::Shared;
 use self::messages::{CoreRequest, KeyedReply, Reply};
@@ -85,7 +87,7 @@ const SYNC_SLOW: Duration = Duration::from_secs(5);
 
 /// Whom a summary or a purge asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Nothing but who this instance is, and whether it could.
     Ask,
     /// This instance alone.
@@ -96,7 +98,7 @@ pub enum Scope {
 
 /// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskFault {
+pub(crate) enum AskFault {
     /// An edge of the window cuts a second whose milliseconds are gone.
     CutsOldSecond {
         /// The earliest moment that an edge may name exactly.
@@ -130,10 +132,10 @@ pub enum Failure {
 
 /// The name of a processor was never resolved, so there is no address to confirm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unresolved;
+pub(crate) struct Unresolved;
 
 /// Everything of one core.
-pub struct CoreRuntime {
+pub(crate) struct CoreRuntime {
     /// The settings.
     pub config: Arc<Config>,
     /// What clients must show; none where anybody may call.
@@ -183,7 +185,7 @@ enum Performing {
 ///
 /// # Errors
 /// What stops the start, in words for the operator.
-pub fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
+pub(crate) fn prepare(setup: &Setup) -> Result<Vec<CoreBuilder>, String> {
     let builders = builder::prepare(setup)?;
     if let Some(first) = builders.first() {
         changes::begin(&setup.config, &first.shared().metrics.settings);
@@ -203,19 +205,24 @@ impl fmt::Debug for CoreRuntime {
 impl CoreRuntime {
     /// The present moment.
     #[must_use]
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         self.clock.now()
     }
 
     /// The moment of the last event on this core.
     #[must_use]
-    pub fn latest(&self) -> Now {
+    pub(crate) fn latest(&self) -> Now {
         self.clock.latest()
     }
 
     /// Has `payment`, which came at `now`, charged, and says what the client is told. Never drop it
     /// unanswered.
-    pub async fn pay(&self, payment: Payment, trace: Option<Arc<Trace>>, now: Now) -> Answer {
+    pub(crate) async fn pay(
+        &self,
+        payment: Payment,
+        trace: Option<Arc<Trace>>,
+        now: Now,
+    ) -> Answer {
         let owner = payment.id.owner(self.config.cores);
         let key = self.reserve(now.mono);
         let reply_to = ReplyTo {
@@ -260,7 +267,7 @@ impl CoreRuntime {
     ///
     /// # Errors
     /// It has none.
-    pub fn confirm(&self, processor: Processor) -> Result<String, Unresolved> {
+    pub(crate) fn confirm(&self, processor: Processor) -> Result<String, Unresolved> {
         let listing = self.names.borrow().listing(NameIndex::of(processor));
         if listing.listed.is_empty() {
             return Err(Unresolved);
@@ -275,7 +282,7 @@ impl CoreRuntime {
 
     /// Why the journal or the store failed on this core; none while it has not.
     #[must_use]
-    pub fn failure(&self) -> Option<(Failure, &str)> {
+    pub(crate) fn failure(&self) -> Option<(Failure, &str)> {
         let failure = self.failure.get();
         failure.map(|(failure, why)| (*failure, why.as_str()))
     }
@@ -283,7 +290,7 @@ impl CoreRuntime {
     /// Whether this core may take payments: its journal syncs in time and has room to go on, or
     /// the store answers every core.
     #[must_use]
-    pub fn is_fit(&self) -> bool {
+    pub(crate) fn is_fit(&self) -> bool {
         let since = self.writer.as_ref().and_then(Writer::syncing_since);
         let now = self.now().mono;
         let is_short = self.writer.as_ref().is_some_and(Writer::is_short);
@@ -296,19 +303,19 @@ impl CoreRuntime {
 
     /// Whether the process must stop: the journal failed for good.
     #[must_use]
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.failure.get().is_some()
     }
 
     /// Payments of this core that are not settled.
     #[must_use]
-    pub fn pending_payments(&self) -> usize {
+    pub(crate) fn pending_payments(&self) -> usize {
         self.owner.borrow().pending()
     }
 
     /// Ends this core's work: waits until what was appended is durable. Returns how many pending
     /// payments nothing remembers; each was logged.
-    pub async fn close(&self) -> usize {
+    pub(crate) async fn close(&self) -> usize {
         self.shared.has_ended.store(true, Ordering::Relaxed);
         self.shared.take_refusals(self.now());
         if let Some(audit) = &self.shared.audit {

@@ -16,7 +16,7 @@ const PENDING_SHOWN: usize = 20;
 
 impl CoreRuntime {
     /// Appends the metrics page.
-    pub async fn render_metrics(&self, is_serving: bool, out: &mut Vec<u8>) {
+    pub(crate) async fn render_metrics(&self, is_serving: bool, out: &mut Vec<u8>) {
         self.gather_oldest(0).await;
         let now = self.now().mono;
         let reading = self.reading(is_serving);
@@ -24,7 +24,7 @@ impl CoreRuntime {
     }
 
     /// How the instance is, and its oldest unsettled payments, oldest first.
-    pub async fn overview(&self, is_serving: bool) -> (InstanceStatus, Vec<Unsettled>) {
+    pub(crate) async fn overview(&self, is_serving: bool) -> (InstanceStatus, Vec<Unsettled>) {
         let oldest = self.gather_oldest(PENDING_SHOWN).await;
         let status = self
             .shared
@@ -35,7 +35,7 @@ impl CoreRuntime {
 
     /// What happened last, the newest first.
     #[must_use]
-    pub fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         self.shared.metrics.events.newest()
     }
 

@@ -77,12 +77,12 @@ impl CoreRuntime {
 
     /// How this instance stands among the shards, as core 0 saw it last.
     #[must_use]
-    pub fn footing(&self) -> Footing {
+    pub(crate) fn footing(&self) -> Footing {
         Footing::unpack(self.shared.footing.load(Ordering::Relaxed))
     }
 
     /// PEERS, and whether each answered core 0 last; none where it was not asked yet.
-    pub fn peer_answers(&self) -> impl Iterator<Item = (String, Option<bool>)> {
+    pub(crate) fn peer_answers(&self) -> impl Iterator<Item = (String, Option<bool>)> {
         let peers = self.config.shards.peers.iter().map(ToString::to_string);
         let states = self.shared.peer_answers.iter();
         peers.zip(states.map(|state| match state.load(Ordering::Relaxed) {
@@ -93,7 +93,7 @@ impl CoreRuntime {
 
     /// What this instance says of itself to a peer.
     #[must_use]
-    pub fn introduce(&self) -> Introduction {
+    pub(crate) fn introduce(&self) -> Introduction {
         self.peers.borrow().introduce()
     }
 

@@ -27,7 +27,7 @@ const REFUSED_PATH_BYTES_MAX: usize = 128;
 
 /// Why an operator's call came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SteerFault {
+pub(crate) enum SteerFault {
     /// The payment cannot be settled by hand.
     Unresolvable(Unresolvable),
     /// Another instance has it: which, in the store's words.
@@ -40,7 +40,7 @@ pub enum SteerFault {
 
 /// Whether a pause holds after a restart too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub(crate) enum Kept {
     /// It is written down.
     Yes,
     /// There is no journal to keep it beside.
@@ -92,7 +92,11 @@ impl CoreRuntime {
     ///
     /// # Errors
     /// Why it is not, or may not be.
-    pub async fn resolve(&self, id: UpstreamId, resolution: Resolution) -> Result<(), SteerFault> {
+    pub(crate) async fn resolve(
+        &self,
+        id: UpstreamId,
+        resolution: Resolution,
+    ) -> Result<(), SteerFault> {
         let done = self.resolve_at_owner(id, resolution).await;
         match &self.store {
             Some(store) if done == Err(SteerFault::Unresolvable(Unresolvable::Unknown)) => {
@@ -138,7 +142,7 @@ impl CoreRuntime {
     }
 
     /// Pauses `processor` on all cores, or lets it go on, at once; then writes that down.
-    pub async fn set_paused(&self, processor: Processor, is_paused: bool) -> Kept {
+    pub(crate) async fn set_paused(&self, processor: Processor, is_paused: bool) -> Kept {
         self.shared.processors.set_paused(processor, is_paused);
         let Some(journal) = &self.config.journal else {
             return match self.store {
@@ -179,7 +183,7 @@ impl CoreRuntime {
     ///
     /// # Errors
     /// A core did not answer.
-    pub async fn list(&self) -> Result<(Vec<PendingView>, usize), AskFault> {
+    pub(crate) async fn list(&self) -> Result<(Vec<PendingView>, usize), AskFault> {
         let asked = self.ask_others(CoreRequest::List)?;
         let now = self.now();
         let (mut views, mut count) = self.owner.borrow().list(now);
@@ -201,12 +205,12 @@ impl CoreRuntime {
     }
 
     /// Logs an operator's call, and writes it into the audit file.
-    pub fn note_operator(&self, call: &OperatorCall<'_>) {
+    pub(crate) fn note_operator(&self, call: &OperatorCall<'_>) {
         self.shared.note_operator(call, self.now());
     }
 
     /// The same of a call that was refused before it was known to be an operator's.
-    pub fn note_refused(&self, path: &str, id: Option<&CorrelationId>, status: u16) {
+    pub(crate) fn note_refused(&self, path: &str, id: Option<&CorrelationId>, status: u16) {
         self.shared.note_refused((path, id), status, self.now());
     }
 }

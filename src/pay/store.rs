@@ -204,7 +204,7 @@ impl Shared {
 impl CoreRuntime {
     /// What went wrong with the store last, and when.
     #[must_use]
-    pub fn store_fault(&self) -> Option<(Mono, String)> {
+    pub(crate) fn store_fault(&self) -> Option<(Mono, String)> {
         self.shared.store_fault().clone()
     }
 

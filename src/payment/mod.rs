@@ -13,9 +13,8 @@ use crate::clock::UnixMillis;
 
 pub use identity::{CoreCount, CoreId, CorrelationId, CorrelationIdFault, UpstreamId};
 pub use money::{AmountFault, Cents, Totals, write_cents};
-pub use processor::{
-    Configured, PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount, ProcessorSet,
-};
+pub(crate) use processor::ProcessorSet;
+pub use processor::{Configured, PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount};
 pub use shard::Shard;
 
 /// Longest correlationId in bytes.

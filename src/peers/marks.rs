@@ -15,7 +15,7 @@ use crate::payment::Shard;
 
 /// Marks of its own that a shard knows again, 17 hours of them. A peer that was away for longer
 /// knows an older one, which then says nothing.
-pub const MARKS_KEPT: usize = 1_024;
+pub(crate) const MARKS_KEPT: usize = 1_024;
 
 /// Bits of a mark that are random; its number is in those above.
 const RANDOM_BITS: u32 = 32;

@@ -10,7 +10,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use super::row::{BookFault, Bounds, End, Row};
+pub use super::row::Row;
+pub(crate) use super::row::{BookFault, Bounds, End};
 use super::row::{Taker, Timed};
 use super::web::Access;
 use super::{csv, json, web};

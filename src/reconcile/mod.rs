@@ -12,23 +12,25 @@
 //! The command calls it; it never runs in a core.
 
 mod amount;
-pub mod book;
+pub(crate) mod book;
 mod csv;
 mod entry;
 mod fault;
-pub mod join;
+pub(crate) mod join;
 mod json;
 mod known;
-pub mod report;
+pub(crate) mod report;
 mod row;
-pub mod run;
+pub(crate) mod run;
 mod sort;
 mod web;
 
 pub use book::Place;
 pub use fault::ReconcileFault;
-pub use join::{Difference, Kind, Tally};
-pub use row::{BookFault, Bounds, End};
+pub(crate) use join::Difference;
+pub use join::Kind;
+pub(crate) use row::End;
+pub use row::{BookFault, Bounds};
 pub use run::{Request, reconcile};
 pub use web::Access;
 

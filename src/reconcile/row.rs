@@ -28,7 +28,7 @@ pub struct Row {
 /// How far a book is read: one without end would be read for ever.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Rows of one book; [`limits::RECONCILE_ROWS_MAX`] but in tests.
+    /// Rows of one book; `limits::RECONCILE_ROWS_MAX` but in tests.
     pub rows_max: u64,
     /// When all of them must have ended; none where someone waits who can end it.
     pub end: Option<End>,

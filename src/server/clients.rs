@@ -33,7 +33,7 @@ pub(super) fn client_of(
         is_proxy(nearest)
     };
     // An empty element of a list means nothing (RFC 9110, section 5.6.1).
-    let hops = head.forwarded_for.from_nearest(bytes);
+    let hops = head.forwarded_for.nearest_first(bytes);
     for hop in hops.filter(|hop| !hop.is_empty()) {
         if !may_go_on {
             break;

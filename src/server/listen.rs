@@ -61,7 +61,7 @@ pub(super) struct Peer {
 
 /// One core's end of a listening socket.
 #[derive(Debug)]
-pub enum ListenSocket {
+pub(crate) enum ListenSocket {
     /// Its own socket.
     Tcp(TcpListener),
     /// A dup of the one socket.
@@ -79,7 +79,7 @@ pub(super) enum Holder {
 
 /// One core's end of a listening socket, and what it serves.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// Whom it serves.
     pub role: ListenerRole,
     /// Whose it is.
@@ -90,7 +90,7 @@ pub struct Listener {
 
 /// All listeners of a process.
 #[derive(Debug)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// As bound: a port 0 is replaced with the port that was got.
     pub addresses: Vec<(ListenerRole, ListenAddress)>,
     /// The listeners of each core.
@@ -137,7 +137,7 @@ impl std::error::Error for ListenFault {
 ///
 /// # Errors
 /// The first address that cannot be had. What was bound before it is released.
-pub fn bind(
+pub(crate) fn bind(
     wanted: &[(ListenerRole, ListenAddress)],
     passed: PassedSockets,
     cores: usize,

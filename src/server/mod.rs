@@ -18,19 +18,19 @@ mod connection;
 mod deadlines;
 mod farewell;
 mod guard;
-pub mod lifecycle;
-pub mod listen;
+pub(crate) mod lifecycle;
+pub(crate) mod listen;
 mod operators;
 mod page;
-pub mod places;
+pub(crate) mod places;
 mod purge;
 mod queries;
 mod reply;
 mod routes;
-pub mod socket_file;
+pub(crate) mod socket_file;
 mod status;
 #[doc(hidden)]
-pub mod testing;
+pub(crate) mod testing;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -80,7 +80,7 @@ const ADMIN_BODY_BYTES_MIN: usize = 4_096;
 
 /// What all cores share as servers.
 #[derive(Clone, Debug)]
-pub struct Common {
+pub(crate) struct Common {
     /// Where the process stands.
     pub lifecycle: Arc<Lifecycle>,
     /// Who may have how many connections.
@@ -90,7 +90,7 @@ pub struct Common {
 }
 
 /// One core as a server.
-pub struct Core {
+pub(crate) struct Core {
     runtime: Rc<CoreRuntime>,
     lifecycle: Arc<Lifecycle>,
     /// Of clients, of those that may only probe, of administrators.
@@ -124,7 +124,7 @@ struct ScratchBuffers {
 
 /// How one core ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CoreEnd {
+pub(crate) struct CoreEnd {
     /// Payments that were pending.
     pub pending: usize,
     /// Those of them that nothing remembers.
@@ -144,7 +144,7 @@ impl std::fmt::Debug for Core {
 impl Core {
     /// A core that serves from `room`.
     #[must_use]
-    pub fn new(runtime: Rc<CoreRuntime>, common: Common, driver: Driver) -> Self {
+    pub(crate) fn new(runtime: Rc<CoreRuntime>, common: Common, driver: Driver) -> Self {
         let Common {
             lifecycle,
             places,
@@ -180,7 +180,7 @@ impl Core {
     }
 
     /// Serves on `listeners` until the process stops and this core's work is done or given up.
-    pub async fn run(self, listeners: Vec<Listener>) -> CoreEnd {
+    pub(crate) async fn run(self, listeners: Vec<Listener>) -> CoreEnd {
         let core = Rc::new(self);
         for listener in listeners {
             if let Err(fault) = accept::open(&core, listener) {

@@ -58,7 +58,7 @@ pub(super) fn refusal(place: Place, call: Call) -> Option<Reply> {
 
 /// The places of a process.
 #[derive(Debug)]
-pub struct Places {
+pub(crate) struct Places {
     bounds: descriptors::Places,
     clients: AtomicUsize,
     probes: AtomicUsize,
@@ -92,7 +92,7 @@ pub(super) struct Counted {
 impl Places {
     /// All free.
     #[must_use]
-    pub fn new(bounds: descriptors::Places) -> Self {
+    pub(crate) fn new(bounds: descriptors::Places) -> Self {
         Self {
             bounds,
             clients: AtomicUsize::new(0),

@@ -26,7 +26,7 @@ const SOCKET_FILE_LOCK_TRIES_MAX: u32 = 20;
 
 /// The file of a listening unix socket; removed when this is dropped, if it still is that file.
 #[derive(Debug)]
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Not opened for anything but to keep the inode.
     pin: File,

@@ -237,7 +237,7 @@ impl std::error::Error for Misfit {}
 
 /// The faults that are set, in the order in which they are asked.
 #[derive(Debug, Default)]
-pub struct Script {
+pub(crate) struct Script {
     armed: Vec<Armed>,
 }
 
@@ -265,7 +265,7 @@ impl Script {
     ///
     /// # Errors
     /// Why it cannot be set.
-    pub fn add(&mut self, fault: Fault) -> Result<FaultId, Misfit> {
+    pub(crate) fn add(&mut self, fault: Fault) -> Result<FaultId, Misfit> {
         if !fault.act.fits(fault.moment) {
             return Err(Misfit::Moment);
         }
@@ -286,25 +286,25 @@ impl Script {
     }
 
     /// Drops all faults.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.armed.clear();
     }
 
     /// How many faults are set.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.armed.len()
     }
 
     /// Whether no fault is set.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.armed.is_empty()
     }
 
     /// How many requests the fault struck; 0 when it is set no more.
     #[must_use]
-    pub fn struck(&self, id: FaultId) -> u64 {
+    pub(crate) fn struck(&self, id: FaultId) -> u64 {
         self.armed.get(id.0).map_or(0, |armed| armed.struck)
     }
 
@@ -318,7 +318,7 @@ impl Script {
 
     /// What happens to this request at this moment: the first fault that strikes it. `route` is
     /// `None` for calls that faults spare, and at connect.
-    pub fn strike(&mut self, moment: Moment, route: Option<Route>) -> Option<Act> {
+    pub(crate) fn strike(&mut self, moment: Moment, route: Option<Route>) -> Option<Act> {
         self.armed
             .iter_mut()
             .find_map(|armed| armed.strike(moment, route))

@@ -11,17 +11,17 @@
 //!   dozen simulators in one test use up no locked memory).
 
 mod connection;
-pub mod faults;
+pub(crate) mod faults;
 mod money;
 mod pauses;
-pub mod permits;
+pub(crate) mod permits;
 mod processor;
-pub mod reply;
-pub mod request;
+pub(crate) mod reply;
+pub(crate) mod request;
 mod sealed;
 mod socket;
-pub mod store;
-pub mod wire;
+pub(crate) mod store;
+pub(crate) mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,9 +35,11 @@ use monoio::net::TcpListener;
 use monoio::{LegacyDriver, RuntimeBuilder};
 use rustls::ServerConfig;
 
-pub use self::faults::{Act, Fault, FaultId, Misfit, Moment, Route};
+pub use self::faults::{Act, Fault, Moment, Route};
+pub(crate) use self::faults::{FaultId, Misfit};
 pub use self::store::{Row, Window};
-pub use self::wire::{Fee, Order};
+pub use self::wire::Fee;
+pub(crate) use self::wire::Order;
 
 use self::connection::Connection;
 use self::processor::{Processor, Shared, State};

@@ -17,7 +17,7 @@ const SIM_HEALTH_QUEUED_MAX: u32 = 2;
 
 /// What becomes of one more payment request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// It may work now, and leaves when it is done.
     Run,
     /// It waits until one that works has left.
@@ -28,14 +28,14 @@ pub enum Admission {
 
 /// Payments at work and waiting.
 #[derive(Debug, Default)]
-pub struct Places {
+pub(crate) struct Places {
     running: usize,
     queued: usize,
 }
 
 impl Places {
     /// One more payment wants to work.
-    pub fn enter(&mut self) -> Admission {
+    pub(crate) fn enter(&mut self) -> Admission {
         if self.running < SIM_RUNNING_MAX {
             self.running += 1;
             return Admission::Run;
@@ -48,7 +48,7 @@ impl Places {
     }
 
     /// One payment is done. `true`: its place goes to the one that waited longest.
-    pub fn leave(&mut self) -> bool {
+    pub(crate) fn leave(&mut self) -> bool {
         if self.queued > 0 {
             self.queued -= 1;
             return true;
@@ -59,20 +59,20 @@ impl Places {
 
     /// Payments at work.
     #[must_use]
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running
     }
 
     /// Payments waiting.
     #[must_use]
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.queued
     }
 }
 
 /// The permits of service-health.
 #[derive(Debug)]
-pub struct HealthPermits {
+pub(crate) struct HealthPermits {
     window: Duration,
     /// When the next permit that no one holds yet falls due.
     free_at: Mono,
@@ -81,7 +81,7 @@ pub struct HealthPermits {
 impl HealthPermits {
     /// One permit per `window`.
     #[must_use]
-    pub fn new(window: Duration) -> Self {
+    pub(crate) fn new(window: Duration) -> Self {
         Self {
             window,
             free_at: Mono(0),
@@ -89,7 +89,7 @@ impl HealthPermits {
     }
 
     /// How long this caller waits for its permit, zero when it has one now; `None` is 429.
-    pub fn enter(&mut self, now: Mono) -> Option<Duration> {
+    pub(crate) fn enter(&mut self, now: Mono) -> Option<Duration> {
         let granted = self.free_at.max(now);
         // Those who wait hold the permits after now, one window apart, so the furthest that may
         // be promised is as many windows away as callers may wait.

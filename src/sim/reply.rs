@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The status code.
     pub status: u16,
     /// `Retry-After` in seconds.
@@ -16,7 +16,7 @@ pub struct Reply {
 impl Reply {
     /// A JSON answer.
     #[must_use]
-    pub fn new(status: u16, body: Vec<u8>) -> Self {
+    pub(crate) fn new(status: u16, body: Vec<u8>) -> Self {
         Self {
             status,
             retry_after: None,
@@ -26,13 +26,13 @@ impl Reply {
 
     /// An answer without a body.
     #[must_use]
-    pub fn empty(status: u16) -> Self {
+    pub(crate) fn empty(status: u16) -> Self {
         Self::new(status, Vec::new())
     }
 
     /// The same with `Retry-After`.
     #[must_use]
-    pub fn after(self, seconds: u32) -> Self {
+    pub(crate) fn after(self, seconds: u32) -> Self {
         Self {
             retry_after: Some(seconds),
             ..self
@@ -41,7 +41,7 @@ impl Reply {
 
     /// Its bytes, and how many of them are the head with its empty line.
     #[must_use]
-    pub fn bytes(&self, keeps_alive: bool) -> (Vec<u8>, usize) {
+    pub(crate) fn bytes(&self, keeps_alive: bool) -> (Vec<u8>, usize) {
         let mut out = self.head(keeps_alive);
         // A 204 has no body and so no length (RFC 9110, section 8.6).
         if self.status == 204 {
@@ -58,7 +58,7 @@ impl Reply {
 
     /// The same with its body in two chunks; as it is when it has none.
     #[must_use]
-    pub fn chunked(&self, keeps_alive: bool) -> Vec<u8> {
+    pub(crate) fn chunked(&self, keeps_alive: bool) -> Vec<u8> {
         if self.body.is_empty() {
             return self.bytes(keeps_alive).0;
         }
@@ -79,7 +79,7 @@ impl Reply {
 
     /// The same without a length: its end is the connection's.
     #[must_use]
-    pub fn until_close(&self) -> Vec<u8> {
+    pub(crate) fn until_close(&self) -> Vec<u8> {
         let mut out = self.head(false);
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(&self.body);

@@ -23,7 +23,7 @@ const HEADERS_MAX: usize = 64;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub(crate) enum Call {
     /// `POST /payments`.
     Pay,
     /// `GET /payments/{id}`.
@@ -42,7 +42,7 @@ pub enum Call {
 
 /// The calls that need the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admin {
+pub(crate) enum Admin {
     /// `GET /admin/payments-summary`; `None` when an end of the window is no date: 400.
     Summary(Option<Window>),
     /// `GET /admin/payments`.
@@ -66,7 +66,7 @@ pub enum Admin {
 impl Call {
     /// The route that faults know this call by.
     #[must_use]
-    pub const fn route(self) -> Option<Route> {
+    pub(crate) const fn route(self) -> Option<Route> {
         match self {
             Self::Pay => Some(Route::Pay),
             Self::Lookup(_) => Some(Route::Lookup),
@@ -114,7 +114,7 @@ enum Length {
 
 /// A request's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub(crate) struct Head {
     /// What is asked for.
     pub call: Call,
     /// `X-Rinha-Token`.
@@ -129,18 +129,18 @@ pub struct Head {
 }
 
 /// A body taken out of what arrived, and how many bytes it took up there.
-pub type TakenBody<'a> = (Cow<'a, [u8]>, usize);
+pub(crate) type TakenBody<'a> = (Cow<'a, [u8]>, usize);
 
 /// Bytes that are no request: 400 and the connection closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub(crate) struct Unreadable;
 
 impl Head {
     /// Reads the head at the start of `bytes`; `None` when its end has not arrived.
     ///
     /// # Errors
     /// What arrived can never become a head.
-    pub fn read(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Option<Self>, Unreadable> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut headers);
         let head_bytes = match request.parse(bytes).map_err(|_| Unreadable)? {
@@ -208,7 +208,7 @@ impl Head {
     ///
     /// # Errors
     /// What arrived can never become a body of legal size.
-    pub fn body<'a>(&self, bytes: &'a [u8]) -> Result<Option<TakenBody<'a>>, Unreadable> {
+    pub(crate) fn body<'a>(&self, bytes: &'a [u8]) -> Result<Option<TakenBody<'a>>, Unreadable> {
         match self.length {
             Length::Fixed(length) => Ok(bytes
                 .get(..length)

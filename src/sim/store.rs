@@ -30,7 +30,7 @@ pub struct Row {
 
 /// What an insert found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inserted {
+pub(crate) enum Inserted {
     /// The row is new: charged now.
     Stored,
     /// The id was there: charged before, unchanged.
@@ -60,7 +60,7 @@ impl Window {
 
 /// The table.
 #[derive(Debug, Default)]
-pub struct Store {
+pub(crate) struct Store {
     entries: HashMap<UpstreamId, Entry>,
 }
 
@@ -73,7 +73,7 @@ struct Entry {
 
 impl Store {
     /// Counts one request for `id` that was read in full.
-    pub fn note_attempt(&mut self, id: UpstreamId) {
+    pub(crate) fn note_attempt(&mut self, id: UpstreamId) {
         if self.has_room_for(id) {
             let entry = self.entries.entry(id).or_default();
             entry.attempts = entry.attempts.saturating_add(1);
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Charges `id` unless it was charged before.
-    pub fn insert(&mut self, id: UpstreamId, amount: Cents, at: UnixMillis) -> Inserted {
+    pub(crate) fn insert(&mut self, id: UpstreamId, amount: Cents, at: UnixMillis) -> Inserted {
         if !self.has_room_for(id) {
             return Inserted::NoRoom;
         }
@@ -95,29 +95,29 @@ impl Store {
 
     /// The row of `id`, if it was charged.
     #[must_use]
-    pub fn find(&self, id: UpstreamId) -> Option<Row> {
+    pub(crate) fn find(&self, id: UpstreamId) -> Option<Row> {
         self.entries.get(&id).and_then(|entry| entry.row(id))
     }
 
     /// Requests for `id` that were read in full, charged or not.
     #[must_use]
-    pub fn attempts(&self, id: UpstreamId) -> u32 {
+    pub(crate) fn attempts(&self, id: UpstreamId) -> u32 {
         self.entries.get(&id).map_or(0, |entry| entry.attempts)
     }
 
     /// Every id that was asked for, charged or not, with its attempts; in no order.
-    pub fn all_attempts(&self) -> impl Iterator<Item = (UpstreamId, u32)> + '_ {
+    pub(crate) fn all_attempts(&self) -> impl Iterator<Item = (UpstreamId, u32)> + '_ {
         self.entries.iter().map(|(id, entry)| (*id, entry.attempts))
     }
 
     /// Every row, in no order.
-    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row> + '_ {
         self.entries.iter().filter_map(|(id, entry)| entry.row(*id))
     }
 
     /// Count and sum of the rows in `window`.
     #[must_use]
-    pub fn totals(&self, window: Window) -> Totals {
+    pub(crate) fn totals(&self, window: Window) -> Totals {
         let mut totals = Totals::default();
         for row in self.rows().filter(|row| window.holds(row.requested_at)) {
             totals.count += 1;
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Forgets all rows and attempts.
-    pub fn purge(&mut self) {
+    pub(crate) fn purge(&mut self) {
         self.entries.clear();
     }
 

@@ -64,7 +64,7 @@ pub struct Order {
 /// Reads a payment; `None` is 400: no JSON, a field missing, an id that is no UUID, an amount
 /// that is no number from 0 to the largest, a date that is none.
 #[must_use]
-pub fn read_order(body: &[u8]) -> Option<Order> {
+pub(crate) fn read_order(body: &[u8]) -> Option<Order> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Text<'a> {
@@ -85,7 +85,7 @@ pub fn read_order(body: &[u8]) -> Option<Order> {
 
 /// Reads a UUID in its hyphenated form.
 #[must_use]
-pub fn read_id(text: &str) -> Option<UpstreamId> {
+pub(crate) fn read_id(text: &str) -> Option<UpstreamId> {
     CorrelationId::try_new(text).ok()?.as_uuid()
 }
 
@@ -98,7 +98,7 @@ fn read_date(text: &str) -> Option<UnixMillis> {
 
 /// Reads one end of a window: a date, in UTC when it names no offset.
 #[must_use]
-pub fn read_window_end(text: &str) -> Option<UnixMillis> {
+pub(crate) fn read_window_end(text: &str) -> Option<UnixMillis> {
     read_date(text).or_else(|| {
         let local = text.parse::<civil::DateTime>().ok()?;
         let date = tz::TimeZone::UTC.to_timestamp(local).ok()?;
@@ -108,7 +108,7 @@ pub fn read_window_end(text: &str) -> Option<UnixMillis> {
 
 /// Reads the one field of an admin call's body; `None` is 400.
 #[must_use]
-pub fn read_field<'a, T: Deserialize<'a>>(name: &str, body: &'a [u8]) -> Option<T> {
+pub(crate) fn read_field<'a, T: Deserialize<'a>>(name: &str, body: &'a [u8]) -> Option<T> {
     let fields: std::collections::HashMap<Cow<'a, str>, &'a RawValue> =
         serde_json::from_slice(body).ok()?;
     serde_json::from_str(fields.get(name)?.get()).ok()
@@ -116,26 +116,26 @@ pub fn read_field<'a, T: Deserialize<'a>>(name: &str, body: &'a [u8]) -> Option<
 
 /// `{"message": …}`; `text` holds nothing that JSON escapes.
 #[must_use]
-pub fn message(text: &str) -> Vec<u8> {
+pub(crate) fn message(text: &str) -> Vec<u8> {
     format!(r#"{{"message":"{text}"}}"#).into_bytes()
 }
 
 /// What an admin call changed, in numbers or bools as JSON writes them.
 #[must_use]
-pub fn changed(config: &str, was: impl ToString, is: impl ToString) -> Vec<u8> {
+pub(crate) fn changed(config: &str, was: impl ToString, is: impl ToString) -> Vec<u8> {
     let (was, is) = (was.to_string(), is.to_string());
     format!(r#"{{"config":"{config}","was":{was},"is":{is}}}"#).into_bytes()
 }
 
 /// `GET /payments/service-health`.
 #[must_use]
-pub fn health(failing: bool, delay_ms: u64) -> Vec<u8> {
+pub(crate) fn health(failing: bool, delay_ms: u64) -> Vec<u8> {
     format!(r#"{{"failing":{failing},"minResponseTime":{delay_ms}}}"#).into_bytes()
 }
 
 /// `GET /payments/{id}`.
 #[must_use]
-pub fn found(row: Row) -> Vec<u8> {
+pub(crate) fn found(row: Row) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     write_row(row, &mut out);
     out.push(b'}');
@@ -144,7 +144,7 @@ pub fn found(row: Row) -> Vec<u8> {
 
 /// `GET /admin/payments`: every row with its attempts.
 #[must_use]
-pub fn rows(rows: impl Iterator<Item = Row>) -> Vec<u8> {
+pub(crate) fn rows(rows: impl Iterator<Item = Row>) -> Vec<u8> {
     let mut out = b"[".to_vec();
     for row in rows {
         if out.len() > 1 {
@@ -161,7 +161,7 @@ pub fn rows(rows: impl Iterator<Item = Row>) -> Vec<u8> {
 
 /// `GET /admin/payments-summary`.
 #[must_use]
-pub fn summary(totals: Totals, fee: Fee) -> Vec<u8> {
+pub(crate) fn summary(totals: Totals, fee: Fee) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     out.extend_from_slice(b"{\"totalRequests\":");
     out.extend_from_slice(itoa::Buffer::new().format(totals.count).as_bytes());

@@ -24,7 +24,7 @@ const TLS_VERDICT_PAUSE: Duration = Duration::from_millis(1);
 
 /// See the header of this file.
 #[derive(Debug)]
-pub struct Channel {
+pub(crate) struct Channel {
     /// The socket.
     pub stream: TcpStream,
     /// What is spoken on it, where that is sealed.
@@ -33,7 +33,7 @@ pub struct Channel {
 
 /// How a place is to be spoken to.
 #[derive(Clone, Debug)]
-pub enum Speech {
+pub(crate) enum Speech {
     /// As it is.
     Plain,
     /// Over TLS.
@@ -78,7 +78,7 @@ impl Channel {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn open(
+    pub(crate) async fn open(
         place: &SockAddr,
         speech: &Speech,
         connecting: &Connecting,
@@ -113,7 +113,7 @@ impl Channel {
     ///
     /// # Errors
     /// Why no session came to be, in words for the operator.
-    pub async fn secure(&mut self, client: &Client) -> Result<(), String> {
+    pub(crate) async fn secure(&mut self, client: &Client) -> Result<(), String> {
         self.session = Some(Box::new(client.session()?));
         self.shake_hands(Duration::ZERO).await
     }
@@ -189,7 +189,7 @@ impl Channel {
     ///
     /// # Errors
     /// What the socket says.
-    pub async fn write(&mut self, request: Vec<u8>) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, request: Vec<u8>) -> io::Result<()> {
         let out = match &mut self.session {
             None => request,
             Some(session) => {
@@ -205,7 +205,7 @@ impl Channel {
 
     /// Reads once, behind what `buffer` holds. Zero at the end of a plain connection, and where
     /// the peer has said that nothing more comes; another end of a session is a fault (I4).
-    pub async fn read(&mut self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    pub(crate) async fn read(&mut self, mut buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         let filled = buffer.len();
         let Some(session) = &mut self.session else {
             let (result, slice) = self.stream.read(buffer.slice_mut(filled..)).await;

@@ -9,5 +9,7 @@
 mod channel;
 mod reach;
 
-pub use channel::{Channel, Speech, Unreached};
-pub use reach::{Connecting, keep_from_children, reach_one, send_now, set_user_timeout, shut_down};
+pub(crate) use channel::{Channel, Speech, Unreached};
+pub(crate) use reach::{
+    Connecting, keep_from_children, reach_one, send_now, set_user_timeout, shut_down,
+};

@@ -25,7 +25,7 @@ const CONNECT_QUEUE_PAUSE: Duration = Duration::from_millis(1);
 
 /// One socket that is connecting, or a call on a connection of its own.
 #[derive(Debug)]
-pub struct Connecting {
+pub(crate) struct Connecting {
     /// When it is given up.
     pub deadline: Mono,
     /// The socket that is connecting, while one is.
@@ -39,7 +39,7 @@ pub struct Connecting {
 impl Connecting {
     /// One that is to be there by `deadline`, which is `timeout` from now.
     #[must_use]
-    pub fn until(deadline: Mono, timeout: Duration) -> Rc<Self> {
+    pub(crate) fn until(deadline: Mono, timeout: Duration) -> Rc<Self> {
         Rc::new(Self {
             deadline,
             descriptor: Cell::new(None),
@@ -49,7 +49,7 @@ impl Connecting {
     }
 
     /// Ends it: the socket is shut down, and the task that waits for it ends by itself.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.is_given_up.set(true);
         if let Some(descriptor) = self.descriptor.get() {
             shut_down(descriptor);
@@ -62,7 +62,7 @@ impl Connecting {
 ///
 /// # Errors
 /// What the kernel says; [`io::ErrorKind::TimedOut`] once it is given up.
-pub async fn reach_one(place: &SockAddr, connecting: &Connecting) -> io::Result<TcpStream> {
+pub(crate) async fn reach_one(place: &SockAddr, connecting: &Connecting) -> io::Result<TcpStream> {
     let is_tcp = !place.is_unix();
     let protocol = is_tcp.then_some(Protocol::TCP);
     let domain = Domain::from(i32::from(place.family()));
@@ -135,7 +135,7 @@ fn socket_of<R>(stream: &impl AsRawFd, ask: impl FnOnce(&Socket) -> R) -> R {
 ///
 /// # Errors
 /// What the kernel says; a unix socket has no such time.
-pub fn set_user_timeout(stream: &TcpStream, longest: Duration) -> io::Result<()> {
+pub(crate) fn set_user_timeout(stream: &TcpStream, longest: Duration) -> io::Result<()> {
     socket_of(stream, |socket| socket.set_tcp_user_timeout(Some(longest)))
 }
 
@@ -144,7 +144,7 @@ pub fn set_user_timeout(stream: &TcpStream, longest: Duration) -> io::Result<()>
 ///
 /// # Errors
 /// What the kernel says.
-pub fn keep_from_children(stream: &impl AsRawFd) -> io::Result<()> {
+pub(crate) fn keep_from_children(stream: &impl AsRawFd) -> io::Result<()> {
     socket_of(stream, |socket| socket.set_cloexec(true))
 }
 
@@ -153,7 +153,7 @@ pub fn keep_from_children(stream: &impl AsRawFd) -> io::Result<()> {
     unsafe_code,
     reason = "shutdown(2) on a descriptor that the caller holds open"
 )]
-pub fn shut_down(descriptor: RawFd) {
+pub(crate) fn shut_down(descriptor: RawFd) {
     // SAFETY: shutdown takes no pointer; a descriptor that is no socket is refused by the kernel.
     let _ = unsafe { libc::shutdown(descriptor, libc::SHUT_RDWR) };
 }
@@ -163,7 +163,7 @@ pub fn shut_down(descriptor: RawFd) {
     unsafe_code,
     reason = "send(2) on a descriptor that the caller holds open"
 )]
-pub fn send_now(descriptor: RawFd, bytes: &[u8]) {
+pub(crate) fn send_now(descriptor: RawFd, bytes: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the pointer and the length are those of `bytes`, which outlives the call.
     let _ = unsafe { libc::send(descriptor, bytes.as_ptr().cast(), bytes.len(), flags) };

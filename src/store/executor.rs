@@ -9,7 +9,7 @@ use super::place::StorePlace;
 
 /// See the header of this file.
 #[derive(Debug)]
-pub struct Executor {
+pub(crate) struct Executor {
     place: Rc<StorePlace>,
     connection: Option<Connection>,
     /// The host whose answer did not come, and its process that was asked.
@@ -19,7 +19,7 @@ pub struct Executor {
 impl Executor {
     /// One without a connection.
     #[must_use]
-    pub const fn new(place: Rc<StorePlace>) -> Self {
+    pub(crate) const fn new(place: Rc<StorePlace>) -> Self {
         Self {
             place,
             connection: None,
@@ -28,7 +28,7 @@ impl Executor {
     }
 
     /// Performs `command`.
-    pub async fn perform(&mut self, command: Command) -> Outcome {
+    pub(crate) async fn perform(&mut self, command: Command) -> Outcome {
         let outcome = match command {
             Command::Connect => {
                 drop(self.connection.take());

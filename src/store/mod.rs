@@ -57,18 +57,18 @@ mod executor;
 mod facts;
 mod gather;
 mod history;
-pub mod import;
+pub(crate) mod import;
 mod login;
 mod machine;
 mod messages;
 #[doc(hidden)]
-pub mod model;
-pub mod operator;
+pub(crate) mod model;
+pub(crate) mod operator;
 mod page;
 mod parts;
 mod pen;
 mod place;
-pub mod processors;
+pub(crate) mod processors;
 mod questions;
 mod reading;
 mod record;
@@ -77,27 +77,22 @@ mod rows;
 mod schema;
 mod script;
 mod sql;
-pub mod sweeper;
+pub(crate) mod sweeper;
 mod sweeping;
 mod talk;
 mod writer;
 
-pub use batch::{Batch, Change, Claim, Pin, Sum, Update};
 pub use connection::Connection;
 pub use exchange::{
-    Adoption, Answer, Command, OpenAt, Outcome, Question, Reading, Reads, Reply, Report,
-    SumReading, Sweep, Swept, Transaction, Window,
+    Adoption, Answer, Command, Outcome, Question, Reply, Report, Sweep, Swept, Transaction, Window,
 };
-pub use executor::Executor;
-pub use login::ServerFacts;
+pub(crate) use executor::Executor;
 pub use machine::{Machine, MachineTerms};
-pub use page::PageFrom;
 pub use place::StorePlace;
 pub use record::{Epoch, Record, Row, RowStatus, WriterId};
-pub use schema::SCHEMA_VERSION;
 pub use sweeper::{News as SweepNews, Sweeper};
-pub use sweeping::sweep;
-pub use writer::{Writer, WriterTask};
+pub(crate) use sweeping::sweep;
+pub use writer::Writer;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! and `check`.
 
 /// What the schema is counted as. A binary runs with this one and the one before.
-pub const SCHEMA_VERSION: i32 = 1;
+pub(crate) const SCHEMA_VERSION: i32 = 1;
 
 /// The tables, for `p99 store migrate`. Each statement may be repeated.
 pub(super) const SCHEMA: [&str; 12] = [

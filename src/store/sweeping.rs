@@ -10,7 +10,7 @@ use crate::clock::Boot;
 
 /// Sweeps as long as the core's loop runs. `tell` hears what the sweeper says, `fault` why a
 /// connection or a sweep came to nothing.
-pub async fn sweep(
+pub(crate) async fn sweep(
     place: Rc<StorePlace>,
     mut sweeper: Sweeper,
     mut tell: impl FnMut(News),

@@ -13,7 +13,8 @@ mod sockets;
 use std::fmt;
 
 pub use notify::Notifier;
-pub use sockets::{PassedSocket, PassedSockets};
+pub(crate) use sockets::PassedSocket;
+pub use sockets::PassedSockets;
 
 /// What a supervisor passed that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,9 +22,9 @@ use crate::clock::UnixMillis;
 use crate::events::{Answer, Lookup, Reason, Trace};
 use crate::payment::{Outcome, Payment, Processor, Status, UpstreamId};
 
-pub use history::{Choice, History, Remark, Remarks};
-pub use recent::Recent;
-pub use text::{answer_name, reason_name, write_entry, write_head, write_story};
+pub(crate) use history::{Choice, History, Remark, Remarks};
+pub(crate) use recent::Recent;
+pub(crate) use text::{answer_name, reason_name, write_entry, write_head, write_story};
 
 /// What operators are told who ask about a payment of which there is nothing.
 pub const NOTHING: &str = "nothing is remembered of a payment with this id";
@@ -184,12 +184,12 @@ pub struct Line {
 
 /// Whole milliseconds of `span`.
 #[must_use]
-pub fn millis(span: Duration) -> u32 {
+pub(crate) fn millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Whole microseconds of `span`.
 #[must_use]
-pub fn micros(span: Duration) -> u32 {
+pub(crate) fn micros(span: Duration) -> u32 {
     u32::try_from(span.as_micros()).unwrap_or(u32::MAX)
 }

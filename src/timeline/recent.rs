@@ -15,7 +15,7 @@ const TIMELINE_CATCH_UP_MAX: usize = 64;
 
 /// See the header of this file.
 #[derive(Debug)]
-pub struct Recent {
+pub(crate) struct Recent {
     entries: Vec<Entry>,
     /// How many there ever were; the newest has this number. Never 0 once there is one.
     newest: u32,
@@ -33,7 +33,13 @@ impl Default for Recent {
 
 impl Recent {
     /// Notes a fact; `previous` is the payment's entry before it. Returns the entry's number.
-    pub fn push(&mut self, id: UpstreamId, at: UnixMillis, fact: Fact, previous: u32) -> u32 {
+    pub(crate) fn push(
+        &mut self,
+        id: UpstreamId,
+        at: UnixMillis,
+        fact: Fact,
+        previous: u32,
+    ) -> u32 {
         let entry = Entry {
             id,
             at,
@@ -62,7 +68,7 @@ impl Recent {
     /// Entries of `id` from the one with number `newest` back to, and without, `known`: oldest
     /// first, and not more than an attempt or two make.
     #[must_use]
-    pub fn since(&self, id: UpstreamId, newest: u32, known: u32) -> Vec<Entry> {
+    pub(crate) fn since(&self, id: UpstreamId, newest: u32, known: u32) -> Vec<Entry> {
         let mut found = Vec::new();
         let mut next = newest;
         while next != known
@@ -78,7 +84,7 @@ impl Recent {
 
     /// Every entry of `id` that is still there, oldest first. Looks at all places.
     #[must_use]
-    pub fn find(&self, id: UpstreamId) -> Vec<Entry> {
+    pub(crate) fn find(&self, id: UpstreamId) -> Vec<Entry> {
         let oldest = place(self.newest.wrapping_add(1)).min(self.entries.len());
         let (newer, older) = self.entries.split_at(oldest);
         let all = older.iter().chain(newer);

@@ -10,7 +10,7 @@ use crate::payment::{Cents, UpstreamId, write_cents};
 use crate::wire;
 
 /// Appends `entry` as one object, without a line end.
-pub fn write_entry(entry: &Entry, out: &mut String) {
+pub(crate) fn write_entry(entry: &Entry, out: &mut String) {
     let mut object = Object::begin(entry.at, entry.id, out);
     object.word("step", fact_name(entry.fact));
     match entry.fact {
@@ -129,7 +129,7 @@ fn money(amount: Cents) -> String {
 
 /// Appends the entries of one payment, oldest first, as an array. The first one says when the
 /// payment came, or that what was before it is forgotten.
-pub fn write_story(entries: &[Entry], out: &mut String) {
+pub(crate) fn write_story(entries: &[Entry], out: &mut String) {
     out.push('[');
     if let Some(first) = entries.first() {
         let waited = if let Fact::Sent { waited_ms, .. } = first.fact {
@@ -152,7 +152,7 @@ pub fn write_story(entries: &[Entry], out: &mut String) {
 }
 
 /// Appends who a payment is as one object, without a line end.
-pub fn write_head(head: &Head, out: &mut String) {
+pub(crate) fn write_head(head: &Head, out: &mut String) {
     let mut object = Object::begin(head.at, head.payment.id, out);
     object.word("step", "payment");
     object.text("correlationId", head.payment.correlation_id.as_str());
@@ -172,7 +172,7 @@ pub fn write_head(head: &Head, out: &mut String) {
 
 /// What a client was told, in a word or two.
 #[must_use]
-pub const fn answer_name(answer: Answer) -> &'static str {
+pub(crate) const fn answer_name(answer: Answer) -> &'static str {
     match answer {
         Answer::Charged => "charged",
         Answer::Accepted => "accepted",
@@ -192,7 +192,7 @@ pub const fn answer_name(answer: Answer) -> &'static str {
 
 /// Why an attempt ended, in a word or two.
 #[must_use]
-pub fn reason_name(reason: Reason) -> String {
+pub(crate) fn reason_name(reason: Reason) -> String {
     match reason {
         Reason::Status(status) => format!("status_{status}"),
         Reason::NoConnection => "no_connection".to_owned(),

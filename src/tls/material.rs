@@ -192,7 +192,7 @@ impl Client {
 ///
 /// # Errors
 /// It cannot be had, in words for the operator.
-pub fn unverified_postgresql(name: &ServerName<'static>) -> Result<Client, String> {
+pub(crate) fn unverified_postgresql(name: &ServerName<'static>) -> Result<Client, String> {
     let provider = Arc::new(default_provider());
     let identity = Arc::new(Identity::default());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -256,7 +256,7 @@ impl ServerCertVerifier for AnyCertificate {
 
 /// The name or the address that a peer's certificate must be for.
 #[must_use]
-pub fn peer_name(host: &str) -> Option<ServerName<'static>> {
+pub(crate) fn peer_name(host: &str) -> Option<ServerName<'static>> {
     // A dot at the end is the resolver's; no certificate has it.
     let host = host.strip_suffix('.').unwrap_or(host);
     ServerName::try_from(host.to_owned()).ok()

@@ -14,5 +14,5 @@ mod identity;
 mod material;
 mod session;
 
-pub use material::{Client, Material, MaterialFault, peer_name, unverified_postgresql};
-pub use session::{Session, TlsFault};
+pub(crate) use material::{Client, Material, MaterialFault, peer_name, unverified_postgresql};
+pub(crate) use session::Session;

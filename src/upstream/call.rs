@@ -24,7 +24,7 @@ type Peer = (Vec<SockAddr>, Speech);
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Called {
+pub(crate) struct Called {
     /// Its status code.
     pub status: u16,
     /// Its body.
@@ -37,7 +37,7 @@ impl Upstream {
     ///
     /// # Errors
     /// It is not there, or gives no whole answer within [`limits::PEER_TIMEOUT`].
-    pub async fn call_peer(
+    pub(crate) async fn call_peer(
         &self,
         name: NameIndex,
         addresses: &[SocketAddr],
@@ -75,7 +75,7 @@ impl Upstream {
     ///
     /// # Errors
     /// It is not there, or gives no whole answer in time.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         processor: Processor,
         rest: &str,

@@ -86,7 +86,7 @@ impl Upstream {
 
     /// Begins one connection to each processor for the pool, so that a core's first payment waits
     /// for none. A processor that is not there yet is no news.
-    pub fn warm_up(self: &Rc<Self>) {
+    pub(crate) fn warm_up(self: &Rc<Self>) {
         for (processor, _) in self.targets.iter() {
             self.begin_dial(processor, Job::None, None);
         }

@@ -32,9 +32,10 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-pub use self::call::Called;
-pub use self::files::HeldFiles;
-pub use self::resolve::{NameIndex, NameLookup, Names, Resolution, Resolved, Resolver};
+pub(crate) use self::call::Called;
+pub(crate) use self::files::HeldFiles;
+pub use self::resolve::NameLookup;
+pub(crate) use self::resolve::{NameIndex, Names, Resolved, Resolver};
 
 use self::connect::Dial;
 use self::connection::Connection;
@@ -58,7 +59,7 @@ const UPSTREAM_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Who is told what became of an attempt. Called from connection tasks, never from within a call
 /// to [`Upstream`].
-pub trait Sink {
+pub(crate) trait Sink {
     /// `attempt` has its connection, to this address.
     fn connected(&self, attempt: AttemptRef, address: SocketAddr);
     /// `attempt`'s exchange ended so.
@@ -74,7 +75,7 @@ pub trait Sink {
 }
 
 /// See the header of this file.
-pub struct Upstream {
+pub(crate) struct Upstream {
     sink: Weak<dyn Sink>,
     targets: Configured<TargetState>,
     /// By the attempt's slot: what it holds.
@@ -95,7 +96,7 @@ pub struct Upstream {
 
 /// Where what changes meanwhile comes from.
 #[derive(Debug)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// What names mean.
     pub resolver: Arc<Resolver>,
     /// What the processors' files hold.
@@ -118,7 +119,7 @@ impl fmt::Debug for Upstream {
 impl Upstream {
     /// No connection yet. `names` holds what each processor's name resolved to.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         config: &Config,
         names: &Names,
         sources: Sources,
@@ -151,7 +152,7 @@ impl Upstream {
 
     /// Gets `attempt` a connection, to any address of the processor's or to the `only` one that
     /// will do. Where it went when it has one at once; else the sink hears of it.
-    pub fn connect(
+    pub(crate) fn connect(
         self: &Rc<Self>,
         attempt: AttemptRef,
         processor: Processor,
@@ -170,7 +171,7 @@ impl Upstream {
 
     /// Writes the payment on `attempt`'s connection. False when the connection is gone and no byte
     /// was handed over.
-    pub fn send(
+    pub(crate) fn send(
         &self,
         attempt: AttemptRef,
         payment: &UpstreamPayment,
@@ -197,7 +198,7 @@ impl Upstream {
 
     /// Asks `processor` for `id` on the warmest connection, or on one to the `only` address that
     /// will do.
-    pub fn lookup(
+    pub(crate) fn lookup(
         self: &Rc<Self>,
         attempt: AttemptRef,
         processor: Processor,
@@ -215,7 +216,7 @@ impl Upstream {
     }
 
     /// `attempt` sends nothing: its connection is free for others.
-    pub fn abandon(&self, attempt: AttemptRef) {
+    pub(crate) fn abandon(&self, attempt: AttemptRef) {
         match self.unlink(attempt) {
             Link::None => {}
             // It finishes connecting and then waits in the pool.
@@ -228,7 +229,7 @@ impl Upstream {
     }
 
     /// No one waits for `attempt`'s answer any more: its connection is closed (I4).
-    pub fn close(&self, attempt: AttemptRef) {
+    pub(crate) fn close(&self, attempt: AttemptRef) {
         match self.unlink(attempt) {
             Link::None => {}
             Link::Dialling(_, dial) => {
@@ -245,7 +246,7 @@ impl Upstream {
     }
 
     /// Ends what took too long: connects under way and idle connections.
-    pub fn sweep(self: &Rc<Self>, now: Mono) {
+    pub(crate) fn sweep(self: &Rc<Self>, now: Mono) {
         for call in self.calls.borrow().iter() {
             if call.deadline <= now {
                 call.give_up();
@@ -272,7 +273,12 @@ impl Upstream {
 
     /// What the name of `processor` resolves to now, for connections to come. Those to an address
     /// that is gone are retired: idle ones at once, the others after their answer.
-    pub fn set_listing(self: &Rc<Self>, processor: Processor, listing: Arc<Listing>, now: Mono) {
+    pub(crate) fn set_listing(
+        self: &Rc<Self>,
+        processor: Processor,
+        listing: Arc<Listing>,
+        now: Mono,
+    ) {
         let target = self.targets.get(processor);
         let is_gone = |address| listing.state(address) == AddressState::Gone;
         if target.is_connected_to_any(is_gone) {
@@ -283,19 +289,19 @@ impl Upstream {
     }
 
     /// A name could not be reached: it may mean something else by now.
-    pub fn ask_for_addresses(&self, name: NameIndex) {
+    pub(crate) fn ask_for_addresses(&self, name: NameIndex) {
         self.resolver.ask(name);
     }
 
     /// Whether a connect is under way, whose deadline `sweep` must watch.
     #[must_use]
-    pub fn is_connecting(&self) -> bool {
+    pub(crate) fn is_connecting(&self) -> bool {
         !self.dials.borrow().is_empty() || !self.calls.borrow().is_empty()
     }
 
     /// Idle and open connections to `processor`.
     #[must_use]
-    pub fn connections(&self, processor: Processor) -> (usize, usize) {
+    pub(crate) fn connections(&self, processor: Processor) -> (usize, usize) {
         let target = self.targets.get(processor);
         (target.idle.borrow().len(), target.open.get())
     }

@@ -39,18 +39,18 @@ const RESOLVED_QUEUE_MAX: usize = 16;
 
 /// Which name: every processor that can be, in their order, then the peers in theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NameIndex(usize);
+pub(crate) struct NameIndex(usize);
 
 impl NameIndex {
     /// The name of `processor`.
     #[must_use]
-    pub fn of(processor: Processor) -> Self {
+    pub(crate) fn of(processor: Processor) -> Self {
         Self(processor.index())
     }
 
     /// The name of the `index`-th of PEERS.
     #[must_use]
-    pub const fn of_peer(index: usize) -> Self {
+    pub(crate) const fn of_peer(index: usize) -> Self {
         Self(PROCESSORS_MAX.saturating_add(index))
     }
 
@@ -88,12 +88,12 @@ impl fmt::Debug for NameLookup {
 
 /// What every name resolved to, as one core knows it.
 #[derive(Clone, Debug)]
-pub struct Names(Vec<Arc<Listing>>);
+pub(crate) struct Names(Vec<Arc<Listing>>);
 
 impl Names {
     /// The addresses of one name in order; none when it could not be resolved.
     #[must_use]
-    pub fn addresses(&self, name: NameIndex) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self, name: NameIndex) -> Vec<SocketAddr> {
         let listing = self.0.get(name.0);
         let listed = listing.into_iter().flat_map(|listing| &listing.listed);
         listed.map(|listed| listed.address).collect()
@@ -101,12 +101,12 @@ impl Names {
 
     /// All that is known of one name.
     #[must_use]
-    pub fn listing(&self, name: NameIndex) -> Arc<Listing> {
+    pub(crate) fn listing(&self, name: NameIndex) -> Arc<Listing> {
         self.0.get(name.0).cloned().unwrap_or_default()
     }
 
     /// Takes over what the resolver found.
-    pub fn update(&mut self, found: Resolution) {
+    pub(crate) fn update(&mut self, found: Resolution) {
         if let Some(listing) = self.0.get_mut(found.name.0) {
             *listing = found.listing;
         }
@@ -115,7 +115,7 @@ impl Names {
 
 /// A resolution that succeeded.
 #[derive(Clone, Debug)]
-pub struct Resolution {
+pub(crate) struct Resolution {
     /// Of which name.
     pub name: NameIndex,
     /// What it showed, with what had been known before.
@@ -124,14 +124,14 @@ pub struct Resolution {
 
 /// One core's queue of resolutions.
 #[derive(Debug)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     queue: Receiver<Resolution>,
     waker: Arc<AtomicWaker>,
 }
 
 impl Resolved {
     /// Waits for the next one. Only one task of the core may wait.
-    pub async fn next(&self) -> Resolution {
+    pub(crate) async fn next(&self) -> Resolution {
         poll_fn(|context| {
             self.waker.register(context.waker());
             match self.queue.try_recv() {
@@ -149,7 +149,7 @@ type Started = (Arc<Resolver>, Names, Vec<Resolved>);
 
 /// The side of the resolver that cores share.
 #[derive(Debug)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     names: Vec<NameState>,
 }
 
@@ -169,7 +169,7 @@ impl Resolver {
     ///
     /// # Errors
     /// A thread could not be started.
-    pub fn start(
+    pub(crate) fn start(
         config: &Config,
         lookup: &NameLookup,
         metrics: &Arc<Metrics>,
@@ -239,7 +239,7 @@ impl Resolver {
     }
 
     /// Has `name` resolved soon: it could not be reached, so it may mean something else by now.
-    pub fn ask(&self, name: NameIndex) {
+    pub(crate) fn ask(&self, name: NameIndex) {
         let thread = self.names.get(name.0).and_then(|state| state.thread.get());
         if let Some(thread) = thread {
             thread.unpark();
@@ -247,7 +247,7 @@ impl Resolver {
     }
 
     /// A connection to `name` ended: from here on no connect uses a resolution that has begun.
-    pub fn note_end(&self, name: NameIndex) {
+    pub(crate) fn note_end(&self, name: NameIndex) {
         let Some(state) = self.names.get(name.0) else {
             return;
         };
@@ -259,7 +259,7 @@ impl Resolver {
     /// The number of the next resolution to begin: what shows the present moment. Zero for a name
     /// that is an address.
     #[must_use]
-    pub fn next_number(&self, name: NameIndex) -> u64 {
+    pub(crate) fn next_number(&self, name: NameIndex) -> u64 {
         let state = self.names.get(name.0);
         let state = state.filter(|state| state.thread.get().is_some());
         state.map_or(0, |state| {
@@ -269,7 +269,7 @@ impl Resolver {
 
     /// The least number of a resolution that a new connect to `name` may use (I10).
     #[must_use]
-    pub fn needed(&self, name: NameIndex) -> u64 {
+    pub(crate) fn needed(&self, name: NameIndex) -> u64 {
         let state = self.names.get(name.0);
         state.map_or(0, |state| state.needed.load(Ordering::SeqCst))
     }

@@ -12,17 +12,18 @@ use crate::payment::{
 /// 200: charged.
 pub const CHARGED: &[u8] = br#"{"message":"payment processed successfully"}"#;
 /// 202: held, and going to be settled.
-pub const ACCEPTED: &[u8] = br#"{"message":"payment accepted","status":"pending"}"#;
+pub(crate) const ACCEPTED: &[u8] = br#"{"message":"payment accepted","status":"pending"}"#;
 /// 202 again, `ON_DUPLICATE=replay`: charged by now.
-pub const ACCEPTED_AND_CHARGED: &[u8] = br#"{"message":"payment accepted","status":"processed"}"#;
+pub(crate) const ACCEPTED_AND_CHARGED: &[u8] =
+    br#"{"message":"payment accepted","status":"processed"}"#;
 /// The answer to a purge.
-pub const PURGED: &[u8] = br#"{"message":"all payments purged"}"#;
+pub(crate) const PURGED: &[u8] = br#"{"message":"all payments purged"}"#;
 
 const STATUSES: [Status; 3] = [Status::Pending, Status::Processed, Status::Refused];
 
 /// 409: the id is known already.
 #[must_use]
-pub const fn duplicate(status: Status) -> &'static [u8] {
+pub(crate) const fn duplicate(status: Status) -> &'static [u8] {
     match status {
         Status::Pending => br#"{"message":"duplicate correlationId","status":"pending"}"#,
         Status::Processed => br#"{"message":"duplicate correlationId","status":"processed"}"#,
@@ -32,7 +33,7 @@ pub const fn duplicate(status: Status) -> &'static [u8] {
 
 /// Appends the answer to `GET /payments/{id}`, with `id` as the client spelled it. What is not
 /// known yet is null.
-pub fn write_found(id: &CorrelationId, found: &PaymentView, out: &mut Vec<u8>) {
+pub(crate) fn write_found(id: &CorrelationId, found: &PaymentView, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"correlationId\":\"");
     // No byte that an id may have needs an escape in JSON.
     out.extend_from_slice(id.as_str().as_bytes());
@@ -59,7 +60,7 @@ pub fn write_found(id: &CorrelationId, found: &PaymentView, out: &mut Vec<u8>) {
 
 /// Reads what [`write_found`] wrote.
 #[must_use]
-pub fn read_found(body: &[u8]) -> Option<PaymentView> {
+pub(crate) fn read_found(body: &[u8]) -> Option<PaymentView> {
     let names = ["amount", "status", "processor", "requestedAt"];
     let [amount, status, processor, requested_at] = read_object(body, names).ok()?;
     let status = read_string(status?)?;
@@ -84,7 +85,7 @@ pub fn read_found(body: &[u8]) -> Option<PaymentView> {
 
 /// What a processor says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health {
+pub(crate) struct Health {
     /// Payments would be answered with 500.
     pub failing: bool,
     /// The least time that an answer takes now, in milliseconds.
@@ -93,7 +94,7 @@ pub struct Health {
 
 /// Reads a processor's answer to `GET {UPSTREAM_PAY_PATH}/service-health`.
 #[must_use]
-pub fn read_health(body: &[u8]) -> Option<Health> {
+pub(crate) fn read_health(body: &[u8]) -> Option<Health> {
     let [failing, response] = read_object(body, ["failing", "minResponseTime"]).ok()?;
     let failing = match failing? {
         "true" => true,
@@ -107,7 +108,7 @@ pub fn read_health(body: &[u8]) -> Option<Health> {
 }
 
 /// Appends the answer to `GET /payments-summary`.
-pub fn write_summary(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
+pub(crate) fn write_summary(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
     write_totals(totals, out);
     out.push(b'}');
 }
@@ -127,7 +128,7 @@ pub(super) fn write_totals(totals: &PerProcessor<Totals>, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads what [`write_summary`] wrote at a peer, cent by cent (I7). `None` for anything else: a
+/// Reads what `write_summary` wrote at a peer, cent by cent (I7). `None` for anything else: a
 /// sum that cannot be read whole is no sum.
 #[must_use]
 pub fn read_summary(body: &[u8]) -> Option<PerProcessor<Totals>> {

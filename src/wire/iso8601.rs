@@ -18,7 +18,7 @@ use jiff::tz::Offset;
 use crate::clock::UnixMillis;
 
 /// Length of what [`write_instant`] appends.
-pub const INSTANT_BYTES: usize = 24;
+pub(crate) const INSTANT_BYTES: usize = 24;
 
 /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: what four digits of a year can say.
 const WRITABLE: [i64; 2] = [-62_167_219_200_000, 253_402_300_799_999];
@@ -120,7 +120,7 @@ fn second_of(nanos: i128) -> i128 {
 /// behind the ninth are dropped, and a moment is the millisecond that it is a microsecond short of:
 /// a binary fraction of a second is not exact.
 #[must_use]
-pub fn read_stored(text: &str) -> Option<UnixMillis> {
+pub(crate) fn read_stored(text: &str) -> Option<UnixMillis> {
     const BINARY_ERROR_NANOS: i128 = 1_000;
     let time = time_of_day(text)?;
     let (whole, rest) = text.split_at_checked(time.end)?;

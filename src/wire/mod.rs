@@ -20,20 +20,21 @@ mod plain;
 mod problem;
 mod query;
 
-pub use answers::{
-    ACCEPTED, ACCEPTED_AND_CHARGED, CHARGED, Health, PURGED, duplicate, read_found, read_health,
-    read_summary, write_found, write_summary,
+pub(crate) use answers::{
+    ACCEPTED, ACCEPTED_AND_CHARGED, PURGED, duplicate, read_health, write_found, write_summary,
 };
-pub use iso8601::{
-    Edge, INSTANT_BYTES, read_edge, read_stored as read_stored_moment, write_instant,
-};
-pub use operator::{
-    NoteFault, OperatorNote, read_change, read_filter, read_operator_note, read_verdict,
-};
+pub use answers::{CHARGED, read_summary};
+pub(crate) use iso8601::read_stored as read_stored_moment;
+pub use iso8601::{Edge, read_edge, write_instant};
+pub use operator::OperatorNote;
+pub(crate) use operator::{NoteFault, read_change, read_filter, read_operator_note, read_verdict};
 pub use payment::{
-    Field, PaymentFault, UpstreamPayment, read_listed, read_payment, read_stored,
-    read_upstream_payment, upstream_payment_bytes, write_upstream_payment,
+    Field, PaymentFault, UpstreamPayment, read_payment, read_upstream_payment,
+    upstream_payment_bytes, write_upstream_payment,
 };
-pub use peers::{Introduction, read_introduction, read_shard_sums, write_shard_summary};
-pub use problem::{Charged, Problem, UNRESOLVED, is_unresolved, write_problem};
-pub use query::{QueryFault, query_has, read_query};
+pub(crate) use payment::{read_listed, read_stored};
+pub use peers::Introduction;
+pub(crate) use peers::{read_introduction, read_shard_sums, write_shard_summary};
+pub(crate) use problem::{Charged, Problem, UNRESOLVED, is_unresolved, write_problem};
+pub(crate) use query::QueryFault;
+pub use query::{query_has, read_query};

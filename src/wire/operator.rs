@@ -27,7 +27,7 @@ impl OperatorNote {
 
 /// Why a body is no operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoteFault {
+pub(crate) enum NoteFault {
     /// It is no object of JSON, or names a member twice.
     NotAnObject,
     /// Operator or reason is missing, empty or too long.
@@ -38,7 +38,7 @@ pub enum NoteFault {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read_operator_note(body: &[u8]) -> Result<OperatorNote, NoteFault> {
+pub(crate) fn read_operator_note(body: &[u8]) -> Result<OperatorNote, NoteFault> {
     let members = read_object(body, ["operator", "reason"]);
     let [operator, reason] = members.map_err(|_| NoteFault::NotAnObject)?;
     let note = text(operator).zip(text(reason));
@@ -49,7 +49,7 @@ pub fn read_operator_note(body: &[u8]) -> Result<OperatorNote, NoteFault> {
 /// Reads what became of a payment: `"verdict"` is `"applied"` or `"refused"`, whose
 /// `"although_acknowledged"` may be true. The first is whether it was charged, the second that.
 #[must_use]
-pub fn read_verdict(body: &[u8]) -> Option<(bool, bool)> {
+pub(crate) fn read_verdict(body: &[u8]) -> Option<(bool, bool)> {
     let names = ["verdict", "although_acknowledged"];
     let [verdict, although] = read_object(body, names).ok()?;
     let although = match although {
@@ -66,14 +66,14 @@ pub fn read_verdict(body: &[u8]) -> Option<(bool, bool)> {
 
 /// Reads which setting is to be what: `"setting"` and `"value"`.
 #[must_use]
-pub fn read_change(body: &[u8]) -> Option<(String, String)> {
+pub(crate) fn read_change(body: &[u8]) -> Option<(String, String)> {
     let [setting, value] = read_object(body, ["setting", "value"]).ok()?;
     text(setting).zip(text(value))
 }
 
 /// Reads what is to be logged: `"filter"`, as RUST_LOG spells it.
 #[must_use]
-pub fn read_filter(body: &[u8]) -> Option<String> {
+pub(crate) fn read_filter(body: &[u8]) -> Option<String> {
     let [filter] = read_object(body, ["filter"]).ok()?;
     text(filter)
 }

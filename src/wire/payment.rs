@@ -217,7 +217,7 @@ const CHARGED: [&str; 12] = [
 /// is none of [`CHARGED`]: a processor may keep what it has declined, and a balancer may lead back
 /// to p99, which says so of a payment that is pending.
 #[must_use]
-pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
+pub(crate) fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
     let names = ["correlationId", "amount", "requestedAt", "status"];
     let [stored_id, amount, requested_at, status] = read_object(body, names).ok()?;
     if let Some(status) = status.filter(|text| *text != "null") {
@@ -239,7 +239,7 @@ pub fn read_stored(body: &[u8], id: UpstreamId) -> Option<(UnixMillis, Cents)> {
 /// Reads one payment of a list that a processor gives of its charges: id, amount (a number or its
 /// digits in a string) and, if it is there, `requestedAt`. `None` when it is none.
 #[must_use]
-pub fn read_listed(object: &[u8]) -> Option<(UpstreamId, Cents, Option<UnixMillis>)> {
+pub(crate) fn read_listed(object: &[u8]) -> Option<(UpstreamId, Cents, Option<UnixMillis>)> {
     let names = ["correlationId", "amount", "requestedAt"];
     let [id, amount, requested_at] = read_object(object, names).ok()?;
     let id = CorrelationId::try_new(&read_string(id?)?).ok()?;

@@ -27,7 +27,11 @@ impl Introduction {
 }
 
 /// Appends a sum of this shard alone, and who it is. The set's id is the journal of shard 1.
-pub fn write_shard_summary(sums: &WindowSums, introduction: &Introduction, out: &mut Vec<u8>) {
+pub(crate) fn write_shard_summary(
+    sums: &WindowSums,
+    introduction: &Introduction,
+    out: &mut Vec<u8>,
+) {
     write_totals(&sums.charged, out);
     out.extend_from_slice(b",\"pending\":");
     out.extend_from_slice(itoa::Buffer::new().format(sums.pending).as_bytes());
@@ -60,7 +64,7 @@ pub fn write_shard_summary(sums: &WindowSums, introduction: &Introduction, out: 
 
 /// Reads the sum of one shard. `None` for anything else: what is not whole is no sum.
 #[must_use]
-pub fn read_shard_sums(body: &[u8]) -> Option<WindowSums> {
+pub(crate) fn read_shard_sums(body: &[u8]) -> Option<WindowSums> {
     let [pending] = read_object(body, ["pending"]).ok()?;
     Some(WindowSums {
         charged: read_summary(body)?,
@@ -71,7 +75,7 @@ pub fn read_shard_sums(body: &[u8]) -> Option<WindowSums> {
 
 /// Reads who answered. `None` for anything else: what is not whole is no answer.
 #[must_use]
-pub fn read_introduction(body: &[u8]) -> Option<Introduction> {
+pub(crate) fn read_introduction(body: &[u8]) -> Option<Introduction> {
     let [shard, journals, marks] = read_object(body, ["shard", "journals", "marks"]).ok()?;
     let shard = Shard::parse(&read_string(shard?)?)?;
     let count = usize::from(shard.count());

@@ -7,7 +7,7 @@ use super::object::{read_object, read_string};
 
 /// What a problem says about money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Charged {
+pub(crate) enum Charged {
     /// p99 held the id's claim, and no processor has the payment: the id is free.
     No,
     /// The problem is about this request alone; an earlier one with the same id may have charged.
@@ -18,7 +18,7 @@ pub enum Charged {
 
 /// A problem (RFC 9457).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Problem<'a> {
+pub(crate) struct Problem<'a> {
     /// Empty for `about:blank`, which is left out: the title is the status's own phrase then.
     pub kind: &'a str,
     /// The phrase of the status.
@@ -33,18 +33,18 @@ pub struct Problem<'a> {
 
 /// The kind of a problem: the window cannot be summed up until what was open in it is resolved.
 /// Clients may wait for that, and shards tell it from a peer that fails.
-pub const UNRESOLVED: &str = "urn:p99:problem:window-unresolved";
+pub(crate) const UNRESOLVED: &str = "urn:p99:problem:window-unresolved";
 
 /// Whether `body` is a problem of the kind [`UNRESOLVED`].
 #[must_use]
-pub fn is_unresolved(body: &[u8]) -> bool {
+pub(crate) fn is_unresolved(body: &[u8]) -> bool {
     let kind = read_object(body, ["type"]).ok();
     let kind = kind.and_then(|[kind]| read_string(kind?));
     kind.is_some_and(|kind| kind == UNRESOLVED)
 }
 
 /// Appends `problem`.
-pub fn write_problem(problem: &Problem<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_problem(problem: &Problem<'_>, out: &mut Vec<u8>) {
     out.push(b'{');
     if !problem.kind.is_empty() {
         out.extend_from_slice(b"\"type\":");

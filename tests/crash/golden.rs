@@ -14,8 +14,8 @@ mod told;
 use std::fs;
 use std::path::Path;
 
-use p99::clock::UnixMillis;
-use p99::journal::JournalFault;
+use p99::testing::clock::UnixMillis;
+use p99::testing::journal::JournalFault;
 
 use crate::kit::scratch::Scratch;
 

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use p99::clock::{Mono, UnixMillis};
-use p99::config::JournalSync;
-use p99::journal::operator;
-use p99::journal::{self, Haste, JournalSettings, Progress, Record, Verdict};
-use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
+use p99::testing::clock::{Mono, UnixMillis};
+use p99::testing::config::JournalSync;
+use p99::testing::journal::operator;
+use p99::testing::journal::{self, Haste, JournalSettings, Progress, Record, Verdict};
+use p99::testing::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
 
 use crate::kit::dice::{Dice, mix};
 use crate::kit::scratch::Scratch;

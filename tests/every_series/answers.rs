@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::sim::{Act, Fault, Moment};
 
 use crate::book::Book;
 use crate::kit::client::{payment, request, wait_until};

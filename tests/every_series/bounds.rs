@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use p99::payment::{CorrelationId, Shard};
+use p99::testing::payment::{CorrelationId, Shard};
 
 use crate::book::Book;
 use crate::kit::client::{id, wait_until};

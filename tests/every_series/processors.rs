@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use p99::sim::{Act, Fault, Moment, Route, SimulatorHandle};
+use p99::testing::sim::{Act, Fault, Moment, Route, SimulatorHandle};
 
 use crate::book::Book;
 use crate::kit::client::{id, wait_until};

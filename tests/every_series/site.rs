@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use p99::config::Config;
-use p99::cores::Running;
-use p99::pay::Setup;
-use p99::sim::SimulatorHandle;
+use p99::testing::config::Config;
+use p99::testing::cores::Running;
+use p99::testing::pay::Setup;
+use p99::testing::sim::SimulatorHandle;
 
 use crate::book::Book;
 use crate::kit::client::{Client, payment, wait_until};

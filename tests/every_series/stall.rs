@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use p99::payment::{CoreCount, CoreId, CorrelationId};
+use p99::testing::payment::{CoreCount, CoreId, CorrelationId};
 
 use crate::book::Book;
 use crate::kit::client::{Client, DEADLINE, payment, wait_until};

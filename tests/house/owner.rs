@@ -31,7 +31,7 @@ fn methods_of(code: &str) -> impl Iterator<Item = &str> {
     inside.flat_map(str::lines).filter_map(|line| {
         let (indent, rest) = line.split_once("fn ")?;
         let is_method = line.starts_with("    ") && !indent.contains(['(', '='].as_slice())
-            || indent.trim() == "pub(super)";
+            || matches!(indent.trim(), "pub(super)" | "pub(crate)");
         let name = rest.split(['(', '<']).next()?;
         is_method.then_some(name)
     })

@@ -79,7 +79,8 @@ pub(crate) fn modules() -> BTreeMap<Module, (String, bool)> {
                 | "inspection"
                 | "store_command"
         );
-        if !module.iter().any(is_test) && !is_command && path != "lib" {
+        let is_list = path == "lib" || path == "testing";
+        if !module.iter().any(is_test) && !is_command && !is_list {
             all.insert(module, (code_of(&text), is_door));
         }
     }
@@ -194,7 +195,12 @@ pub(crate) fn uses() -> BTreeMap<Module, BTreeSet<Module>> {
         }
         if *is_door {
             // A door names its own files without `self` too; what it re-exports it does not use.
-            let own = code.lines().filter(|line| !line.starts_with("pub use "));
+            let is_re_export = |line: &str| {
+                ["pub use ", "pub(crate) use "]
+                    .iter()
+                    .any(|start| line.starts_with(start))
+            };
+            let own = code.lines().filter(|line| !is_re_export(line));
             let own: String = own.flat_map(|line| [line, "\n"]).collect();
             let is_inside =
                 |other: &&Module| other.len() == module.len() + 1 && other.starts_with(module);

@@ -6,8 +6,8 @@
 
 use std::net::SocketAddr;
 
-use p99::payment::UpstreamId;
-use p99::sim::Row;
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::Row;
 
 use super::report::Report;
 use super::states::{self, Charge, State};

@@ -1,7 +1,7 @@
 //! Two processors in this process that outlive each p99 that is started before them as a child.
 
-use p99::payment::UpstreamId;
-use p99::sim::SimulatorHandle;
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::SimulatorHandle;
 
 use super::process::P99;
 use super::stack::{Told, hold_against, processors};

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use p99::payment::{Cents, UpstreamId};
+use p99::testing::payment::{Cents, UpstreamId};
 
 pub(crate) use super::answer::{Answer, Broken};
 use super::answer::{BodyOf, body_of, whole_answer};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use p99::payment::UpstreamId;
+use p99::testing::payment::UpstreamId;
 
 use super::client::{Answer, Client, id, payment};
 use super::stack::Told;

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use p99::sim::SimulatorHandle;
+use p99::testing::sim::SimulatorHandle;
 
 use super::client::{Client, wait_until};
 use super::process::{P99, free_address};

@@ -11,9 +11,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::config::StoreUrl;
-use p99::reactor::Reactor;
-use p99::store::{StorePlace, operator};
+use p99::testing::config::StoreUrl;
+use p99::testing::reactor::Reactor;
+use p99::testing::store::{StorePlace, operator};
 
 use super::report::say;
 use super::scratch::Scratch;

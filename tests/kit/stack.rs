@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use p99::config::{Config, ListenAddress};
-use p99::cores::{Exit, Running};
-use p99::credentials::Credentials;
-use p99::pay::Setup;
-use p99::payment::{PerProcessor, Totals, UpstreamId};
-use p99::sim::{Row, Simulator, SimulatorHandle, SimulatorOptions, Window};
-use p99::wire;
+use p99::testing::config::{Config, ListenAddress};
+use p99::testing::cores::{Exit, Running};
+use p99::testing::credentials::Credentials;
+use p99::testing::pay::Setup;
+use p99::testing::payment::{PerProcessor, Totals, UpstreamId};
+use p99::testing::sim::{Row, Simulator, SimulatorHandle, SimulatorOptions, Window};
+use p99::testing::wire;
 
 use super::client::{Broken, Client, wait_until};
 

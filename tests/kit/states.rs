@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::clock::UnixMillis;
-use p99::payment::Cents;
+use p99::testing::clock::UnixMillis;
+use p99::testing::payment::Cents;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

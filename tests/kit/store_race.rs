@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use p99::clock::{Boot, UnixMillis};
-use p99::config::StoreUrl;
-use p99::journal::{Haste, Verdict};
-use p99::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
-use p99::reactor::Reactor;
-use p99::store::{Machine, MachineTerms, Record, Report, StorePlace, Writer, WriterId};
+use p99::testing::clock::{Boot, UnixMillis};
+use p99::testing::config::StoreUrl;
+use p99::testing::journal::{Haste, Verdict};
+use p99::testing::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
+use p99::testing::reactor::Reactor;
+use p99::testing::store::{Machine, MachineTerms, Record, Report, StorePlace, Writer, WriterId};
 
 use super::dice::Dice;
 use super::postgres::Cluster;
@@ -90,7 +90,7 @@ async fn racer(race: Race, number: u64, begun: Boot, end: Boot) -> Belief {
     let place = Rc::new(StorePlace::new(url, true));
     let machine = Machine::new(MachineTerms {
         holder: format!("race/{number}"),
-        seed: p99::keys::unlike_all(),
+        seed: p99::testing::keys::unlike_all(),
         is_lookout: false,
         now: begun,
     });

@@ -1,7 +1,7 @@
 //! What clients asked for and what they were told, one entry a request. Ids and amounts follow from
 //! a seed and a number, so a million of them need no list.
 
-use p99::payment::{Cents, UpstreamId};
+use p99::testing::payment::{Cents, UpstreamId};
 
 use super::client::Answer;
 use super::dice::mix;

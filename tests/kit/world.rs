@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions, Window};
+use p99::testing::sim::{Simulator, SimulatorHandle, SimulatorOptions, Window};
 
 use super::audit::Evidence;
 use super::client::{Client, get, write_payment};

@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment};
 
 use crate::kit::client::wait_until;
 use crate::kit::payers::{pay_all, with_status};

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use p99::cores::Exit;
+use p99::testing::cores::Exit;
 
 use crate::kit::client::{Client, id, wait_until};
 use crate::kit::payers::{pay_all, with_status};

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use p99::sim::{Act, Fault, Moment, Simulator, SimulatorOptions, Window};
+use p99::testing::sim::{Act, Fault, Moment, Simulator, SimulatorOptions, Window};
 use socket2::{Domain, Socket, Type};
 
 use crate::kit::client::{Client, id, wait_until};
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     /// Payments at both of which A stores some without an answer, and swallows others.
-    fn leave_in_doubt(&self, first: usize) -> Vec<(p99::payment::UpstreamId, Told)> {
+    fn leave_in_doubt(&self, first: usize) -> Vec<(p99::testing::payment::UpstreamId, Told)> {
         let lost = Fault::new(Moment::Answer, Act::Stall).every(3);
         let swallowed = Fault::new(Moment::Body, Act::Stall).every(4);
         for fault in [lost, swallowed] {
@@ -142,7 +142,7 @@ fn a_processor_at_a_new_address_that_stores_nothing_is_not_believed(driver: &str
     scene.stack.settle(&told);
     assert!(told.iter().all(|(id, _)| scene.stack.charges()[id] == 1));
     drop(client);
-    assert_eq!(scene.stack.running.stop(), p99::cores::Exit::Clean);
+    assert_eq!(scene.stack.running.stop(), p99::testing::cores::Exit::Clean);
     drop(place);
     other.stop();
 }

@@ -1,9 +1,9 @@
 //! What single requests are answered: README's tables of the API, row by row.
 
-use p99::clock::UnixMillis;
-use p99::payment::{CorrelationId, Processor, Totals, UpstreamId};
-use p99::sim::{Act, Fault, Moment, Window};
-use p99::wire;
+use p99::testing::clock::UnixMillis;
+use p99::testing::payment::{CorrelationId, Processor, Totals, UpstreamId};
+use p99::testing::sim::{Act, Fault, Moment, Window};
+use p99::testing::wire;
 
 use crate::kit::client::{Answer, id, payment, request};
 use crate::kit::stack::Stack;
@@ -173,7 +173,10 @@ fn payments_that_break_a_rule_are_refused_and_free(driver: &str) {
             client = stack.client();
         }
     }
-    assert_eq!(stack.summary(""), p99::payment::PerProcessor::default());
+    assert_eq!(
+        stack.summary(""),
+        p99::testing::payment::PerProcessor::default()
+    );
     for (name, amount) in [
         (longest.as_str(), "9999999999.99"),
         ("A.b_c:d~e-9", "0.01"),
@@ -223,7 +226,10 @@ fn a_coded_body_and_an_id_of_dots_are_refused(driver: &str) {
     for path in ["/payments/..", "/payments/%2e%2E", "/payments/."] {
         assert_problem(&client.get(path), 404);
     }
-    assert_eq!(stack.summary(""), p99::payment::PerProcessor::default());
+    assert_eq!(
+        stack.summary(""),
+        p99::testing::payment::PerProcessor::default()
+    );
     let plain = "Content-Encoding:\r\nContent-Encoding: identity\r\n";
     let answer = client.call("POST /payments", plain, &payment("...", "1"));
     assert_eq!(answer.status, 200);
@@ -316,7 +322,10 @@ fn a_purge_forgets_where_it_is_allowed(driver: &str) {
         assert_eq!(client.pay(id(number), "1").status, 200);
     }
     assert_eq!(client.call("POST /purge-payments", "", "").status, 200);
-    assert_eq!(stack.summary(""), p99::payment::PerProcessor::default());
+    assert_eq!(
+        stack.summary(""),
+        p99::testing::payment::PerProcessor::default()
+    );
     stack.a.purge();
     stack.b.purge();
     for number in 0..20 {
@@ -391,7 +400,7 @@ fn summary_windows_include_both_ends(driver: &str) {
     }
     assert_eq!(
         stack.summary("?from=9999-12-31T23:59:59.9999Z"),
-        p99::payment::PerProcessor::default()
+        p99::testing::payment::PerProcessor::default()
     );
     stack.stop();
 }
@@ -479,8 +488,8 @@ fn charged_between(
     stack: &Stack,
     from: UnixMillis,
     to: UnixMillis,
-) -> p99::payment::PerProcessor<Totals> {
-    let sum = |rows: Vec<p99::sim::Row>| {
+) -> p99::testing::payment::PerProcessor<Totals> {
+    let sum = |rows: Vec<p99::testing::sim::Row>| {
         let mut totals = Totals::default();
         for row in rows {
             if from <= row.requested_at && row.requested_at <= to {
@@ -490,5 +499,5 @@ fn charged_between(
         }
         totals
     };
-    p99::payment::PerProcessor::of_first([sum(stack.a.rows()), sum(stack.b.rows())])
+    p99::testing::payment::PerProcessor::of_first([sum(stack.a.rows()), sum(stack.b.rows())])
 }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment, Route};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment, Route};
 
 use crate::kit::client::{Broken, Client, id, payment};
 use crate::kit::payers::{amount, with_status};

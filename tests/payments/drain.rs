@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment};
 
 use crate::kit::children::Processors;
 use crate::kit::client::{Broken, Client, id, payment, wait_until};

@@ -1,6 +1,6 @@
 //! A 200 whose Verdict was not durable when the process died: found again, and in no sum before.
 
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::sim::{Act, Fault, Moment};
 
 use crate::kit::children::Processors;
 use crate::kit::client::{Client, id, wait_until};

@@ -1,8 +1,8 @@
 //! Each fault of the simulator at each moment: what the client is told, who charges, and that
 //! no one ever charges twice. Processor A has the fault for every payment of a row, B works.
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment, Route};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment, Route};
 
 use crate::kit::client::{Broken, wait_until};
 use crate::kit::payers::{pay_all, with_status};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::sim::{Act, Fault, Moment};
 
 use crate::kit::payers::{pay_all, with_status};
 use crate::kit::stack::{Stack, count};

@@ -97,7 +97,7 @@ fn run_together(driver: &'static str, bodies: &[Body]) {
     let only = std::env::var("ONLY").unwrap_or_default();
     if let Ok(filter) = std::env::var("LOG") {
         // The second test of a process finds it started.
-        let _ = p99::logging::start(&filter, p99::logging::Format::Text);
+        let _ = p99::testing::logging::start(&filter, p99::testing::logging::Format::Text);
     }
     let threads: Vec<_> = bodies
         .iter()

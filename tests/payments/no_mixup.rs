@@ -9,8 +9,10 @@ use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Deciding, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{
+    Act, Deciding, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions,
+};
 
 use crate::chaos::Luck;
 use crate::kit::client::{Client, id, payment, request, wait_until};

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment};
 
 use crate::kit::children::Processors;
 use crate::kit::client::{Answer, Client, Stream, id, payment, wait_until};

@@ -1,7 +1,7 @@
 //! What operators ask of a running p99 over ADMIN_LISTEN.
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment};
 
 use crate::kit::children::Processors;
 use crate::kit::client::{Client, id, wait_until};

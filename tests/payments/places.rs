@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use p99::cores::Running;
-use p99::pay::Setup;
-use p99::upstream::NameLookup;
+use p99::testing::cores::Running;
+use p99::testing::pay::Setup;
+use p99::testing::upstream::NameLookup;
 
 use crate::kit::stack::config;
 

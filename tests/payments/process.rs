@@ -4,8 +4,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use p99::cores::Exit;
-use p99::sim::{Simulator, SimulatorOptions};
+use p99::testing::cores::Exit;
+use p99::testing::sim::{Simulator, SimulatorOptions};
 
 use crate::kit::client::{Client, id, wait_until};
 use crate::kit::payers::{pay_all, with_status};
@@ -76,7 +76,7 @@ fn a_processor_that_is_down_at_the_start_is_found_later(driver: &str) {
 /// Few descriptors: some clients are served, the others are turned away, and no core spins.
 fn at_the_descriptor_limit_no_core_spins(driver: &str) {
     let sims = processors();
-    let urls = sims.each_ref().map(p99::sim::SimulatorHandle::url);
+    let urls = sims.each_ref().map(p99::testing::sim::SimulatorHandle::url);
     let p99 = start::start_with_descriptors(
         64,
         [&urls[0], &urls[1]],
@@ -115,7 +115,7 @@ fn at_the_descriptor_limit_no_core_spins(driver: &str) {
 /// long run the process ends, so that a supervisor can start it anew.
 fn a_core_that_stands_still_is_noticed(driver: &str) {
     let sims = processors();
-    let urls = sims.each_ref().map(p99::sim::SimulatorHandle::url);
+    let urls = sims.each_ref().map(p99::testing::sim::SimulatorHandle::url);
     let mut p99 = start::start([&urls[0], &urls[1]], driver, &[]);
     let mut clients: Vec<_> = (0..16).map(|_| Client::connect(p99.address)).collect();
     for client in &mut clients {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use p99::cores::Exit;
+use p99::testing::cores::Exit;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::kit::client::{Client, DEADLINE};

@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use p99::cores::Exit;
+use p99::testing::cores::Exit;
 use rustls::SupportedProtocolVersion;
 
 use crate::certificates::{Authority, VERSIONS};

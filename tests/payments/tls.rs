@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use p99::sim::{Act, Moment, Simulator};
+use p99::testing::sim::{Act, Moment, Simulator};
 use rustls::ServerConfig;
 
 use crate::certificates::{Authority, VERSIONS, over_tls};
@@ -158,7 +158,7 @@ fn what_is_not_believed_is_not_sent_to(driver: &str) {
         ),
     ] {
         let a = Simulator::start(over_tls(server)).unwrap();
-        let b = Simulator::start(p99::sim::SimulatorOptions::default()).unwrap();
+        let b = Simulator::start(p99::testing::sim::SimulatorOptions::default()).unwrap();
         let file = authority.file();
         let settings = [
             ("UPSTREAM_A_TLS_CA", file.as_str()),

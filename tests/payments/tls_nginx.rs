@@ -4,7 +4,7 @@
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
+use p99::testing::sim::{Simulator, SimulatorHandle, SimulatorOptions};
 
 use crate::certificates::{Authority, Issued};
 use crate::kit::client::{Client, wait_until};

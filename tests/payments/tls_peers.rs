@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment, Simulator, SimulatorOptions};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment, Simulator, SimulatorOptions};
 
 use crate::certificates::{Authority, Issued, VERSIONS, over_tls};
 use crate::kit::client::{Client, wait_until};

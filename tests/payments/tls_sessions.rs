@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use p99::cores::{Exit, Running};
-use p99::sim::{Simulator, SimulatorOptions};
+use p99::testing::cores::{Exit, Running};
+use p99::testing::sim::{Simulator, SimulatorOptions};
 use rustls::ServerConnection;
 use rustls::server::{Acceptor, NoServerSessionStorage};
 use socket2::SockRef;

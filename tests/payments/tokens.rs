@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use p99::sim::{Simulator, SimulatorOptions};
+use p99::testing::sim::{Simulator, SimulatorOptions};
 
 use crate::kit::client::{Client, DEADLINE, id, wait_until};
 use crate::kit::stack::metric;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment, Window};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment, Window};
 
 use crate::kit::client::{id, wait_until};
 use crate::kit::payers::{amount, pay_again, pay_all, with_status};

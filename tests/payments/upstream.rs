@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use p99::cores::Exit;
-use p99::payment::CorrelationId;
+use p99::testing::cores::Exit;
+use p99::testing::payment::CorrelationId;
 
 use crate::kit::client::{Client, DEADLINE, payment};
 use crate::kit::stack::{start_p99, tcp};

@@ -7,11 +7,11 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
-use p99::clock::Clock;
-use p99::cores::Running;
-use p99::pay::Setup;
-use p99::payment::UpstreamId;
-use p99::sim::SimulatorHandle;
+use p99::testing::clock::Clock;
+use p99::testing::cores::Running;
+use p99::testing::pay::Setup;
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::SimulatorHandle;
 
 use crate::kit::children::Processors;
 use crate::kit::client::{Client, id, payment, wait_until};
@@ -113,7 +113,7 @@ fn who_charges_a_second_time_is_paused_once() {
     let first = Comparing::start(&processors, &scratch, &[]);
     (1..6).for_each(|number| first.pay(number));
     first.await_another();
-    for kind in p99::reconcile::Kind::ALL.map(p99::reconcile::Kind::name) {
+    for kind in p99::testing::reconcile::Kind::ALL.map(p99::testing::reconcile::Kind::name) {
         if kind != "pending" {
             assert!(first.differences(kind) < 1.0, "{kind}");
         }

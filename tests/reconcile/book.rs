@@ -6,11 +6,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use p99::clock::{Mono, UnixMillis};
-use p99::config::JournalSync;
-use p99::journal::{self, Haste, JournalSettings, Progress, Record, Verdict};
-use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
-use p99::wire::write_instant;
+use p99::testing::clock::{Mono, UnixMillis};
+use p99::testing::config::JournalSync;
+use p99::testing::journal::{self, Haste, JournalSettings, Progress, Record, Verdict};
+use p99::testing::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
+use p99::testing::wire::write_instant;
 
 /// The first payment's time; the others follow by the millisecond.
 const FIRST: i64 = 1_752_150_896_000;

@@ -1,8 +1,8 @@
 //! A journal that has forgotten most ids of a window and knows a very old one, because that one
 //! settled late: the newest part of the window is compared all the same.
 
-use p99::clock::{Clock, UnixMillis};
-use p99::payment::Processor;
+use p99::testing::clock::{Clock, UnixMillis};
+use p99::testing::payment::Processor;
 
 use crate::again::Comparing;
 use crate::book::{self, Story, at, charge, write_journal};

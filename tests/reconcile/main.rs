@@ -25,7 +25,7 @@ use std::process::{Command, Stdio};
 use kit::children::Processors;
 use kit::client::{Client, id, payment};
 use kit::scratch::Scratch;
-use p99::payment::{Processor, UpstreamId};
+use p99::testing::payment::{Processor, UpstreamId};
 
 use book::{Story, at, charge, name, open, write_journal};
 

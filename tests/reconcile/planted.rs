@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use p99::payment::Processor;
+use p99::testing::payment::Processor;
 
 use super::book::{HEAD, charge, name, row, write_journal};
 use super::found;

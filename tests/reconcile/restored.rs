@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use p99::payment::UpstreamId;
+use p99::testing::payment::UpstreamId;
 
 use super::kit::children::Processors;
 use super::kit::client::{Client, id, wait_until};
@@ -104,7 +104,7 @@ fn a_backup_under_load_is_restored_with_all_that_was_charged_and_charges_nothing
         before
     });
     original.kill().unwrap();
-    let is_quiet = |one: &p99::sim::SimulatorHandle| one.in_flight().0 == 0;
+    let is_quiet = |one: &p99::testing::sim::SimulatorHandle| one.in_flight().0 == 0;
     wait_until("what was sent was answered", || {
         is_quiet(&processors.a) && is_quiet(&processors.b)
     });

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use p99::sim::{Simulator, SimulatorOptions};
+use p99::testing::sim::{Simulator, SimulatorOptions};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::PrivateKeyDer;

@@ -7,7 +7,7 @@ use crate::kit::client::{Client, Stream};
 use crate::kit::scratch::Scratch;
 use crate::kit::stack::{BEST, Stack, metric};
 use crate::{ask, get, get_with, post};
-use p99::credentials::Reloaded;
+use p99::testing::credentials::Reloaded;
 
 const BODY: &str = r#"{"correlationId":"test-1","amount":20}"#;
 const READS: [&str; 4] = [

@@ -12,9 +12,9 @@ use crate::kit::operator::{KEY, secret_file};
 use crate::kit::scratch::Scratch;
 use crate::kit::stack::{self, BEST, Stack};
 use crate::{DRIVERS, ask, get, post};
-use p99::cores::{Exit, end_process_on_panic};
-use p99::reactor::Reactor;
-use p99::server::lifecycle::Phase;
+use p99::testing::cores::{Exit, end_process_on_panic};
+use p99::testing::reactor::Reactor;
+use p99::testing::server::lifecycle::Phase;
 
 const BODY: &str = r#"{"correlationId":"test-1","amount":20}"#;
 
@@ -228,7 +228,8 @@ fn an_address_in_use_is_a_clean_refusal_to_start() {
     let listen = stack.address().to_string();
     let nowhere = ["http://127.0.0.1:9", "http://127.0.0.1:10"];
     let config = stack::config(nowhere, &[("LISTEN", &listen)]);
-    let fault = p99::cores::Running::start(&p99::pay::Setup::new(config)).unwrap_err();
+    let fault =
+        p99::testing::cores::Running::start(&p99::testing::pay::Setup::new(config)).unwrap_err();
     assert!(fault.to_string().contains(&listen), "{fault}");
     stack.stop();
 }

@@ -2,7 +2,7 @@
 //! them in turn would take for a message and what it would refuse. `tests/http_cases.py` runs the
 //! same table against a whole server; this file finds a fault in the bytes without one.
 
-use p99::http::{BodyReader, HeadRules, Persistence, parse_head};
+use p99::testing::http::{BodyReader, HeadRules, Persistence, parse_head};
 use serde_json::Value;
 
 const BODY_BYTES_MAX: usize = 8_192;
@@ -33,10 +33,12 @@ fn serve(raw: &[u8], size: usize) -> Outcome {
                 Ok(Some(head)) => {
                     let name = format!("{:?} {}", head.method, head.path(&buffer));
                     let reader = BodyReader::request(head.framing, head.head_bytes, BODY_BYTES_MAX);
-                    reader.map_err(p99::http::BodyFault::status).map(|reader| {
-                        body = Some((reader, head.persistence, name));
-                        true
-                    })
+                    reader
+                        .map_err(p99::testing::http::BodyFault::status)
+                        .map(|reader| {
+                            body = Some((reader, head.persistence, name));
+                            true
+                        })
                 }
             },
             Some((mut reader, persistence, name)) => match reader.advance(&mut buffer) {

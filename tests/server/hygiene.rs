@@ -12,11 +12,11 @@ use crate::DRIVERS;
 use crate::kit::client::{Client, get, payment, request, wait_until};
 use crate::kit::places::{from, site};
 use crate::kit::stack::{self, BEST, Stack};
-use p99::clock::Mono;
-use p99::cores::{Exit, Running};
-use p99::metrics::{BreakerReading, Reading};
-use p99::pay::Setup;
-use p99::payment::Configured;
+use p99::testing::clock::Mono;
+use p99::testing::cores::{Exit, Running};
+use p99::testing::metrics::{BreakerReading, Reading};
+use p99::testing::pay::Setup;
+use p99::testing::payment::Configured;
 
 #[test]
 fn idle_connections_of_one_address_keep_neither_probes_nor_administrators_out() {

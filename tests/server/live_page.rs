@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::sim::{Act, Fault, Moment};
 use serde_json::Value;
 
 use crate::kit::client::{Client, payment, wait_until};

@@ -10,7 +10,7 @@ use crate::kit::scratch::Scratch;
 use crate::kit::stack::{BEST, Stack};
 use crate::kit::start::free_port;
 use crate::{ask, get, get_with, post};
-use p99::payment::{CorrelationId, Shard, UpstreamId};
+use p99::testing::payment::{CorrelationId, Shard, UpstreamId};
 
 pub(super) const SUMMARY: &str = "/payments-summary";
 

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 
-use p99::payment::UpstreamId;
-use p99::sim::{Simulator, SimulatorHandle, SimulatorOptions};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Simulator, SimulatorHandle, SimulatorOptions};
 
 use crate::kit::client::{self, Answer};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use p99::clock::UnixMillis;
-use p99::payment::Cents;
-use p99::sim::{Deciding, Simulator, SimulatorOptions};
+use p99::testing::clock::UnixMillis;
+use p99::testing::payment::Cents;
+use p99::testing::sim::{Deciding, Simulator, SimulatorOptions};
 
 use crate::caller::{Client, id, payment, start};
 use crate::kit::client::wait_until;
@@ -86,7 +86,7 @@ fn while_failing_it_answers_500_and_stores_nothing() {
 /// Sends payment 1 with ever longer delays until `look` ran while it was still in step 1: the
 /// insert and the end of the work are one step for the outside, so "still at work after the look"
 /// proves that the look came first, on any machine.
-fn during_a_delay(look: impl Fn(&mut Client, &p99::sim::SimulatorHandle)) -> u16 {
+fn during_a_delay(look: impl Fn(&mut Client, &p99::testing::sim::SimulatorHandle)) -> u16 {
     for delay_ms in [100, 400, 1_600, 6_400] {
         let sim = start();
         sim.set_delay(Duration::from_millis(delay_ms));

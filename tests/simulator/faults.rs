@@ -1,6 +1,6 @@
 //! Each scripted fault at each moment: what the caller sees, and whether it was charged.
 
-use p99::sim::{Act, Fault, Moment, Route};
+use p99::testing::sim::{Act, Fault, Moment, Route};
 
 use crate::caller::{Client, id, start};
 use crate::kit::client::{Broken, wait_until};

@@ -3,7 +3,7 @@
 use std::io::PipeWriter;
 use std::net::{TcpListener, TcpStream};
 
-use p99::sim::SimulatorHandle;
+use p99::testing::sim::SimulatorHandle;
 
 use crate::kit::client::{Client, wait_until};
 use crate::kit::process::P99;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use p99::sim::SimulatorHandle;
+use p99::testing::sim::SimulatorHandle;
 
 use crate::kit::client::{Client, Stream, payment, request, wait_until};
 use crate::kit::process::P99;

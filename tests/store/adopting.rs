@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::writing::{Pen, intent, on_a_store, payment};
-use p99::store::Machine;
+use p99::testing::store::Machine;
 
 /// The id that a page's own beginning must not be taken for.
 const NIL: &str = "00000000-0000-0000-0000-000000000000";

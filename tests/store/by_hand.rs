@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment};
 
 use super::kit::client::{Client, id, wait_until};
 use super::kit::postgres::is_there;

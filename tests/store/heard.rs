@@ -1,7 +1,7 @@
 //! What a dead instance left open at a processor that refuses it ever since: sums wait for its word
 //! about the id, and not until it is settled.
 
-use p99::sim::{Act, Fault, Moment, SimulatorHandle};
+use p99::testing::sim::{Act, Fault, Moment, SimulatorHandle};
 
 use super::kit::client::{Client, id, wait_until};
 use super::kit::postgres::is_there;

@@ -12,11 +12,11 @@ use super::kit::scratch::Scratch;
 use super::kit::start;
 use super::place;
 use super::stories::{A, Facts, WALL, settings, story, write};
-use p99::clock::UnixMillis;
-use p99::journal::{self, Record, Verdict};
-use p99::payment::{Cents, Configured, Processor};
-use p99::reactor::Reactor;
-use p99::store::operator;
+use p99::testing::clock::UnixMillis;
+use p99::testing::journal::{self, Record, Verdict};
+use p99::testing::payment::{Cents, Configured, Processor};
+use p99::testing::reactor::Reactor;
+use p99::testing::store::operator;
 
 /// Three batches of them, and some.
 const PAYMENTS: u32 = 1_700;

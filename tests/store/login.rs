@@ -5,9 +5,9 @@ use rcgen::{CertificateParams, KeyPair};
 use super::kit::postgres::{self, Cluster};
 use super::kit::scratch::Scratch;
 use super::place;
-use p99::limits;
-use p99::reactor::Reactor;
-use p99::store::{Connection, StorePlace};
+use p99::testing::limits;
+use p99::testing::reactor::Reactor;
+use p99::testing::store::{Connection, StorePlace};
 
 fn open(place: &StorePlace) -> Result<String, String> {
     Reactor::best().unwrap().run(async {

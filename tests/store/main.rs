@@ -35,9 +35,9 @@ mod writing;
 
 use kit::postgres::Cluster;
 use kit::scratch::Scratch;
-use p99::config::StoreUrl;
+use p99::testing::config::StoreUrl;
 
-use p99::store::StorePlace;
+use p99::testing::store::StorePlace;
 
 fn place(store: &str) -> StorePlace {
     let url = StoreUrl::parse(store, &|_| None);

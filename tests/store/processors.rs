@@ -8,9 +8,9 @@ use super::kit::start;
 use super::sweeping::entries_read;
 use super::writing::{Pen, applied, intent, on_a_store};
 use super::{StorePlace, place};
-use p99::journal::Authorities;
-use p99::payment::Configured;
-use p99::store::{Report, processors};
+use p99::testing::journal::Authorities;
+use p99::testing::payment::Configured;
+use p99::testing::store::{Report, processors};
 
 fn at(names: &[&str]) -> Authorities {
     let names = names.iter().map(|name| (*name).to_owned());

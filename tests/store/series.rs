@@ -1,7 +1,7 @@
 //! Every series about the store is moved here by what it counts, as `tests/every_series` does it
 //! with all others: an alert on one that is never written could not fire.
 
-use p99::sim::{Act, Fault, Moment, SimulatorHandle};
+use p99::testing::sim::{Act, Fault, Moment, SimulatorHandle};
 
 use super::book::Book;
 use super::kit::client::{Client, id, payment, wait_until};

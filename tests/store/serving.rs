@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::payment::UpstreamId;
-use p99::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions};
-use p99::wire;
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions};
+use p99::testing::wire;
 
 use super::filled;
 use super::kit::client::{Client, id, wait_until};
@@ -68,15 +68,15 @@ impl Scene {
         let answer = client.get("/payments-summary");
         assert_eq!(answer.status, 200, "{}", answer.body);
         let sums = wire::read_summary(answer.body.as_bytes()).unwrap();
-        let both = self.sims.iter().zip(p99::payment::Processor::ALL);
+        let both = self.sims.iter().zip(p99::testing::payment::Processor::ALL);
         for (sim, processor) in both {
-            let totals = sim.totals(p99::sim::Window::default());
+            let totals = sim.totals(p99::testing::sim::Window::default());
             assert_eq!(*sums.get(processor), totals, "{processor:?}");
         }
         let all = self
             .sims
             .iter()
-            .map(|sim| sim.totals(p99::sim::Window::default()));
+            .map(|sim| sim.totals(p99::testing::sim::Window::default()));
         all.fold((0, 0), |(count, cents), one| {
             (count + one.count, cents + u64::try_from(one.cents).unwrap())
         })

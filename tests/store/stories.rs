@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use p99::clock::{Mono, UnixMillis};
-use p99::config::JournalSync;
-use p99::journal::{self, Fate, Haste, JournalSettings, Progress, Record, Started, Verdict};
-use p99::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
-use p99::reactor::Reactor;
+use p99::testing::clock::{Mono, UnixMillis};
+use p99::testing::config::JournalSync;
+use p99::testing::journal::{
+    self, Fate, Haste, JournalSettings, Progress, Record, Started, Verdict,
+};
+use p99::testing::payment::{Cents, CoreCount, CorrelationId, Payment, Processor, UpstreamId};
+use p99::testing::reactor::Reactor;
 
 pub(crate) const A: Processor = Processor::DEFAULT;
 const B: Processor = Processor::FALLBACK;

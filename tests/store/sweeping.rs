@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::kit::postgres::Cluster;
 use super::writing::{A, Pen, applied, intent, on_a_store, payment};
-use p99::clock::UnixMillis;
-use p99::ledger::CutsOldSecond;
-use p99::store::{
+use p99::testing::clock::UnixMillis;
+use p99::testing::ledger::CutsOldSecond;
+use p99::testing::store::{
     Answer, Connection, Machine, Outcome, Question, Reply, StorePlace, Sweep, Swept, Transaction,
     Window, WriterId,
 };

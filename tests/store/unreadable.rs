@@ -1,8 +1,8 @@
 //! A row that is not as p99 writes it: someone changed it by hand.
 
 use super::writing::{Pen, intent, on_a_store, payment};
-use p99::journal::Haste;
-use p99::store::{Machine, Question, Reply, Report};
+use p99::testing::journal::Haste;
+use p99::testing::store::{Machine, Question, Reply, Report};
 
 #[test]
 fn a_row_that_cannot_be_read_stops_only_who_asks_for_it() {

@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::kit::postgres::{self, Cluster};
 use super::kit::scratch::Scratch;
 use super::{filled, place};
-use p99::clock::{Boot, UnixMillis};
-use p99::journal::{Fate, Haste, Verdict};
-use p99::limits;
-use p99::payment::{Cents, CorrelationId, Payment, Processor, Status, UpstreamId};
-use p99::reactor::Reactor;
-use p99::store::{
+use p99::testing::clock::{Boot, UnixMillis};
+use p99::testing::journal::{Fate, Haste, Verdict};
+use p99::testing::limits;
+use p99::testing::payment::{Cents, CorrelationId, Payment, Processor, Status, UpstreamId};
+use p99::testing::reactor::Reactor;
+use p99::testing::store::{
     Adoption, Epoch, Machine, MachineTerms, Question, Record, Reply, Report, Row, StorePlace,
     Window, Writer, WriterId,
 };
@@ -67,7 +67,7 @@ impl Pen {
     ) -> Self {
         let terms = MachineTerms {
             holder: "test".to_owned(),
-            seed: p99::keys::unlike_all(),
+            seed: p99::testing::keys::unlike_all(),
             is_lookout,
             now: Boot::now(),
         };

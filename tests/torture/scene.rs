@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions, Window};
+use p99::testing::sim::{Act, Fault, Moment, Simulator, SimulatorHandle, SimulatorOptions, Window};
 
 use crate::cases::{Case, Row, Stage};
 use crate::judge::{End, judge};

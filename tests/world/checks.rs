@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 
-use p99::clock::UnixMillis;
-use p99::events::Answer;
-use p99::journal::Pending;
-use p99::ledger::CutsOldSecond;
-use p99::owner::SumFault;
-use p99::payment::{PerProcessor, Processor, Status, Totals, UpstreamId};
+use p99::testing::clock::UnixMillis;
+use p99::testing::events::Answer;
+use p99::testing::journal::Pending;
+use p99::testing::ledger::CutsOldSecond;
+use p99::testing::owner::SumFault;
+use p99::testing::payment::{PerProcessor, Processor, Status, Totals, UpstreamId};
 
 use crate::clients::Waits;
 use crate::places::Store;
@@ -374,7 +374,7 @@ impl World {
         Ok(sums)
     }
 
-    fn memory(&self) -> Vec<(UpstreamId, Option<p99::payment::PaymentView>)> {
+    fn memory(&self) -> Vec<(UpstreamId, Option<p99::testing::payment::PaymentView>)> {
         let find = |id: UpstreamId| {
             let core = id.owner(self.count()).index();
             self.cores[core].owner.find(id)

@@ -1,10 +1,10 @@
 //! Clients and the rings between cores. A client posts once, to any core, and gets one answer or
 //! sees its connection close when the process dies.
 
-use p99::clock::{Mono, UnixMillis};
-use p99::events::{Answer, Arrival, ReplyTo};
-use p99::payment::{Cents, CoreId, CorrelationId, Payment, Status, UpstreamId};
-use p99::table::Key;
+use p99::testing::clock::{Mono, UnixMillis};
+use p99::testing::events::{Answer, Arrival, ReplyTo};
+use p99::testing::payment::{Cents, CoreId, CorrelationId, Payment, Status, UpstreamId};
+use p99::testing::table::Key;
 
 use crate::plan::MS;
 use crate::simulation::{Event, Letter, World};
@@ -229,7 +229,7 @@ impl World {
             }
         }
         self.is_purge_torn |= self.cores[core].has_failed;
-        self.cores[core].charged = p99::payment::PerProcessor::default();
+        self.cores[core].charged = p99::testing::payment::PerProcessor::default();
         let lives = self.tell_owner(core, |owner, now| {
             owner.purge(now);
         });

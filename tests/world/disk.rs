@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use p99::clock::{Mono, UnixMillis};
-use p99::journal::replay::State;
-use p99::journal::{Haste, Record, Verdict, date_of};
-use p99::ledger::Ledger;
-use p99::owner::OwnerSettings;
-use p99::payment::{Cents, PerProcessor, Processor, Status, Totals, UpstreamId};
+use p99::testing::clock::{Mono, UnixMillis};
+use p99::testing::journal::replay::State;
+use p99::testing::journal::{Haste, Record, Verdict, date_of};
+use p99::testing::ledger::Ledger;
+use p99::testing::owner::OwnerSettings;
+use p99::testing::payment::{Cents, PerProcessor, Processor, Status, Totals, UpstreamId};
 
 use crate::luck::Luck;
 use crate::plan::CLAIMS_MAX;

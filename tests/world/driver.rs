@@ -2,11 +2,11 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use p99::breaker::State;
-use p99::clock::Now;
-use p99::events::{Action, AttemptRef, Exchange, Lookup, Note, WriterSlot};
-use p99::journal::{Haste, Record};
-use p99::payment::{Processor, Totals, UpstreamId};
+use p99::testing::breaker::State;
+use p99::testing::clock::Now;
+use p99::testing::events::{Action, AttemptRef, Exchange, Lookup, Note, WriterSlot};
+use p99::testing::journal::{Haste, Record};
+use p99::testing::payment::{Processor, Totals, UpstreamId};
 
 use crate::disk::Disk;
 use crate::machine::Link;

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use p99::config::AnswerAfter;
-use p99::limits;
-use p99::owner::SumFault;
-use p99::payment::{Processor, Status, UpstreamId};
+use p99::testing::config::AnswerAfter;
+use p99::testing::limits;
+use p99::testing::owner::SumFault;
+use p99::testing::payment::{Processor, Status, UpstreamId};
 
 use crate::machine::Machine;
 use crate::plan::MS;

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use p99::clock::{Mono, Now, UnixMillis};
-use p99::events::{Action, AttemptRef};
-use p99::limits;
-use p99::owner::{Journalling, Owner};
-use p99::payment::{PerProcessor, Processor, Totals, UpstreamId};
+use p99::testing::clock::{Mono, Now, UnixMillis};
+use p99::testing::events::{Action, AttemptRef};
+use p99::testing::limits;
+use p99::testing::owner::{Journalling, Owner};
+use p99::testing::payment::{PerProcessor, Processor, Totals, UpstreamId};
 
 use crate::disk::{self, Disk};
 use crate::places::Store;

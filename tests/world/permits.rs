@@ -1,9 +1,9 @@
 //! Breakers as they are seen from outside: an Open one lets nothing through, a HalfOpen one few.
 
-use p99::breaker::State;
-use p99::clock::Now;
-use p99::events::AttemptRef;
-use p99::payment::Processor;
+use p99::testing::breaker::State;
+use p99::testing::clock::Now;
+use p99::testing::events::AttemptRef;
+use p99::testing::payment::Processor;
 
 use crate::simulation::World;
 

@@ -5,10 +5,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use p99::addresses::{AddressBook, Listing};
-use p99::clock::Mono;
-use p99::events::AttemptRef;
-use p99::payment::{PerProcessor, Processor, UpstreamId};
+use p99::testing::addresses::{AddressBook, Listing};
+use p99::testing::clock::Mono;
+use p99::testing::events::AttemptRef;
+use p99::testing::payment::{PerProcessor, Processor, UpstreamId};
 
 use crate::plan::{MS, SECOND};
 use crate::simulation::{Event, World};

@@ -4,12 +4,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use p99::breaker::BreakerSettings;
-use p99::claims::Full;
-use p99::concurrency::Bounds;
-use p99::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
-use p99::owner::{Journalling, OwnerSettings};
-use p99::payment::{PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount};
+use p99::testing::breaker::BreakerSettings;
+use p99::testing::claims::Full;
+use p99::testing::concurrency::Bounds;
+use p99::testing::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
+use p99::testing::owner::{Journalling, OwnerSettings};
+use p99::testing::payment::{PROCESSORS_MAX, PerProcessor, Processor, ProcessorCount};
 
 use crate::luck::Luck;
 

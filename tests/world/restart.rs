@@ -2,12 +2,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use p99::claims::Claims;
-use p99::events::WriterSlot;
-use p99::journal::distribute;
-use p99::journal::replay::State;
-use p99::owner::{Owner, Processors, Restored};
-use p99::payment::{CoreCount, PerProcessor, Processor, Status, Totals};
+use p99::testing::claims::Claims;
+use p99::testing::events::WriterSlot;
+use p99::testing::journal::distribute;
+use p99::testing::journal::replay::State;
+use p99::testing::owner::{Owner, Processors, Restored};
+use p99::testing::payment::{CoreCount, PerProcessor, Processor, Status, Totals};
 
 use crate::clients::Waits;
 use crate::disk::{self, Disk};
@@ -149,7 +149,7 @@ impl World {
         let settings = self.plan.settings;
         let mut claims =
             Claims::new(settings.claims_max, settings.claims_ttl).when_full(settings.claims_full);
-        let now = p99::clock::Mono(self.time);
+        let now = p99::testing::clock::Mono(self.time);
         for (id, claim) in state.settled() {
             assert!(claim.status != Status::Pending);
             assert!(

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use p99::clock::UnixMillis;
-use p99::events::{Answer, AttemptRef, Exchange, Lookup};
-use p99::owner::Processors;
-use p99::payment::{CoreCount, Payment, PerProcessor, Processor, UpstreamId};
+use p99::testing::clock::UnixMillis;
+use p99::testing::events::{Answer, AttemptRef, Exchange, Lookup};
+use p99::testing::owner::Processors;
+use p99::testing::payment::{CoreCount, Payment, PerProcessor, Processor, UpstreamId};
 
 use crate::clients::Client;
 use crate::luck::Luck;
@@ -174,7 +174,7 @@ pub(crate) struct World {
     /// Hand-overs without a reply yet.
     pub(crate) handed_over: BTreeMap<(usize, usize), usize>,
     /// What the disks of a process that died left behind.
-    pub(crate) remains: Vec<p99::journal::replay::State>,
+    pub(crate) remains: Vec<p99::testing::journal::replay::State>,
     /// What happened at least once, so that a world in which nothing goes wrong is noticed.
     pub(crate) seen: BTreeSet<String>,
     /// The last things that happened, when someone wants to read them.

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use p99::clock::UnixMillis;
-use p99::config::Upstream500;
-use p99::payment::{Cents, UpstreamId};
+use p99::testing::clock::UnixMillis;
+use p99::testing::config::Upstream500;
+use p99::testing::payment::{Cents, UpstreamId};
 
 use crate::luck::Luck;
 use crate::plan::{MS, SECOND};

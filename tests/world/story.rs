@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p99::claims::FirstAnswer;
-use p99::clock::UnixMillis;
-use p99::config::Upstream500;
-use p99::events::Answer;
-use p99::payment::{Cents, PerProcessor, Processor, Status};
+use p99::testing::claims::FirstAnswer;
+use p99::testing::clock::UnixMillis;
+use p99::testing::config::Upstream500;
+use p99::testing::events::Answer;
+use p99::testing::payment::{Cents, PerProcessor, Processor, Status};
 
 /// One send that no one has proven to be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! What goes to the processors and comes back: the model of both sides of a connection.
 
-use p99::clock::Now;
-use p99::events::{AttemptRef, Exchange, Lookup};
-use p99::payment::{Processor, UpstreamId};
+use p99::testing::clock::Now;
+use p99::testing::events::{AttemptRef, Exchange, Lookup};
+use p99::testing::payment::{Processor, UpstreamId};
 
 use crate::machine::Link;
 use crate::places::Store;

@@ -1,8 +1,8 @@
 //! What goes wrong besides what the processors do to each request: moods, foreign charges, purges,
 //! stalls, steps of the wall clock. In the end all heals.
 
-use p99::owner::Journalling;
-use p99::payment::Processor;
+use p99::testing::owner::Journalling;
+use p99::testing::payment::Processor;
 
 use crate::luck::Luck;
 use crate::plan::{MS, SECOND};

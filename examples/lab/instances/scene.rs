@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::limits;
+use p99::testing::limits;
 
 use super::{Options, Step};
 use crate::kit::balancer::Balancer;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use p99::payment::{Cents, UpstreamId};
+use p99::testing::payment::{Cents, UpstreamId};
 
 use crate::kit::client::{Answer, Client, write_get, write_payment};
 use crate::kit::dice::Dice;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::payment::{Cents, PerProcessor, Totals, UpstreamId};
-use p99::sim::Window;
-use p99::wire;
+use p99::testing::payment::{Cents, PerProcessor, Totals, UpstreamId};
+use p99::testing::sim::Window;
+use p99::testing::wire;
 
 use super::crowd::{Paid, statuses};
 use super::stand::Stand;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use p99::payment::Cents;
+use p99::testing::payment::Cents;
 
 use crate::kit::client;
 use crate::kit::process::P99;

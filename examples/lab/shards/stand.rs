@@ -7,8 +7,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use p99::payment::UpstreamId;
-use p99::sim::SimulatorHandle;
+use p99::testing::payment::UpstreamId;
+use p99::testing::sim::SimulatorHandle;
 
 use crate::balancer::Balancer;
 use crate::kit::client::Client;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use p99::sim::{Act, Fault, Moment};
+use p99::testing::sim::{Act, Fault, Moment};
 
 use super::crowd::Crowd;
 use super::judge::judge;

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::replay::{Sent, State};
+use super::start::StartReport;
 use super::*;
 use crate::claims::SettledClaim;
 use crate::clock::{Mono, UnixMillis};

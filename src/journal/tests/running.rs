@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::super::frame::{Identity, Kind};
+use super::super::writer::WriterSeed;
 use super::*;
 use crate::payment::CoreId;
 

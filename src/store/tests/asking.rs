@@ -1,5 +1,6 @@
 //! What is asked while records are void, and what must not wait for an answer.
 
+use super::super::exchange::Reads;
 use super::super::questions::{STORE_ASK_AGAIN, STORE_QUESTIONS_MAX};
 use super::*;
 

@@ -13,6 +13,7 @@ mod race;
 mod sums;
 mod sweep;
 
+use super::batch::Batch;
 use super::model::Model;
 use super::*;
 use crate::clock::{Boot, UnixMillis};

@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use p99::clock::UnixMillis;
-use p99::config::JournalSync;
-use p99::journal::{self, JournalFault, JournalSettings, Restored, Sent};
-use p99::payment::{CoreCount, PerProcessor, Processor, Totals};
+use p99::testing::clock::UnixMillis;
+use p99::testing::config::JournalSync;
+use p99::testing::journal::{self, JournalFault, JournalSettings, Restored, Sent};
+use p99::testing::payment::{CoreCount, PerProcessor, Processor, Totals};
 
 /// Starts on the journal in `dir` at `wall` and tells what was found.
 pub(crate) fn tell(dir: &Path, cores: u16, wall: UnixMillis) -> Result<String, JournalFault> {

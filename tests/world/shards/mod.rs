@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use p99::claims::Claims;
-use p99::clock::{Mono, Now, UnixMillis};
-use p99::events::{Action, Answer, AttemptRef, Exchange, Lookup, WriterSlot};
-use p99::journal::Record;
-use p99::journal::replay::State;
-use p99::owner::{Owner, OwnerSettings, Restored};
-use p99::payment::{Cents, CorrelationId, Payment, Processor, Shard, UpstreamId};
-use p99::peers::Peers;
+use p99::testing::claims::Claims;
+use p99::testing::clock::{Mono, Now, UnixMillis};
+use p99::testing::events::{Action, Answer, AttemptRef, Exchange, Lookup, WriterSlot};
+use p99::testing::journal::Record;
+use p99::testing::journal::replay::State;
+use p99::testing::owner::{Owner, OwnerSettings, Restored};
+use p99::testing::payment::{Cents, CorrelationId, Payment, Processor, Shard, UpstreamId};
+use p99::testing::peers::Peers;
 
 use self::plan::{processors, settings};
 use crate::luck::Luck;

@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use p99::breaker::BreakerSettings;
-use p99::claims::Full;
-use p99::concurrency::Bounds;
-use p99::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
-use p99::owner::{Journalling, OwnerSettings, Processors};
-use p99::payment::{PerProcessor, ProcessorCount};
+use p99::testing::breaker::BreakerSettings;
+use p99::testing::claims::Full;
+use p99::testing::concurrency::Bounds;
+use p99::testing::config::{Ack, AnswerAfter, OnDuplicate, Routing, Upstream500};
+use p99::testing::owner::{Journalling, OwnerSettings, Processors};
+use p99::testing::payment::{PerProcessor, ProcessorCount};
 
 use crate::luck::Luck;
 

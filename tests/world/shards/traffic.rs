@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p99::clock::UnixMillis;
-use p99::events::{Answer, Arrival, Exchange, ReplyTo};
-use p99::owner::Owner;
-use p99::payment::{Cents, CoreId, Payment, PerProcessor, Processor, Status, Totals, UpstreamId};
-use p99::table::Key;
-use p99::wire::Introduction;
+use p99::testing::clock::UnixMillis;
+use p99::testing::events::{Answer, Arrival, Exchange, ReplyTo};
+use p99::testing::owner::Owner;
+use p99::testing::payment::{
+    Cents, CoreId, Payment, PerProcessor, Processor, Status, Totals, UpstreamId,
+};
+use p99::testing::table::Key;
+use p99::testing::wire::Introduction;
 
 use super::{Event, Instance, MS, STUBBORN, Set, TROUBLE};
 

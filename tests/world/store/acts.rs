@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use p99::events::{Action, Exchange};
-use p99::payment::Processor;
-use p99::shared::{End, News};
-use p99::store::{Question, Reply, Window};
+use p99::testing::events::{Action, Exchange};
+use p99::testing::payment::Processor;
+use p99::testing::shared::{End, News};
+use p99::testing::store::{Question, Reply, Window};
 
 use super::{Event, MS, SECOND, Set, TROUBLE};
 

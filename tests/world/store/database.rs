@@ -1,7 +1,7 @@
 //! The way to the database and back, and what may happen on it.
 
-use p99::events::WriterSlot;
-use p99::store::{Command, Outcome, Transaction};
+use p99::testing::events::WriterSlot;
+use p99::testing::store::{Command, Outcome, Transaction};
 
 use super::{Event, Set, WALL};
 use crate::plan::{MS, SECOND};
@@ -76,7 +76,10 @@ impl Set {
                     .database
                     .clone()
                     .perform(&transaction, self.offset + self.time);
-                self.after(MS, heard(p99::store::model::behind_a_notice(answer)));
+                self.after(
+                    MS,
+                    heard(p99::testing::store::model::behind_a_notice(answer)),
+                );
             }
             Fate::Lost => {
                 self.see("a commit that was lost");

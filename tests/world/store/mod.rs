@@ -14,13 +14,13 @@ mod traffic;
 
 use std::collections::BTreeMap;
 
-use p99::clock::{Boot, Mono, Now, UnixMillis};
-use p99::events::{Answer, AttemptRef, Exchange, Lookup, WriterSlot};
-use p99::owner::{Journalling, Owner, OwnerSettings};
-use p99::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
-use p99::shared::Writers;
-use p99::store::model::Model;
-use p99::store::{MachineTerms, Outcome, Row, Sweeper, Transaction};
+use p99::testing::clock::{Boot, Mono, Now, UnixMillis};
+use p99::testing::events::{Answer, AttemptRef, Exchange, Lookup, WriterSlot};
+use p99::testing::owner::{Journalling, Owner, OwnerSettings};
+use p99::testing::payment::{Cents, CorrelationId, Payment, Processor, UpstreamId};
+use p99::testing::shared::Writers;
+use p99::testing::store::model::Model;
+use p99::testing::store::{MachineTerms, Outcome, Row, Sweeper, Transaction};
 
 use self::database::CLOCKS;
 use crate::luck::Luck;

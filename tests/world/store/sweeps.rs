@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use p99::store::{Command, Outcome, SweepNews, Sweeper, Transaction};
+use p99::testing::store::{Command, Outcome, SweepNews, Sweeper, Transaction};
 
 use super::database::CLOCKS;
 use super::{Event, MS, SECOND, Set, TROUBLE};

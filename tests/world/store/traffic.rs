@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use p99::clock::UnixMillis;
-use p99::events::{Answer, Arrival, Exchange, Lookup, ReplyTo};
-use p99::payment::{Cents, CoreId, Processor, Status, UpstreamId};
-use p99::store::RowStatus;
-use p99::table::Key;
+use p99::testing::clock::UnixMillis;
+use p99::testing::events::{Answer, Arrival, Exchange, Lookup, ReplyTo};
+use p99::testing::payment::{Cents, CoreId, Processor, Status, UpstreamId};
+use p99::testing::store::RowStatus;
+use p99::testing::table::Key;
 
 use super::{Event, LATE, MS, SECOND, STUBBORN, Set};
 

@@ -21,7 +21,7 @@ fn marks_are_taken_over_only_when_they_are_safe_to_repeat() {
     assert_eq!(found.auth.unwrap().of(bytes), b"s3cret");
     assert_eq!(found.request_id.unwrap().of(bytes), b"abc-1");
     assert_eq!(found.trace_parent.unwrap().text(bytes), TRACE);
-    let hops: Vec<&[u8]> = found.forwarded_for.from_nearest(bytes).collect();
+    let hops: Vec<&[u8]> = found.forwarded_for.nearest_first(bytes).collect();
     assert_eq!(hops, [b"3.3.3.3", b"2.2.2.2", b"1.1.1.1"]);
     assert_eq!(found.head_bytes, raw.len());
 
