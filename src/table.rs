@@ -50,12 +50,6 @@ impl<T> Table<T> {
         self.count
     }
 
-    /// Whether there is none.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// Puts `entry` in a free place. The caller keeps the table's bound (I8).
     pub(crate) fn insert(&mut self, entry: T) -> Key {
         self.count = self.count.saturating_add(1);

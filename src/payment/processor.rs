@@ -147,15 +147,6 @@ impl ProcessorSet {
         Self(self.0 & !others.0)
     }
 
-    /// How many they are.
-    #[must_use]
-    pub const fn count(self) -> usize {
-        // At most eight.
-        #[allow(clippy::as_conversions, reason = "a few bits into a larger number")]
-        let count = self.0.count_ones() as usize;
-        count
-    }
-
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(self) -> bool {

@@ -296,12 +296,6 @@ impl Script {
         self.armed.len()
     }
 
-    /// Whether no fault is set.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.armed.is_empty()
-    }
-
     /// How many requests the fault struck; 0 when it is set no more.
     #[must_use]
     pub(crate) fn struck(&self, id: FaultId) -> u64 {

@@ -155,18 +155,6 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether it changes no payment.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.freed.is_empty()
-            && self.updates.is_empty()
-            && self.claims.is_empty()
-            && self.lingering.is_empty()
-            && self.relieved.is_empty()
-            && self.sums.is_empty()
-            && !self.is_purge
-    }
-
     /// The ids whose rows may count in sums after it, in order. A row that is imported as charged
     /// is in the sums of its journal.
     #[must_use]

@@ -3,10 +3,10 @@
 //! text. Refusals are `problem`'s.
 
 use super::iso8601;
-use super::object::{read_object, read_string};
+use super::object::read_object;
 use super::problem::write_quoted;
 use crate::payment::{
-    Cents, CorrelationId, PaymentView, PerProcessor, Processor, Status, Totals, write_cents,
+    CorrelationId, PaymentView, PerProcessor, Processor, Status, Totals, write_cents,
 };
 
 /// 200: charged.
@@ -18,8 +18,6 @@ pub(crate) const ACCEPTED_AND_CHARGED: &[u8] =
     br#"{"message":"payment accepted","status":"processed"}"#;
 /// The answer to a purge.
 pub(crate) const PURGED: &[u8] = br#"{"message":"all payments purged"}"#;
-
-const STATUSES: [Status; 3] = [Status::Pending, Status::Processed, Status::Refused];
 
 /// 409: the id is known already.
 #[must_use]
@@ -56,31 +54,6 @@ pub(crate) fn write_found(id: &CorrelationId, found: &PaymentView, out: &mut Vec
         None => out.extend_from_slice(b"null"),
     }
     out.push(b'}');
-}
-
-/// Reads what [`write_found`] wrote.
-#[must_use]
-pub(crate) fn read_found(body: &[u8]) -> Option<PaymentView> {
-    let names = ["amount", "status", "processor", "requestedAt"];
-    let [amount, status, processor, requested_at] = read_object(body, names).ok()?;
-    let status = read_string(status?)?;
-    let processor = match processor? {
-        "null" => None,
-        name => {
-            let name = read_string(name)?;
-            Some(Processor::of_name(&name)?)
-        }
-    };
-    let requested_at = match requested_at? {
-        "null" => None,
-        text => Some(iso8601::read_stored(&read_string(text)?)?),
-    };
-    Some(PaymentView {
-        status: STATUSES.into_iter().find(|known| known.name() == status)?,
-        amount: Cents::from_json_number(amount?).ok()?,
-        processor,
-        requested_at,
-    })
 }
 
 /// What a processor says of itself.
@@ -171,12 +144,40 @@ mod tests {
     use super::*;
     use crate::clock::UnixMillis;
     use crate::limits;
+    use crate::payment::Cents;
+    use crate::wire::object::read_string;
     use proptest::prelude::*;
+
+    const STATUSES: [Status; 3] = [Status::Pending, Status::Processed, Status::Refused];
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    /// Reads what `write_found` wrote.
+    fn read_found(body: &[u8]) -> Option<PaymentView> {
+        let names = ["amount", "status", "processor", "requestedAt"];
+        let [amount, status, processor, requested_at] = read_object(body, names).ok()?;
+        let status = read_string(status?)?;
+        let processor = match processor? {
+            "null" => None,
+            name => {
+                let name = read_string(name)?;
+                Some(Processor::of_name(&name)?)
+            }
+        };
+        let requested_at = match requested_at? {
+            "null" => None,
+            text => Some(iso8601::read_stored(&read_string(text)?)?),
+        };
+        Some(PaymentView {
+            status: STATUSES.into_iter().find(|known| known.name() == status)?,
+            amount: Cents::from_json_number(amount?).ok()?,
+            processor,
+            requested_at,
+        })
     }
 
     #[test]
