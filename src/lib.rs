@@ -96,7 +96,7 @@ pub mod command {
             StoreConfig, admin_door_from_lookup, audit_dir_from_lookup, help,
             journal_dir_from_lookup, listen_from_lookup, near_misses, read_headers_file,
             read_usual_authorities, report, store_from_lookup, tell_faults, usual_authorities,
-            warnings,
+            warnings, without_values,
         };
     }
     pub mod cores {
@@ -119,7 +119,7 @@ pub mod command {
             };
         }
         pub mod restore {
-            pub use crate::journal::restore::Restoring;
+            pub use crate::journal::restore::{RestoreReport, Restoring};
         }
     }
     pub mod limits {

@@ -138,7 +138,7 @@ pub(crate) fn is_own_https(book: &str, one: &ProcessorConfig) -> bool {
 
 /// A book's URL as it may be shown: a value in its query may be a token, its user has a password.
 #[must_use]
-pub(crate) fn without_values(book: &str) -> String {
+pub fn without_values(book: &str) -> String {
     let is_url = !book.starts_with('/') && (book.contains("://") || book.starts_with("unix:"));
     if !is_url {
         return book.to_owned();
