@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use p99::testing::journal::{SegmentBytes, SegmentEnd, read_segment, segment};
 use p99::testing::journal::{JournalFault, Record};
+use p99::testing::journal::{SegmentBytes, SegmentEnd, read_segment, segment};
 use p99_fuzz::{Input, records, scratch_file};
 
 static PATH: LazyLock<PathBuf> = LazyLock::new(|| scratch_file("segment"));
