@@ -167,6 +167,37 @@ impl Directory {
         self.sync()
     }
 
+    /// What the small file of this name says, as `read` understands it; `None` where it is not
+    /// there. Anything else than what was written is damage of the kind `what`.
+    pub(crate) fn read_small<T>(
+        &self,
+        name: &str,
+        what: Damage,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, JournalFault> {
+        let path = self.path_to(name);
+        let found = match files::read_text(&path) {
+            Ok(text) => read(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            Err(error) => return Err(JournalFault::io(&path, error)),
+        };
+        let offset = 0;
+        let damaged = JournalFault::Damaged { path, offset, what };
+        found.map(Some).ok_or(damaged)
+    }
+
+    /// Replaces the small file of this name, durably.
+    pub(crate) fn replace_small(&self, name: &str, text: &str) -> Result<(), JournalFault> {
+        let fresh = self.path_to(&format!("{name}.new"));
+        let io = |error| JournalFault::io(&fresh, error);
+        let mut file = files::create_empty(&fresh).map_err(io)?;
+        file.write_all(text.as_bytes()).map_err(io)?;
+        file.sync_all().map_err(io)?;
+        fs::rename(&fresh, self.path_to(name)).map_err(io)?;
+        self.sync()
+    }
+
     /// The files that count, core by core; a hole among the segments is refused.
     ///
     /// A core's next segment is made only behind the one before it, and the first of the next ones

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::seal::sealed;
 use crate::clock::UnixMillis;
 use crate::keys;
 use crate::limits;
@@ -124,9 +125,7 @@ impl Manifest {
         for (number, id) in &self.met {
             text.push_str(&format!("met {number} at {id}\n"));
         }
-        let checksum = crc32fast::hash(text.as_bytes());
-        text.push_str(&format!("checksum {checksum:08x}\n"));
-        text
+        sealed(text)
     }
 
     pub(super) fn read(text: &str) -> Option<Self> {

@@ -16,20 +16,19 @@
 //! JOURNAL_SYNC says. Without shards there is no such file.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::Directory;
 use super::fault::{Damage, JournalFault};
-use super::files;
 use super::manifest::{JournalId, Manifest};
+use super::seal::sealed;
 use crate::clock::Mono;
 use crate::keys;
 use crate::payment::Shard;
 use crate::peers::{MARKS_KEPT, Mark, Marks};
 
+const MARKS: &str = "MARKS";
 const HEAD: &str = "p99 marks 1\n";
 /// How often a journal that is in use gets a mark. A copy that is older than this is noticed, and a
 /// write of some KiB with three syncs costs nothing this seldom.
@@ -53,9 +52,7 @@ impl Text {
         for (number, (id, mark)) in &self.met {
             text.push_str(&format!("met {number} at {id} as {:016x}\n", mark.0));
         }
-        let checksum = crc32fast::hash(text.as_bytes());
-        text.push_str(&format!("checksum {checksum:08x}\n"));
-        text
+        sealed(text)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -81,32 +78,6 @@ impl Text {
     }
 }
 
-fn read(dir: &Directory) -> Result<Option<Text>, JournalFault> {
-    let path = dir.path_to("MARKS");
-    let damaged = || JournalFault::Damaged {
-        path: path.clone(),
-        offset: 0,
-        what: Damage::Marks,
-    };
-    match files::read_text(&path) {
-        Ok(text) => Text::read(&text).map(Some).ok_or_else(damaged),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(damaged()),
-        Err(error) => Err(JournalFault::io(&path, error)),
-    }
-}
-
-/// Replaces the file, durably.
-fn write(dir: &Directory, text: &Text) -> Result<(), JournalFault> {
-    let fresh = dir.path_to("MARKS.new");
-    let io = |error| JournalFault::io(&fresh, error);
-    let mut file = files::create_empty(&fresh).map_err(io)?;
-    file.write_all(text.write().as_bytes()).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    fs::rename(&fresh, dir.path_to("MARKS")).map_err(io)?;
-    dir.sync()
-}
-
 /// Gives the journal the next mark, and keeps what was heard of others. No one knows it before it
 /// is durable.
 fn advance(dir: &Directory, manifest: &Manifest, marks: &Marks) -> Result<(), JournalFault> {
@@ -123,18 +94,18 @@ fn advance(dir: &Directory, manifest: &Manifest, marks: &Marks) -> Result<(), Jo
         own: own.split_off(own.len().saturating_sub(MARKS_KEPT)),
         met: met.collect(),
     };
-    write(dir, &text)?;
+    dir.replace_small(MARKS, &text.write())?;
     marks.advance(next);
     Ok(())
 }
 
 /// Lets go of the marks of others, as the manifest does of their journals.
 pub(crate) fn forget(dir: &Directory) -> Result<(), JournalFault> {
-    let Some(mut text) = read(dir)? else {
+    let Some(mut text) = dir.read_small(MARKS, Damage::Marks, Text::read)? else {
         return Ok(());
     };
     text.met.clear();
-    write(dir, &text)
+    dir.replace_small(MARKS, &text.write())
 }
 
 /// What the journal knows. A start asks before it changes anything.
@@ -142,7 +113,9 @@ pub(crate) fn load(dir: &Directory, manifest: Option<&Manifest>) -> Result<Marks
     let Some(manifest) = manifest.filter(|manifest| !manifest.shard.is_only()) else {
         return Ok(Marks::new(Shard::ONLY, [], []));
     };
-    let found = read(dir)?.filter(|text| text.journal == manifest.id);
+    let found = dir
+        .read_small(MARKS, Damage::Marks, Text::read)?
+        .filter(|text| text.journal == manifest.id);
     let (own, met) = found.map(|text| (text.own, text.met)).unwrap_or_default();
     let heard = met.into_iter().filter_map(|(number, (id, mark))| {
         let is_it = manifest.met.get(&number) == Some(&id);

@@ -35,6 +35,7 @@ mod processors;
 pub(crate) mod record;
 pub(crate) mod replay;
 pub(crate) mod restore;
+mod seal;
 mod segment;
 mod settings;
 mod settled;

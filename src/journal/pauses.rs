@@ -23,14 +23,13 @@
 //! old and of the new one. So a crash between leaves one meaning, and what another release wrote
 //! into `PAUSED` since counts by its names alone.
 
-use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 
 use super::directory::Directory;
 use super::fault::{Damage, JournalFault};
 use super::files;
 use super::processors::Authorities;
+use super::seal::sealed;
 use crate::payment::{Processor, ProcessorSet};
 
 const HEAD: &str = "p99 paused 1\n";
@@ -47,9 +46,7 @@ fn write_text(paused: ProcessorSet) -> String {
         text.push_str(processor.name());
         text.push('\n');
     }
-    let checksum = crc32fast::hash(text.as_bytes());
-    text.push_str(&format!("checksum {checksum:08x}\n"));
-    text
+    sealed(text)
 }
 
 fn read_text(text: &str) -> Option<ProcessorSet> {
@@ -69,9 +66,7 @@ fn write_places([old, new]: [u32; 2], pauses: &[Pause]) -> String {
         }
         text.push('\n');
     }
-    let checksum = crc32fast::hash(text.as_bytes());
-    text.push_str(&format!("checksum {checksum:08x}\n"));
-    text
+    sealed(text)
 }
 
 fn read_places(text: &str) -> Option<([u32; 2], Vec<Pause>)> {
@@ -87,42 +82,19 @@ fn read_places(text: &str) -> Option<([u32; 2], Vec<Pause>)> {
     (write_places(goes_with, &pauses) == text).then_some((goes_with, pauses))
 }
 
-/// What a file holds; `None` where it is not there.
-fn read_file(path: &Path, what: Damage) -> Result<Option<String>, JournalFault> {
-    match files::read_text(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(damaged(path, what)),
-        Err(error) => Err(JournalFault::io(path, error)),
-    }
-}
-
-fn damaged(path: &Path, what: Damage) -> JournalFault {
-    let path = path.to_owned();
-    let offset = 0;
-    JournalFault::Damaged { path, offset, what }
-}
-
 fn checksum(text: Option<&str>) -> u32 {
     crc32fast::hash(text.unwrap_or_default().as_bytes())
 }
 
 fn load(dir: &Directory) -> Result<Vec<Pause>, JournalFault> {
-    let path = dir.path_to(PAUSED);
-    let text = read_file(&path, Damage::Pauses)?;
-    let paused = match &text {
-        Some(text) => read_text(text).ok_or_else(|| damaged(&path, Damage::Pauses))?,
-        None => ProcessorSet::NONE,
-    };
-    let path = dir.path_to(PLACES);
-    if let Some(places) = read_file(&path, Damage::PausePlaces)? {
-        let read = read_places(&places);
-        let (goes_with, pauses) = read.ok_or_else(|| damaged(&path, Damage::PausePlaces))?;
-        if goes_with.contains(&checksum(text.as_deref())) {
-            return Ok(pauses);
-        }
+    let found = dir.read_small(PAUSED, Damage::Pauses, |text| {
+        Some((read_text(text)?, checksum(Some(text))))
+    })?;
+    let (paused, is) = found.unwrap_or_else(|| (ProcessorSet::NONE, checksum(None)));
+    match dir.read_small(PLACES, Damage::PausePlaces, read_places)? {
+        Some((goes_with, pauses)) if goes_with.contains(&is) => Ok(pauses),
+        Some(_) | None => Ok(paused.into_iter().map(|one| (one, None)).collect()),
     }
-    Ok(paused.into_iter().map(|one| (one, None)).collect())
 }
 
 fn names(pauses: &[Pause]) -> ProcessorSet {
@@ -158,20 +130,10 @@ fn store(dir: &Directory, pauses: &[Pause]) -> Result<(), JournalFault> {
     let is = write_text(names(pauses));
     let (old, new) = (checksum(was.as_deref()), checksum(Some(&is)));
     if old != new {
-        replace(dir, PLACES, &write_places([old, new], pauses))?;
-        replace(dir, PAUSED, &is)?;
+        dir.replace_small(PLACES, &write_places([old, new], pauses))?;
+        dir.replace_small(PAUSED, &is)?;
     }
-    replace(dir, PLACES, &write_places([new, new], pauses))
-}
-
-fn replace(dir: &Directory, name: &str, text: &str) -> Result<(), JournalFault> {
-    let fresh = dir.path_to(&format!("{name}.new"));
-    let io = |error| JournalFault::io(&fresh, error);
-    let mut file = files::create_empty(&fresh).map_err(io)?;
-    file.write_all(text.as_bytes()).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    fs::rename(&fresh, dir.path_to(name)).map_err(io)?;
-    dir.sync()
+    dir.replace_small(PLACES, &write_places([new, new], pauses))
 }
 
 /// The processors that are paused, by the roles that they have at a start with these places. A
@@ -216,6 +178,8 @@ fn followed((processor, was): &Pause, now: &Authorities) -> Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use crate::payment::Configured;
 
     const OLD_PAUSED: &str = "p99 paused 1\nfallback\nchecksum";

@@ -14,13 +14,10 @@
 //! moved is open, so a crash between the two leaves nothing that belongs to another address. A
 //! version that does not know the file leaves it alone; a journal without one gets it.
 
-use std::fs;
-use std::io::{self, Write};
-
 use super::directory::Directory;
 use super::fault::{Damage, JournalFault, Move, place};
-use super::files;
 use super::replay::State;
+use super::seal::sealed;
 use crate::payment::{Configured, PerProcessor, Processor};
 
 const HEAD: &str = "p99 processors 1\n";
@@ -34,9 +31,7 @@ fn write_text(authorities: &Authorities) -> String {
         let name = processor.name();
         text.push_str(&format!("{name} at {authority}\n"));
     }
-    let checksum = crc32fast::hash(text.as_bytes());
-    text.push_str(&format!("checksum {checksum:08x}\n"));
-    text
+    sealed(text)
 }
 
 fn read_text(text: &str) -> Option<Authorities> {
@@ -52,30 +47,12 @@ fn read_text(text: &str) -> Option<Authorities> {
 
 /// What the journal says; `None` in one that no start with addresses has seen.
 pub(crate) fn read(dir: &Directory) -> Result<Option<Authorities>, JournalFault> {
-    let path = dir.path_to("PROCESSORS");
-    let damaged = || JournalFault::Damaged {
-        path: path.clone(),
-        offset: 0,
-        what: Damage::Processors,
-    };
-    match files::read_text(&path) {
-        Ok(text) => read_text(&text).map(Some).ok_or_else(damaged),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(damaged()),
-        Err(error) => Err(JournalFault::io(&path, error)),
-    }
+    dir.read_small("PROCESSORS", Damage::Processors, read_text)
 }
 
 /// Replaces what the journal says, durably.
 pub(crate) fn write(dir: &Directory, authorities: &Authorities) -> Result<(), JournalFault> {
-    let fresh = dir.path_to("PROCESSORS.new");
-    let io = |error| JournalFault::io(&fresh, error);
-    let mut file = files::create_empty(&fresh).map_err(io)?;
-    file.write_all(write_text(authorities).as_bytes())
-        .map_err(io)?;
-    file.sync_all().map_err(io)?;
-    fs::rename(&fresh, dir.path_to("PROCESSORS")).map_err(io)?;
-    dir.sync()
+    dir.replace_small("PROCESSORS", &write_text(authorities))
 }
 
 /// How many payments have an open Intent at each processor.
