@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use self::marks::{MARKS_KEPT, Mark, Marks, Standing};
+pub(crate) use self::marks::{MARKS_KEPT, Mark, Marks, OwnJournal};
 use crate::limits;
 use crate::payment::Shard;
 use crate::wire::Introduction;
@@ -198,11 +198,11 @@ impl Peers {
     /// What this instance may say of its journal, now that it stands like this.
     pub fn stand(&self, footing: Footing) {
         self.marks.stand(match footing {
-            Footing::Well | Footing::Apart(_) => Standing::Well,
+            Footing::Well | Footing::Apart(_) => OwnJournal::Well,
             Footing::Disputed(Trouble::OtherJournal(of)) if of == self.own.number() => {
-                Standing::InDoubt
+                OwnJournal::InDoubt
             }
-            Footing::Unasked | Footing::Disputed(_) => Standing::Silent,
+            Footing::Unasked | Footing::Disputed(_) => OwnJournal::Silent,
         });
     }
 

@@ -50,7 +50,7 @@ impl Mark {
 /// What a shard may say of its own journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Standing {
+pub enum OwnJournal {
     /// Nothing: its peers were not asked yet, or something else is wrong.
     Silent = 0,
     /// It is the right one, as far as its peers have said.
@@ -68,7 +68,7 @@ pub struct Marks {
     newest: AtomicU64,
     /// The newest of each shard that was heard, by its number less one.
     heard: Box<[AtomicU64]>,
-    /// A [`Standing`].
+    /// A [`OwnJournal`].
     standing: AtomicU8,
 }
 
@@ -87,7 +87,7 @@ impl Marks {
             own: zeros(MARKS_KEPT),
             newest: AtomicU64::new(0),
             heard: zeros(usize::from(shard.count())),
-            standing: AtomicU8::new(Standing::Silent as u8),
+            standing: AtomicU8::new(OwnJournal::Silent as u8),
         };
         own.into_iter().for_each(|mark| marks.advance(mark));
         for (number, mark) in heard {
@@ -143,25 +143,25 @@ impl Marks {
     }
 
     /// How this shard stands now.
-    pub fn stand(&self, standing: Standing) {
+    pub fn stand(&self, standing: OwnJournal) {
         self.standing.store(standing as u8, Ordering::Relaxed);
     }
 
-    fn stands(&self, standing: Standing) -> bool {
+    fn stands(&self, standing: OwnJournal) -> bool {
         self.standing.load(Ordering::Relaxed) == standing as u8
     }
 
     /// Whether its journal is the right one, as far as its peers have said.
     #[must_use]
     pub fn is_well(&self) -> bool {
-        self.stands(Standing::Well)
+        self.stands(OwnJournal::Well)
     }
 
     /// What it says to peers: its own mark, and those that it has heard.
     #[must_use]
     pub(super) fn say(&self) -> Vec<Option<u64>> {
         let own = self.shard.number();
-        let mark = if self.stands(Standing::InDoubt) {
+        let mark = if self.stands(OwnJournal::InDoubt) {
             Some(Mark::IN_DOUBT)
         } else {
             Some(self.newest()).filter(|mark| mark.0 > 0 && self.is_well())

@@ -6,7 +6,7 @@ use super::super::manifest::JournalId;
 use super::super::operator;
 use super::*;
 use crate::payment::Shard;
-use crate::peers::{Mark, Marks, Standing};
+use crate::peers::{Mark, Marks, OwnJournal};
 
 fn settings(scratch: &Scratch) -> JournalSettings {
     JournalSettings {
@@ -83,7 +83,7 @@ fn who_is_met_is_kept_with_how_far_it_is_until_an_operator_lets_go_of_it() {
         !text(&scratch).unwrap().contains("met "),
         "not before its peers have said that this journal is the right one"
     );
-    started.marks.stand(Standing::Well);
+    started.marks.stand(OwnJournal::Well);
     await_lines(
         &scratch,
         "\nmet 3 at 0000000000000009 as 0000000700000005\n",
