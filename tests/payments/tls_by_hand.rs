@@ -93,9 +93,10 @@ impl Peer {
         self.write(&bytes);
     }
 
-    /// Ends a session of TLS 1.3 with this fatal alert (RFC 8446, section 6.2); its config lets the
-    /// keys out.
-    pub(crate) fn alert(mut self, description: u8) {
+    /// Ends a session of TLS 1.3 with this fatal alert (RFC 8446, section 6.2), and says `first` in
+    /// the same write; its config lets the keys out.
+    pub(crate) fn alert_behind(mut self, first: &str, description: u8) {
+        let mut out = self.sealed(first);
         let session = self.session.take().unwrap();
         let suite = session
             .negotiated_cipher_suite()
@@ -114,7 +115,8 @@ impl Peer {
             payload: fatal.as_slice().into(),
         };
         let mut sealing = suite.unwrap().aead_alg.encrypter(key, iv);
-        self.write(&sealing.encrypt(said, sequence).unwrap().encode());
+        out.extend(sealing.encrypt(said, sequence).unwrap().encode());
+        self.write(&out);
     }
 
     /// Waits until p99 has read what was written; it runs in this process.

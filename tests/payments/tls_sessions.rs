@@ -31,6 +31,7 @@ on_both_drivers_together! {
     a_peer_that_goes_over_a_certificate_was_not_sent_to,
     a_peer_that_is_content_in_silence_is_paid,
     an_alert_about_a_certificate_after_the_charge_frees_nothing,
+    an_answer_counts_although_an_alert_follows_in_the_same_read,
     a_connection_made_with_what_files_held_before_is_not_kept,
     a_bad_server_among_good_ones_is_one_line,
     a_key_is_in_no_word_of_a_check,
@@ -121,9 +122,10 @@ fn a_peer_that_is_content_in_silence_is_paid(driver: &str) {
     assert!(connects(&running, "handshake_failed") < 1.0);
 }
 
-/// A peer may charge, and say only then that something is wrong with p99's part of the session.
-fn an_alert_about_a_certificate_after_the_charge_frees_nothing(driver: &str) {
-    let authority = Authority::new(&format!("alert-{driver}"));
+/// Where each payment is charged and then told `first`, with an alert about p99's certificate
+/// behind it: all have this status, and none is charged by the other processor.
+fn alert_after_the_charge(driver: &str, first: &'static str, status: u16) {
+    let authority = Authority::new(&format!("alert-{status}-{driver}"));
     let mut config = authority.server("127.0.0.1", VERSIONS[1].1, None);
     Arc::get_mut(&mut config).unwrap().enable_secret_extraction = true;
     let certificate_required = 116;
@@ -133,7 +135,7 @@ fn an_alert_about_a_certificate_after_the_charge_frees_nothing(driver: &str) {
         let is_payment = |request: &String| request.starts_with("POST");
         if peer.request().as_ref().is_some_and(is_payment) {
             count.fetch_add(1, Ordering::SeqCst);
-            peer.alert(certificate_required);
+            peer.alert_behind(first, certificate_required);
         }
     });
     let b = Simulator::start(SimulatorOptions::default()).unwrap();
@@ -148,9 +150,19 @@ fn an_alert_about_a_certificate_after_the_charge_frees_nothing(driver: &str) {
     ];
     let running = start_p99([&url, &b.url()], driver, &settings.concat());
     let told = pay_all(tcp(&running.addresses()), 2, 0..6);
-    assert_eq!(with_status(&told, 202), 6, "{told:?}");
+    assert_eq!(with_status(&told, status), 6, "{told:?}");
     assert!(charged.load(Ordering::SeqCst) >= 6);
     assert_eq!(b.rows().len(), 0, "charged twice");
+}
+
+/// A peer may charge, and say only then that something is wrong with p99's part of the session.
+fn an_alert_about_a_certificate_after_the_charge_frees_nothing(driver: &str) {
+    alert_after_the_charge(driver, "", 202);
+}
+
+/// One read may bring both. A request that was answered was looked at, whatever follows.
+fn an_answer_counts_although_an_alert_follows_in_the_same_read(driver: &str) {
+    alert_after_the_charge(driver, CHARGED, 200);
 }
 
 /// Certificates for another name than the URL's host.

@@ -4,14 +4,12 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::crypto::cipher::OutboundPlainMessage;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ConnectionTrafficSecrets, ContentType, HandshakeKind, RootCertStore, ServerConfig,
-    ServerConnection, SupportedProtocolVersion,
+    HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
 };
 
 use super::super::{Client, Material, peer_name};
@@ -39,10 +37,9 @@ fn both_sides(version: &'static SupportedProtocolVersion, asks: bool) -> (Client
         false => builder.with_no_client_auth(),
     };
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let mut config = builder
+    let config = builder
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
-    config.enable_secret_extraction = true;
     (client, config)
 }
 
@@ -208,41 +205,6 @@ fn a_server_that_wants_a_certificate_is_waited_for() {
         assert_eq!(client.is_handshaking(), version == &TLS12);
         assert_eq!(client.awaits_verdict(), version == &TLS13);
     }
-}
-
-/// A fatal alert as `server` would seal it now; it says nothing more.
-fn alert(server: ServerConnection, description: u8) -> Vec<u8> {
-    let suite = server.negotiated_cipher_suite().and_then(|one| one.tls13());
-    let (sequence, secrets) = server.dangerous_extract_secrets().unwrap().tx;
-    let (ConnectionTrafficSecrets::Aes128Gcm { key, iv }
-    | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
-    | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) = secrets
-    else {
-        unreachable!("no other algorithm is offered");
-    };
-    let fatal = [2, description];
-    let said = OutboundPlainMessage {
-        typ: ContentType::Alert,
-        version: ProtocolVersion::TLSv1_3,
-        payload: fatal.as_slice().into(),
-    };
-    let mut sealing = suite.unwrap().aead_alg.encrypter(key, iv);
-    sealing.encrypt(said, sequence).unwrap().encode()
-}
-
-/// One read may bring both. A request that was answered was looked at, whatever follows.
-#[test]
-fn an_answer_counts_although_an_alert_follows_in_the_same_read() {
-    let bad_certificate = 42;
-    let (mut client, mut server) = pair(&TLS13, false);
-    talk(&mut client, &mut server, 1_000).unwrap();
-    server.writer().write_all(b"answer").unwrap();
-    let answer = written(&mut server);
-    let alert = alert(server, bad_certificate);
-    let mut said = Vec::new();
-    let fault = client.receive(&[answer, alert].concat(), &mut said);
-    assert_eq!(said, b"answer");
-    assert!(fault.is_err());
 }
 
 #[test]
