@@ -6,7 +6,7 @@
 //!
 //! It is strict on purpose: a message that two programs could frame differently is refused, since
 //! a payment hidden in another's body would be charged (request smuggling, RFC 9112 section 11.2).
-//! Every limit on what is read stands in `limits.rs` (I8).
+//! Every limit on what is read is a constant beside what reads it, or in `limits` (I8).
 
 pub(crate) mod answer;
 pub(crate) mod body;

@@ -98,8 +98,8 @@ impl PassedSockets {
         &'a self,
         [public, admin]: [&'a [ListenAddress]; 2],
     ) -> impl Iterator<Item = &'a ListenAddress> {
-        let of_role = |passed, named| Self::unheard_of_role(passed, named);
-        of_role(&self.public, public).chain(of_role(&self.admin, admin))
+        let admin = Self::unheard_of_role(&self.admin, admin);
+        Self::unheard_of_role(&self.public, public).chain(admin)
     }
 
     fn unheard_of_role<'a>(
