@@ -210,11 +210,8 @@ fn take<S: Stream>(core: &Rc<Core>, spare: &mut Spare, stream: S, peer: Peer) {
 /// # Errors
 /// There is none; why.
 fn placed(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
-    let now = core.now().mono;
     if peer.role == ListenerRole::Admin {
-        let is_taken = core.places.take(Place::Admin, false)
-            || (core.watched(Place::Admin).make_room(now) && core.places.take(Place::Admin, true))
-            || take_of_few(core, Place::Admin);
+        let is_taken = core.places.take(Place::Admin, false) || take_of_few(core, Place::Admin);
         return is_taken.then_some((Place::Admin, None)).ok_or(Closed::Full);
     }
     let reason = match count_address(core, peer) {
@@ -223,7 +220,7 @@ fn placed(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
             if core.places.take(Place::Client, false) {
                 return Ok((Place::Client, counted));
             }
-            let is_made = core.watched(Place::Client).make_room(now);
+            let is_made = core.watched(Place::Client).make_room(core.now().mono);
             if is_made && core.places.take(Place::Client, true) {
                 return Ok((Place::Client, counted));
             }
@@ -242,8 +239,9 @@ fn placed(core: &Core, peer: Peer) -> Result<(Place, Option<Counted>), Closed> {
 }
 
 /// Takes a place among the few, all of which are taken: the one that waits longest on this core is
-/// cut for it. A core that has none may have one more, or it could let no one in while others have
-/// them all.
+/// cut for it, at once: one that may still answer what was on its way, as a client's may, and whose
+/// client reads nothing, would hold the overlap too. A core that has none may have one more, or it
+/// could let no one in while others have them all.
 fn take_of_few(core: &Core, place: Place) -> bool {
     let own = core.watched(place);
     if !core.places.take(place, true) {
