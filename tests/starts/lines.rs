@@ -50,6 +50,8 @@ fn log_of_failovers(driver: &str, format: &str, count: u32) -> String {
 }
 
 fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
+    // On a busy machine one or the other goes to B before its connect to A has failed.
+    let few = 1..=10;
     let log = log_of_failovers(driver, "text", 30);
     let lines: Vec<&str> = log
         .lines()
@@ -57,8 +59,9 @@ fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
         .collect();
     // The rest is counted with its reason.
     assert_eq!(lines.len(), 20, "{log}");
-    let left_out = " lines left out count=10 place=failover:0";
-    assert!(log.contains(left_out), "{log}");
+    let (_, count) = log.split_once(" lines left out count=").expect(&log);
+    let (count, _) = count.split_once(" place=failover:0").expect(&log);
+    assert!(few.contains(&count.parse().unwrap()), "{log}");
     for part in [
         " INFO  p99::payment payment was charged after trouble correlationId=order-0 id=",
         " status=processed reason=failover attempts=1 took_us=",
@@ -67,7 +70,7 @@ fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
     ] {
         assert!(lines[0].contains(part), "{part}: {}", lines[0]);
     }
-    let log = log_of_failovers(driver, "json", 21);
+    let log = log_of_failovers(driver, "json", 30);
     let objects: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
@@ -81,7 +84,8 @@ fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
     assert_eq!(payment["reason"], "failover");
     assert_eq!(payment["attempts"], 1);
     assert_eq!(payment["request_id"], "r-7");
-    assert_eq!(of("p99::logging")[0]["count"], 1, "{log}");
+    let count = of("p99::logging")[0]["count"].as_u64().unwrap();
+    assert!(few.contains(&count), "{log}");
 }
 
 /// Sends so many payments over one connection; returns the statuses.
