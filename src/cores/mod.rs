@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Mono};
 use crate::config::ListenAddress;
+use crate::logging;
 use crate::metrics::{EventKind, Metrics};
 use crate::pay::{self, CoreBuilder, Failure, Setup};
 use crate::payment::CoreId;
@@ -351,6 +352,8 @@ impl Running {
             log::Level::Error
         };
         let status = exit.code();
+        // What was left out so far is told before the last line.
+        logging::flush();
         log::log!(
             level,
             "stopped: exit status {status}, {pending} payments are pending{fate}"

@@ -178,7 +178,10 @@ impl<S: Stream> Connection<S> {
 
 fn without_note(fault: NoteFault) -> Outcome {
     match fault {
-        NoteFault::NotAnObject => (400, "the body is no object of JSON".to_owned()),
+        NoteFault::NotAnObject => (
+            400,
+            "the body is no object of JSON, or names a member twice".to_owned(),
+        ),
         NoteFault::Missing => {
             let why = "operator and reason are needed, as texts of at most 200 bytes";
             (422, why.to_owned())
