@@ -35,6 +35,14 @@ pub(crate) enum Broken {
     NoHttp,
 }
 
+impl Broken {
+    /// How a client is left without an answer whose payment's owner core stands still for longer
+    /// than REQUEST_TIMEOUT_MS and a second, as on a busy machine (I1).
+    pub(crate) const fn is_unanswered(self) -> bool {
+        matches!(self, Self::Closed { bytes: 0 })
+    }
+}
+
 impl From<Broken> for io::Error {
     fn from(broken: Broken) -> Self {
         let kind = match broken {

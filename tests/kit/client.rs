@@ -28,6 +28,26 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Asks again while the answer is 503: a core or a disk that stands still for a while, as on a busy
+/// machine. A payment that was told so is free, and may be sent again.
+pub(crate) fn patiently(what: &str, mut ask: impl FnMut() -> Answer) -> Answer {
+    let mut answer = ask();
+    wait_until(what, || {
+        let is_busy = answer.status == 503;
+        if is_busy {
+            answer = ask();
+        }
+        !is_busy
+    });
+    answer
+}
+
+/// Sends a payment, patiently, that ends as held: no one knows yet whether it is charged.
+pub(crate) fn held(pay: impl FnMut() -> Answer) {
+    let answer = patiently("a payment is held", pay);
+    assert_eq!(answer.status, 202, "{answer:?}");
+}
+
 /// The `number`-th id of the tests, a UUID.
 pub(crate) fn id(number: usize) -> UpstreamId {
     UpstreamId(0x4a79_01b8_7d26_4d9d_aa19_0000_0000_0000 + number as u128)

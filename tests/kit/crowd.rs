@@ -62,9 +62,11 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(crate) fn start(plan: Plan) -> Self {
+        // One moment on both clocks.
+        let (began, on_the_wall) = (Instant::now(), jiff::Timestamp::now());
         let shared = Arc::new(Shared {
             plan,
-            began: Instant::now(),
+            began,
             stop: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             answers: AtomicU32::new(0),
@@ -73,7 +75,6 @@ impl Crowd {
             told: Mutex::default(),
             missing: AtomicU32::new(0),
         });
-        let began = jiff::Timestamp::now().as_millisecond();
         let mut dice = Dice::new(plan.numbers.seed);
         let threads = (0..plan.clients)
             .map(|_| {
@@ -88,7 +89,7 @@ impl Crowd {
             .collect();
         Self {
             shared,
-            began,
+            began: on_the_wall.as_millisecond(),
             threads,
         }
     }

@@ -72,6 +72,25 @@ pub(crate) fn pay(address: SocketAddr, slot: &mut Option<Client>, number: usize)
     }
 }
 
+/// Those that were told 202. On a busy machine the patience of others may have ended before they
+/// were sent: 503, and not charged.
+pub(crate) fn only_held(mut told: Vec<(UpstreamId, Told)>) -> Vec<(UpstreamId, Told)> {
+    let held = with_status(&told, 202);
+    assert_eq!(held + with_status(&told, 503), told.len(), "{told:?}");
+    assert!(held > 0, "{told:?}");
+    told.retain(|(_, word)| *word == Told::Status(202));
+    told
+}
+
+/// Demands that no more of these clients were left without an answer than a machine explains that
+/// stands still for a second.
+pub(crate) fn assert_few_unanswered(unanswered: usize, all: usize) {
+    assert!(
+        unanswered * 20 <= all + 160,
+        "{unanswered} of {all} clients got no answer"
+    );
+}
+
 /// How many were told this status.
 pub(crate) fn with_status(told: &[(UpstreamId, Told)], status: u16) -> usize {
     told.iter()

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, PipeReader, PipeWriter, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::client::{self, Answer, DEADLINE, wait_until};
 use super::report::Report;
 use super::scratch::Scratch;
+use super::start::free_port;
 
 /// Longest start: a journal of a million payments is read in it.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -364,7 +365,7 @@ pub(crate) fn driver_of_the_run() -> &'static str {
     if is_epoll { "epoll" } else { "uring" }
 }
 
-/// A port that was free a moment ago.
+/// An address that no one else asks for.
 pub(crate) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    Ok((Ipv4Addr::LOCALHOST, free_port()).into())
 }

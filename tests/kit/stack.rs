@@ -12,7 +12,7 @@ use p99::testing::payment::{PerProcessor, Totals, UpstreamId};
 use p99::testing::sim::{Row, Simulator, SimulatorHandle, SimulatorOptions, Window};
 use p99::testing::wire;
 
-use super::client::{Broken, Client, wait_until};
+use super::client::{Broken, Client, patiently, wait_until};
 
 /// What a client was told about one payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +135,8 @@ impl Stack {
 
     /// Sums as p99 states them; `query` with its question mark.
     pub(crate) fn summary(&self, query: &str) -> PerProcessor<Totals> {
-        let answer = self.client().get(&format!("/payments-summary{query}"));
+        let path = format!("/payments-summary{query}");
+        let answer = patiently("all cores say their sums", || self.client().get(&path));
         assert_eq!(answer.status, 200, "{}", answer.body);
         wire::read_summary(answer.body.as_bytes()).unwrap()
     }
@@ -147,13 +148,8 @@ impl Stack {
 
     /// The status of `id` by `GET /payments/{id}`, empty when it is not known.
     pub(crate) fn state_of(client: &mut Client, id: UpstreamId) -> String {
-        let mut answer = client.get(&format!("/payments/{id}"));
-        wait_until("the owner core answers", || {
-            let is_busy = answer.status == 503;
-            if is_busy {
-                answer = client.get(&format!("/payments/{id}"));
-            }
-            !is_busy
+        let answer = patiently("the owner core answers", || {
+            client.get(&format!("/payments/{id}"))
         });
         if answer.status == 404 {
             return String::new();

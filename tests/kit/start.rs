@@ -1,5 +1,6 @@
 //! The p99 that cargo built with the tests, started with an environment of the test's own.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -62,6 +63,7 @@ pub(crate) fn serving(urls: [&str; 2], driver: &str, settings: &[(&str, &str)]) 
         .env("UPSTREAM_A_URL", urls[0])
         .env("UPSTREAM_B_URL", urls[1])
         .env("REQUEST_TIMEOUT_MS", "20000")
+        .env("CONNECT_TIMEOUT_MS", "20000")
         // Its descriptors are counted, which another user than root may not do otherwise.
         .env("CORE_DUMPS", "on")
         .envs(settings.iter().copied());
@@ -95,7 +97,12 @@ pub(crate) fn free_port() -> u16 {
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 64;
         let port = u16::try_from(10_000 + number % 20_000).expect("below 30,000");
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() && TcpListener::bind(("::", port)).is_ok() {
+        // Where there is no IPv6, no one holds a port there.
+        let is_taken = |host| {
+            let listener = TcpListener::bind((host, port));
+            listener.is_err_and(|fault| fault.kind() == ErrorKind::AddrInUse)
+        };
+        if !is_taken("0.0.0.0") && !is_taken("::") {
             return port;
         }
     }

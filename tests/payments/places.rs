@@ -13,6 +13,7 @@ use p99::testing::pay::Setup;
 use p99::testing::upstream::NameLookup;
 
 use crate::kit::stack::config;
+use crate::kit::start::free_port;
 
 /// What `proc-a` and `proc-b` resolve to; none is a failure.
 #[derive(Clone, Default)]
@@ -73,7 +74,8 @@ struct Open {
 impl Place {
     /// A place at which the processor at `target` is.
     pub(crate) fn new(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // While it is closed no connection of this machine's may get its port.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
         let mut place = Self {
             address: listener.local_addr().unwrap(),
             open: None,
