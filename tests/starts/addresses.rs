@@ -61,7 +61,7 @@ fn one_lives(mut pair: [P99; 2], address: &str, answers: impl Fn() -> Option<u16
         wait_until("it says why", || pair[lost].log().contains(address));
         let won = 1 - lost;
         pair[won].wait_ready();
-        assert_eq!(answers(), Some(200), "{logs:?}");
+        wait_until("the winner serves", || answers() == Some(200));
         assert_eq!(pair[won].end_code(), None, "the winner stays: {logs:?}");
         return;
     }
@@ -150,7 +150,7 @@ fn an_old_instance_leaves_the_new_ones_socket_file(driver: &str) {
     // Half a request holds the old one back.
     let mut held = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     std::io::Write::write_all(&mut held, b"GET /healthz HTTP/1.1\r\n").unwrap();
-    assert_eq!(probe_unix(&socket, "/readyz"), Some(200));
+    wait_until("it serves", || probe_unix(&socket, "/readyz") == Some(200));
     old.signal(libc::SIGTERM);
     let mut new = P99::of(command(driver, settings));
     new.wait_ready();
@@ -159,11 +159,9 @@ fn an_old_instance_leaves_the_new_ones_socket_file(driver: &str) {
     assert_ne!(first.ino(), second.ino());
     drop(held);
     assert_eq!(old.wait_code(), 0);
-    assert_eq!(
-        probe_unix(&socket, "/readyz"),
-        Some(200),
-        "the new one is reachable"
-    );
+    wait_until("the new one is reachable", || {
+        probe_unix(&socket, "/readyz") == Some(200)
+    });
     assert_eq!(new.stop(), Some(0));
     assert!(
         !std::path::Path::new(&socket).exists(),

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::kit::client::{Client, wait_until};
+use crate::kit::client::{Answer, Client, held, wait_until};
 use crate::kit::process::P99;
 use crate::kit::scratch::Scratch;
 
@@ -62,13 +62,17 @@ impl Serving {
 
     /// The status and the body of one call.
     pub(crate) fn call(&self, request_line: &str, body: &str) -> (u16, String) {
-        self.call_with(request_line, "", body)
+        let answer = self.ask(request_line, "", body);
+        (answer.status, answer.body)
     }
 
-    /// The same with these headers.
-    pub(crate) fn call_with(&self, line: &str, headers: &str, body: &str) -> (u16, String) {
-        let answer = Client::connect_unix(&self.socket).call(line, headers, body);
-        (answer.status, answer.body)
+    /// Sends a payment that no processor answers.
+    pub(crate) fn hold(&self, headers: &str, body: &str) {
+        held(|| self.ask("POST /payments", headers, body));
+    }
+
+    fn ask(&self, line: &str, headers: &str, body: &str) -> Answer {
+        Client::connect_unix(&self.socket).call(line, headers, body)
     }
 }
 
@@ -199,6 +203,7 @@ fn a_payment_without_an_answer_is_found_and_resolved_by_hand() {
         ("JOURNAL_DIR", dir.as_str()),
         ("CORES", "2"),
         ("ROUTING", "cheapest"),
+        ("HEDGE_DELAY_MS", "60000"),
         // Longer than the disk may take for the Intent: else it is 503, and not charged.
         ("REQUEST_TIMEOUT_MS", "1000"),
         ("DRAIN_DELAY_MS", "0"),
@@ -208,8 +213,7 @@ fn a_payment_without_an_answer_is_found_and_resolved_by_hand() {
 
     let serving = Serving::start(&socket, &settings);
     let body = r#"{"correlationId":"Held-1","amount":19.90}"#;
-    let (status, answer) = serving.call("POST /payments", body);
-    assert_eq!(status, 202, "{answer}");
+    serving.hold("", body);
 
     // Looking is allowed while it runs, settling is not.
     let (status, lines, stderr) = run(&["pending"], &journal);
@@ -292,7 +296,7 @@ fn a_payment_is_explained_while_it_runs_and_after_it_was_killed() {
     ];
     let serving = Serving::start(&socket, &settings);
     let body = r#"{"correlationId":"Held-1","amount":19.90}"#;
-    assert_eq!(serving.call("POST /payments", body).0, 202);
+    serving.hold("", body);
     let mut text = String::new();
     wait_until("the attempt is given up", || {
         let (status, lines, stderr) = run(&["explain", "Held-1"], &settings);
@@ -354,7 +358,7 @@ fn an_operator_steers_it_from_a_shell() {
     };
     let serving = Serving::start(&socket, &settings);
     let body = r#"{"correlationId":"Held-1","amount":19.90}"#;
-    assert_eq!(serving.call("POST /payments", body).0, 202);
+    serving.hold("", body);
     let (status, text, stderr) = ctl(&["processors", "pause", "default"]);
     assert_eq!(status, 0, "{stderr}");
     assert!(text.contains("is paused"), "{text}");

@@ -29,6 +29,8 @@ fn log_of_failovers(driver: &str, format: &str, count: u32) -> String {
         ("PORT", &*port.to_string()),
         ("UPSTREAM_B_URL", &b),
         ("REQUEST_TIMEOUT_MS", "20000"),
+        // One that a slow connect sent to B would be no failover.
+        ("HEDGE_DELAY_MS", "60000"),
         ("CB_MIN_SAMPLES", "100000"),
         ("LOG_FORMAT", format),
         ("ROUTING", "cheapest"),
@@ -50,8 +52,6 @@ fn log_of_failovers(driver: &str, format: &str, count: u32) -> String {
 }
 
 fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
-    // On a busy machine one or the other goes to B before its connect to A has failed.
-    let few = 1..=10;
     let log = log_of_failovers(driver, "text", 30);
     let lines: Vec<&str> = log
         .lines()
@@ -59,9 +59,8 @@ fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
         .collect();
     // The rest is counted with its reason.
     assert_eq!(lines.len(), 20, "{log}");
-    let (_, count) = log.split_once(" lines left out count=").expect(&log);
-    let (count, _) = count.split_once(" place=failover:0").expect(&log);
-    assert!(few.contains(&count.parse().unwrap()), "{log}");
+    let left_out = " lines left out count=10 place=failover:0";
+    assert!(log.contains(left_out), "{log}");
     for part in [
         " INFO  p99::payment payment was charged after trouble correlationId=order-0 id=",
         " status=processed reason=failover attempts=1 took_us=",
@@ -70,7 +69,7 @@ fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
     ] {
         assert!(lines[0].contains(part), "{part}: {}", lines[0]);
     }
-    let log = log_of_failovers(driver, "json", 30);
+    let log = log_of_failovers(driver, "json", 21);
     let objects: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
@@ -84,8 +83,7 @@ fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
     assert_eq!(payment["reason"], "failover");
     assert_eq!(payment["attempts"], 1);
     assert_eq!(payment["request_id"], "r-7");
-    let count = of("p99::logging")[0]["count"].as_u64().unwrap();
-    assert!(few.contains(&count), "{log}");
+    assert_eq!(of("p99::logging")[0]["count"], 1, "{log}");
 }
 
 /// Sends so many payments over one connection; returns the statuses.
@@ -157,6 +155,8 @@ fn with_pending_in(
             ("UPSTREAM_A_URL", &urls[0]),
             ("UPSTREAM_B_URL", &urls[1]),
             ("ACK", "accepted"),
+            // It is told 202 as soon as the disk has it: one that is slow must not make it 503.
+            ("REQUEST_TIMEOUT_MS", "20000"),
             ("JOURNAL_DIR", journal),
             ("SHUTDOWN_GRACE_SECS", "0"),
         ],

@@ -25,6 +25,8 @@ impl Demo {
             .env("LISTEN", format!("127.0.0.1:{port}"))
             // A busy machine must not turn a 200 into a 202.
             .env("REQUEST_TIMEOUT_MS", "20000")
+            // Nor may a slow connect send a payment to the other processor.
+            .env("HEDGE_DELAY_MS", "60000")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

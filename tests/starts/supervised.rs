@@ -42,7 +42,7 @@ fn names_say_whom_a_passed_socket_is_for(driver: &str) {
     assert_eq!(probe(address, "/metrics"), Some(404));
     assert_eq!(probe_unix(&path, "/metrics"), Some(200));
     for _ in 0..20 {
-        assert_eq!(probe(address, "/readyz"), Some(200));
+        wait_until("it serves", || probe(address, "/readyz") == Some(200));
     }
     assert_eq!(instance.stop(), Some(0));
 }
@@ -108,7 +108,7 @@ fn a_passed_socket_takes_the_place_of_the_setting(driver: &str) {
     let command = pass(&command(driver, &[listen]), &[copy(&tcp)], "");
     let mut instance = P99::of(command);
     instance.wait_ready();
-    assert_eq!(probe(address, "/readyz"), Some(200));
+    wait_until("it serves", || probe(address, "/readyz") == Some(200));
     let log = instance.log();
     assert!(
         log.contains("no socket was passed for 127.0.0.1:1"),
