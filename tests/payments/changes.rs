@@ -4,7 +4,7 @@ use crate::kit::client::{Answer, Client, id};
 use crate::kit::operator::{KEY, NOTE};
 use crate::kit::scratch::Scratch;
 use crate::on_both_drivers_together;
-use crate::operators::{audited, guarded};
+use crate::operators::{PATIENT, audited, guarded};
 
 on_both_drivers_together! {
     a_setting_that_is_set_anew_holds_at_once_on_every_core,
@@ -20,7 +20,7 @@ fn set(admin: &mut Client, name: &str, value: &str) -> Answer {
 
 fn a_rate_that_is_set_anew_holds_at_once_on_every_core(driver: &str) {
     let scratch = Scratch::new("rate").unwrap();
-    let stack = guarded(driver, &scratch, &[]);
+    let stack = guarded(driver, &scratch, &PATIENT);
     let mut admin = Client::connect(stack.admin_address());
     let mut client = stack.client();
     assert_eq!(set(&mut admin, "RATE_LIMIT_RPS", "1").status, 200);
@@ -45,7 +45,8 @@ fn a_rate_that_is_set_anew_holds_at_once_on_every_core(driver: &str) {
 
 fn a_setting_that_is_set_anew_holds_at_once_on_every_core(driver: &str) {
     let scratch = Scratch::new("set").unwrap();
-    let stack = guarded(driver, &scratch, &[("UPSTREAM_CONCURRENCY", "64")]);
+    let narrow = [("UPSTREAM_CONCURRENCY", "64")];
+    let stack = guarded(driver, &scratch, &[&PATIENT[..], &narrow].concat());
     let mut admin = Client::connect(stack.admin_address());
     let mut set = |name: &str, value: &str| set(&mut admin, name, value);
     for (name, value, why) in [
