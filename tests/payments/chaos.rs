@@ -10,7 +10,7 @@ use p99::testing::payment::UpstreamId;
 use p99::testing::sim::{Act, Fault, Moment, Route};
 
 use crate::kit::client::{Broken, Client, id, payment};
-use crate::kit::payers::{amount, with_status};
+use crate::kit::payers::{amount, assert_few_unanswered, with_status};
 use crate::kit::stack::{Stack, Told, count};
 use crate::on_both_drivers_together;
 
@@ -60,10 +60,13 @@ fn one_client(address: SocketAddr, numbers: Range<usize>, seed: u64) -> Vec<(Ups
             Ok(answer) => Told::Status(answer.status),
             Err(broken) => Told::Nothing(broken),
         };
+        let is_unanswered = matches!(word, Told::Nothing(broken) if broken.is_unanswered());
         if is_leaving && let Some(client) = slot.take() {
             if luck.below(2) == 0 {
                 client.reset();
             }
+        } else if is_unanswered {
+            slot = None;
         } else {
             assert!(matches!(word, Told::Status(_)), "{number}: {word:?}");
         }
@@ -108,6 +111,9 @@ fn storm(driver: &str, settings: &[(&str, &str)], seed: u64) {
         sim.clear_faults();
     }
     stack.audit(&format!("storm {seed}"), &told);
+    let is_unanswered =
+        |(_, word): &&_| matches!(word, Told::Nothing(broken) if broken.is_unanswered());
+    assert_few_unanswered(told.iter().filter(is_unanswered).count(), told.len());
     let left = told
         .iter()
         .filter(|(_, word)| *word == Told::Nothing(Broken::Silence));

@@ -16,6 +16,7 @@ use p99::testing::sim::{
 
 use crate::chaos::Luck;
 use crate::kit::client::{Client, id, payment, request, wait_until};
+use crate::kit::payers::assert_few_unanswered;
 use crate::kit::process::P99;
 use crate::kit::stack::{Stack, count};
 use crate::kit::start;
@@ -30,6 +31,7 @@ struct Seen {
     refused: usize,
     accepted: Vec<UpstreamId>,
     unavailable: usize,
+    unanswered: usize,
     left: usize,
     requests: usize,
 }
@@ -70,11 +72,17 @@ fn one_client(address: SocketAddr, numbers: Range<usize>, seed: u64) -> Seen {
                 // Neither processor could be tried in time: says nothing of the id.
                 Ok(503) => seen.unavailable += 1,
                 Ok(status) => panic!("{number} was told {status}"),
-                Err(broken) => {
-                    assert!(is_leaving, "{number}: {broken:?}");
-                    seen.left += batch.end - number;
+                Err(broken) if is_leaving || broken.is_unanswered() => {
+                    let count = if is_leaving {
+                        &mut seen.left
+                    } else {
+                        slot = None;
+                        &mut seen.unanswered
+                    };
+                    *count += batch.end - number;
                     break;
                 }
+                Err(broken) => panic!("{number}: {broken:?}"),
             }
         }
         if is_leaving
@@ -106,6 +114,7 @@ fn crowd(address: SocketAddr, numbers: Range<usize>) -> Seen {
         all.refused += one.refused;
         all.accepted.extend(one.accepted);
         all.unavailable += one.unavailable;
+        all.unanswered += one.unanswered;
         all.left += one.left;
         all.requests += one.requests;
         all
@@ -191,6 +200,7 @@ fn every_answer_belongs_to_its_payment(driver: &str) {
         seen.left,
     );
     assert_eq!(seen.requests, requests);
+    assert_few_unanswered(seen.unanswered, requests);
     assert!(seen.charged > 0 && seen.refused > 0 && seen.left > 0);
     // One connection more or less may be on its way out at either look.
     assert!(descriptors <= descriptors_before + 4);
