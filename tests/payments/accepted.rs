@@ -74,10 +74,10 @@ fn the_dear_one_gets_what_waited_too_long(driver: &str) {
     let start = Instant::now();
     let payments = count(100, 2_000);
     let told = pay_all(stack.address(), 16, 0..payments);
-    let sent_after = start.elapsed();
     assert_eq!(with_status(&told, 202), payments);
-    if sent_after < Duration::from_millis(700) {
-        assert_eq!(stack.b.rows().len(), 0, "not before FALLBACK_AFTER_MS");
+    let early = stack.b.rows().len();
+    if start.elapsed() < Duration::from_millis(700) {
+        assert_eq!(early, 0, "not before FALLBACK_AFTER_MS");
     }
     stack.audit("fallback", &told);
     assert_eq!(charged_at_b(&stack, &told), payments);
@@ -85,24 +85,31 @@ fn the_dear_one_gets_what_waited_too_long(driver: &str) {
     stack.stop();
 }
 
-/// A second of delay, and as many in flight as UPSTREAM_CONCURRENCY allows: 4 x 64 payments
-/// take some 4 s, one after the other would take 256.
+/// Three seconds of delay, and as many in flight as UPSTREAM_CONCURRENCY allows: 2 x 64 payments
+/// take some 6 s, one after the other would take 384.
 fn a_queue_drains_as_wide_as_it_may(driver: &str) {
     let wide = [
         ("FALLBACK_AFTER_MS", "600000"),
         ("UPSTREAM_CONCURRENCY", "64"),
     ];
     let stack = Stack::start(driver, &[&SETTINGS[..], &wide].concat());
-    stack.a.set_delay(Duration::from_secs(1));
+    stack.a.set_delay(Duration::from_secs(3));
     let payments = count(128, 640);
-    let told = pay_all(stack.address(), 16, 0..payments);
-    assert_eq!(with_status(&told, 202), payments);
-    let mut widest = 0;
-    wait_until("all are charged", || {
-        widest = widest.max(stack.a.in_flight().0);
-        stack.a.rows().len() == payments
+    let (told, widest) = thread::scope(|scope| {
+        // From the first one on: a busy machine may have begun long before all are taken.
+        let widest = scope.spawn(|| {
+            let mut widest = 0;
+            wait_until("all are charged", || {
+                widest = widest.max(stack.a.in_flight().0);
+                stack.a.rows().len() == payments
+            });
+            widest
+        });
+        let told = pay_all(stack.address(), 16, 0..payments);
+        (told, widest.join().unwrap())
     });
-    eprintln!("{payments} payments of 1 s each: at most {widest} in flight");
+    assert_eq!(with_status(&told, 202), payments);
+    eprintln!("{payments} payments of 3 s each: at most {widest} in flight");
     assert!(
         (48..=64).contains(&widest),
         "{widest} in flight, 64 allowed"
@@ -132,11 +139,11 @@ fn recovery_is_probed_by_few(driver: &str) {
     });
     // What was in flight when it opened has ended long before its first probes.
     thread::sleep(Duration::from_millis(500));
-    let before = attempts(&stack);
     let watched = Instant::now();
+    let before = attempts(&stack);
     thread::sleep(Duration::from_secs(5));
-    let cycles = watched.elapsed().as_secs_f64() / 2.0 + 1.0;
     let probed = f64::from(attempts(&stack) - before);
+    let cycles = watched.elapsed().as_secs_f64() / 2.0 + 1.0;
     eprintln!("{probed} probes in {cycles:.1} cycles of 2 s");
     assert!(probed >= 3.0, "it is probed at all");
     assert!(
@@ -158,19 +165,19 @@ fn a_rest_that_was_asked_for_is_kept(driver: &str) {
         .a
         .inject(Fault::new(Moment::Body, Act::StatusRetryAfter(429, 3)).next(1))
         .unwrap();
+    let began = Instant::now();
     let told = pay_all(stack.address(), 1, 0..1);
     assert_eq!(with_status(&told, 202), 1);
     wait_until("the breaker opens", || {
         stack.metric(r#"p99_breaker_state{processor="default"}"#) >= 1.0
     });
-    let refused = Instant::now();
     let more = pay_all(stack.address(), 8, 1..100);
     assert_eq!(with_status(&more, 202), 99);
     wait_until("the next attempt", || attempts(&stack) >= 2);
-    let rested = refused.elapsed();
+    let rested = began.elapsed();
     eprintln!("rested {rested:?} of 3 s");
-    // The refusal was read some moments before that was seen here.
-    assert!(rested >= Duration::from_millis(2_000), "only {rested:?}");
+    // It was refused after that; p99 counts whole milliseconds.
+    assert!(rested >= Duration::from_millis(2_990), "only {rested:?}");
     stack.audit("rest", &[told, more].concat());
     stack.stop();
 }
