@@ -5,7 +5,7 @@ use p99::testing::payment::{CorrelationId, Processor, Totals, UpstreamId};
 use p99::testing::sim::{Act, Fault, Moment, Window};
 use p99::testing::wire;
 
-use crate::kit::client::{Answer, id, payment, request};
+use crate::kit::client::{Answer, id, patiently, payment, request};
 use crate::kit::stack::Stack;
 use crate::on_both_drivers;
 
@@ -276,9 +276,11 @@ fn methods_and_paths_have_their_statuses(driver: &str) {
         assert_problem(&client.call(line, "", ""), 404);
     }
     for path in ["/healthz", "/readyz", "/payments-summary", "/metrics"] {
-        let full = client.get(path);
-        client.send(&format!("HEAD {path}"), "", "");
-        let head = client.read_head().unwrap();
+        let full = patiently(path, || client.get(path));
+        let head = patiently(path, || {
+            client.send(&format!("HEAD {path}"), "", "");
+            client.read_head().unwrap()
+        });
         assert_eq!((full.status, head.status), (200, 200), "{path}");
         if path != "/metrics" {
             assert_eq!(head.field("Content-Length"), full.field("Content-Length"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use p99::testing::cores::Exit;
 use p99::testing::sim::{Simulator, SimulatorOptions};
 
-use crate::kit::client::{Client, id, wait_until};
+use crate::kit::client::{Client, id, patiently, wait_until};
 use crate::kit::payers::{pay_all, with_status};
 use crate::kit::process::P99;
 use crate::kit::stack::{Stack, count, processors, start_p99, tcp};
@@ -38,11 +38,8 @@ fn with_no_processor_at_all_payments_are_refused_and_free(driver: &str) {
     stack.cut_off(&[(&stack.a, "default"), (&stack.b, "fallback")]);
     let told = pay_all(stack.address(), 8, 0..100);
     assert_eq!(with_status(&told, 503), 100);
-    assert_eq!(
-        stack.client().get("/readyz").status,
-        200,
-        "readyz never depends on them"
-    );
+    let ready = patiently("it is ready", || stack.client().get("/readyz"));
+    assert_eq!(ready.status, 200, "readyz never depends on them");
     for sim in [&stack.a, &stack.b] {
         sim.set_refusing(false).unwrap();
     }
@@ -119,7 +116,8 @@ fn a_core_that_stands_still_is_noticed(driver: &str) {
     let mut p99 = start::start([&urls[0], &urls[1]], driver, &[]);
     let mut clients: Vec<_> = (0..16).map(|_| Client::connect(p99.address)).collect();
     for client in &mut clients {
-        assert_eq!(client.get("/readyz").status, 200);
+        let ready = patiently("it is ready", || client.get("/readyz"));
+        assert_eq!(ready.status, 200);
     }
     let stopped = match StoppedThread::of(&p99, "p99-core-1") {
         Ok(stopped) => stopped,

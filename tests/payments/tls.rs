@@ -107,8 +107,14 @@ fn in_both_versions(
 }
 
 fn a_fault_before_the_first_byte_goes_to_the_other(driver: &str) {
-    let settings = [&SETTINGS[..], &[("CONNECT_TIMEOUT_MS", "4000")]].concat();
-    in_both_versions((driver, "clear"), &CLEAR, &settings);
+    // A connect that is never answered ends at its deadline, and no other one may.
+    let (stalled, clear) = CLEAR
+        .into_iter()
+        .partition::<Vec<_>, _>(|row| row.1 == Act::Stall);
+    for (name, rows, patience) in [("clear", clear, "20000"), ("stalled", stalled, "4000")] {
+        let settings = [&SETTINGS[..], &[("CONNECT_TIMEOUT_MS", patience)]].concat();
+        in_both_versions((driver, name), &rows, &settings);
+    }
 }
 
 fn a_fault_that_leaves_doubt_over_tls_stays_with_its_processor(driver: &str) {
@@ -168,7 +174,7 @@ fn what_is_not_believed_is_not_sent_to(driver: &str) {
             ("CB_MIN_SAMPLES", "20"),
             ("CB_OPEN_SECS", "300"),
         ];
-        let p99 = start::start([&a.url(), &b.url()], driver, &settings);
+        let mut p99 = start::start([&a.url(), &b.url()], driver, &settings);
         let told = pay_all(p99.address, 4, 0..60);
         assert_eq!(with_status(&told, 200), 60, "{reason}: {}", p99.log());
         assert_eq!((a.rows().len(), b.rows().len()), (0, 60), "{reason}");
@@ -178,6 +184,7 @@ fn what_is_not_believed_is_not_sent_to(driver: &str) {
         assert!(metric(&page, open) >= 1.0, "{reason}: the breaker is open");
         let unknown = r#"p99_attempts_total{processor="default",outcome="unknown"}"#;
         assert!(metric(&page, unknown) < 1.0, "{reason}: none is in doubt");
+        p99.wait_for_line(reason);
         let log = p99.log();
         let lines: Vec<_> = log.lines().filter(|line| line.contains(reason)).collect();
         // Two cores may fail in the same moment.

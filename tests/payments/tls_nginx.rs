@@ -163,9 +163,10 @@ fn what_nginx_shows_and_is_not_believed_is_not_sent_to(driver: &str) {
     for version in VERSIONS {
         for (issued, reason) in &rows {
             let nginx = Nginx::start(&authority, issued, version, "");
-            let p99 = p99(&nginx, &b, driver, &[]);
+            let mut p99 = p99(&nginx, &b, driver, &[]);
             let told = pay_all(p99.address, 4, first..first + 30);
             first += 30;
+            p99.wait_for_line(reason);
             let log = p99.log();
             assert_eq!(with_status(&told, 200), 30, "{version} {reason}: {log}");
             assert!(told.iter().all(|(id, _)| b.find(*id).is_some()), "{reason}");

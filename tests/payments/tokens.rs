@@ -174,12 +174,17 @@ fn renewed_credentials_are_in_use_without_a_restart(driver: &str) {
     fs::remove_file(&path).unwrap();
     wait_until("it is missed", || readings(&mut looker, "refused") >= 2.0);
     assert_eq!(pay(), 200);
-    let log = p99.log();
-    for (line, count) in [
+    let lines = [
         ("UPSTREAM_A_HEADERS_FILE: read again and in use", 1),
         ("UPSTREAM_A_HEADERS_FILE: must be a file with one", 2),
         ("line 1 has no colon; what it held before stays in use", 1),
-    ] {
+    ];
+    let mut log = String::new();
+    wait_until("all is logged", || {
+        log = p99.log();
+        (lines.iter()).all(|(line, count)| log.matches(line).count() >= *count)
+    });
+    for (line, count) in lines {
         assert_eq!(log.matches(line).count(), count, "{line}: {log}");
     }
     assert!(!log.contains("second"), "{log}");
