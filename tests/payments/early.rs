@@ -68,6 +68,7 @@ fn what_was_told_200_right_before_a_kill_is_in_no_sum_until_it_is_found_again(dr
         }
         p99.kill().unwrap();
     };
+    eprintln!("found after {} kills", first / AT_ONCE);
     let mut client = Client::connect(p99.address);
     let refused = client.get("/payments-summary");
     assert_eq!(refused.status, 503);
