@@ -2,6 +2,7 @@
 //!
 //! A signal whose handler sleeps stops exactly one thread, whatever it waits for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use p99::testing::payment::{CoreCount, CoreId, CorrelationId};
@@ -9,23 +10,37 @@ use p99::testing::payment::{CoreCount, CoreId, CorrelationId};
 use crate::book::Book;
 use crate::kit::client::{Client, DEADLINE, payment, wait_until};
 use crate::kit::stack::metric as value;
-use crate::site::{Site, pause};
+use crate::site::Site;
 
 /// More than the mailbox between two cores holds.
 const CLIENTS: usize = 4_600;
 
-extern "C" fn sleep_long(_: libc::c_int) {
-    sleep(6);
+/// Whether the core that stands still until then may go on.
+static MAY_GO_ON: AtomicBool = AtomicBool::new(false);
+
+/// Lets it go on, also where the test fails meanwhile.
+struct LetsGoOn;
+
+impl Drop for LetsGoOn {
+    fn drop(&mut self) {
+        MAY_GO_ON.store(true, Ordering::Release);
+    }
+}
+
+extern "C" fn sleep_until_told(_: libc::c_int) {
+    while !MAY_GO_ON.load(Ordering::Acquire) {
+        sleep(Duration::from_millis(10));
+    }
 }
 
 extern "C" fn sleep_short(_: libc::c_int) {
-    sleep(1);
+    sleep(Duration::from_secs(1));
 }
 
-fn sleep(seconds: libc::time_t) {
+fn sleep(span: Duration) {
     let span = libc::timespec {
-        tv_sec: seconds,
-        tv_nsec: 0,
+        tv_sec: span.as_secs().cast_signed(),
+        tv_nsec: span.subsec_nanos().into(),
     };
     // SAFETY: nanosleep may be called in a signal handler; `span` outlives it.
     unsafe { libc::nanosleep(&raw const span, std::ptr::null_mut()) };
@@ -73,13 +88,15 @@ pub(crate) fn a_core_that_does_not_run(book: &Book) {
         ("TRUSTED_PROXIES", "127.0.0.1/32"),
     ];
     let site = Site::start(book, &settings);
-    assert_eq!(site.pay("a"), 200);
+    // On a busy machine 100 ms are too short for a 200.
+    let _ = site.pay("a");
     wait_until("a payment that was handed over", || {
         site.pay(&id_of_core_1(another_number()));
         value(&site.look(), "p99_hand_overs_total") > 0.0
     });
     let ids: Vec<_> = (0..CLIENTS).map(id_of_core_1).collect();
-    stop(1, libc::SIGUSR1, sleep_long);
+    let lets_go_on = LetsGoOn;
+    stop(1, libc::SIGUSR1, sleep_until_told);
     let mut on_core_0 = clients_of_core_0(&site);
     let mut next = || {
         let client = on_core_0.pop().expect("half of them are");
@@ -121,6 +138,7 @@ pub(crate) fn a_core_that_does_not_run(book: &Book) {
     let page = client.get("/metrics").body;
     book.read(&page);
     assert_eq!(value(&page, "p99_ready"), 0.0);
+    drop(lets_go_on);
     drop(many);
     site.await_all(&[
         r#"p99_core_stalls_total{core="1"}"#,
@@ -136,21 +154,23 @@ pub(crate) fn a_core_that_does_not_run(book: &Book) {
 
 /// Connections of core 0, while one of core 1 gets no answer.
 fn clients_of_core_0(site: &Site<'_>) -> Vec<Client> {
-    let mut all: Vec<_> = (0..64).map(|_| site.client()).collect();
-    for client in &mut all {
+    let mut silent: Vec<_> = (0..64).map(|_| site.client()).collect();
+    for client in &mut silent {
         client.send("GET /healthz", "", "");
-    }
-    pause(300);
-    all.retain_mut(|client| {
         client.set_patience(Duration::ZERO);
-        client.read().is_ok()
+    }
+    let mut all = Vec::new();
+    wait_until("clients of core 0", || {
+        let answered = |client: &mut Client| client.read().is_ok();
+        all.extend(silent.extract_if(.., answered));
+        all.len() >= 4
     });
     all
 }
 
 /// Another number at each call.
 fn another_number() -> usize {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     static NEXT: AtomicUsize = AtomicUsize::new(1_000_000);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
