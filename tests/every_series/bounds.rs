@@ -1,12 +1,12 @@
 //! Scenes at the bounds: clients, queue, remembered ids; and peers.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use p99::testing::payment::{CorrelationId, Shard};
 
 use crate::book::Book;
 use crate::kit::client::{id, wait_until};
+use crate::kit::start::free_port;
 use crate::site::{Site, ask, pause};
 
 pub(crate) fn too_many_clients_and_a_full_queue(book: &Book) {
@@ -15,12 +15,12 @@ pub(crate) fn too_many_clients_and_a_full_queue(book: &Book) {
         ("QUEUE_CAPACITY", "2"),
         ("CACHE_CAPACITY", "1000"),
         ("UPSTREAM_CONCURRENCY", "4"),
-        ("REQUEST_TIMEOUT_MS", "1000"),
+        ("REQUEST_TIMEOUT_MS", "5000"),
         ("CORES", "1"),
     ];
     let site = Site::start(book, &settings);
     for sim in [&site.a, &site.b] {
-        sim.set_delay(Duration::from_secs(4));
+        sim.set_delay(Duration::from_secs(30));
     }
     let waiting = [site.begin("a"), site.begin("b")];
     wait_until("both wait", || {
@@ -42,7 +42,6 @@ pub(crate) fn too_many_clients_and_a_full_queue(book: &Book) {
 pub(crate) fn ids_are_forgotten(book: &Book) {
     let settings = [
         ("CACHE_CAPACITY", "10"),
-        ("CACHE_TTL_SECONDS", "2"),
         ("ALLOW_PURGE", "true"),
         ("CORES", "1"),
     ];
@@ -62,6 +61,11 @@ pub(crate) fn ids_are_forgotten(book: &Book) {
     }
     assert_eq!(site.ask("POST /purge-payments", "", "{}"), 200);
     site.await_all(&[r#"p99_claims_dropped_total{reason="purged"}"#]);
+    drop(site);
+
+    let settings = [("CACHE_TTL_SECONDS", "1"), ("CORES", "1")];
+    let site = Site::start(book, &settings);
+    let mut client = site.client();
     assert_eq!(client.pay(id(100), "1.00").status, 200);
     wait_until("it expires", || {
         pause(50);
@@ -100,14 +104,7 @@ pub(crate) fn ids_are_kept_and_new_ones_refused(book: &Book) {
 
 /// A peer that answers, then one that does not.
 pub(crate) fn peers(book: &Book) {
-    let port = || {
-        TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port()
-    };
-    let ports = [port(), port()];
+    let ports = [free_port(), free_port()];
     let listen = ports.map(|port| format!("127.0.0.1:{port}"));
     let urls = ports.map(|port| format!("http://127.0.0.1:{port}"));
     let settings = |this: usize| {
