@@ -28,6 +28,8 @@ mod answers;
 mod book;
 mod books;
 mod bounds;
+#[path = "../server/ends.rs"]
+mod ends;
 mod process;
 mod processors;
 mod settings;

@@ -1,9 +1,9 @@
 //! Scenes of the real binary: what limits, disks and pipes do to a process.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use crate::book::Book;
+use crate::ends;
 use crate::kit::client::{Client, payment, wait_until};
 use crate::kit::places;
 use crate::kit::process::P99;
@@ -155,45 +155,6 @@ pub(crate) fn a_log_that_is_not_read(book: &Book) {
 
 /// The ways in which connections end; tests/server looks at each more closely.
 pub(crate) fn connections_that_end(book: &Book) {
-    let settings = [
-        ("HEADER_TIMEOUT_MS", "500"),
-        ("IDLE_TIMEOUT_SECS", "1"),
-        ("CONNECTIONS_PER_ADDRESS", "3"),
-        ("TRUSTED_PROXIES", "127.0.0.9"),
-    ];
-    let site = places::site(128, BEST, &settings);
-    let address = site.p99.address;
-    let mut kept = Client::connect(address);
-    assert_eq!(kept.get("/healthz").status, 200);
-    site.wait_for("idle", 1);
-    let mut three = [(); 3].map(|()| Client::connect(address));
-    for client in &mut three {
-        assert_eq!(client.get("/healthz").status, 200);
-    }
-    assert_eq!(Client::connect(address).pay("x", "1").status, 503);
-    site.wait_for("address", 1);
-    let crowd = |text: &[u8]| -> Vec<_> {
-        let from_proxy = |_| {
-            let mut stream = places::from("127.0.0.9", address).ok()?;
-            stream.write_all(text).ok()?;
-            Some(stream)
-        };
-        (0..120).filter_map(from_proxy).collect()
-    };
-    let idle = crowd(b"");
-    site.wait_for("made_room", 1);
-    drop(idle);
-    let busy = crowd(b"GET /he");
-    site.wait_for("full", 1);
-    drop(busy);
-    let mut unread = TcpStream::connect(site.admin).unwrap();
-    let socket = socket2::SockRef::from(&unread);
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let _ = unread.write_all(
-        "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
-            .repeat(80)
-            .as_bytes(),
-    );
-    site.wait_for("unread", 1);
-    look(book, site.admin);
+    let site = places::site(ends::DESCRIPTORS, BEST, &ends::SETTINGS);
+    ends::see_each(&site, |page| book.read(page));
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::DRIVERS;
+use crate::ends;
 use crate::kit::client::{Client, get, payment, request, wait_until};
 use crate::kit::places::{from, site};
 use crate::kit::stack::{self, BEST, Stack};
@@ -85,12 +86,14 @@ fn a_flood_of_connections_that_never_send_or_drip_keeps_no_probe_out() {
                 });
             }
             thread::sleep(Duration::from_secs(1));
-            let answered = (0..100).filter(|_| site.probe("/healthz") == Some(200));
-            let answered = answered.count();
-            let admin = Client::connect(site.admin).get("/metrics").status;
-            is_over.store(true, Ordering::Relaxed);
-            assert_eq!(admin, 200);
             // A probe that meets the flood's very moment is asked again, as balancers do.
+            let is_soon = || is_answered_within(3, || site.probe("/healthz") == Some(200));
+            let answered = (0..100).filter(|_| is_soon()).count();
+            let has_admin = is_answered_within(100, || {
+                get(site.admin, "/metrics").is_ok_and(|answer| answer.status == 200)
+            });
+            is_over.store(true, Ordering::Relaxed);
+            assert!(has_admin);
             assert!(answered >= 95, "{answered} of 100 probes are answered");
         });
         assert!(site.closed("made_room") + site.closed("full") > 0.0);
@@ -103,6 +106,16 @@ const NO_DEADLINE: [(&str, &str); 2] = [
     ("HEADER_TIMEOUT_MS", "300000"),
     ("IDLE_TIMEOUT_SECS", "300"),
 ];
+
+/// Whether one of so many calls is answered.
+fn is_answered_within(tries: u32, call: impl Fn() -> bool) -> bool {
+    (0..tries).any(|turn| {
+        if turn > 0 {
+            thread::sleep(Duration::from_millis(50));
+        }
+        call()
+    })
+}
 
 /// A call that meets a flood's very moment is made again, as balancers do: on a busy machine that
 /// moment lasts.
@@ -274,7 +287,7 @@ fn with_few_descriptors_the_journal_goes_on() {
         eprintln!("{paid} payments, {most} descriptors at most");
         assert!(most > 80, "{most} descriptors: the flood was none");
         assert!(most < 160, "{most}");
-        assert_eq!(Client::connect(site.p99.address).get("/readyz").status, 200);
+        is_answered("/readyz", || site.probe("/readyz") == Some(200));
         let log = site.p99.log();
         assert!(log.contains("160 descriptors are few"), "{log}");
         assert!(!log.contains("ERROR"), "{log}");
@@ -300,59 +313,10 @@ fn pay_until(is_over: &AtomicBool, next: &AtomicUsize, address: SocketAddr) {
     }
 }
 
-/// Each reason once; `unanswered` needs a silent core or a failed journal, which other tests make.
 #[test]
 fn every_end_of_a_connection_is_counted_by_its_reason() {
-    let site = site(
-        128,
-        "0",
-        &[
-            ("HEADER_TIMEOUT_MS", "500"),
-            ("IDLE_TIMEOUT_SECS", "1"),
-            ("CONNECTIONS_PER_ADDRESS", "3"),
-            ("TRUSTED_PROXIES", "127.0.0.9"),
-        ],
-    );
-    let address = site.p99.address;
-    drop(Client::connect(address));
-    site.wait_for("client", 1);
-    let closing = Client::connect(address).call("GET /healthz", "Connection: close\r\n", "");
-    assert_eq!(closing.status, 200);
-    site.wait_for("answered", 1);
-    let mut slow = Client::connect(address);
-    slow.write("GET /he");
-    assert_eq!(slow.read().unwrap().status, 408);
-    site.wait_for("slow_request", 1);
-    let mut kept = Client::connect(address);
-    assert_eq!(kept.get("/healthz").status, 200);
-    site.wait_for("idle", 1);
-    let mut three = [(), (), ()].map(|()| Client::connect(address));
-    for client in &mut three {
-        assert_eq!(client.get("/healthz").status, 200);
-    }
-    assert_eq!(Client::connect(address).pay("x", "1").status, 503);
-    site.wait_for("address", 1);
-    // A trusted proxy has no cap: its idle connections make room for one another.
-    let many: Vec<_> = (0..120).map(|_| from("127.0.0.9", address)).collect();
-    site.wait_for("made_room", 1);
-    drop(many);
-    // Nothing makes room for connections whose requests are on their way.
-    let busy: Vec<_> = (0..120)
-        .filter_map(|_| {
-            let mut stream = from("127.0.0.9", address).ok()?;
-            stream.write_all(b"GET /he").ok()?;
-            Some(stream)
-        })
-        .collect();
-    site.wait_for("full", 1);
-    drop(busy);
-    let asked = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(80);
-    let mut unread = TcpStream::connect(site.admin).unwrap();
-    socket2::SockRef::from(&unread)
-        .set_recv_buffer_size(4_096)
-        .unwrap();
-    let _ = unread.write_all(asked.as_bytes());
-    site.wait_for("unread", 1);
+    let site = site(ends::DESCRIPTORS, BEST, &ends::SETTINGS);
+    ends::see_each(&site, |_| ());
 }
 
 #[test]

@@ -14,6 +14,7 @@
 
 mod access;
 mod connections;
+mod ends;
 mod http_cases;
 mod http_table;
 mod hygiene;
