@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::kit::answer::statuses;
-use crate::kit::client::{Broken, Client};
+use crate::kit::client::{Broken, Client, wait_until};
 use crate::kit::operator::{KEY, secret_file};
 use crate::kit::scratch::Scratch;
 use crate::kit::stack::{self, BEST, Stack};
@@ -86,12 +86,15 @@ fn a_client_that_stalls_is_told_so_and_let_go() {
             (format!("{}GET /", get("/healthz")), vec![200, 408]),
         ];
         for (bytes, expected) in rows {
-            let mut client = Client::connect(stack.address());
-            client.send_bytes(bytes.as_bytes()).unwrap();
-            let mut text = Vec::new();
-            client.read_to_end(&mut text).unwrap();
-            let text = String::from_utf8(text).unwrap();
-            assert_eq!(statuses(&text), expected, "{bytes:?} on driver {driver}");
+            let what = format!("{expected:?} for {bytes:?} on driver {driver}");
+            // A client that comes to write only when its time is over is closed without a word.
+            wait_until(&what, || {
+                let mut client = Client::connect(stack.address());
+                client.write(&bytes);
+                let mut text = Vec::new();
+                let ended = client.read_to_end(&mut text);
+                ended.is_ok() && statuses(&String::from_utf8_lossy(&text)) == expected
+            });
         }
         stack.stop();
     }
@@ -143,7 +146,7 @@ fn unix_sockets_serve_on_every_core_and_leave_no_file() {
 fn a_stop_turns_readiness_off_and_keeps_serving_until_the_delay_is_over() {
     for driver in DRIVERS {
         let settings = [
-            ("DRAIN_DELAY_MS", "1500"),
+            ("DRAIN_DELAY_MS", "5000"),
             ("MONOIO_FORCE_LEGACY_DRIVER", driver),
         ];
         let stack = Stack::start(BEST, &settings);
