@@ -224,11 +224,6 @@ fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
                 || Mono(0),
                 |progress| assert!(matches!(progress, Progress::Durable { .. }), "{progress:?}"),
             ));
-            let wait_for = async |is: &dyn Fn() -> bool| {
-                while !is() {
-                    monoio::time::sleep(Duration::from_millis(1)).await;
-                }
-            };
             wait_for(&|| writer.disk().is_next_missing()).await;
             assert!(!writer.is_short(), "there is room for now");
             let mut numbers = numbers.iter();
@@ -254,6 +249,12 @@ fn a_segment_that_could_not_be_prepared_is_tried_again_until_it_is_there() {
         drop(started);
         let expected = Facts::of_records(&stories(0..200).concat());
         assert_eq!(Facts::of_dir(&scratch.0).unwrap(), expected);
+    }
+}
+
+async fn wait_for(is: &dyn Fn() -> bool) {
+    while !is() {
+        monoio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -285,13 +286,13 @@ fn a_record_for_which_nothing_waits_shares_the_next_write() {
         let pause = || monoio::time::sleep(Duration::from_millis(5));
         writer.append(&records[0], Haste::Later);
         writer.flush();
-        pause().await;
+        wait_for(&|| !batches.borrow().is_empty()).await;
         assert_eq!(*batches.borrow(), [1]);
         writer.append(&records[1], Haste::Later);
         pause().await;
         assert_eq!((writer.durable(), writer.last()), (1, 2), "nothing asked");
         writer.append(&records[2], Haste::Now);
-        pause().await;
+        wait_for(&|| batches.borrow().last() >= Some(&3)).await;
         assert_eq!(*batches.borrow(), [1, 3], "one write for both");
         writer.flush();
         pause().await;
