@@ -38,7 +38,11 @@ fn a_verdict_by_hand_is_durable_before_it_is_told() {
     if !is_there("a_verdict_by_hand_is_durable_before_it_is_told") {
         return;
     }
-    let settings = [("REQUEST_TIMEOUT_MS", "500"), ("SETTLE_TIMEOUT_MS", "1500")];
+    let settings = [
+        ("ATTEMPT_TIMEOUT_MS", "500"),
+        ("REQUEST_TIMEOUT_MS", "3000"),
+        ("SETTLE_TIMEOUT_MS", "1500"),
+    ];
     let mut scene = Scene::new("by-hand", &settings);
     let socket = scene.scratch.file("admin");
     scene.plans[0].set("ADMIN_LISTEN", format!("unix:{}", socket.display()));
@@ -82,7 +86,9 @@ fn a_verdict_by_hand_is_durable_before_it_is_told() {
     scene.cluster.sql("p99", wake);
     holder.wait().unwrap();
     wait_until("it is written", || status_of(id(2)) == "7");
-    assert_eq!(resolve(&mut admin, id(2), "applied").0, 409);
+    wait_until("it is settled here too", || {
+        resolve(&mut admin, id(2), "applied").0 == 409
+    });
     assert_eq!(state(&p99, id(2)), (200, "refused".to_owned()));
     let sum = Client::connect(p99.address).get("/payments-summary").body;
     assert!(sum.contains(r#""totalRequests":1"#), "{sum}");

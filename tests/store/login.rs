@@ -2,7 +2,7 @@
 
 use rcgen::{CertificateParams, KeyPair};
 
-use super::kit::postgres::{self, Cluster};
+use super::kit::postgres::{self, Cluster, at_last};
 use super::kit::scratch::Scratch;
 use super::place;
 use p99::testing::limits;
@@ -10,10 +10,10 @@ use p99::testing::reactor::Reactor;
 use p99::testing::store::{Connection, StorePlace};
 
 fn open(place: &StorePlace) -> Result<String, String> {
-    Reactor::best().unwrap().run(async {
+    Reactor::best().unwrap().run(at_last(async || {
         let connection = Connection::open(place).await?;
         Ok(connection.host().to_owned())
-    })
+    }))
 }
 
 #[test]
@@ -101,10 +101,10 @@ fn an_answer_may_be_as_long_as_is_said_and_no_longer() {
     let read = |bytes: usize| {
         let rows = bytes / 1_024;
         let sql = format!("SELECT repeat('x', 1000) FROM generate_series(1, {rows})");
-        Reactor::best().unwrap().run(async {
+        Reactor::best().unwrap().run(at_last(async || {
             let mut connection = Connection::open(&place).await?;
             connection.simple(&sql).await.map(|rows| rows.len())
-        })
+        }))
     };
     let most = limits::STORE_ANSWER_BYTES_MAX;
     assert_eq!(read(most / 4 * 3), Ok(most / 4 * 3 / 1_024));

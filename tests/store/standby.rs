@@ -12,7 +12,7 @@ fn while_no_standby_acknowledges_payments_are_503_and_nothing_is_left_behind() {
     if !is_there("while_no_standby_acknowledges_payments_are_503") {
         return;
     }
-    let scene = Scene::new("standby", &[("REQUEST_TIMEOUT_MS", "1000")]);
+    let scene = Scene::new("standby", &[("REQUEST_TIMEOUT_MS", "5000")]);
     let p99 = scene.start(0);
     // What is in doubt is told to no client.
     let pay = |number| payers::pay(p99.address, &mut None, number);

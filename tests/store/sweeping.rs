@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kit::postgres::Cluster;
+use super::kit::postgres::{Cluster, at_last};
 use super::writing::{A, Pen, applied, intent, on_a_store, payment};
 use p99::testing::clock::UnixMillis;
 use p99::testing::ledger::CutsOldSecond;
@@ -25,7 +25,8 @@ fn wanted(nonce: i64) -> Sweep {
 }
 
 async fn sweep(place: &StorePlace, sweep: Sweep) -> Option<Swept> {
-    let mut connection = Connection::open(place).await.unwrap();
+    let opened = at_last(async || Connection::open(place).await).await;
+    let mut connection = opened.unwrap();
     match connection.transact(&Transaction::Sweep(sweep)).await {
         Outcome::Acknowledged(Answer::Swept(swept)) => swept,
         other => panic!("{other:?}"),
