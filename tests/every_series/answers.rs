@@ -79,8 +79,9 @@ pub(crate) fn what_is_asked_wrongly(book: &Book) {
         r#"p99_requests_total{route="other",status="505"}"#,
         r#"p99_requests_total{route="metrics",status="200"}"#,
     ]);
-    drop(site);
+}
 
+pub(crate) fn a_request_that_stalls(book: &Book) {
     let site = Site::start(book, &[("HEADER_TIMEOUT_MS", "3000")]);
     // A client that comes to write only when its time is over is closed without an answer.
     wait_until("a request that stalls is 408", || {

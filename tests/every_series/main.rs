@@ -86,6 +86,7 @@ fn every_series_of_the_page_moves() {
         &book,
         scenes![
             answers::what_is_asked_wrongly,
+            answers::a_request_that_stalls,
             answers::who_may_not_ask,
             answers::who_asks_too_often,
             answers::payments_and_their_answers,
