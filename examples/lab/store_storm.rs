@@ -45,7 +45,7 @@ enum Scene {
 
 impl Options {
     pub(crate) fn longest(&self) -> Duration {
-        Duration::from_secs(600 + 8 * self.seconds)
+        Duration::from_secs(600 + 40 * self.seconds)
     }
 }
 
@@ -65,7 +65,23 @@ pub(crate) fn run(options: &Options) -> Option<bool> {
     Some(kept.into_iter().all(|is_kept| is_kept))
 }
 
+/// Plays it until something is in doubt, since on a busy machine connections may end before anything
+/// was sent over them; a few times at most.
 fn play(scene: Scene, seconds: u64) -> bool {
+    for _ in 0..5 {
+        let (is_kept, doubtful) = play_once(scene, seconds);
+        if !is_kept || doubtful > 0 {
+            return is_kept;
+        }
+    }
+    say(&format!(
+        "{scene:?} did nothing: no batch was ever in doubt"
+    ));
+    false
+}
+
+/// Whether every promise was kept, and how many batches were in doubt.
+fn play_once(scene: Scene, seconds: u64) -> (bool, u64) {
     let scratch = Scratch::new("store-storm").unwrap();
     let mut control = Control::default();
     let beliefs_and_cluster = match scene {
@@ -80,11 +96,10 @@ fn play(scene: Scene, seconds: u64) -> bool {
     if scene == Scene::Frozen {
         control.judge(&cluster, &mut report);
     }
-    if beliefs.iter().all(|belief| belief.doubtful == 0) {
-        report.broke("something is in doubt", || format!("{scene:?} did nothing"));
-    }
     drop(cluster);
-    scratch.close(&report, &format!("store-storm, {scene:?}"))
+    let is_kept = scratch.close(&report, &format!("store-storm, {scene:?}"));
+    let doubtful = beliefs.iter().map(|belief| belief.doubtful);
+    (is_kept, doubtful.sum())
 }
 
 fn race(store: String, seconds: u64) -> Race {
