@@ -47,7 +47,6 @@ fn a_verdict_by_hand_is_durable_before_it_is_told() {
     let socket = scene.scratch.file("admin");
     scene.plans[0].set("ADMIN_LISTEN", format!("unix:{}", socket.display()));
     let p99 = scene.start(0);
-    let mut admin = Client::connect_unix(&socket);
     let silent = Fault::new(Moment::Body, Act::Stall);
     for sim in &scene.sims {
         sim.inject(silent).unwrap();
@@ -56,6 +55,8 @@ fn a_verdict_by_hand_is_durable_before_it_is_told() {
         let told = Client::connect(p99.address).pay(id(number), "5.00");
         assert_eq!(told.status, 202, "{}", told.body);
     }
+    // Only now: a connection that says nothing for HEADER_TIMEOUT_MS is closed.
+    let mut admin = Client::connect_unix(&socket);
     for name in ["default", "fallback"] {
         let pause = format!("POST /admin/processors/{name}/pause");
         let told = admin.call(&pause, JSON, NOTE);
