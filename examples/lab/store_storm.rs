@@ -65,8 +65,8 @@ pub(crate) fn run(options: &Options) -> Option<bool> {
     Some(kept.into_iter().all(|is_kept| is_kept))
 }
 
-/// Plays it until something is in doubt, since on a busy machine connections may end before anything
-/// was sent over them; a few times at most.
+/// Plays it until something is in doubt, a few times at most: on a busy machine connections may end
+/// before anything was sent over them.
 fn play(scene: Scene, seconds: u64) -> bool {
     for _ in 0..5 {
         let (is_kept, doubtful) = play_once(scene, seconds);

@@ -13,12 +13,13 @@ use crate::{DRIVERS, ask, get, get_with};
 const ADMIN: (&str, &str) = ("ADMIN_LISTEN", "127.0.0.2:0");
 
 /// One silent answer opens a breaker, and clients soon have their 202.
-const IMPATIENT: [(&str, &str); 7] = [
+const IMPATIENT: [(&str, &str); 8] = [
     ADMIN,
     ("CORES", "2"),
     ("ROUTING", "cheapest"),
     ("REQUEST_TIMEOUT_MS", "3000"),
     ("ATTEMPT_TIMEOUT_MS", "1000"),
+    ("HEADER_TIMEOUT_MS", "60000"),
     ("CB_MIN_SAMPLES", "1"),
     ("QUEUE_CAPACITY", "10"),
 ];
