@@ -17,34 +17,32 @@ fn driver_setting(driver: &'static str) -> [(&'static str, &'static str); 1] {
     [("MONOIO_FORCE_LEGACY_DRIVER", driver)]
 }
 
-/// The table's own runner; passes where there is no Python 3.
+/// The table's own runner; passes where there is no Python 3. It waits two seconds for an answer,
+/// which a busy machine may need now and then; a wrong answer is wrong each time.
 fn run_table(driver: &'static str) {
     let stack = Stack::start(BEST, &driver_setting(driver));
     let root = env!("CARGO_MANIFEST_DIR");
-    let started = Command::new("python3")
+    let address = stack.address();
+    let mut runner = Command::new("python3");
+    runner
         .arg(format!("{root}/tests/http_cases.py"))
-        .args([
-            stack.address().ip().to_string(),
-            stack.address().port().to_string(),
-        ])
-        .args([
-            "--cases",
-            &format!("{root}/tests/data/http_cases.jsonl"),
-            "--quiet",
-        ])
-        .output();
-    match started {
+        .args([address.ip().to_string(), address.port().to_string()])
+        .args(["--cases", &format!("{root}/tests/data/http_cases.jsonl")])
+        .arg("--quiet");
+    let mut text = String::new();
+    let has_passed = (0..3).any(|_| match runner.output() {
         Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stdout);
-            assert!(
-                output.status.success(),
-                "{text}{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            text += &String::from_utf8_lossy(&output.stdout);
+            text += &String::from_utf8_lossy(&output.stderr);
+            output.status.success()
         }
         // What Python would see, `check_table` sees for the most part.
-        Err(fault) => assert_eq!(fault.kind(), std::io::ErrorKind::NotFound, "{fault}"),
-    }
+        Err(fault) => {
+            assert_eq!(fault.kind(), std::io::ErrorKind::NotFound, "{fault}");
+            true
+        }
+    });
+    assert!(has_passed, "{text}");
     stack.stop();
 }
 

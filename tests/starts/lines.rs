@@ -61,6 +61,8 @@ fn a_payment_that_was_not_plain_has_a_line_with_its_names(driver: &str) {
     assert_eq!(lines.len(), 20, "{log}");
     let left_out = " lines left out count=10 place=failover:0";
     assert!(log.contains(left_out), "{log}");
+    let last = log.lines().last().unwrap();
+    assert!(last.contains(" stopped: exit status 0, "), "{log}");
     for part in [
         " INFO  p99::payment payment was charged after trouble correlationId=order-0 id=",
         " status=processed reason=failover attempts=1 took_us=",
