@@ -237,12 +237,12 @@ fn two_names_of_one_processor_are_warned_about(driver: &str) {
         let settings = [("LISTEN", "127.0.0.1:0"), ("UPSTREAM_B_URL", url)];
         let mut instance = P99::of(command(driver, &settings));
         instance.wait_ready();
-        assert_eq!(
-            instance.log().contains(WARNING),
-            is_warned,
-            "{}",
-            instance.log()
-        );
-        assert_eq!(instance.stop(), Some(0));
+        if is_warned {
+            instance.wait_for_line(WARNING);
+        }
+        instance.signal(libc::SIGTERM);
+        assert_eq!(instance.wait_code(), 0);
+        let log = instance.log();
+        assert_eq!(log.contains(WARNING), is_warned, "{log}");
     }
 }

@@ -109,11 +109,7 @@ fn a_passed_socket_takes_the_place_of_the_setting(driver: &str) {
     let mut instance = P99::of(command);
     instance.wait_ready();
     wait_until("it serves", || probe(address, "/readyz") == Some(200));
-    let log = instance.log();
-    assert!(
-        log.contains("no socket was passed for 127.0.0.1:1"),
-        "{log}"
-    );
+    instance.wait_for_line("no socket was passed for 127.0.0.1:1");
     assert_eq!(instance.stop(), Some(0));
 }
 
