@@ -72,12 +72,12 @@ fn a_shard_that_is_away_means_503_and_is_back_within_a_second(stand: &mut Stand<
     assert_eq!(stand.haproxy.states()[&1], "DOWN");
     let said = stand.ask("/payments-summary");
     assert_eq!(said.status, 503, "a sum without a shard is an error");
-    stand.shards[0].start();
+    stand.shards[0].spawn();
     let began = Instant::now();
     while caller.pay(mine[0], AMOUNT).status != 200 {
         assert!(
             began.elapsed() < Duration::from_secs(1),
-            "back within 1 s of being ready"
+            "back within 1 s of its start"
         );
         thread::sleep(Duration::from_millis(10));
     }
@@ -85,7 +85,7 @@ fn a_shard_that_is_away_means_503_and_is_back_within_a_second(stand: &mut Stand<
     for id in &mine[1..] {
         assert_eq!(caller.pay(*id, AMOUNT).status, 200);
     }
-    format!("back {} ms after it was ready", took.as_millis())
+    format!("back {} ms after its start", took.as_millis())
 }
 
 fn another_shards_id_is_421(stand: &mut Stand<'_>) -> String {
