@@ -8,7 +8,7 @@ use std::thread;
 use p99::testing::payment::UpstreamId;
 
 use super::client::{Answer, Client, id, payment};
-use super::stack::Told;
+use super::stack::{Told, metric};
 
 /// The amount of payment `number`: 0.01 to 10.00, so that sums tell payments apart.
 pub(crate) fn amount(number: usize) -> String {
@@ -82,9 +82,12 @@ pub(crate) fn only_held(mut told: Vec<(UpstreamId, Told)>) -> Vec<(UpstreamId, T
     told
 }
 
-/// Demands that no more of these clients were left without an answer than a machine explains that
-/// stands still for a second.
-pub(crate) fn assert_few_unanswered(unanswered: usize, all: usize) {
+/// Demands that p99 knows of each client that was left without an answer, as `page` says, and that
+/// they are no more than a machine explains that stands still for a second.
+pub(crate) fn assert_few_unanswered(unanswered: usize, all: usize, page: &str) {
+    let closed = metric(page, r#"p99_connections_closed_total{reason="unanswered"}"#);
+    let known = f64::from(u32::try_from(unanswered).unwrap()) <= closed;
+    assert!(known, "{unanswered} got no answer, p99 knows of {closed}");
     assert!(
         unanswered * 20 <= all + 160,
         "{unanswered} of {all} clients got no answer"

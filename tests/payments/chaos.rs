@@ -113,7 +113,9 @@ fn storm(driver: &str, settings: &[(&str, &str)], seed: u64) {
     stack.audit(&format!("storm {seed}"), &told);
     let is_unanswered =
         |(_, word): &&_| matches!(word, Told::Nothing(broken) if broken.is_unanswered());
-    assert_few_unanswered(told.iter().filter(is_unanswered).count(), told.len());
+    let unanswered = told.iter().filter(is_unanswered).count();
+    let page = stack.client().get("/metrics").body;
+    assert_few_unanswered(unanswered, told.len(), &page);
     let left = told
         .iter()
         .filter(|(_, word)| *word == Told::Nothing(Broken::Silence));

@@ -212,7 +212,8 @@ pub(crate) fn run_rows(stack: Stack, rows: &[(Moment, Act, Leads)]) {
         told.extend(run_row(&stack, number, *row));
     }
     stack.audit("each fault at each moment", &told);
-    assert_few_unanswered(unanswered(&told), told.len());
+    let page = stack.client().get("/metrics").body;
+    assert_few_unanswered(unanswered(&told), told.len(), &page);
     let charges = with_status(&told, 200) + with_status(&told, 202);
     eprintln!(
         "{} faults, {} payments, {charges} charged once, 0 twice; 200: {}, 202: {}, 422: {}",
