@@ -18,7 +18,7 @@ fn driver_setting(driver: &'static str) -> [(&'static str, &'static str); 1] {
 }
 
 /// The table's own runner; passes where there is no Python 3. It waits two seconds for an answer,
-/// which a busy machine may need now and then; a wrong answer is wrong each time.
+/// which a busy machine may need now and then; an answer that is wrong is not asked for again.
 fn run_table(driver: &'static str) {
     let stack = Stack::start(BEST, &driver_setting(driver));
     let root = env!("CARGO_MANIFEST_DIR");
@@ -29,11 +29,15 @@ fn run_table(driver: &'static str) {
         .args([address.ip().to_string(), address.port().to_string()])
         .args(["--cases", &format!("{root}/tests/data/http_cases.jsonl")])
         .arg("--quiet");
-    let mut text = String::new();
     let has_passed = (0..3).any(|_| match runner.output() {
         Ok(output) => {
-            text += &String::from_utf8_lossy(&output.stdout);
-            text += &String::from_utf8_lossy(&output.stderr);
+            let text = String::from_utf8_lossy(&output.stdout);
+            let failed = text.lines().filter(|line| line.starts_with("FAIL "));
+            let failed: Vec<&str> = failed.collect();
+            let is_late = |line: &&str| line.contains(" 0 answers, ");
+            let are_late = !failed.is_empty() && failed.iter().all(is_late);
+            let why = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() || are_late, "{text}{why}");
             output.status.success()
         }
         // What Python would see, `check_table` sees for the most part.
@@ -42,7 +46,7 @@ fn run_table(driver: &'static str) {
             true
         }
     });
-    assert!(has_passed, "{text}");
+    assert!(has_passed, "no answer in time, three times");
     stack.stop();
 }
 

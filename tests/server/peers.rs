@@ -224,19 +224,25 @@ fn connections_to_peers_are_kept() {
             accepted.len()
         });
         let first = start("1/2", [free_port(), address.port()], None, &[]);
-        let sum = |_| ask_at_last(first.address(), &get(SUMMARY));
-        let answers: Vec<_> = (0..20).map(sum).collect();
+        let mut client = Client::connect(first.address());
+        let mut answers = Vec::new();
+        wait_until("twenty sums", || {
+            answers.push(ask(&mut client, &get(SUMMARY)));
+            answers.iter().filter(|answer| answer.0 == 200).count() == 20
+        });
         let _ = first.end();
         is_over.store(true, Ordering::Relaxed);
         drop(TcpStream::connect(address).unwrap());
-        for (status, body) in answers {
-            let has_sum = status == 200 && body.contains(r#""totalAmount":5.00"#);
-            assert!(has_sum, "{status} {body}");
+        let (sums, late): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.0 == 200);
+        for (_, _, body) in sums {
+            assert!(body.contains(r#""totalAmount":5.00"#), "{body}");
         }
-        peer.join().unwrap()
+        assert!(late.iter().all(|answer| answer.0 == 503), "{late:?}");
+        // A peer that comes too late on a busy machine costs a connection.
+        (peer.join().unwrap(), late.len())
     });
-    // One that comes too late on a busy machine costs one more.
-    assert!((1..=10).contains(&accepted), "{accepted} connections");
+    let (accepted, late) = accepted;
+    assert!((1..=4 + late).contains(&accepted), "{accepted} connections");
 }
 
 /// The same answer to each request of a connection, until it ends.
