@@ -256,10 +256,10 @@ mod tests {
             let nowhere = SocketAddr::from((Ipv6Addr::LOCALHOST, there.port()));
             let other = TcpListener::bind("127.0.0.1:0").unwrap();
             let addresses = [nowhere, other.local_addr().unwrap(), there].map(SockAddr::from);
-            let ssh = "SSH-2.0-OpenSSH";
+            let (ssh, http) = ("SSH-2.0-OpenSSH", "HTTP/1.1 200 OK\r\n");
             let servers = [
                 thread::spawn(move || answer_one(other.accept().unwrap().0, ssh)),
-                thread::spawn(move || answer_one(listener.accept().unwrap().0, "HTTP/1.1 200\r\n")),
+                thread::spawn(move || answer_one(listener.accept().unwrap().0, http)),
             ];
             let status = first_of(&addresses, ask);
             for server in servers {
